@@ -1,0 +1,88 @@
+"""The machine a PEF was compiled for, as the PEF records it.
+
+The compiler reads a `Machine` from a data file (`backends/rdu/machines/*.toml`) and writes it into the PEF;
+the simulator and the checker know the machine only from there. Every field says its unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class SiteKind(Enum):
+    """What sits at one position of the unit grid."""
+
+    PCU = "pcu"
+    PMU = "pmu"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One level of off-chip memory, in order of preference (HBM before DDR)."""
+
+    name: str
+    capacity_bytes: int
+    bandwidth_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One RDU socket: a checkerboard of PCUs and PMUs on a switch mesh, with AGCUs at its edges.
+
+    Site `i` is row `i // columns`, column `i % columns`; every site has a switch, and a PCU where row + column is
+    even, a PMU where it is odd. Switches of neighbouring sites are joined by one directed link each way. An AGCU
+    is attached to the switch of the site listed for it; its number is its index in `agcu_sites`.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    rdu_tile_rows: int
+    rdu_tile_columns: int
+    faulty_sites: tuple[int, ...]
+    agcu_sites: tuple[int, ...]
+
+    clock_ghz: float
+    pcu_lanes: int
+    pcu_stages: int
+    fp32_cycles_per_vector: int
+    """Cycles a PCU takes per vector of fp32, where bf16 takes one."""
+    tail_cycles_per_vector: int
+    """Cycles the tail takes per vector of a transcendental function."""
+
+    pmu_bytes: int
+    pmu_port_bytes_per_cycle: int
+    link_bytes_per_cycle: int
+    hop_cycles: int
+
+    agcu_bytes_per_cycle: int
+    tiers: tuple[Tier, ...]
+
+    program_load_us: float
+    argument_load_us: float
+    launch_us: float
+    """What starting a section costs besides the loads: host- or hardware-orchestrated launch."""
+
+    @property
+    def sites(self) -> int:
+        """Positions of the grid, faulty ones included."""
+        return self.rows * self.columns
+
+    def kind(self, site: int) -> SiteKind:
+        """What sits at `site`."""
+        row, column = divmod(site, self.columns)
+        return SiteKind.PCU if (row + column) % 2 == 0 else SiteKind.PMU
+
+    def working_sites(self, kind: SiteKind) -> list[int]:
+        """The sites of one kind that are not faulty, in order."""
+        faulty = set(self.faulty_sites)
+        return [site for site in range(self.sites) if site not in faulty and self.kind(site) is kind]
+
+    def cycles(self, microseconds: float) -> float:
+        """`microseconds` in cycles of the fabric clock."""
+        return microseconds * self.clock_ghz * 1e3
+
+    def tier_bytes_per_cycle(self, tier: int) -> float:
+        """Bandwidth of memory tier `tier` in bytes per cycle of the fabric clock."""
+        return self.tiers[tier].bandwidth_bytes_per_s / (self.clock_ghz * 1e9)
