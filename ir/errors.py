@@ -1,0 +1,99 @@
+"""The one family of errors that users of the toolchain see.
+
+An error says what was seen, where (the user's file, line and module path), and what to try. `code` is stable: tests,
+documentation and scripts may rely on it. Everything of a kind is reported at once, as several `Problem`s of one error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ir.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: what was seen, where, and what to try."""
+
+    message: str
+    where: Location | str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where is not None else ""
+        remedy = f"\n    try: {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{remedy}"
+
+
+class SncError(Exception):
+    """Base of every error the toolchain raises for something a user can cause or mend."""
+
+    code = "SNC"
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems: tuple[Problem, ...] = tuple(Problem(p) if isinstance(p, str) else p for p in problems)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return "\n".join(f"error[{self.code}]: {problem}" for problem in self.problems)
+
+    @classmethod
+    def raise_if(cls, problems: Sequence[Problem]) -> None:
+        """Raise one error that holds all `problems`, if there are any."""
+        if problems:
+            raise cls(*problems)
+
+
+class UsageError(SncError):
+    """Cause: a command or call with unusable arguments. Fix: as the hint says."""
+
+    code = "USAGE"
+
+
+class GraphError(SncError):
+    """Cause: an invalid graph or graph text. Fix: the place it names; after a pass it is a bug of that pass."""
+
+    code = "GRAPH"
+
+
+class UnsupportedError(SncError):
+    """Cause: a model uses something the compiler cannot map. Fix: the rewrite the hint names."""
+
+    code = "UNSUPPORTED"
+
+
+class CaptureError(SncError):
+    """Cause: PyTorch could not trace the model, e.g. control flow on tensor values. Fix: the hint."""
+
+    code = "CAPTURE"
+
+
+class MachineError(SncError):
+    """Cause: a machine file with missing, unknown or impossible entries. Fix: the entries it names."""
+
+    code = "MACHINE"
+
+
+class InfeasibleError(SncError):
+    """Cause: a section that cannot fit the machine. Fix: one of the levers it lists."""
+
+    code = "INFEASIBLE"
+
+
+class PefError(SncError):
+    """Cause: a file that is not a readable PEF: truncated, corrupted, foreign or newer. Fix: recompile or copy again."""
+
+    code = "PEF"
+
+
+class IllegalPefError(SncError):
+    """Cause: a PEF that reads but breaks a rule of the machine. Fix: recompile; a compiler's output never does."""
+
+    code = "CHECK"
+
+
+class BindError(SncError):
+    """Cause: tensors given to a run do not match the PEF's symbols. Fix: names, shapes and dtypes as listed."""
+
+    code = "BIND"

@@ -1,0 +1,21 @@
+"""Where in the user's source something comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A line of the user's source and the path of the module it was reached through.
+
+    Code that the toolchain adds itself (an optimizer's update, gradient clipping) names that in angle brackets
+    instead of a file, with line 0: `<adamw>:0 (fc1.weight)`.
+    """
+
+    file: str
+    line: int
+    module: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" + (f" ({self.module})" if self.module else "")
