@@ -82,7 +82,7 @@ class InfeasibleError(SncError):
 
 
 class PefError(SncError):
-    """Cause: a file that is not a readable PEF: truncated, corrupted, foreign or newer. Fix: recompile or copy again."""
+    """Cause: a file that is not a readable PEF: truncated, corrupted, foreign, newer. Fix: recompile or copy again."""
 
     code = "PEF"
 

@@ -1,0 +1,181 @@
+"""What an operator declares, and the registry of all declarations.
+
+An operator is a frozen dataclass whose fields are its attributes, registered by `@op("name")`. It declares
+
+    infer     operand types -> result types                        (the type rule)
+    space     operand types -> iteration space                     (tiling, streaming, cost)
+    kernel    arrays -> None: NumPy code writing into the results  (the numbers)
+    cost      what it needs of a PCU per element
+    limits    methods marked @limit; the docstring is the rule that users read
+
+and everything else (text form, parser, verifier, PEF encoding, documentation, tests) follows from these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import dataclass_transform
+
+from ir.space import Space
+from ir.types import DType, TensorType
+
+Array = NDArray[Any]
+Attribute = bool | int | float | str | DType | tuple[int, ...]
+
+
+class CostClass(Enum):
+    """Which part of the machine does the work."""
+
+    SYSTOLIC = "systolic"
+    SIMD = "simd"
+    REDUCE = "reduce"
+    GATHER = "gather"
+    FREE = "free"
+
+
+class Combine(Enum):
+    """How the partial results of tiles become one where the cut dim is reduced over."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one element needs of a PCU.
+
+    operations: arithmetic operations per element; each fills one pipeline stage of the PCU, and counts as one FLOP.
+    passes:     times the operator goes over its tile (softmax: maximum, exponential and sum, division).
+    tail:       whether it needs the slow transcendental functions of the tail.
+    """
+
+    kind: CostClass
+    operations: int = 1
+    passes: int = 1
+    tail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """The matrix product that a systolic operator amounts to: `batch` products of m x k by k x n."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+
+
+class Op:
+    """Base of all operators. Subclasses are declared with `@op`."""
+
+    name: ClassVar[str]
+    cost: ClassVar[Cost]
+    combine: ClassVar[Combine] = Combine.SUM
+    limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
+
+    def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
+        """The types of the results. Raises ValueError, in the user's terms, where the operands do not fit."""
+        raise ValueError(f"operator {self.name} declares no type rule")
+
+    def space(self, *operands: TensorType) -> Space:
+        """The iteration space for operands of these types."""
+        raise ValueError(f"operator {self.name} declares no iteration space")
+
+    def kernel(self, *arrays: Any) -> None:
+        """Compute: operands, then results to write, then scratch arrays. Holds no state and allocates nothing big."""
+        raise ValueError(f"operator {self.name} declares no kernel")
+
+    def scratch(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        """Types of the temporary arrays the kernel wants."""
+        return ()
+
+    def gemm(self, *operands: TensorType) -> Gemm:
+        """The matrix product a systolic operator amounts to."""
+        raise ValueError(f"operator {self.name} is not systolic")
+
+    def retyped(self, result: TensorType) -> Op:
+        """The same operator for a tile: operators whose attributes spell out the result's shape replace it."""
+        return self
+
+    def results(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        """The types of the results, always as a tuple."""
+        inferred = self.infer(*operands)
+        return inferred if isinstance(inferred, tuple) else (inferred,)
+
+    def broken_limits(self, *operands: TensorType) -> list[str]:
+        """The rules that operands of these types break."""
+        return [str(rule.__doc__) for rule in self.limits if not rule(self, *operands)]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is address arithmetic or an immediate: no unit computes, no data moves."""
+        return self.cost.kind is CostClass.FREE
+
+    def attributes(self) -> dict[str, Attribute]:
+        """Attribute values by name, in declaration order."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def flops(self, *operands: TensorType) -> int:
+        """Arithmetic operations for operands of these types."""
+        if self.is_free:
+            return 0
+        if self.cost.kind is CostClass.SYSTOLIC:
+            gemm = self.gemm(*operands)
+            return 2 * gemm.batch * gemm.m * gemm.n * gemm.k
+        numel = max((t.numel for t in (*operands, *self.results(*operands))), default=0)
+        return numel * self.cost.operations
+
+
+class FreeOp(Op):
+    """An operator that only renames addresses (a view) or is an immediate (a constant)."""
+
+    cost: ClassVar[Cost] = Cost(CostClass.FREE, operations=0, passes=0)
+
+    def view(self, *arrays: Array) -> Array:
+        """The result as a view of the operand where the layout allows it, else as a copy."""
+        raise ValueError(f"operator {self.name} declares no view")
+
+    def kernel(self, *arrays: Array) -> None:
+        """Copy the view into the result."""
+        np.copyto(arrays[-1], self.view(*arrays[:-1]))
+
+
+OPS: dict[str, type[Op]] = {}
+"""Every declared operator by name."""
+
+OpClass = TypeVar("OpClass", bound=type[Op])
+Rule = TypeVar("Rule", bound=Callable[..., bool])
+
+
+@dataclass_transform(frozen_default=True)
+def op(name: str) -> Callable[[OpClass], OpClass]:
+    """Register the decorated class as the operator `name`; its annotated fields become its attributes."""
+
+    def register(cls: OpClass) -> OpClass:
+        cls.name = name
+        rules = [getattr(cls, attribute) for attribute in dir(cls)]
+        cls.limits = tuple(rule for rule in rules if getattr(rule, "is_limit", False))
+        frozen = dataclass(frozen=True)(cls)
+        OPS[name] = frozen
+        return frozen
+
+    return register
+
+
+def limit(rule: Rule) -> Rule:
+    """Mark a method as a limit: it says whether operands are acceptable, its docstring is the rule users read."""
+    rule.is_limit = True  # type: ignore[attr-defined]
+    return rule
+
+
+def broadcast_shape(operands: Sequence[TensorType]) -> tuple[int, ...]:
+    """The shape that operands broadcast to. Raises ValueError where they do not."""
+    return np.broadcast_shapes(*(operand.shape for operand in operands))
