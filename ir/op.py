@@ -163,7 +163,7 @@ def op(name: str) -> Callable[[OpClass], OpClass]:
         cls.name = name
         rules = [getattr(cls, attribute) for attribute in dir(cls)]
         cls.limits = tuple(rule for rule in rules if getattr(rule, "is_limit", False))
-        frozen = dataclass(frozen=True)(cls)
+        frozen: OpClass = dataclass(frozen=True)(cls)  # type: ignore[assignment]
         OPS[name] = frozen
         return frozen
 
