@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+import ir.ops  # noqa: F401  (registers every operator)
 from ir.errors import PefError, Problem
 from ir.op import OPS, Attribute, CostClass, Op
 from ir.types import DType, TensorType
