@@ -135,7 +135,7 @@ class Grid:
                     yield (tile_row * self.rdu_tile_rows + down) * self.columns + across
 
     def _outer_column(self, tile_column: int, agcu: int) -> int:
-        """West edge of a tile left of the chip's middle, east edge right of it; both in turn for a tile in the middle."""
+        """West edge of a tile left of the middle of the chip, east edge right of it; in the middle both in turn."""
         beyond_middle = 2 * tile_column + 1 - self.rdu_tiles_across
         west = beyond_middle < 0 or (beyond_middle == 0 and agcu % 2 == 0)
         return tile_column * self.rdu_tile_columns + (0 if west else self.rdu_tile_columns - 1)
