@@ -212,8 +212,8 @@ class _LayoutBuilder:
         """Stream the stored value out: along with the tiles where its views allow, else whole when the phase ends."""
         name = store.base.name
         if name not in self.made:
-            buffer = self._load(0, store.base, WHOLE)
-            self.layout.phases[0].streams.append(Stream(store.symbol, buffer, WHOLE, store))
+            loaded = self._load(0, store.base, WHOLE)
+            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, WHOLE, store))
             return
         index = self.maker[name]
         buffer = self.layout.buffers[self.made[name]]
