@@ -16,11 +16,12 @@ from backends.rdu.allocate import AllocatedPhase, allocate
 from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.emit import emit_configuration
 from backends.rdu.memory import place_symbols
+from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
 from backends.rdu.phases import Phase, form_phases
 from backends.rdu.place import place
 from backends.rdu.predict import predict_configuration
-from backends.rdu.route import route
+from backends.rdu.route import Routing, route
 from backends.rdu.sections import CutSection, cut_graph
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Program, Symbol
@@ -32,8 +33,8 @@ from pef.machine import Machine, SiteKind
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
 """Shares of the machine's units that sections may plan with; the next is tried where one cannot be placed."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many sections are done, and how many there are."""
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction of the mapping that is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def compile_program(
     options: BackendOptions = BackendOptions(),
     *,
     header: Mapping[str, Any] | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda what, done: None,
 ) -> pb.Pef:
     """Map every graph of `program` onto `machine`. Raises InfeasibleError where something fits in no way tried."""
     record = pb.Pef(machine=encode_machine(machine))
@@ -69,15 +70,40 @@ def compile_program(
     symbols = dict(program.symbol)
     configured: dict[_Signature, int] = {}
     strings = _Strings(record)
-    for graph in program.graphs:
-        _compile_graph(graph, symbols, machine, options, record, configured, strings, progress)
+    for number, graph in enumerate(program.graphs):
+        done, share = number / len(program.graphs), 1 / len(program.graphs)
+        report = _part(progress, done, share)
+        _compile_graph(graph, symbols, machine, options, record, configured, strings, report)
     _place_in_memory(record, symbols, machine)
     return record
+
+
+def estimate_cycles(program: Program, machine: Machine, options: BackendOptions = BackendOptions()) -> float:
+    """Modelled cycles of all sections, loads included, planned but neither placed nor routed: quick enough to compare
+    alternatives."""
+    total = 0.0
+    for graph in program.graphs:
+        cut = cut_graph(graph, machine, fuse=options.fuse, budget=BUDGETS[0])
+        for section in cut.sections:
+            layout = plan_section(section, machine)
+            wiring = wire(layout, machine)
+            unplaced, unrouted = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())
+            names = dict.fromkeys([*section.loads.values(), *(store.symbol for store in section.stores)])
+            slots = {name: index for index, name in enumerate(names)}
+            planned = emit_configuration(layout, wiring, unplaced, unrouted, slots, (), machine)
+            prediction = predict_configuration(planned, machine)
+            total += prediction.cycles + prediction.load_cycles
+    return total
 
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces: equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _part(progress: Progress, start: float, share: float) -> Progress:
+    """Progress of a part that begins at `start` and makes `share` of the whole."""
+    return lambda what, done: progress(what, start + share * done)
 
 
 def _compile_graph(
@@ -98,7 +124,9 @@ def _compile_graph(
             fresh: list[tuple[_Signature, pb.Configuration]] = []
             sections = []
             for index, section in enumerate(cut.sections):
-                progress(f"{graph.kind.value} section {index}", index, len(cut.sections))
+                progress(
+                    f"mapping {graph.kind.value} section {index + 1} of {len(cut.sections)}", index / len(cut.sections)
+                )
                 signature = _signature(section, known)
                 planned = configured.get(signature)
                 if planned is None:
