@@ -103,16 +103,17 @@ class _Arithmetic:
 
     def at(self, parameter: str) -> None:
         """Nodes from now on belong to `parameter`."""
+        self.parameter = parameter
         self.builder.location = Location(self.origin, 0, parameter)
 
     def __call__(self, op: str, *operands: Value | float, **attributes: Attribute) -> Value:
         """Apply an operator; numbers become constants of the other operands' element type."""
         dtype = next((operand.type.dtype for operand in operands if isinstance(operand, Value)), DType.F32)
         values = [operand if isinstance(operand, Value) else self.full(operand, dtype) for operand in operands]
-        return self.builder.add(OPS[op](**attributes), *values)
+        return self.builder.add(OPS[op](**attributes), *values, hint=f"{self.parameter}.{op}" if self.parameter else op)
 
     def full(self, value: float, dtype: DType) -> Value:
-        return self.builder.add(OPS["full"](shape=(), value=float(value), dtype=dtype))  # type: ignore[call-arg]
+        return self("full", shape=(), value=float(value), dtype=dtype)
 
     def cast(self, x: Value, dtype: DType) -> Value:
         return x if x.type.dtype is dtype else self("cast", x, dtype=dtype)

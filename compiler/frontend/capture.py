@@ -20,7 +20,7 @@ from compiler.frontend.tracing import Joint, Role, trace
 from compiler.optimizers import Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
-from ir.graph import Program, SectionKind, Symbol, SymbolKind
+from ir.graph import Program, Symbol, SymbolKind
 from ir.op import Array
 from ir.types import TensorType
 
@@ -99,8 +99,7 @@ def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split,
         *(_gradient(name, types) for name in joint.gradients),
         *(update.symbols if update else ()),
     ]
-    graphs = [split.forward] if split.backward.kind is SectionKind.FWD else [split.forward, split.backward]
-    graphs = [graph for graph in graphs if graph.outputs]
+    graphs = [graph for graph in (split.forward, split.backward) if graph.outputs]
     return Program(_identifier(spec.name), tuple(symbols), (*graphs, *(update.graphs if update else ())))
 
 

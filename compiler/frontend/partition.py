@@ -31,7 +31,7 @@ def partition(joint: Graph, forward_symbols: Iterable[str]) -> Split:
 
 
 def _needed(joint: Graph, values: Iterable[Value]) -> set[str]:
-    """The names of all values that `values` are computed from, with themselves."""
+    """The names of all values that exist once `values` do: themselves, and all results of what they come from."""
     pending = [value.name for value in values]
     found: set[str] = set()
     while pending:
@@ -40,7 +40,9 @@ def _needed(joint: Graph, values: Iterable[Value]) -> set[str]:
             continue
         found.add(name)
         if name in joint.producers:
-            pending += [operand.name for operand in joint.producers[name].operands]
+            node = joint.producers[name]
+            found.update(result.name for result in node.results)
+            pending += [operand.name for operand in node.operands]
     return found
 
 

@@ -58,7 +58,7 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Joint:
-    """The joint graph: placeholders in order, and what its results are.
+    """The joint graph: placeholders in order, and what its results are. Of tied parameters all but one are unused.
 
     The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
     the tensors in `gradients`.
@@ -176,7 +176,7 @@ class _Tracer:
         self.results = {node.name: node for node in exported.graph.nodes}
         self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
         self.result_names = names
-        self.shared = _shared(self.inputs)
+        self.shared = _shared(self.inputs, spec.model)
 
     def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
         """Trace, and say what everything is."""
@@ -279,15 +279,15 @@ def _strip(target: str) -> str:
     return target.removeprefix("model.")
 
 
-def _shared(inputs: tuple[Placeholder, ...]) -> dict[int, int]:
-    """Parameters that are the same tensor as an earlier one (tied weights), with the index of that one."""
-    first: dict[int, int] = {}
-    shared = {}
-    for i, placeholder in enumerate(inputs):
-        earlier = first.setdefault(id(placeholder.tensor), i)
-        if earlier != i and placeholder.role is Role.PARAMETER:
-            shared[i] = earlier
-    return shared
+def _shared(inputs: tuple[Placeholder, ...], model: nn.Module) -> dict[int, int]:
+    """Parameters under a second name (tied weights), with the index of the one under the name PyTorch lists."""
+    names = {name for name, _ in model.named_parameters()}
+    first = {id(source.tensor): i for i, source in enumerate(inputs) if source.name in names}
+    return {
+        i: first[id(source.tensor)]
+        for i, source in enumerate(inputs)
+        if source.role is Role.PARAMETER and source.name not in names
+    }
 
 
 def _is_loss(node: fx.Node) -> bool:
