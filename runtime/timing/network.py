@@ -23,7 +23,7 @@ class Channel(NamedTuple):
 
     phase: int
     owner: str
-    index: int
+    position: int
     kind: int
     port: int
 
