@@ -1,0 +1,124 @@
+"""Between the project's types and their protobuf records: tensor types, operators, machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import ir.ops  # noqa: F401  (registers every operator)
+from ir.errors import PefError, Problem
+from ir.op import OPS, Attribute, CostClass, Op
+from ir.types import DType, TensorType
+from pef import pef_pb2 as pb
+from pef.cycles import Parallelism, StageWork, TileOperation
+from pef.machine import Machine, Tier
+
+
+def encode_type(tensor: TensorType) -> pb.TensorType:
+    """A tensor type as a record."""
+    return pb.TensorType(dtype=tensor.dtype.value, shape=tensor.shape)
+
+
+def decode_type(record: pb.TensorType) -> TensorType:
+    """The tensor type in a record. Raises PefError for an element type this version does not know."""
+    if record.dtype not in DType._value2member_map_:
+        raise PefError(f"unknown element type {record.dtype!r}")
+    return TensorType(DType(record.dtype), tuple(record.shape))
+
+
+def encode_op(op: Op, operands: Sequence[int], results: Sequence[int]) -> pb.Operation:
+    """An operator applied to values of a stage, by their indices."""
+    attributes = [_encode_attribute(name, value) for name, value in op.attributes().items()]
+    return pb.Operation(op=op.name, attributes=attributes, operands=operands, results=results)
+
+
+def decode_op(record: pb.Operation) -> Op:
+    """The operator in a record. Raises PefError for an operator or attributes this version does not know."""
+    if record.op not in OPS:
+        raise PefError(Problem(f"unknown operator {record.op!r}", hint="recompile the model with this toolchain"))
+    try:
+        return OPS[record.op](**{attribute.name: _decode_attribute(attribute) for attribute in record.attributes})
+    except TypeError as error:
+        raise PefError(f"operator {record.op!r}: {error}") from error
+
+
+def _encode_attribute(name: str, value: Attribute) -> pb.Attribute:
+    if isinstance(value, bool):
+        return pb.Attribute(name=name, flag=value)
+    if isinstance(value, int):
+        return pb.Attribute(name=name, integer=value)
+    if isinstance(value, float):
+        return pb.Attribute(name=name, real=value)
+    if isinstance(value, str):
+        return pb.Attribute(name=name, text=value)
+    if isinstance(value, DType):
+        return pb.Attribute(name=name, dtype=value.value)
+    return pb.Attribute(name=name, integers=pb.Integers(values=value))
+
+
+def _decode_attribute(record: pb.Attribute) -> Attribute:
+    kind = record.WhichOneof("value")
+    if kind == "dtype":
+        return decode_type(pb.TensorType(dtype=record.dtype)).dtype
+    if kind == "integers":
+        return tuple(record.integers.values)
+    if kind is None:
+        raise PefError(f"attribute {record.name!r} has no value")
+    value: bool | int | float | str = getattr(record, kind)
+    return value
+
+
+def encode_machine(machine: Machine) -> pb.Machine:
+    """A machine as a record."""
+    values = {field.name: getattr(machine, field.name) for field in fields(machine)}
+    values["tiers"] = [
+        pb.Tier(name=t.name, capacity_bytes=t.capacity_bytes, bandwidth_bytes_per_s=t.bandwidth_bytes_per_s)
+        for t in machine.tiers
+    ]
+    return pb.Machine(**values)
+
+
+def decode_machine(record: pb.Machine) -> Machine:
+    """The machine in a record."""
+    values = {field.name: getattr(record, field.name) for field in fields(Machine)}
+    values["tiers"] = tuple(Tier(t.name, t.capacity_bytes, t.bandwidth_bytes_per_s) for t in record.tiers)
+    values["faulty_sites"] = tuple(record.faulty_sites)
+    values["agcu_sites"] = tuple(record.agcu_sites)
+    return Machine(**values)
+
+
+def tile_operations(owner: pb.Stage | pb.Stream) -> list[TileOperation]:
+    """The operators of a stage or stream with the types of their tiles."""
+    types = [decode_type(value.type) for value in owner.values]
+    return [
+        TileOperation(decode_op(o), tuple(types[i] for i in o.operands), tuple(types[i] for i in o.results))
+        for o in owner.operations
+    ]
+
+
+def stage_work(stage: pb.Stage) -> StageWork:
+    """What one tile asks of the stage."""
+    return StageWork.of(tile_operations(stage))
+
+
+def parallelism(stage: pb.Stage) -> Parallelism:
+    """How the stage is spread over its PCUs."""
+    return Parallelism(stage.batch_parallel, stage.row_parallel, stage.column_parallel, stage.chain)
+
+
+def product_side(stage: pb.Stage, port: pb.Port) -> int | None:
+    """0 or 1 where the port feeds the left or right operand of the stage's product, else None.
+
+    An operand may reach the product through free operators.
+    """
+    reached = {port.value}
+    for operation in stage.operations:
+        op = decode_op(operation)
+        if not op.is_free:
+            if op.cost.kind is CostClass.SYSTOLIC:
+                sides = [side for side, value in enumerate(operation.operands) if value in reached]
+                return sides[0] if sides else None
+            continue
+        if reached.intersection(operation.operands):
+            reached.update(operation.results)
+    return None
