@@ -1,0 +1,253 @@
+"""Routing: a multicast tree on the switch mesh for every net, found by negotiated congestion.
+
+PathFinder (McMurchie and Ebeling, FPGA 1995): nets first take their shortest trees; then those on overloaded links
+are taken out and routed again, at prices that rise with the present overload of a link and with its history, until no
+link is overloaded or prices stop helping. A path is found by A*. Phases never run at the same time, so the nets of
+each phase negotiate among themselves only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from backends.rdu.netlist import Netlist, Placement
+from pef.machine import Machine
+
+STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+"""Row and column steps of the four links that leave a switch: north, east, south, west."""
+
+MAX_ITERATIONS = 60
+PATIENCE = 12
+"""Iterations without progress after which what overload is left is accepted."""
+
+FIRST_PRESENT_FACTOR = 1.0
+PRESENT_GROWTH = 1.4
+MAX_PRESENT_FACTOR = 1e3
+HISTORY_FACTOR = 0.5
+LEGAL_LOAD = 1.0 + 1e-9
+"""A load over capacity up to which a link is legal: sums of demands carry rounding errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """A link that has to carry more than it can: `load` is bytes per cycle over capacity, above 1."""
+
+    phase: int
+    link: int
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """For each net, the directed links of its tree, each after the one that feeds it; and the links that overflow.
+
+    Link `4 * switch + direction` leaves `switch` to the north, east, south or west (0 to 3); see `link_ends`.
+    """
+
+    routes: tuple[tuple[int, ...], ...]
+    overloads: tuple[Overload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Utilisation:
+    """How much of the mesh a routing uses: links of each phase counted apart, loads as fractions of capacity."""
+
+    byte_hops_per_cycle: float
+    links: int
+    mean_load: float
+    peak_load: float
+    overloads: int
+
+
+def link_ends(link: int, machine: Machine) -> tuple[int, int]:
+    """The switches a link leaves and enters."""
+    switch, direction = divmod(link, 4)
+    down, across = STEPS[direction]
+    return switch, switch + down * machine.columns + across
+
+
+def link_loads(netlist: Netlist, routing: Routing) -> dict[tuple[int, int], float]:
+    """Bytes per cycle on every (phase, link) that carries anything."""
+    loads: dict[tuple[int, int], float] = {}
+    for net, links in zip(netlist.nets, routing.routes):
+        for link in links:
+            key = (net.phase, link)
+            loads[key] = loads.get(key, 0.0) + net.bytes_per_cycle
+    return loads
+
+
+def utilisation(netlist: Netlist, routing: Routing, machine: Machine) -> Utilisation:
+    """A summary of the loads of a routing."""
+    loads = link_loads(netlist, routing).values()
+    return Utilisation(
+        byte_hops_per_cycle=sum(loads),
+        links=len(loads),
+        mean_load=sum(loads) / machine.link_bytes_per_cycle / max(1, len(loads)),
+        peak_load=max(loads, default=0.0) / machine.link_bytes_per_cycle,
+        overloads=len(routing.overloads),
+    )
+
+
+def route(netlist: Netlist, placement: Placement, machine: Machine) -> Routing:
+    """Route every net of a placed netlist. What no routing found can carry is reported in the result, not raised."""
+    routes: list[tuple[int, ...]] = [()] * len(netlist.nets)
+    overloads: list[Overload] = []
+    for phase in sorted({net.phase for net in netlist.nets}):
+        members = [index for index, net in enumerate(netlist.nets) if net.phase == phase]
+        demands = [_demand(netlist, placement, machine, index) for index in members]
+        trees, loads = _Negotiation(machine, demands).run()
+        for index, tree in zip(members, trees):
+            routes[index] = tuple(tree)
+        overloads += [Overload(phase, link, load) for link, load in enumerate(loads) if load > LEGAL_LOAD]
+    return Routing(tuple(routes), tuple(overloads))
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """A net as the router sees it: the switches it joins, and its share of a link's capacity."""
+
+    source: int
+    sinks: tuple[int, ...]
+    load: float
+
+
+def _demand(netlist: Netlist, placement: Placement, machine: Machine, index: int) -> _Demand:
+    """Net `index`, with its distinct sinks from near to far: a tree grows best outwards from its source."""
+    net = netlist.nets[index]
+    source = placement.site(net.source, machine)
+    sinks = {placement.site(sink, machine) for sink in net.sinks} - {source}
+    near_to_far = sorted(sinks, key=lambda sink: (_distance(source, sink, machine.columns), sink))
+    return _Demand(source, tuple(near_to_far), net.bytes_per_cycle / machine.link_bytes_per_cycle)
+
+
+def _distance(a: int, b: int, columns: int) -> int:
+    """Hops between two switches."""
+    return abs(a // columns - b // columns) + abs(a % columns - b % columns)
+
+
+class _Negotiation:
+    """The nets of one phase, competing for links. Loads and demands are fractions of a link's capacity."""
+
+    def __init__(self, machine: Machine, demands: Sequence[_Demand]) -> None:
+        self.demands = demands
+        self.trees: list[list[int]] = [[] for _ in demands]
+        self.exits = _exits(machine)
+        self.entered = [link_ends(link, machine)[1] for link in range(4 * machine.sites)]
+        self.row = [site // machine.columns for site in range(machine.sites)]
+        self.column = [site % machine.columns for site in range(machine.sites)]
+        self.load = [0.0] * (4 * machine.sites)
+        self.price = [1.0] * (4 * machine.sites)
+        self.present_factor = FIRST_PRESENT_FACTOR
+
+    def run(self) -> tuple[list[list[int]], list[float]]:
+        """The least overloaded trees found, and the loads of all links under them."""
+        self._route(self._widest_first(range(len(self.demands))))
+        best, best_trees, best_loads, stale = self._overload(), list(self.trees), list(self.load), 0
+        for _ in range(MAX_ITERATIONS):
+            if best == 0.0 or stale == PATIENCE:
+                break
+            self._raise_prices()
+            self._route(self._widest_first(self._congested()))
+            overload, stale = self._overload(), stale + 1
+            if overload < best:
+                best, best_trees, best_loads, stale = overload, list(self.trees), list(self.load), 0
+        return best_trees, best_loads
+
+    def _route(self, members: Iterable[int]) -> None:
+        """Route nets one after the other, each without its former tree and at the prices the others leave."""
+        for member in members:
+            demand = self.demands[member]
+            self._add_load(self.trees[member], -demand.load)
+            self.trees[member] = self._grow(demand)
+            self._add_load(self.trees[member], demand.load)
+
+    def _widest_first(self, members: Iterable[int]) -> list[int]:
+        """Nets in order of demand: what is hard to fit chooses first."""
+        return sorted(members, key=lambda member: (-self.demands[member].load, member))
+
+    def _add_load(self, tree: Iterable[int], load: float) -> None:
+        for link in tree:
+            self.load[link] += load
+
+    def _overload(self) -> float:
+        """How far all links together are over their capacity."""
+        return sum(load - 1.0 for load in self.load if load > LEGAL_LOAD)
+
+    def _congested(self) -> Iterator[int]:
+        """The nets that use an overloaded link."""
+        over = {link for link, load in enumerate(self.load) if load > LEGAL_LOAD}
+        return (member for member, tree in enumerate(self.trees) if not over.isdisjoint(tree))
+
+    def _raise_prices(self) -> None:
+        self.present_factor = min(self.present_factor * PRESENT_GROWTH, MAX_PRESENT_FACTOR)
+        for link, load in enumerate(self.load):
+            if load > LEGAL_LOAD:
+                self.price[link] += HISTORY_FACTOR * (load - 1.0)
+
+    def _grow(self, demand: _Demand) -> list[int]:
+        """The links of a tree from the source to all sinks, grown sink by sink."""
+        reached = {demand.source}
+        tree: list[int] = []
+        for sink in demand.sinks:
+            if sink not in reached:
+                path = self._path(reached, sink, demand.load)
+                tree += path
+                reached.update(self.entered[link] for link in path)
+        return tree
+
+    def _path(self, starts: Iterable[int], target: int, demand: float) -> list[int]:
+        """The cheapest path to `target` from any of `starts`, by A*.
+
+        A link costs at least 1, so the hops that remain never exceed what remains to be paid: the bound is consistent
+        and no switch is expanded twice. Among equals the switch closest to the target goes first.
+        """
+        row, column, load, price, entered = self.row, self.column, self.load, self.price, self.entered
+        target_row, target_column = row[target], column[target]
+        spare, present_factor = 1.0 - demand, self.present_factor
+        paid = dict.fromkeys(starts, 0.0)
+        via: dict[int, int] = {}
+        done: set[int] = set()
+        hops = [abs(row[start] - target_row) + abs(column[start] - target_column) for start in paid]
+        frontier = [(float(left), left, start) for left, start in zip(hops, paid)]
+        heapify(frontier)
+        while True:
+            switch = heappop(frontier)[2]
+            if switch == target:
+                return self._walk_back(via, target)
+            if switch in done:
+                continue
+            done.add(switch)
+            paid_here = paid[switch]
+            for link in self.exits[switch]:
+                cost = paid_here + price[link]
+                excess = load[link] - spare
+                if excess > 0.0:
+                    cost += price[link] * excess * present_factor
+                neighbour = entered[link]
+                if cost < paid.get(neighbour, 1e300):
+                    paid[neighbour] = cost
+                    via[neighbour] = link
+                    left = abs(row[neighbour] - target_row) + abs(column[neighbour] - target_column)
+                    heappush(frontier, (cost + left, left, neighbour))
+
+    def _walk_back(self, via: dict[int, int], target: int) -> list[int]:
+        """The path that ends in `target`, from its start on."""
+        path = []
+        switch = target
+        while switch in via:
+            path.append(via[switch])
+            switch = via[switch] // 4
+        path.reverse()
+        return path
+
+
+def _exits(machine: Machine) -> list[tuple[int, ...]]:
+    """The links that leave each switch for a switch of the mesh."""
+    exits = []
+    for site in range(machine.sites):
+        row, column = divmod(site, machine.columns)
+        within = (row > 0, column + 1 < machine.columns, row + 1 < machine.rows, column > 0)
+        exits.append(tuple(4 * site + direction for direction in range(4) if within[direction]))
+    return exits

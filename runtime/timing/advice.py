@@ -1,0 +1,149 @@
+"""Sentences computed from a report: what holds each section back, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runtime.timing.report import Bound, Report, SectionReport, StageReport
+
+NOTICEABLE_SHARE = 0.05
+"""Shares below this are not worth a sentence: the profiler whose words we use draws the line at 5 % too."""
+
+
+def advice(report: Report) -> list[str]:
+    """One sentence for what binds each section that takes a noticeable share of the time, one for each stall.
+
+    Sections that share a configuration are spoken of together.
+    """
+    sentences: list[str] = []
+    for sections in grouped(report):
+        if sum(section.cycles for section in sections) < NOTICEABLE_SHARE * report.cycles:
+            continue
+        sentences.append(_binding(report, sections))
+        sentences += _stalls(sections)
+    return sentences
+
+
+def grouped(report: Report) -> list[list[SectionReport]]:
+    """Sections with the same execution, in order of first appearance."""
+    groups: dict[int, list[SectionReport]] = {}
+    for section in report.sections:
+        groups.setdefault(id(section.execution), []).append(section)
+    return list(groups.values())
+
+
+def names(sections: list[SectionReport]) -> str:
+    """`section fwd_0`, or `sections fwd_0 and 11 like it`."""
+    first = sections[0].name
+    return f"section {first}" if len(sections) == 1 else f"section {first} and {len(sections) - 1} like it"
+
+
+def slowest(section: SectionReport) -> StageReport | None:
+    """The stage with the most firing time."""
+    stages = [stage for phase in section.execution.phases for stage in phase.stages]
+    return max(stages, key=lambda stage: stage.interval_cycles * stage.tiles, default=None)
+
+
+def _binding(report: Report, sections: list[SectionReport]) -> str:
+    section = next((s for s in sections if s.program_load_cycles == 0), sections[0])
+    spent = {**section.execution.path, Bound.LOAD: section.load_cycles}[section.bound]
+    share = spent / section.cycles if section.cycles else 0.0
+    return f"{names(sections)} is bound by {section.bound.value} ({share:.0%} of its time): " + _EXPLAIN[section.bound](
+        report, section
+    )
+
+
+def _compute(report: Report, section: SectionReport) -> str:
+    stage = slowest(section)
+    if stage is None:
+        return "it has no stages"
+    busy = stage.time.busy / section.execution.cycles
+    return (
+        f"stage {stage.name} ({', '.join(stage.operators)}) takes {stage.interval_cycles:,} cycles per tile on "
+        f"{stage.parallelism.units} PCUs and fires {busy:.0%} of the time; the section uses "
+        f"{section.execution.pcu.allocated} of {section.execution.pcu.machine} PCUs"
+    )
+
+
+def _port(report: Report, section: SectionReport) -> str:
+    stages = [stage for phase in section.execution.phases for stage in phase.stages]
+    stage = max(stages, key=lambda s: s.time.port)
+    return (
+        f"stage {stage.name} could take {stage.compute_cycles:,} cycles per tile, its buffers' PMU ports need "
+        f"{stage.port_cycles:,}; spread the buffers over more PMUs, or the stage over more rows and columns"
+    )
+
+
+def _network(report: Report, section: SectionReport) -> str:
+    stages = [stage for phase in section.execution.phases for stage in phase.stages]
+    stage = max(stages, key=lambda s: s.time.network)
+    return (
+        f"links need {stage.network_cycles:,} cycles per tile of stage {stage.name}, which could take "
+        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed or fewer PCUs per stage may route better"
+    )
+
+
+def _dram(report: Report, section: SectionReport) -> str:
+    execution = section.execution
+    read, write = sum(execution.read_bytes), sum(execution.write_bytes)
+    seconds = report.us(execution.cycles) * 1e-6
+    peak = sum(
+        tier.bandwidth_bytes_per_s
+        for tier, r, w in zip(report.machine.tiers, execution.read_bytes, execution.write_bytes)
+        if r + w
+    )
+    achieved = (read + write) / seconds
+    return (
+        f"it reads {read / 1e6:,.2f} MB and writes {write / 1e6:,.2f} MB at {achieved / 1e9:,.1f} of "
+        f"{peak / 1e9:,.1f} GB/s; fusing more into the section, or bf16 tensors, would move less"
+    )
+
+
+def _agcu(report: Report, section: SectionReport) -> str:
+    streams = [stream for phase in section.execution.phases for stream in phase.streams]
+    stream = max(streams, key=lambda s: s.ends[-1] - s.begins[0])
+    way = "store" if stream.store else "load"
+    return (
+        f"the {way} of {section.symbols[stream.slot]} has {len(stream.agcus)} AGCUs of "
+        f"{report.machine.agcu_bytes_per_cycle} bytes per cycle; memory could move more to more of them"
+    )
+
+
+def _fill(report: Report, section: SectionReport) -> str:
+    phases = section.execution.phases
+    tiles = max((phase.tiles for phase in phases), default=0)
+    return (
+        f"{len(phases)} phases of at most {tiles} tiles spend it filling and draining pipelines and crossing the "
+        "network; larger batches or fewer, larger sections amortise it"
+    )
+
+
+def _load(report: Report, section: SectionReport) -> str:
+    return (
+        f"it executes {report.us(section.execution.cycles):,.1f} us after {report.us(section.load_cycles):,.1f} us of "
+        "launch, program and argument load; fewer, larger sections or a larger batch amortise it"
+    )
+
+
+_EXPLAIN: dict[Bound, Callable[[Report, SectionReport], str]] = {
+    Bound.COMPUTE: _compute,
+    Bound.PORT: _port,
+    Bound.NETWORK: _network,
+    Bound.DRAM: _dram,
+    Bound.AGCU: _agcu,
+    Bound.FILL: _fill,
+    Bound.LOAD: _load,
+}
+
+
+def _stalls(sections: list[SectionReport]) -> list[str]:
+    """Stages that a full buffer downstream holds up although they set the pace."""
+    section = sections[0]
+    stage = slowest(section)
+    if stage is None or stage.time.output < NOTICEABLE_SHARE * stage.time.total:
+        return []
+    share = stage.time.output / stage.time.total
+    return [
+        f"{names(sections)}: stage {stage.name} is the slowest and yet waits {share:.0%} of its phase for space "
+        "downstream; a deeper buffer behind it would help"
+    ]
