@@ -129,3 +129,13 @@ def _bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def render_passes(result: CompileResult, console: Console) -> None:
+    """Print how long each pass took and how many nodes it left."""
+    table = Table(title="Passes (host time)")
+    for heading in ("pass", "ms", "nodes after"):
+        table.add_column(heading, justify="left" if heading == "pass" else "right")
+    for timing in result.pass_timings:
+        table.add_row(timing.name, f"{timing.seconds * 1e3:.1f}", str(timing.nodes))
+    console.print(table)

@@ -49,5 +49,8 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     return expanded.reshape(*batch, heads * groups, length, features)
 
 
-COMPOSITES: dict[Any, Callable[..., Any]] = {aten.scaled_dot_product_attention.default: attention}
+COMPOSITES: dict[Any, Callable[..., Any]] = {
+    aten.scaled_dot_product_attention.default: attention,
+    aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
+}
 """What to trace instead of each composite operator."""

@@ -217,7 +217,7 @@ def _check_average(context: Context, ceil_mode: bool, divisor_override: int | No
 
 
 def _averaging(kernel: list[int], stride: list[int], padding: int | list[int]) -> dict[str, tuple[int, ...]]:
-    return {"kernel": _both(kernel), "stride": _both(stride or kernel), "padding": _both(padding)}
+    return {"kernel_size": _both(kernel), "stride": _both(stride or kernel), "padding": _both(padding)}
 
 
 def _pooling(
