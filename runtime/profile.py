@@ -223,16 +223,16 @@ _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "PMUs": lambda s: str(s["pmus"]),
     "tiles": lambda s: str(s["tiles"]),
     "cyc/tile": lambda s: f"{s['cycles_per_tile']:,}",
-    "slow- down": lambda s: f"{s['slowdown_factor']:.2f}",
-    "share %": lambda s: _percent(s["share"]),
-    "busy %": lambda s: _percent(s["busy"]),
-    "input %": lambda s: _percent(s["stalls"]["input"]),
-    "output %": lambda s: _percent(s["stalls"]["output"]),
-    "dram %": lambda s: _percent(s["stalls"]["dram"]),
-    "port %": lambda s: _percent(s["stalls"]["port"]),
-    "net %": lambda s: _percent(s["stalls"]["network"]),
-    "fill %": lambda s: _percent(s["stalls"]["fill"]),
-    "drain %": lambda s: _percent(s["stalls"]["drain"]),
+    "slow": lambda s: f"{s['slowdown_factor']:.2f}",
+    "share": lambda s: _percent(s["share"]),
+    "busy": lambda s: _percent(s["busy"]),
+    "in": lambda s: _percent(s["stalls"]["input"]),
+    "out": lambda s: _percent(s["stalls"]["output"]),
+    "dram": lambda s: _percent(s["stalls"]["dram"]),
+    "port": lambda s: _percent(s["stalls"]["port"]),
+    "net": lambda s: _percent(s["stalls"]["network"]),
+    "fill": lambda s: _percent(s["stalls"]["fill"]),
+    "drain": lambda s: _percent(s["stalls"]["drain"]),
 }
 
 
@@ -261,7 +261,7 @@ def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Ta
     stages = [stage for phase in data["phases"] for stage in phase["stages"]]
     rows = [[show(stage) for show in _STAGE_COLUMNS.values()] for stage in stages]
     return _table(
-        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain)",
+        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain; from share on: %)",
         list(_STAGE_COLUMNS),
         rows,
         4,

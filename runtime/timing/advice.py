@@ -83,8 +83,7 @@ def _network(report: Report, section: SectionReport) -> str:
     stage = max(stages, key=lambda s: s.time.network)
     return (
         f"links need {stage.network_cycles:,} cycles per tile of stage {stage.name}, which could take "
-        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed, or PCUs spread over more stages, may "
-        "route better"
+        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed may route better"
     )
 
 
@@ -118,8 +117,8 @@ def _fill(report: Report, section: SectionReport) -> str:
     phases = section.execution.phases
     tiles = max((phase.tiles for phase in phases), default=0)
     return (
-        f"{_count(len(phases), 'phase')} of at most {_count(tiles, 'tile')} spend it filling and draining pipelines and crossing the "
-        "network; larger batches or fewer, larger sections amortise it"
+        f"{_count(len(phases), 'phase')} of at most {_count(tiles, 'tile')} spend it filling and draining "
+        "pipelines and crossing the network; larger batches or fewer, larger sections amortise it"
     )
 
 
