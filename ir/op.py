@@ -163,9 +163,9 @@ def op(name: str) -> Callable[[OpClass], OpClass]:
         cls.name = name
         rules = [getattr(cls, attribute) for attribute in dir(cls)]
         cls.limits = tuple(rule for rule in rules if getattr(rule, "is_limit", False))
-        frozen: OpClass = dataclass(frozen=True)(cls)  # type: ignore[assignment]
-        OPS[name] = frozen
-        return frozen
+        OPS[name] = cls
+        dataclass(frozen=True)(cls)
+        return cls
 
     return register
 
@@ -178,4 +178,8 @@ def limit(rule: Rule) -> Rule:
 
 def broadcast_shape(operands: Sequence[TensorType]) -> tuple[int, ...]:
     """The shape that operands broadcast to. Raises ValueError where they do not."""
-    return np.broadcast_shapes(*(operand.shape for operand in operands))
+    try:
+        return np.broadcast_shapes(*(operand.shape for operand in operands))
+    except ValueError:
+        shapes = ", ".join(str(list(operand.shape)) for operand in operands)
+        raise ValueError(f"shapes {shapes} do not broadcast to a common shape") from None

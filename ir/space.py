@@ -105,7 +105,7 @@ class Space:
         """The space written as `text` for tensors of these types.
 
         `*` stands for leading batch axes, broadcast as NumPy does. Extents of dims inside a product are given as
-        keywords, except one per axis, which follows from the axis. Raises ValueError where text and shapes disagree:
+        keywords, except one per axis, which follows from the axis; keywords that the text does not name are ignored. Raises ValueError where text and shapes disagree:
         that is a mistake in an operator's declaration.
         """
         left, right = text.split("->")
@@ -122,7 +122,9 @@ class Space:
             tuple(_broadcast(axis, extent, known) for axis, extent in zip(axes, tensor.shape))
             for axes, tensor in zip(parsed, types)
         ]
-        return Space(tuple(bound[: len(operands)]), tuple(bound[len(operands) :]), known, frozenset(whole))
+        named = {dim for axes in parsed for axis in axes for dim in (*axis.dims, axis.window)}
+        used = {dim: size for dim, size in known.items() if dim in named}
+        return Space(tuple(bound[: len(operands)]), tuple(bound[len(operands) :]), used, frozenset(whole))
 
     @staticmethod
     def elementwise(operands: Sequence[TensorType], result: TensorType, whole: Sequence[int] = ()) -> Space:

@@ -73,7 +73,7 @@ def parse_program(text: str, source: str = "<text>") -> Program:
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<value>%[\w.\-/<>$]+)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<arrow>->)
-    |(?P<name>@?[A-Za-z_][\w.\-]*(?:\[[\d,]*\])?)|(?P<number>[-+]?(?:\d[\w.]*(?:[eE][-+]?\d+)?|inf|nan))|(?P<sign>[{}()\[\],=:@])""",
+    |(?P<name>@?[A-Za-z_][\w.\-]*(?:\[[\d,]*\])?)|(?P<number>[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf|nan))|(?P<sign>[{}()\[\],=:@])""",
     re.VERBOSE,
 )
 

@@ -78,7 +78,8 @@ def _allocated(
 
 
 def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int) -> tuple[int, list[TiledStage]]:
-    """The tile count with the least modelled time on `pcus` units: fill, then one interval per tile."""
+    """The tile count with the least modelled time on `pcus` units: the first tile through memory and all stages, then
+    one interval for each other tile."""
     best: tuple[float, int, list[TiledStage]] | None = None
     for tiles in tile_counts(phase.divisor, MOST_TILES):
         stages = [tile_stage(streamed, tiles) for streamed in phase.stages]
@@ -88,7 +89,7 @@ def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int) -> tu
         chosen = [table[i] for table, i in zip(tables, choice)]
         interval = max(*(option.cycles for option in chosen), floor / tiles)
         fill = sum(o.cycles + fill_cycles(s.work, o.parallel, machine) for s, o in zip(stages, chosen))
-        time = (tiles - 1) * interval + fill
+        time = (tiles - 1) * interval + fill + floor / tiles
         if best is None or time < best[0]:
             best = (time, tiles, stages)
     assert best is not None  # tile_counts always offers one tile

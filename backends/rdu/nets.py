@@ -31,7 +31,7 @@ SHARERS = 16
 class Connection:
     """A net with its place in the PEF: which port or stream of which phase it serves, and its bytes per tile."""
 
-    kind: pb.Net.Kind.ValueType
+    kind: pb.Net.Kind
     phase: int
     owner: int
     port: int
@@ -148,12 +148,12 @@ def _stage_nets(
     for number, port in enumerate(phase.outputs[position]):
         pairs = _deal(pmus[port.buffer], len(lanes))
         share = math.ceil(stage.tile_type(port.value).nbytes / len(pairs))
-        for sink, lane in pairs:
-            yield Connection(pb.Net.WRITE, index, position, number, _unit(lanes[lane][-1]), (_unit(sink),), share)
+        for pmu, lane in pairs:
+            yield Connection(pb.Net.WRITE, index, position, number, _unit(lanes[lane][-1]), (_unit(pmu),), share)
+    share = math.ceil((4 if stage.work.fp32 else 2) * stage.work.elements / len(lanes))
     for lane_units in lanes:
-        share = math.ceil(4 * stage.work.elements / len(lanes))
-        for source, sink in itertools.pairwise(lane_units):
-            yield Connection(pb.Net.CHAIN, index, position, 0, _unit(source), (_unit(sink),), share)
+        for before, behind in itertools.pairwise(lane_units):
+            yield Connection(pb.Net.CHAIN, index, position, 0, _unit(before), (_unit(behind),), share)
 
 
 def _reader_groups(stage: TiledStage, port: Port, parallel: Parallelism, elements: int) -> list[list[int]]:

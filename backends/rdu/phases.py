@@ -21,8 +21,11 @@ from ir.types import TensorType
 WHOLE = -1
 """The axis of a value that every tile uses whole, or that all tiles reduce into."""
 
-SCALAR_ELEMENTS = 1024
-"""Stages with no larger result than this are not worth a stream of their own."""
+UNCUTTABLE = ""
+"""The dim that a known axis asks to cut where the operator cannot be cut along that axis."""
+
+SCALAR_ELEMENTS = 32
+"""Stages with no larger result than one vector are not worth a stream of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def stream(stage: StageNodes, phase: Phase, seed: Seed | None) -> StreamedStage 
             dim = dims.get(id(node)) or _implied_dim(node, axes)
             if dim is None:
                 continue
-            cut = space_of(node).cut(dim)
+            cut = space_of(node).cut(dim) if dim != UNCUTTABLE else None
             if cut is None or not _agree(node, cut.operands, cut.results, axes):
                 return None
             settled.add(id(node))
@@ -172,13 +175,13 @@ def stream(stage: StageNodes, phase: Phase, seed: Seed | None) -> StreamedStage 
 
 
 def _implied_dim(node: Node, axes: dict[str, int]) -> str | None:
-    """The dim of the node's space that a known axis of one of its values asks to cut, if any."""
+    """The dim of the node's space that a known axis of one of its values asks to cut: None where no axis is known."""
     space = space_of(node)
     for values, spaces in ((node.operands, space.operands), (node.results, space.results)):
         for value, own in zip(values, spaces):
             axis = axes.get(value.name, WHOLE)
             if axis != WHOLE:
-                return space.leading(own[axis]) or "?"
+                return space.leading(own[axis]) or UNCUTTABLE
     return None
 
 

@@ -8,14 +8,13 @@ The measure is the half perimeter of a net's bounding box times its demand. Two 
    TCAD 2012), until the free and the legal placement agree.
 2. Detailed: units of one kind that share no net can be exchanged, and moved to free sites, at a cost that is a sum over
    units; the best such exchange is an assignment problem, solved exactly (NTUplace3: Chen et al., TCAD 2008). Seeded
-   random sets of such units are exchanged until sweeps over all units stop helping.
+   random sets of such units are exchanged, at first with noise on the costs that falls as in simulated annealing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,18 +32,24 @@ Ints = NDArray[np.int64]
 IDLE_BYTES_PER_CYCLE = 1.0
 """Added to every net's demand, so that a net that is hardly used is short as well when that costs nothing."""
 
-GLOBAL_ITERATIONS = 16
-ANCHOR_STEP = 0.02
+SOLVES_BEFORE_ANCHORS = 5
+"""Solutions of the net model, each linearised about the one before, until it stands for the half perimeter."""
+GLOBAL_ITERATIONS = 8
+ANCHOR_STEP = 0.03
 """By how much the weight of a unit's anchor over the weight of its nets grows from one iteration to the next."""
-POSITION_DIGITS = 6
-"""Decimals of a hop kept before legalising, so that rounding errors of the solver do not choose between sites."""
+WEAK_PULL = 1e-4
+"""Weight, over that of its nets, of a unit's pull to where it was: what is tied to no AGCU has a place to stay."""
 MIN_GAP = 1.0
-"""Hops below which the net model stops growing stiffer: two units are never closer than that."""
+"""Hops below which springs stop growing stiffer: two units are never closer than that."""
+POSITION_DIGITS = 6
+"""Decimals of a hop kept of a solution, so that rounding errors of the solver do not choose between sites."""
 
-MAX_SWEEPS = 60
-PATIENCE = 4
-"""Sweeps without an improvement of `MIN_GAIN` after which detailed placement ends."""
+ANNEALING_SWEEPS = 40
+HOTTEST = 0.8
+"""First temperature of annealing, over the mean weight of a pin."""
+PATIENCE = 3
 MIN_GAIN = 1e-3
+"""Placement ends after `PATIENCE` sweeps that each gain less than this fraction."""
 
 
 def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:
@@ -57,7 +62,7 @@ def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:
         return Placement(())
     board = _Board(netlist, machine)
     _place_globally(board)
-    _improve(board, Random(seed))
+    _improve(board, np.random.default_rng(seed))
     return Placement(tuple(int(site) for site in board.sites))
 
 
@@ -129,7 +134,7 @@ class _Board:
             return 0.0
         at = self.at[self.pins.vertex]
         span = np.maximum.reduceat(at, self.pins.starts) - np.minimum.reduceat(at, self.pins.starts)
-        return float(span.sum(axis=1) @ self.pins.weight[self.pins.starts])
+        return float((span.sum(axis=1) * self.pins.weight[self.pins.starts]).sum())
 
 
 def _indices(mask: Iterable[bool]) -> Ints:
@@ -143,45 +148,49 @@ def _place_globally(board: _Board) -> None:
     """Leave the best of the legal placements that solving and legalising in turn run through."""
     _lay_out_in_order(board)
     best_cost, best_sites = board.cost(), board.sites.copy()
-    every = np.arange(board.units)
     free = board.at.copy()
+    for _ in range(SOLVES_BEFORE_ANCHORS):
+        _solve(board, free, 0.0)
     for iteration in range(GLOBAL_ITERATIONS):
-        for axis in range(2):
-            free[: board.units, axis] = _solve(board, free[:, axis], board.at[:, axis], ANCHOR_STEP * iteration)
+        _solve(board, free, ANCHOR_STEP * iteration)
         _legalise(board, free)
         cost = board.cost()
         if cost < best_cost:
             best_cost, best_sites = cost, board.sites.copy()
-    board.settle(every, best_sites)
+    board.settle(np.arange(board.units), best_sites)
 
 
 def _lay_out_in_order(board: _Board) -> None:
-    """A first legal placement: units in the order of the netlist along rows to and fro. Neighbours there tend to talk."""
+    """A first legal placement: along rows to and fro in the netlist's order, where neighbours tend to talk."""
     for kind, members in board.members.items():
         rows, columns = board.place_of_site[board.working[kind]].T
         order = np.lexsort((np.where(rows % 2 == 0, columns, -columns), rows))
         board.settle(members, board.working[kind][order][: len(members)])
 
 
-def _solve(board: _Board, free: Floats, legal: Floats, anchor: float) -> Floats:
-    """Where along one axis the units come to rest, between their nets and the anchors at their legal places."""
-    one, other, stiffness = _springs(board.pins, free)
+def _solve(board: _Board, free: Floats, anchor: float) -> None:
+    """Move the units in `free` to where their nets, and anchors at their legal places, let them rest."""
+    for axis in range(2):
+        rest = _rest(board, free[:, axis], board.at[: board.units, axis], anchor)
+        free[: board.units, axis] = np.round(rest, POSITION_DIGITS)
+
+
+def _rest(board: _Board, free: Floats, legal: Floats, anchor: float) -> Floats:
+    """The minimum of the springs' energy along one axis: linear equations in the positions of the units."""
     units = board.units
-    pull = np.bincount(board.pins.vertex, board.pins.weight, minlength=len(free))[:units] + 1e-3
-    held = anchor * pull / np.maximum(np.abs(free[:units] - legal[:units]), MIN_GAP) + 1e-4 * pull
-    goal = held * legal[:units]
-    for here, there in ((one, other), (other, one)):
-        fixed = (here < units) & (there >= units)
-        goal += np.bincount(here[fixed], stiffness[fixed] * free[there[fixed]], minlength=units)
-        mobile = here < units
-        held += np.bincount(here[mobile], stiffness[mobile], minlength=units)
-    inner = (one < units) & (other < units)
-    diagonal = np.arange(units)
-    rows = np.concatenate([diagonal, one[inner], other[inner]])
-    columns = np.concatenate([diagonal, other[inner], one[inner]])
-    values = np.concatenate([held, -stiffness[inner], -stiffness[inner]])
-    matrix = csc_array((values, (rows, columns)), shape=(units, units))
-    return np.asarray(spsolve(matrix, goal))
+    one, other, stiffness = _springs(board.pins, free)
+    one, other = np.concatenate([one, other]), np.concatenate([other, one])
+    stiffness = np.concatenate([stiffness, stiffness])
+    nets = np.bincount(board.pins.vertex, board.pins.weight, minlength=len(free))[:units] + IDLE_BYTES_PER_CYCLE
+    hold = nets * (anchor / np.maximum(np.abs(free[:units] - legal), MIN_GAP) + WEAK_PULL)
+    mobile = one < units
+    diagonal = hold + np.bincount(one[mobile], stiffness[mobile], minlength=units)
+    fixed = mobile & (other >= units)
+    forces = hold * legal + np.bincount(one[fixed], stiffness[fixed] * free[other[fixed]], minlength=units)
+    inner = mobile & (other < units)
+    rows, columns = (np.concatenate([np.arange(units), end[inner]]) for end in (one, other))
+    matrix = csc_array((np.concatenate([diagonal, -stiffness[inner]]), (rows, columns)), shape=(units, units))
+    return np.asarray(spsolve(matrix, forces))
 
 
 def _springs(pins: _Pins, at: Floats) -> tuple[Ints, Ints, Floats]:
@@ -204,28 +213,34 @@ def _springs(pins: _Pins, at: Floats) -> tuple[Ints, Ints, Floats]:
 def _legalise(board: _Board, free: Floats) -> None:
     """Put every unit on a site of its kind so that all together move least from where they are in `free`."""
     for kind, members in board.members.items():
-        working = board.working[kind]
-        place, wanted = board.place_of_site[working], np.round(free[members], POSITION_DIGITS)
-        moved = np.abs(wanted[:, None, :] - place[None, :, :]).sum(axis=2)
-        chosen, site = linear_sum_assignment(moved)
-        board.settle(members[chosen], working[site])
+        sites = board.working[kind]
+        down, across = (np.abs(free[members, axis, None] - np.arange(board.size[axis])) for axis in range(2))
+        row, column = board.place_of_site[sites].astype(np.int64).T
+        chosen, best = linear_sum_assignment(down[:, row] + across[:, column])
+        board.settle(members[chosen], sites[best])
 
 
 # ---- detailed placement
 
 
-def _improve(board: _Board, random: Random) -> None:
-    """Exchange units, set by set, until sweeps over all of them stop helping."""
+def _improve(board: _Board, random: np.random.Generator) -> None:
+    """Exchange units, set by set: first with falling noise, to leave local optima, then until it stops helping."""
     neighbours = _neighbours(board)
+    hottest = HOTTEST * float(np.mean(board.pins.weight)) if board.pins.weight.size else 0.0
+    for sweep in range(ANNEALING_SWEEPS):
+        _sweep(board, neighbours, hottest * (1 - sweep / ANNEALING_SWEEPS), random)
     cost, stale = board.cost(), 0
-    for _ in range(MAX_SWEEPS):
-        for kind, members in board.members.items():
-            for independent in _independent_sets(members, neighbours, random):
-                _exchange(board, kind, independent)
+    while stale < PATIENCE:
+        _sweep(board, neighbours, 0.0, random)
         before, cost = cost, board.cost()
         stale = stale + 1 if cost > before * (1 - MIN_GAIN) else 0
-        if stale == PATIENCE:
-            return
+
+
+def _sweep(board: _Board, neighbours: Sequence[set[int]], temperature: float, random: np.random.Generator) -> None:
+    """Offer every unit an exchange."""
+    for kind, members in board.members.items():
+        for independent in _independent_sets(members, neighbours, random):
+            _exchange(board, kind, independent, temperature, random)
 
 
 def _neighbours(board: _Board) -> list[set[int]]:
@@ -238,12 +253,10 @@ def _neighbours(board: _Board) -> list[set[int]]:
     return neighbours
 
 
-def _independent_sets(members: Ints, neighbours: Sequence[set[int]], random: Random) -> Iterator[Ints]:
+def _independent_sets(members: Ints, neighbours: Sequence[set[int]], random: np.random.Generator) -> Iterator[Ints]:
     """Cut `members` into random sets without two that share a net: each joins the first set that has none of its."""
-    order = [int(member) for member in members]
-    random.shuffle(order)
     sets: list[set[int]] = []
-    for member in order:
+    for member in random.permutation(members).tolist():
         home = next((candidate for candidate in sets if candidate.isdisjoint(neighbours[member])), None)
         if home is None:
             sets.append({member})
@@ -252,12 +265,21 @@ def _independent_sets(members: Ints, neighbours: Sequence[set[int]], random: Ran
     return (np.array(sorted(independent), np.int64) for independent in sets)
 
 
-def _exchange(board: _Board, kind: SiteKind, units: Ints) -> None:
-    """Put `units`, which share no net, on the best of their own and all free sites of their kind."""
-    sites = np.setdiff1d(board.working[kind], np.setdiff1d(board.sites[board.members[kind]], board.sites[units]))
-    down, across = (_costs_along(board, units, axis) for axis in range(2))
+def _exchange(board: _Board, kind: SiteKind, units: Ints, temperature: float, random: np.random.Generator) -> None:
+    """Put `units`, which share no net, on the best of their own and all free sites of their kind.
+
+    Gumbel noise on the costs makes the choice of a single unit a draw from the Boltzmann distribution at
+    `temperature`, in byte-hops per cycle (perturb-and-MAP: Papandreou and Yuille, ICCV 2011).
+    """
+    taken = np.zeros(len(board.place_of_site), bool)
+    taken[board.sites] = True
+    taken[board.sites[units]] = False
+    sites = board.working[kind][~taken[board.working[kind]]]
     row, column = board.place_of_site[sites].astype(np.int64).T
-    chosen, best = linear_sum_assignment(down[:, row] + across[:, column])
+    costs = _costs_along(board, units, 0)[:, row] + _costs_along(board, units, 1)[:, column]
+    if temperature:
+        costs += temperature * np.log(random.standard_exponential(costs.shape))
+    chosen, best = linear_sum_assignment(costs)
     board.settle(units[chosen], sites[best])
 
 

@@ -1,5 +1,5 @@
 """Every operator, one file per family; importing this package registers them all."""
 
-from ir.ops import elementwise, matmul, view
+from ir.ops import concat, conv, elementwise, embedding, matmul, norm, pool, reduce, softmax, view
 
-__all__ = ["elementwise", "matmul", "view"]
+__all__ = ["concat", "conv", "elementwise", "embedding", "matmul", "norm", "pool", "reduce", "softmax", "view"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ir.op import Array, FreeOp, Op, op
+from ir.op import Array, FreeOp, Op, broadcast_shape, op
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -50,7 +50,14 @@ class Reshape(FreeOp):
         return _reshape_space(x.shape, self.shape)
 
     def view(self, x: Array) -> Array:
-        return x.reshape(self.shape)
+        reshaped: Array = x.reshape(self.shape)
+        return reshaped
+
+    def kernel(self, x: Array, out: Array) -> None:
+        if out.flags.c_contiguous:
+            np.copyto(out.reshape(x.shape), x)
+        else:
+            np.copyto(out, self.view(x))
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, shape=result.shape)
@@ -73,7 +80,8 @@ class Permute(FreeOp):
         return Space((axes,), (tuple(axes[dim] for dim in self.dims),), dict(zip(names, x.shape)))
 
     def view(self, x: Array) -> Array:
-        return x.transpose(self.dims)
+        permuted: Array = x.transpose(self.dims)
+        return permuted
 
 
 @op("expand")
@@ -83,7 +91,7 @@ class Expand(FreeOp):
     shape: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        if np.broadcast_shapes(x.shape, self.shape) != self.shape:
+        if broadcast_shape((x, x.with_shape(self.shape))) != self.shape:
             raise ValueError(f"shape {list(x.shape)} does not broadcast to {list(self.shape)}")
         return x.with_shape(self.shape)
 
@@ -126,44 +134,48 @@ class Slice(FreeOp):
         return x[tuple(index)]
 
 
-def _reshape_space(source: tuple[int, ...], target: tuple[int, ...]) -> Space:
-    """Dims shared by both shapes, from the left, by splitting axes at common products; a rest that does not
-    split (6,4 -> 8,3 after their common 2) is held whole.
+@dataclass
+class _Splitting:
+    """An axis being split into dims: the factor left, and the dims found before and after it."""
 
-    Axes of extent one carry no dims. For each pair of remaining extents the smaller must divide the larger:
-    then it is a dim of both, and the quotient goes on.
+    factor: int
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+    @property
+    def axis(self) -> Axis:
+        return Axis((*self.before, *self.after))
+
+
+def _reshape_space(source: tuple[int, ...], target: tuple[int, ...]) -> Space:
+    """Dims shared by both shapes, found by splitting axes at common factors, from the left and then from the right.
+
+    What does not split (3,4 -> 4,3 between the common 2 and 5 of 6,4,5 -> 8,3,5) is held whole. Axes of extent one
+    carry no dims.
     """
     sizes: dict[str, int] = {}
-    whole: set[str] = set()
-    axes: tuple[list[list[str]], list[list[str]]] = ([[] for _ in source], [[] for _ in target])
 
-    def new_dim(size: int, *places: list[str], held: bool = False) -> None:
+    def new_dim(size: int) -> str:
         name = f"d{len(sizes)}"
         sizes[name] = size
-        for place in places:
-            place.append(name)
-        if held:
-            whole.add(name)
+        return name
 
-    left = [[extent, place] for extent, place in zip(source, axes[0]) if extent != 1]
-    right = [[extent, place] for extent, place in zip(target, axes[1]) if extent != 1]
-    while left and right:
-        common = math.gcd(left[0][0], right[0][0])
-        if common != min(left[0][0], right[0][0]):
+    shapes = [[_Splitting(extent) for extent in shape] for shape in (source, target)]
+    for from_left in (True, False):
+        left, right = ([axis for axis in shape[:: 1 if from_left else -1] if axis.factor != 1] for shape in shapes)
+        while left and right:
+            common = math.gcd(left[0].factor, right[0].factor)
             if common > 1:
-                new_dim(common, left[0][1], right[0][1])
-                left[0][0] //= common
-                right[0][0] //= common
-            break
-        new_dim(common, left[0][1], right[0][1])
-        for side in (left, right):
-            side[0][0] //= common
-            if side[0][0] == 1:
-                side.pop(0)
-    for extent, place in [*left, *right]:
-        new_dim(extent, place, held=True)
-
-    def bound(places: list[list[str]]) -> tuple[Axis, ...]:
-        return tuple(Axis(tuple(place)) for place in places)
-
-    return Space((bound(axes[0]),), (bound(axes[1]),), sizes, frozenset(whole))
+                name = new_dim(common)
+                for axis in (left[0], right[0]):
+                    axis.factor //= common
+                    axis.before.append(name) if from_left else axis.after.insert(0, name)
+            if left[0].factor != 1 and right[0].factor != 1:
+                break
+            left, right = ([axis for axis in axes if axis.factor != 1] for axes in (left, right))
+    whole = set()
+    for axis in (axis for shape in shapes for axis in shape if axis.factor != 1):
+        axis.before.append(new_dim(axis.factor))
+        whole.add(axis.before[-1])
+    operand, result = (tuple(axis.axis for axis in shape) for shape in shapes)
+    return Space((operand,), (result,), sizes, frozenset(whole))

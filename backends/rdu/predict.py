@@ -1,0 +1,47 @@
+"""What the compiler's cost model expects of a configuration: closed forms, where the simulator counts events."""
+
+from __future__ import annotations
+
+import math
+
+from ir.types import TensorType
+from pef import pef_pb2 as pb
+from pef.codec import decode_type, parallelism, stage_work
+from pef.cycles import compute_cycles, fill_cycles
+from pef.machine import Machine
+
+
+def predict_configuration(configuration: pb.Configuration, machine: Machine) -> pb.Prediction:
+    """Cycles of one run of the configuration, and what bounds it.
+
+    A phase takes one interval per tile after its first tile has passed all stages, but at least as long as memory
+    needs for everything it moves. The interval is that of its slowest stage.
+    """
+    rate = machine.tier_bytes_per_cycle(0)
+    record = pb.Prediction()
+    compute = memory = 0.0
+    for phase in configuration.phases:
+        works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
+        cycles = [compute_cycles(work, parallel, machine) for work, parallel in works]
+        fills = [fill_cycles(work, parallel, machine) for work, parallel in works]
+        moved = 0
+        for stream in phase.streams:
+            nbytes = _buffer_type(configuration, stream).nbytes
+            moved += nbytes
+            if stream.store:
+                record.dram_write_bytes += nbytes
+            else:
+                record.dram_read_bytes += nbytes
+        busy = (phase.tiles - 1) * max(cycles, default=0) + sum(cycles) + sum(fills)
+        compute += busy
+        memory += moved / rate
+        record.cycles += math.ceil(max(busy, moved / rate))
+        record.flops += phase.tiles * sum(work.flops for work, _ in works)
+    record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+    limits = {"compute": compute, "dram": memory, "load": record.load_cycles}
+    record.bound = max(limits, key=lambda name: limits[name])
+    return record
+
+
+def _buffer_type(configuration: pb.Configuration, stream: pb.Stream) -> TensorType:
+    return decode_type(configuration.buffers[stream.buffer].type)

@@ -1,0 +1,151 @@
+"""`snc`: compile models, describe and check PEFs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ir.errors import SncError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option("0.1.0", prog_name="snc")
+def main() -> None:
+    """Compile PyTorch models for the RDU, and look into what came out.
+
+    \b
+      snc compile model.py -b 64          a training PEF in out/<name>/<name>.pef
+      snc compile model.py --inference    forward only
+      snc describe out/<name>/<name>.pef
+      snrun out/<name>/<name>.pef         run it on the simulated RDU
+    """
+
+
+@main.command("compile")
+@click.argument("model", metavar="MODEL.PY[:NAME]")
+@click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
+@click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
+@click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
+@click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
+@click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
+@click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
+@click.option(
+    "--graphamp-preset",
+    "preset",
+    default="mp0",
+    show_default=True,
+    metavar="mp0|mp1|mp4",
+    help="mp0: precision as written; mp1: matrix products read bf16; mp4: everything bf16.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of initial weights, recorded inputs and placement.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
+@click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
+@click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
+def compile_command(
+    model: str,
+    inference: bool,
+    batch_size: int | None,
+    output_folder: Path,
+    pef_name: str | None,
+    arch: str,
+    level: str,
+    preset: str,
+    seed: int,
+    as_json: bool,
+    verbose: bool,
+    time_passes: bool,
+    print_after: tuple[str, ...],
+) -> None:
+    """Compile a PyTorch model to a PEF.
+
+    MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
+    forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
+
+    Writes into OUTPUT_FOLDER/NAME: NAME.pef, the initial weights and recorded inputs NAME.safetensors, PyTorch's
+    outputs for them NAME.reference.npz, and NAME.log.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    with readable_errors():
+        from compiler import driver, report
+
+        request = driver.CompileRequest(
+            model, inference, batch_size, output_folder, pef_name, arch, level == "o3", preset, seed, print_after
+        )
+        with progress_display(quiet=as_json) as progress:
+            result = driver.compile_model(request, progress)
+        if as_json:
+            click.echo(json.dumps(report.as_dict(result), indent=2))
+            return
+        from rich.console import Console
+
+        console = Console()
+        report.render(result, console)
+        if time_passes:
+            report.render_passes(result, console)
+
+
+@main.command("describe")
+@click.argument("pef", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+@click.option("--grid/--no-grid", default=True, help="Show where stages and buffers sit on the grid.")
+def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
+    """Show what is in a PEF: symbols, sections, stages, buffers, and where they sit."""
+    with readable_errors():
+        from pef import describe, file
+
+        record = file.read(pef)
+        if as_json:
+            click.echo(json.dumps(describe.as_dict(record), indent=2))
+            return
+        from rich.console import Console
+
+        describe.render(record, Console(), grid=grid)
+
+
+@main.command("check")
+@click.argument("pef", type=click.Path(path_type=Path))
+def check_command(pef: Path) -> None:
+    """Check that a PEF is intact and legal on the machine it names; exit status 1 and every violation if not."""
+    with readable_errors():
+        from pef import check, file
+
+        record = file.read(pef)
+        check.check(record)
+        click.echo(f"{pef}: legal; {len(record.sections)} sections, {len(record.configurations)} configurations")
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Print the project's own errors as messages and leave with status 1."""
+    try:
+        yield
+    except SncError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def progress_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda what, done: None
+        return
+    columns: list[Any] = [TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("", total=1.0)
+        yield lambda what, done: display.update(task, description=what, completed=done)

@@ -1,0 +1,178 @@
+"""Compiling a model, as a recipe: load, capture, improve, map, check, write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
+from backends.rdu.machine import load_machine
+from compiler.pass_manager import PassManager, PassTiming
+from compiler.passes import standard_pipeline
+from compiler.passes.precision import PRESETS, round_values
+from ir.errors import UsageError
+from ir.graph import Program, SymbolKind
+from pef import file as pef_file
+from pef import pef_pb2 as pb
+from pef.check import check
+from pef.machine import Machine
+
+if TYPE_CHECKING:
+    from compiler.frontend.model_file import ModelSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction of the compile that is behind."""
+
+TOOLCHAIN_VERSION = "0.1.0"
+
+log = logging.getLogger("snc")
+
+
+@dataclass(frozen=True, slots=True)
+class CompileRequest:
+    """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`."""
+
+    model: str
+    inference: bool = False
+    batch_size: int | None = None
+    output_folder: Path = Path("out")
+    pef_name: str | None = None
+    arch: str = "sn30"
+    fuse: bool = True
+    preset: str = "mp0"
+    seed: int = 0
+    print_after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """Where everything was written, and what the compiler knows about it.
+
+    gains: modelled cycles of a whole step for each precision preset, by name.
+    """
+
+    pef_path: Path
+    weights_path: Path
+    reference_path: Path
+    log_path: Path
+    pef: pb.Pef
+    machine: Machine
+    program: Program
+    pass_timings: tuple[PassTiming, ...]
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+
+def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
+    """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
+    from compiler.frontend.capture import capture
+    from compiler.frontend.model_file import load_model
+    from compiler.frontend.reference import eager_outputs
+
+    if request.preset not in PRESETS:
+        raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
+    machine = load_machine(request.arch)
+    progress("loading the model", 0.0)
+    spec = load_model(request.model, request.batch_size, request.seed)
+    progress("capturing the graph", 0.05)
+    captured = capture(spec, inference=request.inference)
+    reference = eager_outputs(spec, captured.program)
+    progress("improving the graph", 0.3)
+    manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
+    program = manager.run(captured.program)
+    values = round_values(program, captured.values)
+    options = BackendOptions(fuse=request.fuse, seed=request.seed)
+    pef = compile_program(
+        program,
+        machine,
+        options,
+        header=_header(request, spec, program),
+        progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
+    )
+    progress("checking", 0.9)
+    check(pef)
+    gains = _preset_gains(captured.program, request, machine)
+    progress("writing", 0.95)
+    name = request.pef_name or spec.name
+    folder = Path(request.output_folder) / name
+    result = CompileResult(
+        folder / f"{name}.pef",
+        folder / f"{name}.safetensors",
+        folder / f"{name}.reference.npz",
+        folder / f"{name}.log",
+        pef,
+        machine,
+        program,
+        tuple(manager.timings),
+        gains,
+    )
+    _write(result, request, values, reference)
+    progress("done", 1.0)
+    return result
+
+
+def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[str, Any]:
+    asked = asdict(request)
+    options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
+    inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
+    return {
+        "name": request.pef_name or spec.name,
+        "toolchain_version": TOOLCHAIN_VERSION,
+        "options_json": options,
+        "metadata_json": {"model": spec.name, "inputs": inputs},
+    }
+
+
+def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -> dict[str, float]:
+    """Modelled cycles of a whole step under every precision preset, as the planner sees them before placement."""
+    gains = {}
+    for preset in PRESETS:
+        variant = PassManager(standard_pipeline(preset)).run(program)
+        gains[preset] = estimate_cycles(variant, machine, BackendOptions(fuse=request.fuse, seed=request.seed))
+    return gains
+
+
+def _write(
+    result: CompileResult, request: CompileRequest, values: Mapping[str, Array], reference: Mapping[str, Array]
+) -> None:
+    """Write the PEF, the initial values, the reference outputs and the log; each appears whole or not at all."""
+    from safetensors.numpy import save
+
+    result.pef_path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {name: np.ascontiguousarray(array) for name, array in sorted(values.items())}
+    write_atomically(result.weights_path, save(kept))
+    with tempfile.TemporaryFile() as buffer:
+        np.savez(buffer, **{name: array for name, array in sorted(reference.items())})
+        buffer.seek(0)
+        write_atomically(result.reference_path, buffer.read())
+    lines = [f"request {json.dumps(asdict(request), default=str)}"]
+    lines += [
+        f"pass {timing.name}: {timing.seconds * 1e3:.1f} ms, {timing.nodes} nodes" for timing in result.pass_timings
+    ]
+    for section in result.pef.sections:
+        lines.append(
+            f"section {section.name} configuration {section.configuration} {section.prediction}".replace("\n", " ")
+        )
+    write_atomically(result.log_path, ("\n".join(lines) + "\n").encode())
+    pef_file.write(result.pef, result.pef_path)
+    log.info("wrote %s", result.pef_path)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that readers see the old file or the new one, never a part."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

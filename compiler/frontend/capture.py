@@ -1,0 +1,137 @@
+"""PyTorch model to program: the front door of the frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+
+from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.lower import LoweredJoint, lower
+from compiler.frontend.lowering import LOWERINGS
+from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.optimizer_options import optimizer_spec
+from compiler.frontend.partition import Split, partition
+from compiler.frontend.tracing import Joint, Role, trace
+from compiler.optimizers import Update, build_update
+from ir import verifier
+from ir.errors import Problem, UnsupportedError
+from ir.graph import Program, Symbol, SymbolKind
+from ir.op import Array
+from ir.types import TensorType
+
+KINDS = {
+    Role.INPUT: SymbolKind.INPUT,
+    Role.PARAMETER: SymbolKind.PARAMETER,
+    Role.BUFFER: SymbolKind.BUFFER,
+    Role.TANGENT: SymbolKind.OUTPUT_GRADIENT,
+}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A program, and the content its symbols start from, in their compute dtypes.
+
+    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones) and
+    the sample inputs.
+    """
+
+    program: Program
+    values: dict[str, Array]
+
+
+def capture(spec: ModelSpec, *, inference: bool) -> Captured:
+    """The model in `spec` as a program: FWD for inference; for training also BCKWD and, with an optimizer, OPT.
+
+    Raises CaptureError where PyTorch cannot trace the model, UnsupportedError with everything in it that the device
+    does not have, both with the user's lines.
+    """
+    check_dtypes(spec)
+    table = {overload: rule for overload, rule in decomposition_table.items() if overload not in LOWERINGS}
+    joint = trace(spec, inference=inference, decompositions=table)
+    lowered = lower(joint)
+    split = partition(lowered.graph, (*joint.outputs, *joint.mutated))
+    update = None if inference else _update(spec, joint)
+    program = _program(spec, joint, lowered, split, update)
+    verifier.verify(program)
+    return Captured(program, _values(joint, lowered, update, program))
+
+
+def check_dtypes(spec: ModelSpec) -> None:
+    """Raise one UnsupportedError with every tensor of the model whose element type the device does not have."""
+    problems = [
+        Problem(f"{what} {name} is {str(tensor.dtype).removeprefix('torch.')}", hint=remedy(tensor.dtype))
+        for what, name, tensor in _tensors(spec)
+        if tensor.dtype not in DTYPES
+    ]
+    UnsupportedError.raise_if(problems)
+
+
+def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str, Tensor]]:
+    for name, tensor in (*spec.inputs.items(), *spec.targets.items()):
+        yield "input", name, tensor
+    for name, parameter in spec.model.named_parameters():
+        yield "parameter", name, parameter
+    for name, buffer in spec.model.named_buffers():
+        yield "buffer", name, buffer
+
+
+def _update(spec: ModelSpec, joint: Joint) -> Update | None:
+    if spec.optimizer is None:
+        return None
+    types = {source.name: tensor_type(source.tensor) for source in joint.placeholders if source.role is Role.PARAMETER}
+    trained = {name: types[name] for name in joint.gradients if name in types}
+    return build_update(optimizer_spec(spec.optimizer, spec.model, trained), trained, spec.max_grad_norm)
+
+
+def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split, update: Update | None) -> Program:
+    types = {output.symbol: output.value.type for output in lowered.graph.outputs}
+    constants = {value.name: value.type for value in lowered.graph.inputs if value.name in lowered.constants}
+    symbols = [
+        *_placeholder_symbols(joint),
+        *(Symbol(name, type, SymbolKind.CONSTANT) for name, type in constants.items()),
+        *(Symbol(name, types[name], SymbolKind.OUTPUT) for name in joint.outputs),
+        *split.activations,
+        *(_gradient(name, types) for name in joint.gradients),
+        *(update.symbols if update else ()),
+    ]
+    graphs = [graph for graph in (split.forward, split.backward) if graph.outputs]
+    return Program(_identifier(spec.name), tuple(symbols), (*graphs, *(update.graphs if update else ())))
+
+
+def _placeholder_symbols(joint: Joint) -> Iterator[Symbol]:
+    for source in joint.placeholders:
+        if source.role in KINDS:
+            yield Symbol(source.name, tensor_type(source.tensor), KINDS[source.role])
+
+
+def _gradient(name: str, types: dict[str, TensorType]) -> Symbol:
+    return Symbol(f"{name}.grad", types[f"{name}.grad"], SymbolKind.GRADIENT)
+
+
+def _identifier(name: str) -> str:
+    """The name with what a program's name cannot hold replaced."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program: Program) -> dict[str, Array]:
+    values: dict[str, Array] = {}
+    problems = []
+    for source in joint.placeholders:
+        if source.name not in program.symbol or source.role is Role.CONSTANT:
+            continue
+        try:
+            values[source.name] = to_array(_concrete(source.role, source.tensor))
+        except OverflowError as error:
+            problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
+    UnsupportedError.raise_if(problems)
+    return {**values, **lowered.constants, **(update.values if update else {})}
+
+
+def _concrete(role: Role, tensor: Tensor) -> Any:
+    """The tensor with content: the gradient of an output was traced without, and starts from ones."""
+    return torch.ones(tensor.shape, dtype=tensor.dtype) if role is Role.TANGENT else tensor

@@ -1,0 +1,53 @@
+"""PyTorch's element types in the graph language, and tensors as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ir.op import Array
+from ir.types import DType, TensorType
+
+DTYPES: dict[torch.dtype, DType] = {
+    torch.float32: DType.F32,
+    torch.bfloat16: DType.BF16,
+    torch.int64: DType.I32,
+    torch.int32: DType.I32,
+    torch.int16: DType.I32,
+    torch.uint8: DType.I32,
+    torch.int8: DType.I8,
+    torch.bool: DType.BOOL,
+}
+"""Every element type a model may use. Integers wider than 8 bits are 32 bits wide on the device."""
+
+REMEDIES: dict[torch.dtype, str] = {
+    torch.float64: "use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made",
+    torch.float16: "use bfloat16, which has the range of float32: `x.bfloat16()`",
+    torch.complex64: "carry the real and the imaginary part as two float32 tensors",
+    torch.complex128: "carry the real and the imaginary part as two float32 tensors",
+}
+"""What to write instead of an element type that the device does not have."""
+
+
+def remedy(dtype: torch.dtype) -> str:
+    """What to write instead of `dtype`, which the device does not have."""
+    known = ", ".join(str(supported).removeprefix("torch.") for supported in DTYPES)
+    return REMEDIES.get(dtype, f"use one of {known}")
+
+
+def tensor_type(tensor: Tensor) -> TensorType:
+    """The type of a tensor whose element type is supported."""
+    return TensorType(DTYPES[tensor.dtype], tuple(tensor.shape))
+
+
+def to_array(tensor: Tensor) -> Array:
+    """A tensor's content in its type's compute dtype. Raises OverflowError where an integer does not fit 32 bits."""
+    tensor = tensor.detach().cpu()
+    dtype = DTYPES[tensor.dtype]
+    if dtype is DType.BF16:
+        tensor = tensor.float()
+    array: Array = tensor.numpy()
+    if array.dtype == np.int64 and array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
+        raise OverflowError(f"holds {max(array.max(), -array.min())}, which does not fit 32 bits")
+    return np.array(array, dtype.compute)

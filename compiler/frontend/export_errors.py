@@ -1,0 +1,50 @@
+"""What torch.export could not trace, in the user's terms."""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+from compiler.frontend.locations import Locator, innermost_frame
+from compiler.frontend.model_file import ModelSpec
+from ir.errors import Problem
+from ir.location import Location
+
+RULES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"GuardOnDataDependent|data-dependent|_local_scalar_dense|Could not guard|Could not extract specialized",
+        "the model's control flow depends on the values of a tensor",
+        "both branches must be part of the graph: choose with torch.where(condition, a, b), or decide from a Python "
+        "value or a shape, which are known when compiling",
+    ),
+    (
+        r"missing a required argument|unexpected keyword argument|got multiple values|required positional argument",
+        "the inputs do not match the parameters of the model's forward",
+        "name the inputs after forward's parameters",
+    ),
+)
+"""Pattern in the error PyTorch raises, what it means, what to write instead. The first match counts."""
+
+
+def explain(error: BaseException, locator: Locator, spec: ModelSpec) -> Problem:
+    """One problem at the user's line for an exception that torch.export raised."""
+    text = f"{type(error).__name__}: {error}"
+    where = _location(error, locator)
+    for pattern, message, hint in RULES:
+        if re.search(pattern, text):
+            return Problem(message, where, hint)
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch, and see torch.export's rules"
+    return Problem(f"PyTorch could not trace the model: {first}", where, hint)
+
+
+def _location(error: BaseException, locator: Locator) -> Location:
+    """The innermost user's line among the error's own traceback and those quoted in its message."""
+    frames = [f'File "{frame.filename}", line {frame.lineno}' for frame in traceback.extract_tb(error.__traceback__)]
+    found = innermost_frame("\n".join(frames)) or innermost_frame(str(error))
+    file, line = found or (str(locator.file), locator.line)
+    return Location(locator.shown(file), line)
+
+
+def _shapes(spec: ModelSpec) -> str:
+    return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in spec.inputs.items())

@@ -1,0 +1,61 @@
+"""Where in the user's source a traced node comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from ir.location import Location
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+_FRONTEND = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Locator:
+    """Finds locations of exported nodes. `file` and `line` say where the model is written, for nodes without a trace.
+
+    `prefix` is the path of the user's model inside the exported module.
+    """
+
+    file: Path
+    line: int
+    prefix: str
+
+    def locate(self, node: fx.Node) -> Location:
+        """The innermost line that is the user's or a library's, not PyTorch's, and the path of the module."""
+        module = self.module_path(node.meta.get("nn_module_stack") or {})
+        frame = innermost_frame(node.meta.get("stack_trace") or "")
+        file, line = frame or (str(self.file), self.line)
+        return Location(self.shown(file), line, module)
+
+    def module_path(self, stack: dict[str, Any]) -> str:
+        """The path of the innermost module, as named_modules() has it."""
+        path = str(next(reversed(stack.values()))[0]) if stack else ""
+        path = re.sub(r"@\d+", "", path)
+        return path.removeprefix(self.prefix).removeprefix(".")
+
+    def shown(self, file: str) -> str:
+        """The file relative to the model file's folder, else to the folder it is imported from."""
+        for folder in [str(self.file.parent), *sorted(filter(None, sys.path), key=len, reverse=True)]:
+            if file.startswith(folder + os.sep):
+                return os.path.relpath(file, folder)
+        return file
+
+
+def innermost_frame(trace: str) -> tuple[str, int] | None:
+    """File and line of the innermost frame outside PyTorch and this package."""
+    frames = [(file, int(line)) for file, line in _FRAME.findall(trace)]
+    return next((frame for frame in reversed(frames) if _is_users(frame[0])), None)
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith((_TORCH, _FRONTEND, "<"))

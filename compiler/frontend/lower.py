@@ -1,0 +1,167 @@
+"""A joint ATen graph as one graph of the graph language, not yet split into forward and backward."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from compiler.frontend.constants import Constants
+from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.lowering import LOWERINGS, Context, Refused
+from compiler.frontend.tracing import Joint, Role
+from compiler.frontend.workarounds import workaround
+from ir.builder import GraphBuilder
+from ir.errors import GraphError, Problem, UnsupportedError
+from ir.graph import Graph, SectionKind, Value
+from ir.location import Location
+from ir.op import Array
+
+
+@dataclass(frozen=True)
+class LoweredJoint:
+    """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients."""
+
+    graph: Graph
+    constants: dict[str, Array]
+
+
+def lower(joint: Joint) -> LoweredJoint:
+    """The nodes of `joint` as operators of the device. Raises one UnsupportedError with all that has none."""
+    return _Lowerer(joint).run()
+
+
+class _Lowerer:
+    def __init__(self, joint: Joint) -> None:
+        self.joint = joint
+        self.builder = GraphBuilder(SectionKind.FWD)
+        self.context = Context(self.builder)
+        self.values: dict[fx.Node, Any] = {}
+        self.constant_symbols: dict[str, Array] = {}
+        self.problems: dict[Problem, None] = {}
+        placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
+        known = {
+            node: source.tensor
+            for node, source in zip(placeholders, joint.placeholders)
+            if source.role is Role.CONSTANT
+        }
+        self.constants = Constants(known)
+        self.placeholders = dict(zip(placeholders, joint.placeholders))
+        self.result = next(node for node in joint.graph.nodes if node.op == "output").args[0]
+
+    def run(self) -> LoweredJoint:
+        self.read_placeholders()
+        for node in self.joint.graph.nodes:
+            if node.op == "call_function" and node not in self.constants:
+                self.builder.location = self.joint.locations[node]
+                self.values[node] = self.lowered(node)
+        UnsupportedError.raise_if(list(self.problems))
+        names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
+        for name, node in zip(names, self.result):
+            self.builder.location = self.joint.locations.get(node, self.joint.start)
+            self.builder.output(name, self.operand(node))
+        UnsupportedError.raise_if(list(self.problems))
+        graph = self.builder.build()
+        return LoweredJoint(graph.with_nodes(graph.nodes), self.constant_symbols)
+
+    def read_placeholders(self) -> None:
+        """Declare every symbol, written ones too, so that no value takes the name of one."""
+        for node, source in self.placeholders.items():
+            if source.role is not Role.CONSTANT:
+                self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
+        names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
+        for name, node in zip(names, self.result):
+            if node.meta["val"].dtype in DTYPES:
+                self.builder.input(name, tensor_type(node.meta["val"]))
+
+    def lowered(self, node: fx.Node) -> Any:
+        """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
+        if node.target is operator.getitem and node.args[0] not in self.constants:
+            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+        if not self.check_dtype(node):
+            return self.stand_in(node)
+        rule = LOWERINGS.get(node.target)
+        if rule is None:
+            return self.unsupported(node)
+        self.context.enter(node)
+        try:
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
+            return rule(self.context, *args, **kwargs)
+        except Refused as refusal:
+            self.note(node, str(refusal), refusal.hint)
+        except GraphError as error:
+            self.note(node, error.problems[0].message, "see the operators' limits in the documentation")
+        return self.stand_in(node)
+
+    def operand(self, node: fx.Node) -> Any:
+        """The value of a node that another reads; a constant becomes an immediate or a symbol of its own."""
+        if node not in self.constants:
+            return self.values[node]
+        if node not in self.values:
+            self.values[node] = self.constant(node, self.constants.value(node))
+        return self.values[node]
+
+    def constant(self, node: fx.Node, tensor: Tensor) -> Value:
+        self.context.enter(node)
+        if not self.check_dtype(node):
+            return self.stand_in(node)  # type: ignore[no-any-return]
+        array = to_array(tensor)
+        flat = array.reshape(-1)
+        if flat.size and (flat == flat[0]).all():
+            return self.context.full(array.shape, flat[0].item(), DTYPES[tensor.dtype])
+        for name, known in self.constant_symbols.items():
+            if known.dtype == array.dtype and np.array_equal(known, array):
+                return self.builder.input(name, tensor_type(tensor))
+        source = self.placeholders.get(node)
+        name = source.name if source else f"constant.{node.name}"
+        self.constant_symbols[name] = array
+        return self.builder.input(name, tensor_type(tensor))
+
+    def check_dtype(self, node: fx.Node) -> bool:
+        """Whether the device has the element types of the results; noted where they first go wrong."""
+        missing = [tensor.dtype for tensor in _tensors(node) if tensor.dtype not in DTYPES]
+        inherited = [t for operand in node.all_input_nodes for t in _tensors(operand) if t.dtype not in DTYPES]
+        if missing and not inherited:
+            name = str(missing[0]).removeprefix("torch.")
+            self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
+        return not missing
+
+    def unsupported(self, node: fx.Node) -> Any:
+        name = _aten_name(node.target)
+        self.note(node, f"operator {name} is not supported", workaround(name))
+        return self.stand_in(node)
+
+    def stand_in(self, node: fx.Node) -> Any:
+        """Values of the types the node would have made, or float32 ones."""
+        metas = node.meta["val"]
+        fakes = [
+            self.builder.input(
+                f"missing.{node.name}.{i}",
+                tensor_type(meta if meta.dtype in DTYPES else meta.to(torch.float32)),
+            )
+            for i, meta in enumerate(_tensors(node))
+        ]
+        return fakes if isinstance(metas, (tuple, list)) else fakes[0]
+
+    def note(self, node: fx.Node, message: str, hint: str) -> None:
+        location: Location | None = self.joint.locations.get(node)
+        self.problems[Problem(message, location, hint)] = None
+
+
+def _tensors(node: fx.Node) -> Iterator[Tensor]:
+    """The node's results, without content."""
+    value = node.meta.get("val")
+    for tensor in value if isinstance(value, (tuple, list)) else (value,):
+        if isinstance(tensor, Tensor):
+            yield tensor
+
+
+def _aten_name(target: Any) -> str:
+    """`aten.topk` for torch.ops.aten.topk.default."""
+    packet = getattr(target, "overloadpacket", target)
+    return str(packet).replace("::", ".")

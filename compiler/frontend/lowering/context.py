@@ -1,0 +1,146 @@
+"""What a lowering function works with, and the table of all lowering functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+from torch import fx
+
+from compiler.frontend.dtypes import DTYPES
+from ir.builder import GraphBuilder
+from ir.graph import Value
+from ir.op import OPS, Attribute
+from ir.types import DType
+
+Scalar = int | float | bool
+Operand = Value | Scalar
+Lowered = Value | tuple[Value | None, ...] | list[Value]
+"""What one ATen operator becomes: a value, or one per result (None for a result that was not asked for)."""
+
+LOWERINGS: dict[Any, Callable[..., Lowered]] = {}
+"""From an ATen overload to the function that builds nodes for it, called with a `Context` and the ATen arguments."""
+
+
+def lowers(*overloads: Any) -> Callable[[Callable[..., Lowered]], Callable[..., Lowered]]:
+    """Register the decorated function as the lowering of `overloads`."""
+
+    def register(function: Callable[..., Lowered]) -> Callable[..., Lowered]:
+        LOWERINGS.update(dict.fromkeys(overloads, function))
+        return function
+
+    return register
+
+
+class Refused(Exception):
+    """An operator that cannot be lowered as it is used: why, and what to write instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Context:
+    """Builds nodes for one ATen operator at a time."""
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self.builder = builder
+        self.node: fx.Node
+
+    def enter(self, node: fx.Node) -> None:
+        """Nodes built from now on are for `node`."""
+        self.node = node
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of the operator's first result."""
+        return DTYPES[self.meta().dtype]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the operator's first result."""
+        return tuple(self.meta().shape)
+
+    def meta(self) -> torch.Tensor:
+        """The operator's first result, as a tensor without content."""
+        value = self.node.meta["val"]
+        tensor: torch.Tensor = value[0] if isinstance(value, (tuple, list)) else value
+        return tensor
+
+    def emit(self, op: str, *operands: Value, **attributes: Attribute) -> Value:
+        """Apply an operator with one result."""
+        return self.emit_all(op, *operands, **attributes)[0]
+
+    def emit_all(self, op: str, *operands: Value, **attributes: Attribute) -> tuple[Value, ...]:
+        """Apply an operator. The results are named after the module and the operator."""
+        location = self.builder.location
+        module = location.module if location else ""
+        return self.builder.add_all(OPS[op](**attributes), *operands, hint=f"{module}.{op}" if module else op)
+
+    def scalar(self, value: Scalar, dtype: DType) -> Value:
+        """A constant that broadcasts."""
+        return self.full((), value, dtype)
+
+    def full(self, shape: tuple[int, ...], value: Scalar, dtype: DType) -> Value:
+        """A constant tensor of equal elements."""
+        return self.emit("full", shape=shape, value=float(value), dtype=dtype)
+
+    def cast(self, operand: Operand, dtype: DType) -> Value:
+        """The operand in another element type; a number becomes a constant."""
+        if not isinstance(operand, Value):
+            return self.scalar(operand, dtype)
+        return operand if operand.type.dtype is dtype else self.emit("cast", operand, dtype=dtype)
+
+    def apply(self, op: str, *operands: Operand, **attributes: Attribute) -> Value:
+        """An elementwise operator on operands cast to the result's element type."""
+        return self.emit(op, *(self.cast(operand, self.dtype) for operand in operands), **attributes)
+
+    def reshape(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """The value in another shape."""
+        return x if x.type.shape == shape else self.emit("reshape", x, shape=shape)
+
+    def permute(self, x: Value, dims: tuple[int, ...]) -> Value:
+        """The value with its axes in another order."""
+        return x if dims == tuple(range(x.type.rank)) else self.emit("permute", x, dims=dims)
+
+    def expand(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """The value broadcast to a shape."""
+        return x if x.type.shape == shape else self.emit("expand", x, shape=shape)
+
+    def transpose(self, x: Value) -> Value:
+        """The value with its last two axes exchanged."""
+        rank = x.type.rank
+        return self.permute(x, (*range(rank - 2), rank - 1, rank - 2))
+
+    def slice(self, x: Value, dim: int, start: int, stop: int, step: int = 1) -> Value:
+        """Part of one axis."""
+        if (start, stop, step) == (0, x.type.shape[dim], 1):
+            return x
+        return self.emit("slice", x, dim=dim, start=start, stop=stop, step=step)
+
+    def cat(self, parts: list[Value], dim: int) -> Value:
+        """Values one after another along one axis; empty ones are left out."""
+        parts = [part for part in parts if part.type.shape[dim]] or parts[:1]
+        return parts[0] if len(parts) == 1 else self.emit("cat", *parts, dim=dim)
+
+    def sum(self, x: Value, dims: tuple[int, ...], keepdim: bool = False) -> Value:
+        """The sum over axes."""
+        return self.emit("sum", x, dims=dims, keepdim=keepdim) if dims else x
+
+    def scaled(self, x: Value, factor: float) -> Value:
+        """The value times a number."""
+        return x if factor == 1 else self.emit("mul", x, self.scalar(factor, x.type.dtype))
+
+    def refuse(self, message: str, hint: str) -> NoReturn:
+        """Report that the operator cannot be lowered as it is used."""
+        raise Refused(message, hint)
+
+
+def axes(dims: int | list[int] | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
+    """ATen's dims as ascending non-negative axes; None or none at all means every axis."""
+    if isinstance(dims, int):
+        dims = (dims,)
+    return tuple(sorted({dim % rank for dim in dims})) if dims else tuple(range(rank))
+
+

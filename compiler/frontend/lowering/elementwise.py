@@ -1,0 +1,245 @@
+"""ATen's elementwise operators."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from compiler.frontend.dtypes import DTYPES
+from compiler.frontend.lowering.context import LOWERINGS, Context, Operand, Scalar, lowers
+from ir.graph import Value
+from ir.types import DType
+
+aten = torch.ops.aten
+prims = torch.ops.prims
+
+
+def _unary(op: str, context: Context, x: Operand) -> Value:
+    return context.apply(op, x)
+
+
+def _binary(op: str, context: Context, x: Operand, y: Operand) -> Value:
+    return context.apply(op, x, y)
+
+
+def _comparison(op: str, context: Context, x: Operand, y: Operand) -> Value:
+    dtype = _common_dtype(context)
+    return context.emit(op, context.cast(x, dtype), context.cast(y, dtype))
+
+
+def _logical(op: str, context: Context, *operands: Operand) -> Value:
+    return context.emit(op, *(_truth(context, operand) for operand in operands))
+
+
+def _bitwise(op: str, context: Context, *operands: Operand) -> Value:
+    if context.dtype is not DType.BOOL:
+        context.refuse("bitwise arithmetic on integers", "the device has it for bool tensors only: compare first")
+    return context.emit(op, *(context.cast(operand, DType.BOOL) for operand in operands))
+
+
+def _truth(context: Context, x: Operand) -> Value:
+    """Whether each element is not zero."""
+    if not isinstance(x, Value) or x.type.dtype is DType.BOOL:
+        return context.cast(x, DType.BOOL)
+    return context.emit("ne", x, context.scalar(0, x.type.dtype))
+
+
+def _common_dtype(context: Context) -> DType:
+    """The element type that PyTorch compares the node's two operands in."""
+    operands = [arg.meta["val"] if isinstance(arg, torch.fx.Node) else arg for arg in context.node.args[:2]]
+    return DTYPES[torch.result_type(*operands)]
+
+
+UNARY = (
+    "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos", "floor",
+    "silu",
+)  # fmt: skip
+BINARY = ("mul", "maximum", "minimum")
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+for _name in UNARY:
+    LOWERINGS[getattr(aten, _name).default] = partial(_unary, _name)
+for _name in BINARY:
+    for _overload in getattr(aten, _name).overloads():
+        if _overload in ("Tensor", "Scalar", "default"):
+            LOWERINGS[getattr(getattr(aten, _name), _overload)] = partial(_binary, _name)
+for _name in COMPARISONS:
+    LOWERINGS[getattr(aten, _name).Tensor] = partial(_comparison, _name)
+    LOWERINGS[getattr(aten, _name).Scalar] = partial(_comparison, _name)
+
+LOWERINGS[aten.sign.default] = partial(_unary, "sign")
+LOWERINGS[aten.sgn.default] = partial(_unary, "sign")
+LOWERINGS[aten.logical_not.default] = partial(_logical, "logical_not")
+LOWERINGS[aten.logical_and.default] = partial(_logical, "logical_and")
+LOWERINGS[aten.logical_or.default] = partial(_logical, "logical_or")
+LOWERINGS[aten.bitwise_not.default] = partial(_bitwise, "logical_not")
+LOWERINGS[aten.bitwise_and.Tensor] = partial(_bitwise, "logical_and")
+LOWERINGS[aten.bitwise_or.Tensor] = partial(_bitwise, "logical_or")
+
+
+@lowers(aten.add.Tensor, aten.add.Scalar)
+def add(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
+    return context.apply("add", x, _times(context, y, alpha))
+
+
+@lowers(aten.sub.Tensor, aten.sub.Scalar)
+def sub(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
+    return context.apply("sub", x, _times(context, y, alpha))
+
+
+@lowers(aten.rsub.Tensor, aten.rsub.Scalar)
+def rsub(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
+    return context.apply("sub", y, _times(context, x, alpha))
+
+
+def _times(context: Context, x: Operand, factor: Scalar) -> Operand:
+    if factor == 1:
+        return x
+    return context.apply("mul", x, factor) if isinstance(x, Value) else x * factor
+
+
+@lowers(aten.div.Tensor, aten.div.Scalar)
+def div(context: Context, x: Operand, y: Operand) -> Value:
+    return context.apply("div", x, y)
+
+
+@lowers(aten.div.Tensor_mode, aten.div.Scalar_mode)
+def div_rounded(context: Context, x: Operand, y: Operand, *, rounding_mode: str | None) -> Value:
+    if rounding_mode == "trunc" or (rounding_mode and not context.dtype.is_float):
+        context.refuse("a division that rounds", "divide floating-point tensors and round with torch.floor")
+    quotient = context.apply("div", x, y)
+    return context.emit("floor", quotient) if rounding_mode else quotient
+
+
+@lowers(aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor)
+def power(context: Context, x: Value, exponent: Operand) -> Value:
+    """Small powers as products and roots: the general one is slow."""
+    if exponent == 1:
+        return context.cast(x, context.dtype)
+    if exponent in (2, 3):
+        x = context.cast(x, context.dtype)
+        square = context.emit("mul", x, x)
+        return square if exponent == 2 else context.emit("mul", square, x)
+    roots = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+    if isinstance(exponent, (int, float)) and exponent in roots and context.dtype.is_float:
+        return context.apply(roots[exponent], x)
+    return context.apply("pow", x, exponent)
+
+
+@lowers(aten.gelu.default)
+def gelu(context: Context, x: Value, *, approximate: str = "none") -> Value:
+    return context.apply("gelu", x, approximate=approximate)
+
+
+@lowers(aten.gelu_backward.default)
+def gelu_backward(context: Context, grad: Value, x: Value, *, approximate: str = "none") -> Value:
+    return context.apply("gelu_backward", grad, x, approximate=approximate)
+
+
+@lowers(aten.tanh_backward.default)
+def tanh_backward(context: Context, grad: Value, y: Value) -> Value:
+    return context.apply("tanh_backward", grad, y)
+
+
+@lowers(aten.sigmoid_backward.default)
+def sigmoid_backward(context: Context, grad: Value, y: Value) -> Value:
+    return context.apply("sigmoid_backward", grad, y)
+
+
+@lowers(aten.silu_backward.default)
+def silu_backward(context: Context, grad: Value, x: Value) -> Value:
+    return context.apply("silu_backward", grad, x)
+
+
+@lowers(aten.threshold_backward.default)
+def threshold_backward(context: Context, grad: Value, x: Value, threshold: Scalar) -> Value:
+    if threshold == 0:
+        return context.apply("relu_backward", grad, x)
+    passes = context.emit("gt", x, context.scalar(threshold, x.type.dtype))
+    return context.emit("where", passes, grad, context.scalar(0, grad.type.dtype))
+
+
+@lowers(aten.where.self)
+def where(context: Context, condition: Value, x: Operand, y: Operand) -> Value:
+    return context.emit("where", condition, context.cast(x, context.dtype), context.cast(y, context.dtype))
+
+
+@lowers(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
+def masked_fill(context: Context, x: Value, mask: Value, value: Operand) -> Value:
+    return where(context, mask, value, x)  # type: ignore[return-value]
+
+
+@lowers(aten.clamp.default, aten.clamp.Tensor)
+def clamp(context: Context, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
+    if low is not None:
+        x = context.apply("maximum", x, low)
+    return x if high is None else context.apply("minimum", x, high)
+
+
+@lowers(aten.clamp_min.default)
+def clamp_min(context: Context, x: Value, low: Operand) -> Value:
+    return context.apply("maximum", x, low)
+
+
+@lowers(aten.clamp_max.default)
+def clamp_max(context: Context, x: Value, high: Operand) -> Value:
+    return context.apply("minimum", x, high)
+
+
+@lowers(aten._to_copy.default, aten.to.dtype, prims.convert_element_type.default)
+def convert(context: Context, x: Value, *_: Any, **__: Any) -> Value:
+    """Another element type; layout and device mean nothing here."""
+    return _truth(context, x) if context.dtype is DType.BOOL else context.cast(x, context.dtype)
+
+
+@lowers(
+    aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh.default, aten.lift_fresh_copy.default,
+    aten.contiguous.default, prims.view_of.default,
+)  # fmt: skip
+def identity(context: Context, x: Value, **_: Any) -> Value:
+    """The value itself: values are immutable and have one layout."""
+    return x
+
+
+@lowers(aten.copy.default)
+def copy(context: Context, x: Value, source: Value, *_: Any) -> Value:
+    return context.expand(context.cast(source, context.dtype), context.shape)
+
+
+@lowers(aten.fill.Scalar, aten.fill.Tensor)
+def fill(context: Context, x: Value, value: Operand) -> Value:
+    return context.expand(context.cast(value, context.dtype), context.shape)
+
+
+@lowers(
+    aten.zeros_like.default, aten.new_zeros.default,
+)  # fmt: skip
+def zeros_like(context: Context, x: Value, *_: Any, **__: Any) -> Value:
+    return context.full(context.shape, 0, context.dtype)
+
+
+@lowers(aten.ones_like.default, aten.new_ones.default)
+def ones_like(context: Context, x: Value, *_: Any, **__: Any) -> Value:
+    return context.full(context.shape, 1, context.dtype)
+
+
+@lowers(aten.full_like.default)
+def full_like(context: Context, x: Value, value: Scalar, **_: Any) -> Value:
+    return context.full(context.shape, value, context.dtype)
+
+
+@lowers(aten.new_full.default)
+def new_full(context: Context, x: Value, size: list[int], value: Scalar, **_: Any) -> Value:
+    return context.full(context.shape, value, context.dtype)
+
+
+@lowers(aten.native_dropout.default)
+def native_dropout(context: Context, x: Value, p: float, train: bool | None) -> tuple[Value, ...]:
+    if p and train:
+        context.refuse(
+            f"dropout with p={p} in training draws random numbers, which the device does not have yet",
+            "set p=0, or put the dropout in eval mode: `module.eval()`",
+        )
+    return x, context.full(x.type.shape, 1, DType.BOOL)

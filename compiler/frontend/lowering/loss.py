@@ -1,0 +1,115 @@
+"""Negative log likelihood, and the embedding tables that targets resemble."""
+
+from __future__ import annotations
+
+import torch
+
+from compiler.frontend.lowering.context import Context, lowers
+from ir.graph import Value
+from ir.types import DType
+
+aten = torch.ops.aten
+NONE, MEAN, SUM = 0, 1, 2
+
+
+@lowers(aten.nll_loss_forward.default)
+def nll_loss(
+    context: Context, logp: Value, target: Value, weight: Value | None, reduction: int, ignore_index: int
+) -> tuple[Value, ...]:
+    """The loss, and the number (or total weight) of the rows that count."""
+    losses = context.emit("nll", _rows(context, logp), _rows_of(context, target), ignore_index=ignore_index)
+    weights = _weights(context, logp, target, weight, ignore_index)
+    if weight is not None:
+        losses = context.emit("mul", losses, weights)
+    total = context.sum(weights, (0,))
+    if reduction == NONE:
+        return context.reshape(losses, context.shape), total
+    loss = context.sum(losses, (0,))
+    return context.emit("div", loss, total) if reduction == MEAN else loss, total
+
+
+@lowers(aten.nll_loss_backward.default)
+def nll_loss_backward(
+    context: Context,
+    grad: Value,
+    logp: Value,
+    target: Value,
+    weight: Value | None,
+    reduction: int,
+    ignore_index: int,
+    total: Value,
+) -> Value:
+    rows = _rows(context, logp)
+    if reduction == MEAN:
+        grad = context.emit("div", grad, total)
+    if weight is not None:
+        grad = context.emit("mul", grad, _weights(context, logp, target, weight, ignore_index))
+    grad = context.expand(context.reshape(grad, (1,)) if not grad.type.rank else grad, rows.type.shape[:1])
+    classes = rows.type.shape[1]
+    result = context.emit(
+        "nll_backward", grad, _rows_of(context, target), classes=classes, ignore_index=ignore_index
+    )
+    return context.reshape(result, context.shape)
+
+
+def _rows(context: Context, logp: Value) -> Value:
+    """Log probabilities [n, classes]; a single row may come without n."""
+    return logp if logp.type.rank == 2 else context.reshape(logp, (1, logp.type.numel))
+
+
+def _rows_of(context: Context, target: Value) -> Value:
+    return context.reshape(target, (target.type.numel,))
+
+
+def _weights(context: Context, logp: Value, target: Value, weight: Value | None, ignore_index: int) -> Value:
+    """How much each row counts: its class's weight, zero where it is to be ignored."""
+    target = _rows_of(context, target)
+    counts = context.emit("ne", target, context.scalar(ignore_index, DType.I32))
+    if weight is None:
+        return context.cast(counts, logp.type.dtype)
+    known = context.emit("where", counts, target, context.scalar(0, DType.I32))
+    table = context.reshape(weight, (weight.type.numel, 1))
+    weights = context.reshape(context.emit("embedding", table, known), target.type.shape)
+    return context.emit("where", counts, weights, context.scalar(0, weight.type.dtype))
+
+
+@lowers(aten.embedding.default)
+def embedding(
+    context: Context,
+    table: Value,
+    index: Value,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Value:
+    return context.emit("embedding", table, index)
+
+
+@lowers(aten.embedding_dense_backward.default)
+def embedding_backward(
+    context: Context, grad: Value, index: Value, rows: int, padding_idx: int, scale_grad_by_freq: bool
+) -> Value:
+    if scale_grad_by_freq:
+        context.refuse("an embedding with scale_grad_by_freq=True", "leave the option out")
+    if padding_idx >= 0:
+        column = context.reshape(index, (*index.type.shape, 1))
+        counts = context.emit("ne", column, context.scalar(padding_idx, DType.I32))
+        grad = context.emit("where", counts, grad, context.scalar(0, grad.type.dtype))
+    return context.emit("embedding_gradient", grad, index, rows=rows)
+
+
+@lowers(aten.index_select.default)
+def index_select(context: Context, x: Value, dim: int, index: Value) -> Value:
+    """Rows of a table whose rows are the slices along `dim`."""
+    dim %= x.type.rank
+    front = (dim, *(axis for axis in range(x.type.rank) if axis != dim))
+    moved = context.permute(x, front)
+    table = context.reshape(moved, (moved.type.shape[0], moved.type.numel // moved.type.shape[0]))
+    rows = context.emit("embedding", table, index)
+    back = context.reshape(rows, (rows.type.shape[0], *moved.type.shape[1:]))
+    return context.permute(back, tuple(front.index(axis) for axis in range(x.type.rank)))
+
+
+@lowers(aten.gather.default)
+def gather(context: Context, x: Value, dim: int, index: Value, *, sparse_grad: bool = False) -> Value:
+    return context.emit("gather", x, index, dim=dim % x.type.rank)

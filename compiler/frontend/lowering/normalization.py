@@ -1,0 +1,161 @@
+"""Layer norm, which the device has, and batch norm, which becomes sums over the batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from compiler.frontend.lowering.context import Context, lowers
+from ir.graph import Value
+
+aten = torch.ops.aten
+
+
+@lowers(aten.native_layer_norm.default)
+def layer_norm(
+    context: Context, x: Value, shape: list[int], weight: Value | None, bias: Value | None, eps: float
+) -> tuple[Value, ...]:
+    weight, bias = _affine(context, x, tuple(shape), weight, bias)
+    return context.emit_all("layer_norm", x, weight, bias, axes=len(shape), eps=eps)
+
+
+@lowers(aten.native_layer_norm_backward.default)
+def layer_norm_backward(
+    context: Context,
+    grad: Value,
+    x: Value,
+    shape: list[int],
+    mean: Value,
+    rstd: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mask: list[bool],
+) -> tuple[Value, ...]:
+    weight, _ = _affine(context, x, tuple(shape), weight, bias)
+    return context.emit_all("layer_norm_backward", grad, x, mean, rstd, weight, axes=len(shape))
+
+
+def _affine(
+    context: Context, x: Value, shape: tuple[int, ...], weight: Value | None, bias: Value | None
+) -> tuple[Value, Value]:
+    """Weight and bias, or what stands for their absence."""
+    ones = context.full(shape, 1, x.type.dtype) if weight is None else weight
+    return ones, context.full(shape, 0, x.type.dtype) if bias is None else bias
+
+
+@lowers(aten._native_batch_norm_legit_functional.default)
+def batch_norm(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    running_mean: Value,
+    running_var: Value,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Value, ...]:
+    """Normalised x, the statistics kept for the backward pass, and the new running statistics."""
+    if not training:
+        y, mean, rstd = _batch_norm_with(context, x, weight, bias, running_mean, running_var, eps)
+        return y, mean, rstd, running_mean, running_var
+    count = x.type.numel // x.type.shape[1]
+    mean = context.scaled(_sum(context, x), 1 / count)
+    centered = context.emit("sub", x, mean)
+    var = context.scaled(_sum(context, context.emit("mul", centered, centered)), 1 / count)
+    rstd = _rstd(context, var, eps)
+    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    unbiased = context.scaled(var, count / max(count - 1, 1))
+    return (
+        y,
+        _per_channel(context, mean),
+        _per_channel(context, rstd),
+        _moved(context, running_mean, _per_channel(context, mean), momentum),
+        _moved(context, running_var, _per_channel(context, unbiased), momentum),
+    )
+
+
+@lowers(aten._native_batch_norm_legit_no_training.default)
+def batch_norm_eval(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    running_mean: Value,
+    running_var: Value,
+    momentum: float,
+    eps: float,
+) -> tuple[Value, ...]:
+    return _batch_norm_with(context, x, weight, bias, running_mean, running_var, eps)
+
+
+@lowers(aten.native_batch_norm_backward.default)
+def batch_norm_backward(
+    context: Context,
+    grad: Value,
+    x: Value,
+    weight: Value | None,
+    running_mean: Value,
+    running_var: Value,
+    saved_mean: Value,
+    saved_rstd: Value,
+    training: bool,
+    eps: float,
+    mask: list[bool],
+) -> tuple[Value, ...]:
+    """Gradients of x, weight and bias. In training the batch's statistics depend on x too."""
+    if training:
+        mean, rstd = _broadcast(context, saved_mean, x), _broadcast(context, saved_rstd, x)
+    else:
+        mean = _broadcast(context, running_mean, x)
+        rstd = _rstd(context, _broadcast(context, running_var, x), eps)
+    normalized = context.emit("mul", context.emit("sub", x, mean), rstd)
+    grad_bias = _sum(context, grad)
+    grad_weight = _sum(context, context.emit("mul", grad, normalized))
+    factor = rstd if weight is None else context.emit("mul", rstd, _broadcast(context, weight, x))
+    if training:
+        count = x.type.numel // x.type.shape[1]
+        shared = context.emit("add", grad_bias, context.emit("mul", normalized, grad_weight))
+        grad = context.emit("sub", grad, context.scaled(shared, 1 / count))
+    grad_x = context.emit("mul", grad, factor)
+    return grad_x, _per_channel(context, grad_weight), _per_channel(context, grad_bias)
+
+
+def _batch_norm_with(
+    context: Context, x: Value, weight: Value | None, bias: Value | None, mean: Value, var: Value, eps: float
+) -> tuple[Value, ...]:
+    """Normalise by given statistics."""
+    rstd = _rstd(context, _broadcast(context, var, x), eps)
+    centered = context.emit("sub", x, _broadcast(context, mean, x))
+    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    return y, mean, _per_channel(context, rstd)
+
+
+def _sum(context: Context, x: Value) -> Value:
+    """The sum over all axes but the channels, shaped to broadcast with x."""
+    return context.sum(x, tuple(axis for axis in range(x.type.rank) if axis != 1), keepdim=True)
+
+
+def _rstd(context: Context, var: Value, eps: float) -> Value:
+    return context.emit("rsqrt", context.emit("add", var, context.scalar(eps, var.type.dtype)))
+
+
+def _scaled_and_shifted(context: Context, x: Value, weight: Value | None, bias: Value | None) -> Value:
+    if weight is not None:
+        x = context.emit("mul", x, _broadcast(context, weight, x))
+    return x if bias is None else context.emit("add", x, _broadcast(context, bias, x))
+
+
+def _broadcast(context: Context, per_channel: Value, x: Value) -> Value:
+    """A value per channel, shaped to broadcast with x [n, channels, ...]."""
+    return context.reshape(per_channel, (1, per_channel.type.numel, *([1] * (x.type.rank - 2))))
+
+
+def _per_channel(context: Context, x: Value) -> Value:
+    return context.reshape(x, (math.prod(x.type.shape),))
+
+
+def _moved(context: Context, running: Value, new: Value, momentum: float) -> Value:
+    """The running statistic, moved towards the new one."""
+    return context.emit("add", context.scaled(new, momentum), context.scaled(running, 1 - momentum))

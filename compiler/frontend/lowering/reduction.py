@@ -1,0 +1,116 @@
+"""ATen's reductions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from compiler.frontend.lowering.context import Context, Scalar, axes, lowers
+from ir.graph import Value
+from ir.types import DType
+
+aten = torch.ops.aten
+Dims = int | list[int] | None
+
+
+@lowers(aten.sum.default, aten.sum.dim_IntList)
+def sum_(context: Context, x: Value, dims: Dims = None, keepdim: bool = False, **_: Any) -> Value:
+    return context.sum(context.cast(x, context.dtype), axes(dims, x.type.rank), keepdim)
+
+
+@lowers(aten.mean.default, aten.mean.dim)
+def mean(context: Context, x: Value, dims: Dims = None, keepdim: bool = False, **_: Any) -> Value:
+    return _mean(context, context.cast(x, context.dtype), axes(dims, x.type.rank), keepdim)
+
+
+def _mean(context: Context, x: Value, dims: tuple[int, ...], keepdim: bool) -> Value:
+    return context.scaled(context.sum(x, dims, keepdim), 1 / _count(x, dims))
+
+
+def _count(x: Value, dims: tuple[int, ...]) -> int:
+    """How many elements each sum adds up."""
+    return math.prod(x.type.shape[dim] for dim in dims)
+
+
+@lowers(aten.var.correction)
+def var(
+    context: Context, x: Value, dims: Dims = None, *, correction: Scalar | None = None, keepdim: bool = False
+) -> Value:
+    return var_mean(context, x, dims, correction=correction, keepdim=keepdim)[0]  # type: ignore[index, return-value]
+
+
+@lowers(aten.var_mean.correction)
+def var_mean(
+    context: Context, x: Value, dims: Dims = None, *, correction: Scalar | None = None, keepdim: bool = False
+) -> tuple[Value, ...]:
+    """Variance and mean in two passes; `correction` is 1 where it is not given."""
+    reduced = axes(dims, x.type.rank)
+    average = _mean(context, x, reduced, True)
+    centered = context.emit("sub", x, average)
+    squares = context.sum(context.emit("mul", centered, centered), reduced, keepdim)
+    count = _count(x, reduced) - (1 if correction is None else correction)
+    return context.scaled(squares, 1 / count), average if keepdim else context.reshape(average, squares.type.shape)
+
+
+@lowers(aten.amax.default)
+def amax(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -> Value:
+    return context.emit("amax", x, dims=axes(dims, x.type.rank), keepdim=keepdim)
+
+
+@lowers(aten.amin.default)
+def amin(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -> Value:
+    return context.emit("amin", x, dims=axes(dims, x.type.rank), keepdim=keepdim)
+
+
+@lowers(aten.max.default)
+def max_all(context: Context, x: Value) -> Value:
+    return amax(context, x)  # type: ignore[return-value]
+
+
+@lowers(aten.min.default)
+def min_all(context: Context, x: Value) -> Value:
+    return amin(context, x)  # type: ignore[return-value]
+
+
+@lowers(aten.max.dim)
+def max_dim(context: Context, x: Value, dim: int, keepdim: bool = False) -> tuple[Value, ...]:
+    largest = context.emit("amax", x, dims=axes(dim, x.type.rank), keepdim=keepdim)
+    return largest, context.emit("argmax", x, dim=dim % x.type.rank, keepdim=keepdim)
+
+
+@lowers(aten.argmax.default)
+def argmax(context: Context, x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    if dim is None:
+        x, dim = context.reshape(x, (x.type.numel,)), 0
+    index = context.emit("argmax", x, dim=dim % x.type.rank, keepdim=keepdim)
+    return context.reshape(index, context.shape)
+
+
+@lowers(aten.any.default, aten.any.dim, aten.any.dims)
+def any_(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -> Value:
+    """Whether the number of elements that are not zero is above zero."""
+    holds = x if x.type.dtype is DType.BOOL else context.emit("ne", x, context.scalar(0, x.type.dtype))
+    count = context.sum(context.cast(holds, DType.I32), axes(dims, x.type.rank), keepdim)
+    return context.emit("gt", count, context.scalar(0, DType.I32))
+
+
+@lowers(aten._softmax.default)
+def softmax(context: Context, x: Value, dim: int, half_to_float: bool = False) -> Value:
+    return context.emit("softmax", context.cast(x, context.dtype), dim=dim % x.type.rank)
+
+
+@lowers(aten._log_softmax.default)
+def log_softmax(context: Context, x: Value, dim: int, half_to_float: bool = False) -> Value:
+    return context.emit("log_softmax", context.cast(x, context.dtype), dim=dim % x.type.rank)
+
+
+@lowers(aten._softmax_backward_data.default)
+def softmax_backward(context: Context, grad: Value, y: Value, dim: int, dtype: torch.dtype) -> Value:
+    return context.cast(context.emit("softmax_backward", grad, y, dim=dim % y.type.rank), context.dtype)
+
+
+@lowers(aten._log_softmax_backward_data.default)
+def log_softmax_backward(context: Context, grad: Value, y: Value, dim: int, dtype: torch.dtype) -> Value:
+    return context.cast(context.emit("log_softmax_backward", grad, y, dim=dim % y.type.rank), context.dtype)

@@ -1,0 +1,364 @@
+"""PyTorch model to one functional ATen graph of the forward and the backward pass, every node with its location.
+
+torch.export traces the model and makes it functional; running its graph under `make_fx` with PyTorch's own autograd
+gives the joint graph. Operators that the lowering knows stay whole; others are decomposed by PyTorch's tables.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.utils import _pytree as pytree
+
+from compiler.frontend.composites import COMPOSITES
+from compiler.frontend.export_errors import explain
+from compiler.frontend.locations import Locator
+from compiler.frontend.model_file import ModelSpec
+from ir.errors import CaptureError, Problem
+from ir.location import Location
+
+LOSSES = (
+    "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss", "hinge_embedding_loss",
+    "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss", "gaussian_nll_loss",
+)  # fmt: skip
+"""ATen operators that compute a loss."""
+
+
+class Role(Enum):
+    """What a placeholder of the joint graph stands for."""
+
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    CONSTANT = "constant"
+    INPUT = "input"
+    TANGENT = "tangent"
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """A tensor the joint graph reads. `tensor` is its initial or sample content; a tangent starts from ones."""
+
+    name: str
+    role: Role
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The joint graph: placeholders in order, and what its results are. Of tied parameters all but one are unused.
+
+    The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
+    the tensors in `gradients`.
+    """
+
+    graph: fx.Graph
+    placeholders: tuple[Placeholder, ...]
+    outputs: tuple[str, ...]
+    mutated: tuple[str, ...]
+    gradients: tuple[str, ...]
+    locations: dict[fx.Node, Location]
+    start: Location
+
+
+class _Wrapper(nn.Module):
+    """The user's model and loss, called with tensors in the order of `names` then `targets`."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model = spec.model
+        self.names = tuple(spec.inputs)
+        self.positional = _takes_any_number(spec.model)
+        self.loss = None if spec.loss is None else _hidden(spec.loss)
+
+    def forward(self, tensors: tuple[Tensor, ...]) -> Any:
+        arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
+        if self.positional:
+            outputs = self.model(*arguments)
+        else:
+            outputs = self.model(**dict(zip(self.names, arguments)))
+        return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
+
+
+def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as one that nn.Module does not register as a submodule: a loss has no parameters of the model."""
+    return lambda *arguments: function(*arguments)
+
+
+def _takes_any_number(model: nn.Module) -> bool:
+    code = getattr(model.forward, "__code__", None)
+    return bool(code and code.co_flags & 0x04)
+
+
+def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+    """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
+    locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
+    with _mode(spec.model, inference), _quiet():
+        exported = _export(spec, locator)
+    return _Tracer(spec, exported, locator, inference).joint(decompositions)
+
+
+def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
+    wrapper = _Wrapper(spec)
+    wrapper.training = spec.model.training
+    tensors = (*spec.inputs.values(), *spec.targets.values())
+    try:
+        return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+    except Exception as error:
+        raise CaptureError(explain(error, locator, spec)) from error
+
+
+@contextmanager
+def _mode(model: nn.Module, inference: bool) -> Any:
+    """For inference, put every module in eval mode and back."""
+    training = {module: module.training for module in model.modules()}
+    if inference:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Without PyTorch's own warnings about its tracing, which say nothing about the user's model."""
+    level = logging.getLogger("torch").level
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch").setLevel(level)
+
+
+def definition_line(file: Path, name: str) -> int:
+    """The line where `name` is defined at the top level of `file`; 1 where it is not."""
+    if not file.is_file():
+        return 1
+    for statement in ast.parse(file.read_text()).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement]
+        if any(getattr(target, "id", getattr(target, "name", None)) == name for target in targets):
+            return statement.lineno
+    return 1
+
+
+class _Tracer:
+    """Runs an exported program under make_fx, with its backward pass where it is for training."""
+
+    def __init__(
+        self, spec: ModelSpec, exported: torch.export.ExportedProgram, locator: Locator, inference: bool
+    ) -> None:
+        self.spec = spec
+        self.exported = exported
+        self.locator = locator
+        self.inference = inference
+        self.start = Location(locator.shown(str(locator.file)), locator.line)
+        self.recorder = _Recorder(self.start)
+        self.inputs = self._inputs()
+        names = [spec.arg.name for spec in exported.graph_signature.output_specs]
+        self.kinds = [spec.kind for spec in exported.graph_signature.output_specs]
+        self.targets = [spec.target for spec in exported.graph_signature.output_specs]
+        self.results = {node.name: node for node in exported.graph.nodes}
+        self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
+        self.result_names = names
+        self.shared = _shared(self.inputs, spec.model)
+
+    def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+        """Trace, and say what everything is."""
+        losses = [] if self.inference else self.losses()
+        names = self.output_names(losses)
+        leaves = [] if self.inference else self.leaves()
+        fakes = [node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"]
+        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in losses]
+        used: list[int] = []
+
+        def run(*arguments: Tensor) -> list[Any]:
+            values = list(arguments[: len(fakes)])
+            for i in leaves:
+                values[i] = values[i].detach().requires_grad_()
+            for i, first in self.shared.items():
+                values[i] = values[first]
+            with torch.set_grad_enabled(bool(losses)):
+                results = list(_Interpreter(self.exported.graph_module, self.locator, self.recorder).run(*values))
+            given = arguments[len(fakes) :]
+            gradients = self.gradients([results[i] for i in losses], [values[i] for i in leaves], given)
+            used[:] = [leaf for leaf, gradient in zip(leaves, gradients) if gradient is not None]
+            self.recorder.flush()
+            mutated = [result for result, kind in zip(results, self.kinds) if kind is OutputKind.BUFFER_MUTATION]
+            return [*(results[i] for i in self.outputs), *mutated, *(g for g in gradients if g is not None)]
+
+        with _quiet():
+            traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
+        seeds = [Placeholder(f"{names[self.outputs.index(i)]}.grad", Role.TANGENT, seed) for i, seed in zip(losses, tangents)]
+        return Joint(
+            graph=traced.graph,
+            placeholders=(*self.inputs, *seeds),
+            outputs=tuple(names),
+            mutated=tuple(
+                _strip(str(target)) for target, kind in zip(self.targets, self.kinds) if kind is OutputKind.BUFFER_MUTATION
+            ),
+            gradients=tuple(self.inputs[i].name for i in used),
+            locations=self.recorder.locations,
+            start=self.start,
+        )
+
+    def gradients(self, losses: list[Tensor], leaves: list[Tensor], tangents: Sequence[Tensor]) -> list[Tensor | None]:
+        """The gradients of the leaves, None for those that no loss depends on."""
+        if not losses:
+            return [None] * len(leaves)
+        return list(torch.autograd.grad(losses, leaves, list(tangents), allow_unused=True))
+
+    def leaves(self) -> list[int]:
+        """Inputs of the graph that get a gradient: trainable parameters, and inputs that ask for one."""
+        return [
+            i
+            for i, placeholder in enumerate(self.inputs)
+            if placeholder.tensor.requires_grad and i not in self.shared and placeholder.role is not Role.CONSTANT
+        ]
+
+    def losses(self) -> list[int]:
+        """The results that training differentiates: losses, or every differentiable output where none is a loss."""
+        floats = [i for i in self.outputs if self.results[self.result_names[i]].meta["val"].is_floating_point()]
+        if self.spec.loss is not None:
+            return self.outputs[:1]
+        losses = [i for i in floats if _is_loss(self.results[self.result_names[i]])]
+        if not floats:
+            raise CaptureError(
+                Problem(
+                    "the model returns no floating-point tensor to differentiate",
+                    self.recorder.location,
+                    "return the loss first from forward, define `loss` in the model file, or compile for inference",
+                )
+            )
+        return losses or floats
+
+    def output_names(self, losses: list[int]) -> list[str]:
+        """`loss` for a scalar loss; the user's dict key or `output` for others; repeated names are numbered."""
+        keys = _output_keys(self.exported, len(self.outputs))
+        names: list[str] = []
+        for i, key in zip(self.outputs, keys):
+            is_loss = _is_loss(self.results[self.result_names[i]]) or (i in losses and self.spec.loss is not None)
+            stem = key or ("loss" if is_loss else "output")
+            repeats = sum(name == stem or name.startswith(f"{stem}_") for name in names)
+            names.append(f"{stem}_{repeats}" if repeats else stem)
+        return names
+
+    def _inputs(self) -> tuple[Placeholder, ...]:
+        user = iter([*self.spec.inputs.items(), *self.spec.targets.items()])
+        tensors = {**self.exported.state_dict, **self.exported.constants}
+        found = []
+        for spec in self.exported.graph_signature.input_specs:
+            if not isinstance(spec.arg, TensorArgument):
+                raise CaptureError(f"the model reads {spec.arg}, which is not a tensor")
+            if spec.kind is InputKind.USER_INPUT:
+                name, tensor = next(user)
+                found.append(Placeholder(name, Role.INPUT, tensor))
+                continue
+            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, Role.CONSTANT)
+            found.append(Placeholder(_strip(str(spec.target)), role, tensors[str(spec.target)]))
+        return tuple(found)
+
+
+def _strip(target: str) -> str:
+    """A tensor's name in the user's model."""
+    return target.removeprefix("model.")
+
+
+def _shared(inputs: tuple[Placeholder, ...], model: nn.Module) -> dict[int, int]:
+    """Parameters under a second name (tied weights), with the index of the one under the name PyTorch lists."""
+    names = {name for name, _ in model.named_parameters()}
+    first = {id(source.tensor): i for i, source in enumerate(inputs) if source.name in names}
+    return {
+        i: first[id(source.tensor)]
+        for i, source in enumerate(inputs)
+        if source.role is Role.PARAMETER and source.name not in names
+    }
+
+
+def _is_loss(node: fx.Node) -> bool:
+    """Whether a result is a loss: made by a loss operator, or a floating-point scalar."""
+    value = node.meta["val"]
+    operator = getattr(node.target, "overloadpacket", None)
+    return bool(value.is_floating_point() and (value.dim() == 0 or getattr(operator, "__name__", "") in LOSSES))
+
+
+def _output_keys(exported: torch.export.ExportedProgram, count: int) -> list[str]:
+    """The dict key each output was returned under, or '' where it was not in a dict."""
+    spec = exported.call_spec.out_spec
+    tree = pytree.tree_unflatten(range(count), spec) if spec is not None else list(range(count))
+    paths = pytree.tree_flatten_with_path(tree)[0]
+    keys = {leaf: [entry.key for entry in path if isinstance(entry, pytree.MappingKey)] for path, leaf in paths}
+    return [".".join(map(str, keys.get(i, []))) for i in range(count)]
+
+
+class _Recorder:
+    """Knows which location the nodes now being traced come from."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.locations: dict[fx.Node, Location] = {}
+
+    def switch(self, location: Location) -> None:
+        """Nodes traced until now come from the current location, later ones from `location`."""
+        self.flush()
+        self.location = location
+
+    def flush(self) -> None:
+        """Note the current location for the nodes traced since the last call."""
+        mode = get_proxy_mode()
+        if mode is None:
+            return
+        for node in reversed(mode.tracer.graph.nodes):
+            if node in self.locations:
+                return
+            self.locations[node] = self.location
+
+
+class _Interpreter(fx.Interpreter):
+    """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
+
+    def __init__(self, module: fx.GraphModule, locator: Locator, recorder: _Recorder) -> None:
+        super().__init__(module)
+        self.locator = locator
+        self.recorder = recorder
+        self.seen: set[Any] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op != "call_function":
+            return super().run_node(n)
+        location = self.locator.locate(n)
+        self.recorder.switch(location)
+        result = super().run_node(n)
+        for leaf in pytree.tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
+                self.follow(leaf.grad_fn, location)
+        return result
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return super().call_function(COMPOSITES.get(target, target), args, kwargs)
+
+    def follow(self, function: Any, location: Location) -> None:
+        """Have `function` and what leads to it, as far as it is new, switch to `location` when autograd runs it."""
+        pending = [function]
+        while pending:
+            function = pending.pop()
+            if function in self.seen:
+                continue
+            self.seen.add(function)
+            function.register_prehook(lambda _: self.recorder.switch(location))
+            pending += [following for following, _ in function.next_functions if following is not None]

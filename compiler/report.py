@@ -1,0 +1,141 @@
+"""What a compile tells the user at its end: sections, totals, advice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from compiler.driver import CompileResult
+from pef import pef_pb2 as pb
+from pef.machine import SiteKind
+
+
+def as_dict(result: CompileResult) -> dict[str, Any]:
+    """The report for machines: plain values, cycles and microseconds of modelled time, bytes."""
+    return {
+        "pef": str(result.pef_path),
+        "pef_bytes": result.pef_path.stat().st_size,
+        "weights": str(result.weights_path),
+        "log": str(result.log_path),
+        "machine": result.machine.name,
+        "sections": [_section(result, section) for section in result.pef.sections],
+        "total_predicted_us": _microseconds(result, _total_cycles(result.pef)),
+        "configurations": len(result.pef.configurations),
+        "passes": [{"name": t.name, "seconds": t.seconds, "nodes": t.nodes} for t in result.pass_timings],
+        "preset_us": {name: _microseconds(result, cycles) for name, cycles in result.gains.items()},
+        "advice": advice(result),
+    }
+
+
+def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
+    configuration = result.pef.configurations[section.configuration]
+    prediction = section.prediction
+    stages = [stage for phase in configuration.phases for stage in phase.stages]
+    kinds = [result.machine.kind(unit.site) for unit in configuration.units]
+    return {
+        "name": section.name,
+        "kind": section.kind,
+        "configuration": section.configuration,
+        "operators": sum(len(stage.operations) for stage in stages),
+        "stages": len(stages),
+        "phases": len(configuration.phases),
+        "tiles": [phase.tiles for phase in configuration.phases],
+        "pcus": kinds.count(SiteKind.PCU),
+        "pmus": kinds.count(SiteKind.PMU),
+        "predicted_us": _microseconds(result, prediction.cycles),
+        "load_us": _microseconds(result, prediction.load_cycles),
+        "bound": prediction.bound,
+        "flops": prediction.flops,
+        "dram_read_bytes": prediction.dram_read_bytes,
+        "dram_write_bytes": prediction.dram_write_bytes,
+    }
+
+
+def _total_cycles(pef: pb.Pef) -> float:
+    return sum(section.prediction.cycles + section.prediction.load_cycles for section in pef.sections)
+
+
+def _microseconds(result: CompileResult, cycles: float) -> float:
+    return cycles / (result.machine.clock_ghz * 1e3)
+
+
+def advice(result: CompileResult) -> list[str]:
+    """What to change, each line computed from this compile's own numbers."""
+    lines = []
+    sections = [_section(result, section) for section in result.pef.sections]
+    total = sum(s["predicted_us"] + s["load_us"] for s in sections)
+    load = sum(s["load_us"] for s in sections)
+    if load > 0.5 * total:
+        lines.append(
+            f"loading {len(sections)} sections takes {load / total:.0%} of the modelled time: "
+            "a larger batch (-b) would spread it over more samples"
+        )
+    own = result.gains.get(_preset(result))
+    best = min(result.gains, key=lambda name: result.gains[name], default=None)
+    if own and best and result.gains[best] < 0.95 * own:
+        lines.append(f"--graphamp-preset {best} is modelled to take {result.gains[best] / own:.0%} of this time")
+    memory = [s for s in sections if s["bound"] == "dram"]
+    if memory:
+        worst = max(memory, key=lambda s: s["predicted_us"])
+        moved = (worst["dram_read_bytes"] + worst["dram_write_bytes"]) / 2**20
+        lines.append(f"{worst['name']} waits for memory: it moves {moved:.1f} MiB; a larger batch or bf16 helps")
+    return lines
+
+
+def _preset(result: CompileResult) -> str:
+    import json
+
+    return str(json.loads(result.pef.header.options_json)["preset"])
+
+
+def render(result: CompileResult, console: Console) -> None:
+    """Print the section table, totals, advice and paths."""
+    report = as_dict(result)
+    table = Table(title=f"{result.pef.header.name} on {result.machine.name}: predicted, before simulation")
+    for heading in ("section", "type", "operators", "stages", "PCUs", "PMUs", "tiles"):
+        table.add_column(heading, justify="left" if heading in ("section", "type", "tiles") else "right")
+    for heading in ("exec us", "load us", "bound by", "DRAM read", "DRAM write"):
+        table.add_column(heading, justify="right")
+    for section in report["sections"]:
+        table.add_row(
+            section["name"],
+            section["kind"],
+            str(section["operators"]),
+            str(section["stages"]),
+            str(section["pcus"]),
+            str(section["pmus"]),
+            " ".join(map(str, section["tiles"])),
+            f"{section['predicted_us']:.1f}",
+            f"{section['load_us']:.1f}",
+            section["bound"],
+            _bytes(section["dram_read_bytes"]),
+            _bytes(section["dram_write_bytes"]),
+        )
+    console.print(table)
+    console.print(
+        f"{len(report['sections'])} sections, {report['configurations']} configurations; "
+        f"predicted {report['total_predicted_us']:.1f} us of RDU time for all of them"
+    )
+    for line in report["advice"]:
+        console.print(f"advice: {line}")
+    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])}), weights {report['weights']}")
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def render_passes(result: CompileResult, console: Console) -> None:
+    """Print how long each pass took and how many nodes it left."""
+    table = Table(title="Passes (host time)")
+    for heading in ("pass", "ms", "nodes after"):
+        table.add_column(heading, justify="left" if heading == "pass" else "right")
+    for timing in result.pass_timings:
+        table.add_row(timing.name, f"{timing.seconds * 1e3:.1f}", str(timing.nodes))
+    console.print(table)

@@ -1,0 +1,292 @@
+"""Convolution and its two gradients as matrix products: the systolic array's work.
+
+With the columns of an image the matrix [ci * kh * kw, oh * ow] whose column is the window of one output pixel:
+
+    y       = w @ columns(x)              columns copied out of the image
+    dx      = image(w^T @ dy)             columns added back into the image
+    dw      = dy @ columns(x)^T
+
+Images are taken in blocks of enough columns to keep the product busy, few enough to stay in cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
+from ir.ops.window import Pair, Windows
+from ir.space import Space
+from ir.types import DType, TensorType
+
+COLUMN_ELEMENTS = 1 << 18
+"""Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
+
+MINIMUM_COLUMNS = 128
+"""Columns below which a matrix product is dominated by the packing of its other operand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The sizes of one convolution and how its images are blocked."""
+
+    images: int
+    groups: int
+    inputs: int
+    outputs: int
+    windows: Windows
+
+    @property
+    def depth(self) -> int:
+        """Rows of the columns of one group: the length of the inner products."""
+        return self.inputs // self.groups * math.prod(self.windows.kernel)
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of one image: its columns."""
+        return math.prod(self.windows.count)
+
+    @property
+    def block(self) -> int:
+        """Images whose columns are multiplied at once."""
+        columns = max(MINIMUM_COLUMNS, COLUMN_ELEMENTS // (self.depth * self.groups))
+        return max(1, min(self.images, columns // self.pixels))
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether windows reach beyond the image."""
+        return any(self.windows.padding)
+
+    def blocks(self) -> Iterator[slice]:
+        """The images of each block."""
+        return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
+
+    def columns_type(self) -> TensorType:
+        """One block's columns."""
+        return TensorType(DType.F32, (self.groups, self.depth, self.block, *self.windows.count))
+
+    def outputs_type(self) -> TensorType:
+        """One block's output images, channel first."""
+        return TensorType(DType.F32, (self.outputs, self.block, *self.windows.count))
+
+    def padded_type(self) -> TensorType:
+        """One block's padded images, channel first."""
+        return TensorType(DType.F32, (self.inputs, self.block, *self.windows.padded))
+
+    def space(self, operands: str, result: str, operand_types: tuple[TensorType, ...], out: TensorType) -> Space:
+        """The space written in terms of `ci` and `co`, which `groups` divides; a group's channels are never parted.
+
+        Every other group reads other channels, so a tile of one operand's group is no tile of a smaller convolution.
+        """
+        kh, kw = self.windows.kernel
+        text = f"{operands} -> {result}"
+        if self.groups == 1:
+            text = text.replace("(g! ci)", "ci").replace("(g! co)", "co")
+        return Space.parse(text, operand_types, (out,), g=self.groups, kh=kh, kw=kw)
+
+    def as_matrices(self, array: Array) -> Array:
+        """A block's columns or output images as one matrix of channels (and positions) by pixels for each group."""
+        pixels = math.prod(array.shape[-3:])
+        matrices: Array = array.reshape(self.groups, -1, pixels)
+        return matrices
+
+    def gather(self, x: Array, columns: Array, padded: Array) -> None:
+        """The columns [g, depth, images, oh, ow] of images x."""
+        images = x.transpose(1, 0, 2, 3)
+        if self.is_padded:
+            padded.fill(0)
+            padded[self.windows.inner()] = images
+            images = padded
+        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
+        for row, column in self.windows.positions():
+            by_position[:, row, column] = images[self.windows.on_padded((row, column))]
+
+    def scatter(self, columns: Array, dx: Array, padded: Array) -> None:
+        """Add up the columns [g, depth, images, oh, ow] where they came from, into images dx."""
+        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
+        padded.fill(0)
+        for row, column in self.windows.positions():
+            pixels = padded[self.windows.on_padded((row, column))]
+            np.add(pixels, by_position[:, row, column], out=pixels)
+        dx.transpose(1, 0, 2, 3)[...] = padded[self.windows.inner()]
+
+
+class Convolution(Op):
+    """What the three have in common: attributes, checks and sizes."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+    dtype: DType
+
+    def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
+        """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
+        shapes = f"images {list(x_shape)} and weight {list(w_shape)}"
+        if len(x_shape) != 4 or len(w_shape) != 4:
+            raise ValueError(f"{shapes} are not [n, ci, h, w] and [co, ci, kh, kw]")
+        if self.groups < 1 or x_shape[1] != w_shape[1] * self.groups or w_shape[0] % self.groups:
+            raise ValueError(f"{shapes} do not fit each other in {self.groups} group(s) of channels")
+        windows = Windows(x_shape[2:], w_shape[2:], self.stride, self.padding, self.dilation)
+        return Geometry(x_shape[0], self.groups, x_shape[1], w_shape[0], windows)
+
+    def check_gradient(self, dy: TensorType, geometry: Geometry) -> None:
+        """Raise ValueError where dy is not what the convolution of these sizes makes."""
+        expected = (geometry.images, geometry.outputs, *geometry.windows.count)
+        if dy.shape != expected:
+            raise ValueError(f"the gradient {dy} does not have the convolution's shape {list(expected)}")
+
+    @limit
+    def floats_only(self, *operands: TensorType) -> bool:
+        "convolution takes floating-point tensors"
+        return all(operand.dtype.is_float for operand in operands)
+
+
+@op("conv2d")
+class Conv2d(Convolution):
+    """Images x [n, ci, h, w] convolved with w [co, ci / groups, kh, kw] -> [n, co, oh, ow], delivered as `dtype`."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: DType
+    cost = Cost(CostClass.SYSTOLIC)
+
+    def infer(self, x: TensorType, w: TensorType) -> TensorType:
+        sizes = self.geometry(x.shape, w.shape)
+        return TensorType(self.dtype, (sizes.images, sizes.outputs, *sizes.windows.count))
+
+    def space(self, x: TensorType, w: TensorType) -> Space:
+        sizes = self.geometry(x.shape, w.shape)
+        rows, columns = sizes.windows.sliding(0, "oh", "kh"), sizes.windows.sliding(1, "ow", "kw")
+        operands = f"n (g! ci) {rows} {columns}, (g! co) ci kh! kw!"
+        return sizes.space(operands, "n (g! co) oh ow", (x, w), self.infer(x, w))
+
+    def gemm(self, x: TensorType, w: TensorType) -> Gemm:
+        sizes = self.geometry(x.shape, w.shape)
+        return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
+
+    def scratch(self, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
+        sizes = self.geometry(x.shape, w.shape)
+        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+
+    def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
+        sizes = self.geometry(x.shape, w.shape)
+        weight = w.reshape(sizes.groups, -1, sizes.depth)
+        for images in sizes.blocks():
+            count = images.stop - images.start
+            part = _first(columns, 2, count)
+            sizes.gather(x[images], part, _first(padded, 1, count))
+            out = _first(product, 1, count)
+            np.matmul(
+                weight, part.reshape(sizes.groups, sizes.depth, -1), out=out.reshape(sizes.groups, weight.shape[1], -1)
+            )
+            y[images].transpose(1, 0, 2, 3)[...] = out
+
+
+@op("conv2d_input_gradient")
+class Conv2dInputGradient(Convolution):
+    """The gradient of a convolution's images, from that of its result and its weight."""
+
+    input_shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: DType
+    cost = Cost(CostClass.SYSTOLIC)
+
+    def infer(self, dy: TensorType, w: TensorType) -> TensorType:
+        self.check_gradient(dy, self.geometry(self.input_shape, w.shape))
+        return TensorType(self.dtype, self.input_shape)
+
+    def space(self, dy: TensorType, w: TensorType) -> Space:
+        sizes = self.geometry(self.input_shape, w.shape)
+        oh, h = sizes.windows.gradient(0, "oh", "kh")
+        ow, w_axis = sizes.windows.gradient(1, "ow", "kw")
+        operands = f"n (g! co) {oh} {ow}, (g! co) ci kh! kw!"
+        return sizes.space(operands, f"n (g! ci) {h} {w_axis}", (dy, w), self.infer(dy, w))
+
+    def gemm(self, dy: TensorType, w: TensorType) -> Gemm:
+        sizes = self.geometry(self.input_shape, w.shape)
+        return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.depth, sizes.outputs // sizes.groups)
+
+    def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
+        sizes = self.geometry(self.input_shape, w.shape)
+        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+
+    def retyped(self, result: TensorType) -> Op:
+        return replace(self, input_shape=result.shape)
+
+    def kernel(self, dy: Array, w: Array, dx: Array, columns: Array, gradient: Array, padded: Array) -> None:
+        sizes = self.geometry(dx.shape, w.shape)
+        weight = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
+        for images in sizes.blocks():
+            count = images.stop - images.start
+            out = _first(gradient, 1, count)
+            out[...] = dy[images].transpose(1, 0, 2, 3)
+            part = _first(columns, 2, count)
+            np.matmul(
+                weight, out.reshape(sizes.groups, weight.shape[2], -1), out=part.reshape(sizes.groups, sizes.depth, -1)
+            )
+            sizes.scatter(part, dx[images], _first(padded, 1, count))
+
+
+@op("conv2d_weight_gradient")
+class Conv2dWeightGradient(Convolution):
+    """The gradient of a convolution's weight, from that of its result and its images."""
+
+    weight_shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: DType
+    cost = Cost(CostClass.SYSTOLIC)
+
+    def infer(self, dy: TensorType, x: TensorType) -> TensorType:
+        self.check_gradient(dy, self.geometry(x.shape, self.weight_shape))
+        return TensorType(self.dtype, self.weight_shape)
+
+    def space(self, dy: TensorType, x: TensorType) -> Space:
+        sizes = self.geometry(x.shape, self.weight_shape)
+        rows, columns = sizes.windows.sliding(0, "oh", "kh"), sizes.windows.sliding(1, "ow", "kw")
+        operands = f"n (g! co) oh ow, n (g! ci) {rows} {columns}"
+        return sizes.space(operands, "(g! co) ci kh! kw!", (dy, x), self.infer(dy, x))
+
+    def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
+        sizes = self.geometry(x.shape, self.weight_shape)
+        return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
+
+    def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
+        sizes = self.geometry(x.shape, self.weight_shape)
+        weight = TensorType(DType.F32, self.weight_shape)
+        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type(), weight
+
+    def retyped(self, result: TensorType) -> Op:
+        return replace(self, weight_shape=result.shape)
+
+    def kernel(
+        self, dy: Array, x: Array, dw: Array, columns: Array, gradient: Array, padded: Array, product: Array
+    ) -> None:
+        sizes = self.geometry(x.shape, dw.shape)
+        share = product.reshape(sizes.groups, -1, sizes.depth)
+        dw.fill(0)
+        for images in sizes.blocks():
+            count = images.stop - images.start
+            out = _first(gradient, 1, count)
+            out[...] = dy[images].transpose(1, 0, 2, 3)
+            part = _first(columns, 2, count)
+            sizes.gather(x[images], part, _first(padded, 1, count))
+            np.matmul(sizes.as_matrices(out), sizes.as_matrices(part).transpose(0, 2, 1), out=share)
+            np.add(dw, product, out=dw)
+
+
+def _first(scratch: Array, axis: int, count: int) -> Array:
+    """The scratch array with `axis` shortened to `count`, contiguous: the last block may hold fewer images."""
+    shape = (*scratch.shape[:axis], count, *scratch.shape[axis + 1 :])
+    return scratch.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -1,0 +1,123 @@
+"""Softmax, its logarithm, and their gradients, along one axis that a tile holds whole."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.space import Space
+from ir.types import TensorType
+
+
+class AlongAxis(Op):
+    """Operands and result of one type, computed along the axis `dim`."""
+
+    dim: int
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        first = operands[0]
+        if not 0 <= self.dim < first.rank:
+            raise ValueError(f"{first} has no axis {self.dim}")
+        return first
+
+    def space(self, *operands: TensorType) -> Space:
+        return Space.elementwise(operands, operands[0], whole=(self.dim,))
+
+    def reduced(self, x: TensorType) -> TensorType:
+        """The type of one number per row."""
+        return x.sliced(self.dim, x.shape[self.dim])
+
+    @limit
+    def floats_only(self, *operands: TensorType) -> bool:
+        "softmax and its gradient take floating-point tensors"
+        return all(operand.dtype.is_float for operand in operands)
+
+
+class Forward(AlongAxis):
+    """Three passes: the maximum, the exponentials and their sum, the normalisation."""
+
+    cost: ClassVar[Cost] = Cost(CostClass.REDUCE, operations=5, passes=3, tail=True)
+
+    def infer(self, x: TensorType) -> TensorType:
+        return super().infer(x)
+
+
+class Backward(AlongAxis):
+    """Two passes: the sum, then the difference from it."""
+
+    def infer(self, dy: TensorType, y: TensorType) -> TensorType:
+        if dy != y:
+            raise ValueError(f"the gradient {dy} and the result {y} differ")
+        return super().infer(y)
+
+
+@op("softmax")
+class Softmax(Forward):
+    """exp(x - max) / sum, along one axis."""
+
+    dim: int
+
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (self.reduced(x),)
+
+    def kernel(self, x: Array, out: Array, row: Array) -> None:
+        np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
+        np.subtract(x, row, out=out)
+        np.exp(out, out=out)
+        np.add.reduce(out, axis=self.dim, keepdims=True, out=row)
+        np.divide(1, row, out=row)
+        np.multiply(out, row, out=out)
+
+
+@op("log_softmax")
+class LogSoftmax(Forward):
+    """x - max - log(sum(exp(x - max))), along one axis."""
+
+    dim: int
+
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (x, self.reduced(x))
+
+    def kernel(self, x: Array, out: Array, exponential: Array, row: Array) -> None:
+        np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
+        np.subtract(x, row, out=out)
+        np.exp(out, out=exponential)
+        np.add.reduce(exponential, axis=self.dim, keepdims=True, out=row)
+        np.log(row, out=row)
+        np.subtract(out, row, out=out)
+
+
+@op("softmax_backward")
+class SoftmaxBackward(Backward):
+    """y * (dy - sum(dy * y)), where y = softmax(x)."""
+
+    dim: int
+    cost = Cost(CostClass.REDUCE, operations=4, passes=2)
+
+    def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
+        return (self.reduced(y),)
+
+    def kernel(self, dy: Array, y: Array, out: Array, row: Array) -> None:
+        np.multiply(dy, y, out=out)
+        np.add.reduce(out, axis=self.dim, keepdims=True, out=row)
+        np.subtract(dy, row, out=out)
+        np.multiply(out, y, out=out)
+
+
+@op("log_softmax_backward")
+class LogSoftmaxBackward(Backward):
+    """dy - exp(y) * sum(dy), where y = log_softmax(x)."""
+
+    dim: int
+    cost = Cost(CostClass.REDUCE, operations=4, passes=2, tail=True)
+
+    def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
+        return (self.reduced(y),)
+
+    def kernel(self, dy: Array, y: Array, out: Array, row: Array) -> None:
+        np.add.reduce(dy, axis=self.dim, keepdims=True, out=row)
+        np.exp(y, out=out)
+        np.multiply(out, row, out=out)
+        np.subtract(dy, out, out=out)

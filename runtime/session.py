@@ -1,0 +1,258 @@
+"""A session: a PEF loaded into the simulated machine, its symbols, and runs of its sections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ir.errors import BindError, Problem, UsageError
+from ir.graph import SectionKind, Symbol, SymbolKind
+from ir.op import Array
+from pef import pef_pb2 as pb
+from runtime.functional import FunctionalSimulator
+from runtime.memory import Memory, to_device
+
+if TYPE_CHECKING:
+    from runtime.timing import Report
+
+WEIGHTS = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.CONSTANT)
+"""What a model's weights consist of."""
+CHECKPOINTED = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.STATE)
+"""What training changes."""
+
+
+class Session:
+    """A loaded PEF. Symbols hold their values across runs; outputs of a run are copies.
+
+    `pef` is a record or the path of a file; `threads` defaults to the cores of the host and never changes a result.
+    `coalesce=False` executes tile by tile. `check=False` skips the legality check, for files checked before.
+    """
+
+    def __init__(
+        self,
+        pef: pb.Pef | str | os.PathLike[str],
+        threads: int | None = None,
+        coalesce: bool = True,
+        check: bool = True,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise UsageError(Problem(f"{threads} threads cannot run anything", hint="give at least one"))
+        self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
+        if check:
+            _check(self.pef)
+        self.memory = Memory(self.pef)
+        self._simulator = FunctionalSimulator(self.pef, self.memory, threads, coalesce)
+        kinds = [SymbolKind(symbol.kind) for symbol in self.pef.symbols]
+        self.symbols = {
+            name: Symbol(name, tensor, kind) for name, tensor, kind in zip(self.memory.names, self.memory.types, kinds)
+        }
+        self._index = {name: index for index, name in enumerate(self.memory.names)}
+        self._written: set[int] = set()
+        self._host: dict[int, Array] = {}
+        self._loads, self._stores = _uses(self.pef)
+
+    # -- symbols ------------------------------------------------------------------------------------------------
+
+    def names(self, *kinds: SymbolKind) -> list[str]:
+        """The symbols of these kinds, in the order of the PEF."""
+        return [symbol.name for symbol in self.symbols.values() if symbol.kind in kinds]
+
+    def write(self, name: str, value: Any) -> None:
+        """Write one symbol. Raises BindError where name, shape or element type do not match."""
+        self._write({name: value})
+
+    def bind(self, **arrays: Any) -> None:
+        """Write several symbols by name; nothing is written unless all match."""
+        self._write(arrays)
+
+    def read(self, name: str) -> Array:
+        """A copy of a symbol; bf16 arrives as float32."""
+        return self.memory.read(self._find(name))
+
+    def load_weights(self, weights: Mapping[str, Any], strict: bool = True) -> None:
+        """Write parameters, buffers and constants; also states, inputs and hyper-parameters if `weights` has them.
+
+        Raises BindError that lists every missing, unexpected and mismatching tensor; with `strict=False` missing and
+        unexpected ones pass.
+        """
+        problems: list[Problem] = []
+        if strict:
+            missing = [name for name in self.names(*WEIGHTS) if name not in weights]
+            problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in missing]
+            problems += [
+                Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
+                for name in weights
+                if name not in self.symbols
+            ]
+        self._write({name: value for name, value in weights.items() if name in self.symbols}, problems)
+
+    def _write(self, arrays: Mapping[str, Any], problems: Sequence[Problem] = ()) -> None:
+        found = list(problems)
+        ready: dict[int, Array] = {}
+        for name, value in arrays.items():
+            try:
+                index = self._find(name)
+                ready[index] = to_device(name, self.memory.types[index], value)
+            except BindError as error:
+                found += error.problems
+        BindError.raise_if(found)
+        for index, array in ready.items():
+            self._written.add(index)
+            if self.pef.symbols[index].persistent:
+                self.memory.write(index, array)
+            else:
+                self._host[index] = np.array(array)
+
+    def _find(self, name: str) -> int:
+        if name not in self._index:
+            raise BindError(Problem(f"the PEF has no symbol {name!r}", hint=_closest(name, self.symbols)))
+        return self._index[name]
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        section_kinds: Sequence[str] | None = None,
+        *,
+        section_ids: Sequence[int] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        hyper: Mapping[str, Any] | None = None,
+    ) -> dict[str, Array]:
+        """Run sections for their numbers; all of them unless kinds (any case) or indices are given.
+
+        `inputs` and `hyper` are written first. Returns copies of the outputs that these sections store, by name.
+        Raises BindError for whatever is missing or does not match, UsageError for sections that do not exist.
+        """
+        sections = self.sections(section_kinds, section_ids)
+        self._write({**(inputs or {}), **(hyper or {})})
+        self._require(sections)
+        pending = dict(self._host)
+        for number in sections:
+            self._place_host_values(number, pending)
+            self._simulator.run([number])
+            self._written.update(self._stores[number])
+        stored = {index for number in sections for index in self._stores[number]}
+        return {
+            name: self.memory.read(index)
+            for name, index in self._index.items()
+            if index in stored and self.symbols[name].kind is SymbolKind.OUTPUT
+        }
+
+    def run_timing(
+        self, section_kinds: Sequence[str] | None = None, *, section_ids: Sequence[int] | None = None
+    ) -> Report:
+        """Simulate the time that sections take on the machine; no numbers are computed."""
+        from runtime import timing
+
+        return timing.simulate(self.pef, self.sections(section_kinds, section_ids))
+
+    def sections(
+        self, section_kinds: Sequence[str] | None = None, section_ids: Sequence[int] | None = None
+    ) -> list[int]:
+        """The indices of the sections a run with these arguments executes, in order."""
+        if section_ids is not None:
+            return self._existing(section_ids)
+        if section_kinds is None:
+            return list(range(len(self.pef.sections)))
+        present = list(dict.fromkeys(section.kind for section in self.pef.sections))
+        wanted = [kind.upper() for kind in section_kinds]
+        UsageError.raise_if(
+            [
+                Problem(f"the PEF has no {kind!r} section", hint=f"one of {', '.join(present)}{_training(kind)}")
+                for kind in wanted
+                if kind not in present
+            ]
+        )
+        return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
+
+    @property
+    def threads(self) -> int:
+        """Host threads in use."""
+        return self._simulator.threads
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._simulator.close()
+
+    def _existing(self, section_ids: Sequence[int]) -> list[int]:
+        last = len(self.pef.sections) - 1
+        UsageError.raise_if(
+            [
+                Problem(f"the PEF has no section {number}", hint=f"sections are numbered 0 to {last}")
+                for number in section_ids
+                if not 0 <= number <= last
+            ]
+        )
+        return list(section_ids)
+
+    def _place_host_values(self, number: int, pending: dict[int, Array]) -> None:
+        """Write the host's values of symbols whose lifetime has begun; before, their memory belongs to others."""
+        for index in list(pending):
+            symbol = self.pef.symbols[index]
+            if symbol.first <= number <= symbol.last:
+                self.memory.write(index, pending.pop(index))
+
+    def _require(self, sections: Iterable[int]) -> None:
+        """Everything that the sections read and only the host can give is there; output gradients default to ones."""
+        stored: set[int] = set()
+        problems = []
+        for number in sections:
+            for index in sorted(self._loads[number] - stored - self._written):
+                symbol = self.symbols[self.memory.names[index]]
+                if symbol.kind is SymbolKind.OUTPUT_GRADIENT:
+                    self._write({symbol.name: np.ones(symbol.type.shape, symbol.type.dtype.compute)})
+                elif symbol.kind in _NEEDED:
+                    problems.append(Problem(f"{_NEEDED[symbol.kind]} {symbol.name!r} ({symbol.type}) has no value yet"))
+            stored |= self._stores[number]
+        BindError.raise_if(list({problem.message: problem for problem in problems}.values()))
+
+
+_NEEDED = {
+    SymbolKind.INPUT: "input",
+    SymbolKind.HYPER: "hyper-parameter",
+    SymbolKind.PARAMETER: "parameter",
+    SymbolKind.BUFFER: "buffer",
+    SymbolKind.CONSTANT: "constant",
+}
+
+
+def _read(path: str | os.PathLike[str]) -> pb.Pef:
+    from pef import file
+
+    return file.read(path)
+
+
+def _check(pef: pb.Pef) -> None:
+    from pef import check
+
+    check.check(pef)
+
+
+def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:
+    """The symbols that each section loads and stores."""
+    loads, stores = [], []
+    for section in pef.sections:
+        streams = [stream for phase in pef.configurations[section.configuration].phases for stream in phase.streams]
+        loads.append({section.bindings[stream.slot] for stream in streams if not stream.store})
+        stores.append({section.bindings[stream.slot] for stream in streams if stream.store})
+    return loads, stores
+
+
+def _training(kind: str) -> str:
+    if kind in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
+        return "; compile for training to get the others"
+    return ""
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    listed = ", ".join(names[:8])
+    return f"it has {listed}" + (", ..." if len(names) > 8 else "")

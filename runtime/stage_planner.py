@@ -1,0 +1,274 @@
+"""Lays out one stage for one group of tiles: operators become kernel calls on arrays chosen now."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ir.errors import IllegalPefError
+from ir.op import Array, CostClass, Op
+from ir.ops.matmul import Matmul
+from ir.ops.view import Reshape
+from ir.rounding import round_to_bf16, widen
+from ir.types import DType, TensorType
+from runtime.configuration import Configuration, Operation, Phase, Port, Stage, Stream
+from runtime.grouping import Group
+from runtime.plan import Lane
+from runtime.residence import Residence
+from runtime.scratch import Temporaries
+from runtime.views import constant, copy_reshaped, cut, inverse_view, same_view
+
+
+class GroupBuffers:
+    """The buffers of a phase as one group of tiles sees them; rings live from their filling to their last read."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        phase: Phase,
+        number: int,
+        residence: Residence,
+        group: Group,
+        steps: Lane,
+        temporaries: Temporaries | None = None,
+        sums: Mapping[int, Array] | None = None,
+        is_first: bool = True,
+    ) -> None:
+        self.configuration = configuration
+        self.phase = phase
+        self.residence = residence
+        self.group = group
+        self.steps = steps
+        self.sums = sums or {}
+        self.is_first = is_first
+        self._number = number
+        self._temporaries = temporaries
+        self._rings: dict[int, tuple[Array, Array, TensorType]] = {}
+        self._reads = Counter(port.buffer for stage in phase.stages for port in stage.inputs)
+        self._reads.update(store.buffer for store in phase.stores if not residence.is_aliased(store))
+        self._loads = {load.buffer: load for load in phase.loads if load.axis >= 0 and phase.tiles > 1}
+        self._loaded: set[int] = set()
+
+    def read(self, number: int, axis: int) -> Array:
+        """The group's tiles of a buffer, or all of it where axis is -1; loads it first where that is due."""
+        load = self._loads.get(number)
+        if load is not None and number not in self._loaded:
+            self._loaded.add(number)
+            self._load(load)
+        return self._array(number, axis)
+
+    def write(self, number: int, axis: int) -> Array:
+        """Where a stage puts the group's tiles of a buffer."""
+        return self._array(number, axis)
+
+    def done(self, number: int) -> None:
+        """One of the reads of a buffer is over."""
+        self._reads[number] -= 1
+        if self._reads[number] == 0 and number in self._rings and self._temporaries is not None:
+            _, held, tensor = self._rings.pop(number)
+            self._temporaries.give_back(held, tensor)
+
+    def finish(self) -> None:
+        """The group is through: what nobody reads to the end is free, too."""
+        for _, held, tensor in self._rings.values():
+            if self._temporaries is not None:
+                self._temporaries.give_back(held, tensor)
+        self._rings.clear()
+
+    def _array(self, number: int, axis: int) -> Array:
+        whole = self.residence.whole[number]
+        if whole is not None:
+            return cut(whole, axis, self.group.start, self.group.count, self.phase.tiles)
+        if number not in self._rings:
+            self._rings[number] = self._ring(number, axis)
+        return self._rings[number][0]
+
+    def _ring(self, number: int, axis: int) -> tuple[Array, Array, TensorType]:
+        buffer = self.configuration.buffers[number]
+        if self._temporaries is None or axis < 0:
+            raise IllegalPefError(f"ring buffer {buffer.name} is used as a whole; recompile the model")
+        shape = list(buffer.type.shape)
+        shape[axis] = shape[axis] // self.phase.tiles * self.group.count
+        tensor = buffer.type.with_shape(tuple(shape))
+        array, held = self._temporaries.take(tensor)
+        return array, held, tensor
+
+    def _load(self, load: Stream) -> None:
+        source = self.residence.sources[self._number, load.buffer]
+        if self.residence.whole[load.buffer] is source:
+            return
+        tiles = cut(source, load.axis, self.group.start, self.group.count, self.phase.tiles)
+        target = self._array(load.buffer, load.axis)
+        is_bf16 = self.configuration.slots[load.slot].dtype is DType.BF16
+        self.steps.append((widen, (tiles, target)) if is_bf16 else (np.copyto, (target, tiles)))
+
+
+class StagePlanner:
+    """Appends the steps of one stage for one group of tiles."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        buffers: GroupBuffers,
+        temporaries: Temporaries,
+        steps: Lane,
+        combiners: Mapping[int, Callable[..., Any]] | None = None,
+    ) -> None:
+        self.stage = stage
+        self.buffers = buffers
+        self.temporaries = temporaries
+        self.steps = steps
+        self.combiners = combiners or {}
+        self.count = buffers.group.count
+        self.arrays: dict[int, Array] = {}
+        self.targets: dict[int, Array] = {}
+        self.partial = {port.value for port in stage.outputs if port.buffer in self.combiners}
+        self.roots, self.last_use = _lifetimes(stage)
+        self.held: dict[int, list[tuple[Array, TensorType]]] = defaultdict(list)
+
+    def build(self) -> None:
+        for port in self.stage.inputs:
+            self.arrays[port.value] = self.buffers.read(port.buffer, port.axis)
+        places = [self._place(port) for port in self.stage.outputs]
+        self._aim(places)
+        for index, operation in enumerate(self.stage.operations):
+            self._operate(operation)
+            self._release(index)
+        for port, place in zip(self.stage.outputs, places):
+            self._deliver(port, place)
+        self._release(len(self.stage.operations))
+        for port in self.stage.inputs:
+            self.buffers.done(port.buffer)
+
+    def _type(self, value: int) -> TensorType:
+        return self.stage.values[value].grown(self.count)
+
+    def _place(self, port: Port) -> Array | None:
+        """Where an output belongs; None where it has to be added to what earlier groups left."""
+        if port.buffer not in self.combiners:
+            return self.buffers.write(port.buffer, port.axis)
+        return self.buffers.sums[port.buffer] if self.buffers.is_first else None
+
+    def _aim(self, places: list[Array | None]) -> None:
+        """Give every value that an output is a view of its place in the output's buffer."""
+        for port, place in zip(self.stage.outputs, places):
+            if place is not None:
+                self.targets.setdefault(port.value, place)
+        for operation in reversed(self.stage.operations):
+            if not operation.op.is_free or len(operation.operands) != 1:
+                continue
+            (operand,), (result,) = operation.operands, operation.results
+            if result in self.targets and operand not in self.targets:
+                tensor = self._type(operand)
+                source = inverse_view(operation.op.retyped(self._type(result)), tensor.shape, self.targets[result])
+                if source is not None:
+                    self.targets[operand] = source
+
+    def _operate(self, operation: Operation) -> None:
+        op = operation.op if self.count == 1 else operation.op.retyped(self._type(operation.results[0]))
+        operands = [self.arrays[operand] for operand in operation.operands]
+        if op.is_free:
+            self._view(op, operation, operands)
+        else:
+            self._compute(op, operation, operands)
+
+    def _view(self, op: Op, operation: Operation, operands: list[Array]) -> None:
+        (result,) = operation.results
+        tensor = self._type(result)
+        if not operands:
+            self.arrays[result] = constant(op, tensor)
+            return
+        view: Array = op.view(*operands)  # type: ignore[attr-defined]
+        if any(np.may_share_memory(view, operand) for operand in operands):
+            self.arrays[result] = view
+            return
+        target = self._result(result, contiguous=True)
+        if isinstance(op, Reshape):
+            self.steps.append((copy_reshaped, (operands[0], target)))
+        else:
+            self.steps.append((op.kernel, (*operands, target)))
+        self.arrays[result] = target
+
+    def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
+        contiguous = not _takes_any_layout(op)
+        results = [self._result(result, contiguous) for result in operation.results]
+        types = [self._type(operand) for operand in operation.operands]
+        scratch = [self.temporaries.take(tensor) for tensor in op.scratch(*types)]
+        self.steps.append((op.kernel, (*operands, *results, *(array for array, _ in scratch))))
+        for (_, held), tensor in zip(scratch, op.scratch(*types)):
+            self.temporaries.give_back(held, tensor)
+        for result, array in zip(operation.results, results):
+            if self._type(result).dtype is DType.BF16 and result not in self.partial:
+                self._round(array, self._type(result))
+            self.arrays[result] = array
+
+    def _round(self, array: Array, tensor: TensorType) -> None:
+        scratch, held = self.temporaries.take(tensor)
+        self.steps.append((round_to_bf16, (array, scratch.view(np.uint32))))
+        self.temporaries.give_back(held, tensor)
+
+    def _result(self, value: int, contiguous: bool) -> Array:
+        """The array a value is computed into: its place in a buffer, else scratch."""
+        target = self.targets.get(value)
+        if target is not None and (not contiguous or target.flags.c_contiguous):
+            return target
+        array, held = self.temporaries.take(self._type(value))
+        self.held[self.roots[value]].append((held, self._type(value)))
+        return array
+
+    def _deliver(self, port: Port, place: Array | None) -> None:
+        array = self.arrays[port.value]
+        if place is None:
+            total = self.buffers.sums[port.buffer]
+            self.steps.append((self.combiners[port.buffer], (total, array, total)))
+        elif not same_view(array, place):
+            self.steps.append((np.copyto, (place, array)))
+
+    def _release(self, index: int) -> None:
+        for root in self.last_use.get(index, ()):
+            for held, tensor in self.held.pop(root, ()):
+                self.temporaries.give_back(held, tensor)
+
+
+def plan_free_chain(store: Stream, source: Array, count: int, steps: Lane, temporaries: Temporaries) -> Array:
+    """What a store moves: `source` through the stream's free operators."""
+    arrays = {0: source}
+    for operation in store.operations:
+        (result,) = operation.results
+        tensor = store.values[result].grown(count)
+        op = operation.op.retyped(tensor)
+        operands = [arrays[operand] for operand in operation.operands]
+        view: Array = op.view(*operands) if operands else constant(op, tensor)  # type: ignore[attr-defined]
+        if operands and not any(np.may_share_memory(view, operand) for operand in operands):
+            view, _ = temporaries.take(tensor)
+            steps.append((op.kernel, (*operands, view)))
+        arrays[result] = view
+    return arrays[len(store.values) - 1] if store.operations else source
+
+
+def _takes_any_layout(op: Op) -> bool:
+    """Whether the kernel writes results of any strides as well as contiguous ones."""
+    return isinstance(op, Matmul) or (op.cost.kind is CostClass.SIMD and op.cost.passes == 1)
+
+
+def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:
+    """The value whose memory each value may be a view of, and which of those are last used by each operation.
+
+    Outputs count as used by one operation more.
+    """
+    roots = list(range(len(stage.values)))
+    last: dict[int, int] = {}
+    for index, operation in enumerate(stage.operations):
+        if operation.op.is_free and operation.operands:
+            roots[operation.results[0]] = roots[operation.operands[0]]
+        for value in (*operation.operands, *operation.results):
+            last[roots[value]] = index
+    for port in stage.outputs:
+        last[roots[port.value]] = len(stage.operations)
+    by_operation: dict[int, list[int]] = defaultdict(list)
+    for root, index in last.items():
+        by_operation[index].append(root)
+    return roots, by_operation
