@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -98,7 +99,7 @@ def chain(
     slots = [b.slot(tensor), b.slot(tensor)]
     rings = [b.buffer(f"b{i}", tensor, 0, tiles, depth) for i, depth in enumerate(depths)]
     b.phase(tiles)
-    for number, (source, target) in enumerate(zip(rings, rings[1:])):
+    for number, (source, target) in enumerate(itertools.pairwise(rings)):
         stage = b.stage(f"s{number}")
         stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target, 0)
         stage.place(parallel[number] if parallel else 1)
