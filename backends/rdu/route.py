@@ -18,9 +18,10 @@ from pef.machine import Machine
 STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """Row and column steps of the four links that leave a switch: north, east, south, west."""
 
-MAX_ITERATIONS = 60
-PATIENCE = 12
-"""Iterations without progress after which what overload is left is accepted."""
+MAX_ITERATIONS = 40
+PATIENCE = 8
+PROGRESS = 0.98
+"""After `PATIENCE` iterations that do not bring the overload below this fraction of the least, what is left stays."""
 
 FIRST_PRESENT_FACTOR = 1.0
 PRESENT_GROWTH = 1.4
@@ -144,15 +145,16 @@ class _Negotiation:
     def run(self) -> tuple[list[list[int]], list[float]]:
         """The least overloaded trees found, and the loads of all links under them."""
         self._route(self._widest_first(range(len(self.demands))))
-        best, best_trees, best_loads, stale = self._overload(), list(self.trees), list(self.load), 0
+        stale, best, best_trees, best_loads = 0, self._overload(), list(self.trees), list(self.load)
         for _ in range(MAX_ITERATIONS):
             if best == 0.0 or stale == PATIENCE:
                 break
             self._raise_prices()
             self._route(self._widest_first(self._congested()))
-            overload, stale = self._overload(), stale + 1
+            overload = self._overload()
+            stale = 0 if overload < PROGRESS * best else stale + 1
             if overload < best:
-                best, best_trees, best_loads, stale = overload, list(self.trees), list(self.load), 0
+                best, best_trees, best_loads = overload, list(self.trees), list(self.load)
         return best_trees, best_loads
 
     def _route(self, members: Iterable[int]) -> None:
@@ -215,7 +217,7 @@ class _Negotiation:
         while True:
             switch = heappop(frontier)[2]
             if switch == target:
-                return self._walk_back(via, target)
+                return _walk_back(via, target)
             if switch in done:
                 continue
             done.add(switch)
@@ -232,15 +234,16 @@ class _Negotiation:
                     left = abs(row[neighbour] - target_row) + abs(column[neighbour] - target_column)
                     heappush(frontier, (cost + left, left, neighbour))
 
-    def _walk_back(self, via: dict[int, int], target: int) -> list[int]:
-        """The path that ends in `target`, from its start on."""
-        path = []
-        switch = target
-        while switch in via:
-            path.append(via[switch])
-            switch = via[switch] // 4
-        path.reverse()
-        return path
+
+def _walk_back(via: dict[int, int], target: int) -> list[int]:
+    """The path that ends in `target`, from its start on."""
+    path = []
+    switch = target
+    while switch in via:
+        path.append(via[switch])
+        switch = via[switch] // 4
+    path.reverse()
+    return path
 
 
 def _exits(machine: Machine) -> list[tuple[int, ...]]:
