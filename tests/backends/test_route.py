@@ -91,7 +91,7 @@ def test_nets_that_overload_the_shortest_path_spread() -> None:
 def test_an_early_net_gives_way_to_one_without_a_choice() -> None:
     """Net A has two shortest ways and a higher demand, net B must pass a link that one of A's uses."""
     machine = grid(2, 3, agcus=(2,))
-    netlist = Netlist(units("cmm"), (wire(0, -1, load=100.0), wire(0, 1, load=90.0), wire(0, 2, load=30.0)))
+    netlist = Netlist(units("cmm"), (wire(0, -1, load=100.0), wire(0, 1, load=90.0), wire(0, 2, load=20.0)))
     routing = route(netlist, Placement((0, 1, 3)), machine)
     assert routing.overloads == ()
 
