@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import ir.ops  # noqa: F401  (registers every operator)
 from ir.op import OPS, Op
@@ -121,7 +122,9 @@ class ConfigurationBuilder:
         self.record.slots.append(encode_type(tensor))
         return len(self.record.slots) - 1
 
-    def buffer(self, name: str, tensor: TensorType, axis: int = -1, tiles: int = 1, depth: int = 1, pmus: int = 1) -> int:
+    def buffer(
+        self, name: str, tensor: TensorType, axis: int = -1, tiles: int = 1, depth: int = 1, pmus: int = 1
+    ) -> int:
         """A buffer on new PMUs."""
         units = self.take(SiteKind.PMU, pmus)
         self.record.buffers.add(name=name, type=encode_type(tensor), axis=axis, tiles=tiles, depth=depth, units=units)
@@ -175,7 +178,7 @@ class ConfigurationBuilder:
                 self._net(phase, pb.Net.WRITE, pcu, pmus, -(-size // len(tails)), stage=index, port=port)
         for head in range(0, len(stage.units), stage.chain):
             links = stage.units[head : head + stage.chain]
-            for left, right in zip(links, links[1:]):
+            for left, right in pairwise(links):
                 self._net(phase, pb.Net.CHAIN, left, [right], 64, stage=index)
 
     def _stream_nets(self, phase: int, index: int, stream: pb.Stream) -> None:
