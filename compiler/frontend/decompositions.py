@@ -14,12 +14,12 @@ def decompositions(lowered: Container[Any]) -> dict[Any, Callable[..., Any]]:
 
     PyTorch writes some of them in its `prims`, which are decomposed into the ATen operators they stand for. Operators
     that take no tensor make constants, which are computed when compiling: no need to take them apart. Composite ones
-    take themselves apart.
+    bring their own decomposition.
     """
     table = {
-        overload: rule
+        overload: overload.decompose if _is_composite(overload) else rule
         for overload, rule in decomposition_table.items()
-        if _takes_tensors(overload) and not _is_composite(overload)
+        if _takes_tensors(overload)
     }
     for name in dir(torch.ops.prims):
         overload = getattr(getattr(torch.ops.prims, name), "default", None)

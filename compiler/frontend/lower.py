@@ -88,9 +88,9 @@ class _Lowerer:
         rule = LOWERINGS.get(node.target)
         if rule is None:
             return self.unsupported(node)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
             return rule(self.context, *args, **kwargs)
         except Refused as refusal:
             self.note(node, str(refusal), refusal.hint)
