@@ -57,7 +57,8 @@ class _Lowerer:
     def run(self) -> LoweredJoint:
         self.read_placeholders()
         for node in self.joint.graph.nodes:
-            if node.op == "call_function" and node not in self.constants:
+            checks_only = "val" not in node.meta and not node.users
+            if node.op == "call_function" and node not in self.constants and not checks_only:
                 self.builder.location = self.joint.locations[node]
                 self.values[node] = self.lowered(node)
         UnsupportedError.raise_if(list(self.problems))
