@@ -72,16 +72,20 @@ class Session:
         """A copy of a symbol; bf16 arrives as float32."""
         return self.memory.read(self._find(name))
 
+    def raw(self, name: str) -> Array:
+        """A symbol as device memory holds it, not copied: bf16 as uint16."""
+        return self.memory.views[self._find(name)]
+
     def load_weights(self, weights: Mapping[str, Any], strict: bool = True) -> None:
         """Write parameters, buffers and constants; also states, inputs and hyper-parameters if `weights` has them.
 
-        Raises BindError that lists every missing, unexpected and mismatching tensor; with `strict=False` missing and
-        unexpected ones pass.
+        Raises BindError that lists every missing, unexpected and mismatching tensor, where missing is what neither
+        `weights` has nor anything wrote before; with `strict=False` missing and unexpected ones pass.
         """
         problems: list[Problem] = []
         if strict:
-            missing = [name for name in self.names(*WEIGHTS) if name not in weights]
-            problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in missing]
+            lacking = [n for n in self.names(*WEIGHTS) if n not in weights and self._index[n] not in self._written]
+            problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in lacking]
             problems += [
                 Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
                 for name in weights
