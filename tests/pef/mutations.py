@@ -358,6 +358,14 @@ MUTATIONS = {
     "missing load": Mutation("two_products", drop_net(pb.Net.LOAD), "load stream 0: no net of the stream joins AGCU 0"),
     "missing store": Mutation("two_products", drop_net(pb.Net.STORE), "store stream 3: no net of the stream joins PMU"),
     "missing chain": Mutation("two_phases", drop_net(pb.Net.CHAIN), r"\(scaling\): .*to the next of its chain"),
+    "operand bytes lost": Mutation(
+        "two_products", set_to(f"{C}.nets[0].bytes", 1), r"stage 0 \(fc1\), input 0: the nets carry 1 of the operand's"
+    ),
+    "result bytes lost": Mutation(
+        "two_products",
+        lambda pef: setattr(net(pef, pb.Net.WRITE), "bytes", 1),
+        "output 0: the nets carry .* of the tile's",
+    ),
     "bytes lost": Mutation("two_products", lambda pef: setattr(net(pef, pb.Net.STORE), "bytes", 1), "carry 1 of the"),
     # symbols
     "no name": Mutation("two_products", set_to("symbols[0].name", ""), "symbol 0: the symbol has no name"),
