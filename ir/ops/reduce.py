@@ -51,7 +51,7 @@ class Sum(Reduction):
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (x.with_shape(tuple(x.shape[dim] for dim in self.dims)),)
+        return (x.with_shape((x.shape[self.dims[-1]],)),)
 
     def kernel(self, x: Array, out: Array, ones: Array) -> None:
         if x.dtype == np.float32:

@@ -12,11 +12,10 @@ from ir.op import Array
 
 
 def sum_along(x: Array, axes: tuple[int, ...], keepdim: bool, ones: Array, out: Array) -> None:
-    """The sum of x along `axes`; `ones` is a temporary array of their extents."""
-    trailing = axes == tuple(range(x.ndim - len(axes), x.ndim))
-    if trailing and x.flags.c_contiguous and out.flags.c_contiguous:
+    """The sum of x along `axes`; `ones` is a temporary vector as long as the last of them."""
+    if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous:
         ones.fill(1)
-        np.dot(x.reshape(-1, ones.size), ones.reshape(-1), out=out.reshape(-1))
+        np.dot(x.reshape(-1, ones.size), ones, out=out.reshape(-1))
     else:
         np.add.reduce(x, axis=axes, keepdims=keepdim, out=out)
 
@@ -27,7 +26,8 @@ def dot_along(x: Array, weights: Array, out: Array) -> None:
         np.dot(x.reshape(-1, weights.size), weights.reshape(-1), out=out.reshape(-1))
     else:
         row = "abcdefgh"[: weights.ndim]
-        np.einsum(f"...{row},{row}->...", x, weights, out=out[(..., *[0] * weights.ndim)])
+        without_row = np.squeeze(out, tuple(range(-weights.ndim, 0)))
+        np.einsum(f"...{row},{row}->...", x, weights, out=without_row)
 
 
 def sum_over(x: Array, ones: Array, out: Array) -> None:
