@@ -230,9 +230,9 @@ def _read(path: str | os.PathLike[str]) -> pb.Pef:
 
 
 def _check(pef: pb.Pef) -> None:
-    from pef import check
+    from pef.check import check
 
-    check.check(pef)
+    check(pef)
 
 
 def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:
