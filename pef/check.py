@@ -17,7 +17,7 @@ from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.nets import net_problems
 from pef.checks.stages import STAGE_RULES
 from pef.checks.streams import STREAM_RULES
-from pef.checks.symbols import BINDING_RULES, LAYOUT_RULES, SCHEDULE_RULES
+from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
 from pef.codec import decode_machine
 from pef.machine import Machine
 
@@ -42,11 +42,11 @@ def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
         if not broken:
             configurations[number] = Configuration.of(record, machine, f"configuration {number}")
     if not unsound:
-        for layout_rule in (*LAYOUT_RULES, *BINDING_RULES):
+        for layout_rule in LAYOUT_RULES:
             yield from layout_rule(pef)
     for configuration in configurations.values():
         for rule in CONFIGURATION_RULES:
             yield from rule(configuration)
     if not unsound:
-        for schedule_rule in SCHEDULE_RULES:
-            yield from schedule_rule(pef, configurations)
+        for section_rule in SECTION_RULES:
+            yield from section_rule(pef, configurations)

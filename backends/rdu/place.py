@@ -233,7 +233,7 @@ def _improve(board: _Board, random: np.random.Generator) -> None:
     while stale < PATIENCE:
         _sweep(board, neighbours, 0.0, random)
         before, cost = cost, board.cost()
-        stale = stale + 1 if cost > before * (1 - MIN_GAIN) else 0
+        stale = stale + 1 if cost >= before * (1 - MIN_GAIN) else 0
 
 
 def _sweep(board: _Board, neighbours: Sequence[set[int]], temperature: float, random: np.random.Generator) -> None:

@@ -16,6 +16,8 @@ def stream_operations(configuration: Configuration) -> Iterator[Problem]:
             yield Problem("a load passes through operators", stream.where)
             continue
         yield from body_problems(stream.body, [0] if stream.body.values else [])
+        if stream.record.store and stream.body.values and not _makes_last(stream):
+            yield Problem("the store's last value is never made", stream.where)
         for application in stream.body.applications:
             if not application.op.is_free:
                 yield Problem(f"a store cannot compute {application.op.name}", application.where)
@@ -69,6 +71,12 @@ def slots_are_used(configuration: Configuration) -> Iterator[Problem]:
     for slot in range(len(configuration.slots)):
         if slot not in used:
             yield Problem(f"slot {slot} is neither loaded nor stored", configuration.where)
+
+
+def _makes_last(stream: Stream) -> bool:
+    """Whether the last value is the tile itself or the result of an operation."""
+    last = len(stream.body.values) - 1
+    return last == 0 or any(last in application.results for application in stream.body.applications)
 
 
 def _streams(configuration: Configuration) -> Iterator[Stream]:

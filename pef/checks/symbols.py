@@ -71,26 +71,27 @@ def no_overlap(pef: pb.Pef) -> Iterator[Problem]:
         below.append((symbol.offset + _size(symbol), number, symbol))
 
 
-def bindings_fit(pef: pb.Pef) -> Iterator[Problem]:
+def bindings_fit(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
     """A section binds every slot of its configuration to a symbol of the slot's type."""
     for number, section in enumerate(pef.sections):
-        where, slots = named("section", number, section.name), pef.configurations[section.configuration].slots
+        if section.configuration not in configurations:
+            continue
+        where, slots = named("section", number, section.name), configurations[section.configuration].slots
         if len(slots) != len(section.bindings):
             yield Problem(f"the section binds {len(section.bindings)} of {len(slots)} slots", where)
         for slot, (expected, index) in enumerate(zip(slots, section.bindings)):
             symbol = pef.symbols[index]
-            if symbol.type != expected:
-                found = named("symbol", index, symbol.name)
-                yield Problem(
-                    f"slot {slot} takes {decode_type(expected)}, {found} is {decode_type(symbol.type)}", where
-                )
+            if (found := decode_type(symbol.type)) != expected:
+                yield Problem(f"slot {slot} takes {expected}, {named('symbol', index, symbol.name)} is {found}", where)
 
 
-def locations_complete(pef: pb.Pef) -> Iterator[Problem]:
+def locations_complete(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
     """A section says of every operation where in the source it comes from."""
     for number, section in enumerate(pef.sections):
-        phases = pef.configurations[section.configuration].phases
-        operations = sum(len(stage.operations) for phase in phases for stage in phase.stages)
+        if section.configuration not in configurations:
+            continue
+        phases = configurations[section.configuration].phases
+        operations = sum(len(stage.body.applications) for phase in phases for stage in phase.stages)
         if operations != len(section.locations):
             where = named("section", number, section.name)
             yield Problem(f"the section has {len(section.locations)} locations for {operations} operations", where)
@@ -188,5 +189,4 @@ def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
 
 
 LAYOUT_RULES = (unique_names, within_tier, lifetimes_in_order, no_overlap)
-BINDING_RULES = (bindings_fit, locations_complete)
-SCHEDULE_RULES = (stored_before_loaded, stored_once, updated_in_step)
+SECTION_RULES = (bindings_fit, locations_complete, stored_before_loaded, stored_once, updated_in_step)
