@@ -51,7 +51,6 @@ class Session:
         }
         self._index = {name: index for index, name in enumerate(self.memory.names)}
         self._written: set[int] = set()
-        self._host: dict[int, Array] = {}
         self._loads, self._stores = _uses(self.pef)
 
     # -- symbols ------------------------------------------------------------------------------------------------
@@ -105,10 +104,7 @@ class Session:
         BindError.raise_if(found)
         for index, array in ready.items():
             self._written.add(index)
-            if self.pef.symbols[index].persistent:
-                self.memory.write(index, array)
-            else:
-                self._host[index] = np.array(array)
+            self.memory.write(index, array)
 
     def _find(self, name: str) -> int:
         if name not in self._index:
@@ -133,12 +129,9 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        pending = dict(self._host)
-        for number in sections:
-            self._place_host_values(number, pending)
-            self._simulator.run([number])
-            self._written.update(self._stores[number])
+        self._simulator.run(sections)
         stored = {index for number in sections for index in self._stores[number]}
+        self._written |= stored
         return {
             name: self.memory.read(index)
             for name, index in self._index.items()
@@ -192,13 +185,6 @@ class Session:
         )
         return list(section_ids)
 
-    def _place_host_values(self, number: int, pending: dict[int, Array]) -> None:
-        """Write the host's values of symbols whose lifetime has begun; before, their memory belongs to others."""
-        for index in list(pending):
-            symbol = self.pef.symbols[index]
-            if symbol.first <= number <= symbol.last:
-                self.memory.write(index, pending.pop(index))
-
     def _require(self, sections: Iterable[int]) -> None:
         """Everything that the sections read and only the host can give is there; output gradients default to ones."""
         stored: set[int] = set()
@@ -230,9 +216,9 @@ def _read(path: str | os.PathLike[str]) -> pb.Pef:
 
 
 def _check(pef: pb.Pef) -> None:
-    from pef import check
+    from pef.check import check
 
-    check.check(pef)
+    check(pef)
 
 
 def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:
