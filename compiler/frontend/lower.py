@@ -82,7 +82,7 @@ class _Lowerer:
     def lowered(self, node: fx.Node) -> Any:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
-            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+            return self.values[node.args[0]][node.args[1]]
         if not self.check_dtype(node):
             return self.stand_in(node)
         rule = LOWERINGS.get(node.target)

@@ -26,13 +26,14 @@ from compiler.frontend.composites import COMPOSITES
 from compiler.frontend.export_errors import explain
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.reference import takes_any_number
 from ir.errors import CaptureError, Problem
 from ir.location import Location
 
 LOSSES = (
-    "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss", "hinge_embedding_loss",
-    "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss", "gaussian_nll_loss",
+    "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss",
+    "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss",
+    "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
 )  # fmt: skip
 """ATen operators that compute a loss."""
 
@@ -73,33 +74,26 @@ class Joint:
     start: Location
 
 
-class _Wrapper(nn.Module):
+class _Wrapper(nn.Module):  # type: ignore[misc]
     """The user's model and loss, called with tensors in the order of `names` then `targets`."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.model = spec.model
         self.names = tuple(spec.inputs)
-        self.positional = _takes_any_number(spec.model)
+        self.positional = takes_any_number(spec.model)
         self.loss = None if spec.loss is None else _hidden(spec.loss)
 
     def forward(self, tensors: tuple[Tensor, ...]) -> Any:
         arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
-        if self.positional:
-            outputs = self.model(*arguments)
-        else:
-            outputs = self.model(**dict(zip(self.names, arguments)))
+        named = {} if self.positional else dict(zip(self.names, arguments))
+        outputs = self.model(*(arguments if self.positional else ()), **named)
         return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
 
 
 def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function as one that nn.Module does not register as a submodule: a loss has no parameters of the model."""
     return lambda *arguments: function(*arguments)
-
-
-def _takes_any_number(model: nn.Module) -> bool:
-    code = getattr(model.forward, "__code__", None)
-    return bool(code and code.co_flags & 0x04)
 
 
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
@@ -204,13 +198,16 @@ class _Tracer:
 
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
-        seeds = [Placeholder(f"{names[self.outputs.index(i)]}.grad", Role.TANGENT, seed) for i, seed in zip(losses, tangents)]
+        of_losses = [names[self.outputs.index(i)] for i in losses]
+        seeds = [Placeholder(f"{name}.grad", Role.TANGENT, seed) for name, seed in zip(of_losses, tangents)]
         return Joint(
             graph=traced.graph,
             placeholders=(*self.inputs, *seeds),
             outputs=tuple(names),
             mutated=tuple(
-                _strip(str(target)) for target, kind in zip(self.targets, self.kinds) if kind is OutputKind.BUFFER_MUTATION
+                _strip(str(target))
+                for target, kind in zip(self.targets, self.kinds)
+                if kind is OutputKind.BUFFER_MUTATION
             ),
             gradients=tuple(self.inputs[i].name for i in used),
             locations=self.recorder.locations,
@@ -329,7 +326,7 @@ class _Recorder:
             self.locations[node] = self.location
 
 
-class _Interpreter(fx.Interpreter):
+class _Interpreter(fx.Interpreter):  # type: ignore[misc]
     """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
 
     def __init__(self, module: fx.GraphModule, locator: Locator, recorder: _Recorder) -> None:

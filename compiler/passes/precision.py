@@ -1,9 +1,9 @@
 """Precision presets: which values are bf16.
 
-    mp0   as written
-    mp1   operands of matrix products and convolutions in bf16; results as written, accumulated in float32
-    mp4   all floating-point values in bf16, except scalars the host and the step count live in: hyper-parameters and
-          scalar optimizer state, which are cast where they meet others
+mp0   as written
+mp1   operands of matrix products and convolutions in bf16; results as written, accumulated in float32
+mp4   all floating-point values in bf16, except scalars the host and the step count live in: hyper-parameters and
+      scalar optimizer state, which are cast where they meet others
 """
 
 from __future__ import annotations

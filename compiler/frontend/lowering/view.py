@@ -102,9 +102,7 @@ def unbind(context: Context, x: Value, dim: int = 0) -> list[Value]:
 
 
 @lowers(aten.slice_backward.default)
-def slice_backward(
-    context: Context, grad: Value, sizes: list[int], dim: int, start: int, end: int, step: int
-) -> Value:
+def slice_backward(context: Context, grad: Value, sizes: list[int], dim: int, start: int, end: int, step: int) -> Value:
     """The gradient in its place, zeros around it."""
     if step != 1:
         context.refuse("the gradient of a slice with a step", "reshape the axis into (n, step) and select from that")
@@ -122,7 +120,13 @@ def select_backward(context: Context, grad: Value, sizes: list[int], dim: int, i
 
 @lowers(aten.slice_scatter.default)
 def slice_scatter(
-    context: Context, x: Value, source: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    context: Context,
+    x: Value,
+    source: Value,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Value:
     dim %= x.type.rank
     if step != 1:
@@ -168,5 +172,3 @@ def _replaced(context: Context, x: Value, source: Value, dim: int, start: int, s
     if stop < x.type.shape[dim]:
         parts.append(context.slice(x, dim, stop, x.type.shape[dim]))
     return context.cat(parts, dim)
-
-
