@@ -19,8 +19,8 @@ STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """Row and column steps of the four links that leave a switch: north, east, south, west."""
 
 MAX_ITERATIONS = 40
-PATIENCE = 6
-PROGRESS = 0.95
+PATIENCE = 8
+PROGRESS = 0.97
 """`PATIENCE` iterations that do not each bring the overload below this fraction of the least so far end negotiation."""
 
 FIRST_PRESENT_FACTOR = 1.0
