@@ -278,7 +278,7 @@ def _exchange(board: _Board, kind: SiteKind, units: Ints, temperature: float, ra
     row, column = board.place_of_site[sites].astype(np.int64).T
     costs = _costs_along(board, units, 0)[:, row] + _costs_along(board, units, 1)[:, column]
     if temperature:
-        costs += temperature * np.log(random.standard_exponential(costs.shape))
+        costs += temperature * np.log(random.standard_exponential(costs.shape) + np.finfo(np.float64).tiny)
     chosen, best = linear_sum_assignment(costs)
     board.settle(units[chosen], sites[best])
 
