@@ -105,8 +105,8 @@ class Space:
         """The space written as `text` for tensors of these types.
 
         `*` stands for leading batch axes, broadcast as NumPy does. Extents of dims inside a product are given as
-        keywords, except one per axis, which follows from the axis; keywords that the text does not name are ignored. Raises ValueError where text and shapes disagree:
-        that is a mistake in an operator's declaration.
+        keywords, except one per axis, which follows from the axis; keywords that the text does not name are ignored.
+        Raises ValueError where text and shapes disagree: that is a mistake in an operator's declaration.
         """
         left, right = text.split("->")
         texts = [part.split() if "(" not in part else _axis_texts(part) for part in left.split(",")]

@@ -111,13 +111,15 @@ class _Parser:
         while self.peek() == "graph":
             graphs.append(self.graph(types))
         self.expect("}")
+        if self.peek():
+            raise self.error(f"the text goes on after the program: {self.next()!r}")
         return Program(name, tuple(symbols), tuple(graphs))
 
     def symbol(self) -> Symbol:
         self.expect("symbol")
         name = self.value_name()
         self.expect(":")
-        return Symbol(name, TensorType.parse(self.next()), self.member(SymbolKind))
+        return Symbol(name, self.tensor_type(), self.member(SymbolKind))
 
     def graph(self, symbols: dict[str, TensorType]) -> Graph:
         self.expect("graph")
@@ -155,15 +157,16 @@ class _Parser:
         operands = self.listing("(", lambda: self.known(values), ")")
         attributes = dict(self.listing("{", self.attribute, "}")) if self.peek() == "{" else {}
         self.expect(":")
-        types = [TensorType.parse(self.next())]
+        types = [self.tensor_type()]
         while self.peek() == ",":
             self.next()
-            types.append(TensorType.parse(self.next()))
+            types.append(self.tensor_type())
+        if len(types) != len(names):
+            raise self.error(f"{len(names)} result(s) have {len(types)} type(s)")
         self.expect("@")
-        file = json.loads(self.next())
+        file = self.string()
         self.expect(":")
-        line = int(self.next())
-        location = Location(file, line, json.loads(self.next()))
+        location = Location(file, self.integer(), self.string())
         return Node(self.make(OPS[op_name], attributes), tuple(operands), tuple(map(Value, names, types)), location)
 
     def make(self, op: type[Op], attributes: dict[str, Attribute]) -> Op:
@@ -179,10 +182,10 @@ class _Parser:
 
     def attribute_value(self) -> Attribute:
         if self.peek() == "[":
-            return tuple(int(text) for text in self.listing("[", self.next, "]"))
+            return tuple(self.listing("[", self.integer, "]"))
+        if self.peek().startswith('"'):
+            return self.string()
         text = self.next()
-        if text.startswith('"'):
-            return str(json.loads(text))
         if text in ("true", "false"):
             return text == "true"
         if text in DType._value2member_map_:
@@ -197,6 +200,29 @@ class _Parser:
             return float(text)
         except ValueError as error:
             raise self.error(f"{text!r} is not an attribute value") from error
+
+    def integer(self) -> int:
+        text = self.next()
+        try:
+            return int(text)
+        except ValueError as error:
+            raise self.error(f"expected a whole number, found {text!r}") from error
+
+    def string(self) -> str:
+        text = self.next()
+        if not text.startswith('"'):
+            raise self.error(f"expected a text in double quotes, found {text!r}")
+        try:
+            return str(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise self.error(f"{text} is not a text: {error.msg}") from error
+
+    def tensor_type(self) -> TensorType:
+        text = self.next()
+        try:
+            return TensorType.parse(text)
+        except GraphError as error:
+            raise self.error(error.problems[0].message) from error
 
     def known(self, values: dict[str, Value]) -> Value:
         name = self.value_name()

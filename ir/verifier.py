@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ir.errors import GraphError, Problem
-from ir.graph import Graph, Node, Program
+from ir.graph import Graph, Node, Program, Symbol
 from ir.types import TensorType
 
 
@@ -31,8 +31,9 @@ def _graph_problems(program: Program, graph: Graph) -> Iterator[Problem]:
     for value in graph.inputs:
         symbol = program.symbol.get(value.name)
         if symbol is None or symbol.type != value.type:
-            declared = f"is declared {symbol.type}" if symbol else "is not declared"
-            yield Problem(f"{label} reads %{value.name} as {value.type}, which {declared}")
+            yield Problem(f"{label} reads %{value.name} as {value.type}, which is {_declared(symbol)}")
+        if value.name in defined:
+            yield Problem(f"{label} reads %{value.name} twice")
         defined[value.name] = value.type
     for node in graph.nodes:
         yield from _node_problems(node, defined)
@@ -45,9 +46,14 @@ def _graph_problems(program: Program, graph: Graph) -> Iterator[Problem]:
         if defined.get(output.value.name) != output.value.type:
             yield Problem(f"{label} stores %{output.value.name}, which is not defined as {output.value.type}")
         if symbol is None or symbol.type != output.value.type:
-            yield Problem(f"{label} stores {output.value.type} into symbol {output.symbol}: {symbol}")
+            into = f"symbol {output.symbol}, which is {_declared(symbol)}"
+            yield Problem(f"{label} stores {output.value.type} into {into}")
     if len({output.symbol for output in graph.outputs}) != len(graph.outputs):
         yield Problem(f"{label} stores a symbol twice")
+
+
+def _declared(symbol: Symbol | None) -> str:
+    return f"declared {symbol.type}" if symbol else "not declared"
 
 
 def _node_problems(node: Node, defined: dict[str, TensorType]) -> Iterator[Problem]:

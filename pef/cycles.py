@@ -145,7 +145,10 @@ def port_cycles(sent_bytes: int, units: int, machine: Machine) -> int:
 
 
 def _elements(operation: TileOperation) -> int:
-    return max((tensor.numel for tensor in (*operation.operands, *operation.results)), default=0)
+    """Elements that pass the pipeline: of the largest tensor; of a table that is indexed, only what is picked."""
+    operands = max((tensor.numel for tensor in operation.operands), default=0)
+    results = max(tensor.numel for tensor in operation.results)
+    return min(operands, results) if operation.op.cost.kind is CostClass.GATHER else max(operands, results)
 
 
 def _row(operation: TileOperation) -> int:

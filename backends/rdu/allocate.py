@@ -1,8 +1,8 @@
 """Allocation: how many tiles a phase has, and how many PCUs each stage gets.
 
-Phases of a section run one after another on their own units, so the section takes the sum of tiles x interval over
-its phases, where a phase's interval is that of its slowest stage. Starting from the least any stage can do with, the
-PCUs go where each buys the most cycles, until none buys enough to be worth its place or the budget is spent.
+Phases of a section run one after another on their own units, so the section takes the sum of their times: the first
+tile's way through the stages, then an interval for each other tile. Starting from the least any stage can do with,
+the PCUs go where each buys the most cycles, until none buys enough to be worth its place or the budget is spent.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pef.machine import Machine
 MOST_TILES = 64
 """Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
 
-WORTHWHILE_GAIN = 2e-5
-"""A PCU must shorten its section by this fraction: at 1e-5, a whole SN30 of 1,280 PCUs would save 2.5 %."""
+WORTHWHILE_GAIN = 1e-4
+"""A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,95 +56,128 @@ def allocate(phases: Sequence[Phase], dram_bytes: Sequence[int], machine: Machin
     an empty list if `pcus` do not suffice for even one lane per stage.
     """
     memory_rate = machine.tier_bytes_per_cycle(0)
-    floors = [bytes / memory_rate for bytes in dram_bytes]
     share = pcus // len(phases)
-    tiled = [_choose_tiles(phase, floor, machine, share) for phase, floor in zip(phases, floors)]
-    choice = [[0] * len(stages) for _, stages in tiled]
-    tables = [[options(stage.work, machine) for stage in stages] for _, stages in tiled]
-    if sum(table[0].units for phase in tables for table in phase) > pcus:
+    plans = [_choose_tiles(phase, nbytes / memory_rate, machine, share) for phase, nbytes in zip(phases, dram_bytes)]
+    if sum(plan.least_units for plan in plans) > pcus:
         return []
-    _spend(tables, choice, [tiles for tiles, _ in tiled], floors, machine, pcus)
-    return [
-        _allocated(phase, tiles, stages, [table[i] for table, i in zip(phase_tables, chosen)], floor)
-        for phase, (tiles, stages), phase_tables, chosen, floor in zip(phases, tiled, tables, choice, floors)
-    ]
+    _spend(plans, machine, pcus)
+    return [plan.allocated() for plan in plans]
 
 
-def _allocated(
-    phase: Phase, tiles: int, stages: Sequence[TiledStage], chosen: Sequence[Option], floor: float
-) -> AllocatedPhase:
-    interval = max(*(option.cycles for option in chosen), math.ceil(floor / tiles))
-    return AllocatedPhase(phase, tiles, tuple(stages), tuple(chosen), interval)
+class _PhasePlan:
+    """A phase with a tile count, and the option each stage has chosen so far.
+
+    Its time is that of the first tile through the longest path of stages, then one interval for each other tile; the
+    interval is the slowest stage's, or what memory needs for a tile.
+    """
+
+    def __init__(self, phase: Phase, tiles: int, floor: float, machine: Machine) -> None:
+        self.phase = phase
+        self.tiles = tiles
+        self.floor = floor / tiles
+        self.stages = [tile_stage(streamed, tiles) for streamed in phase.stages]
+        self.tables = [options(stage.work, machine) for stage in self.stages]
+        self.choice = [0] * len(self.stages)
+        self.least_units = sum(table[0].units for table in self.tables)
+        self.fills = [fill_cycles(s.work, t[0].parallel, machine) for s, t in zip(self.stages, self.tables)]
+        maker = {v.name: i for i, s in enumerate(phase.stages) for v in s.stage.writes}
+        self.sources = [[maker[v.name] for v in s.stage.reads if v.name in maker] for s in phase.stages]
+
+    def chosen(self, choice: Sequence[int] | None = None) -> list[Option]:
+        """The option of every stage."""
+        return [table[i] for table, i in zip(self.tables, self.choice if choice is None else choice)]
+
+    def interval(self, choice: Sequence[int] | None = None) -> float:
+        """Cycles between successive tiles."""
+        return max(*(option.cycles for option in self.chosen(choice)), self.floor)
+
+    def time(self, choice: Sequence[int] | None = None) -> float:
+        """Cycles of the whole phase."""
+        _, length = self._longest_path(self.chosen(choice))
+        return length + (self.tiles - 1) * self.interval(choice) + self.floor
+
+    def steps(self, left: int) -> Iterable[_Step]:
+        """Ways to widen the phase: all stages that set its pace together, or one stage of the longest path."""
+        before = self.time()
+        pace = max(option.cycles for option in self.chosen())
+        if pace > self.floor:
+            wider = [self._below(stage, pace) for stage in range(len(self.stages))]
+            if None not in wider:
+                yield from self._step([i for i in wider if i is not None], before, left)
+        path, _ = self._longest_path(self.chosen())
+        for stage in path:
+            if self.choice[stage] + 1 < len(self.tables[stage]):
+                choice = list(self.choice)
+                choice[stage] += 1
+                units = self.tables[stage][choice[stage]].units - self.tables[stage][choice[stage] - 1].units
+                saved = self.tables[stage][choice[stage] - 1].cycles - self.tables[stage][choice[stage]].cycles
+                if units <= left:
+                    yield _Step(saved / units, self, choice, units)
+
+    def _step(self, choice: list[int], before: float, left: int) -> Iterable[_Step]:
+        units = sum(t[j].units - t[i].units for t, i, j in zip(self.tables, self.choice, choice))
+        if 0 < units <= left:
+            yield _Step((before - self.time(choice)) / units, self, choice, units)
+
+    def _below(self, stage: int, pace: int) -> int | None:
+        """The narrowest option of a stage that is faster than `pace`."""
+        table = self.tables[stage]
+        return next((j for j in range(self.choice[stage], len(table)) if table[j].cycles < pace), None)
+
+    def _longest_path(self, chosen: Sequence[Option]) -> tuple[list[int], float]:
+        """The stages on the longest path from the first to the last, and its cycles."""
+        ends: list[float] = []
+        before: list[int] = []
+        for stage, (option, fill) in enumerate(zip(chosen, self.fills)):
+            latest = max(self.sources[stage], key=ends.__getitem__, default=-1)
+            before.append(latest)
+            ends.append((ends[latest] if latest >= 0 else 0.0) + option.cycles + fill)
+        stage = max(range(len(ends)), key=ends.__getitem__)
+        length, path = ends[stage], []
+        while stage >= 0:
+            path.append(stage)
+            stage = before[stage]
+        return path, length
+
+    def allocated(self) -> AllocatedPhase:
+        """The plan as it stands."""
+        chosen = tuple(self.chosen())
+        return AllocatedPhase(self.phase, self.tiles, tuple(self.stages), chosen, math.ceil(self.interval()))
 
 
-def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int) -> tuple[int, list[TiledStage]]:
-    """The tile count with the least modelled time on `pcus` units: the first tile through memory and all stages, then
-    one interval for each other tile."""
-    best: tuple[float, int, list[TiledStage]] | None = None
-    for tiles in tile_counts(phase.divisor, MOST_TILES):
-        stages = [tile_stage(streamed, tiles) for streamed in phase.stages]
-        tables = [options(stage.work, machine) for stage in stages]
-        choice = [0] * len(stages)
-        _spend([tables], [choice], [tiles], [floor], machine, pcus)
-        chosen = [table[i] for table, i in zip(tables, choice)]
-        interval = max(*(option.cycles for option in chosen), floor / tiles)
-        fill = sum(o.cycles + fill_cycles(s.work, o.parallel, machine) for s, o in zip(stages, chosen))
-        time = (tiles - 1) * interval + fill + floor / tiles
-        if best is None or time < best[0]:
-            best = (time, tiles, stages)
-    assert best is not None  # tile_counts always offers one tile
-    return best[1], best[2]
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Widening a phase to `choice` for `units` more PCUs gains `rate` cycles for each."""
+
+    rate: float
+    plan: _PhasePlan
+    choice: list[int]
+    units: int
 
 
-def _spend(
-    tables: Sequence[Sequence[Sequence[Option]]],
-    choice: Sequence[list[int]],
-    tiles: Sequence[int],
-    floors: Sequence[float],
-    machine: Machine,
-    pcus: int,
-) -> None:
-    """Move stages to wider options in place, the best gain per PCU first."""
-    left = pcus - sum(table[0].units for phase in tables for table in phase)
+def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int) -> _PhasePlan:
+    """The tile count with the least modelled time on `pcus` units."""
+    plans = [_PhasePlan(phase, tiles, floor, machine) for tiles in tile_counts(phase.divisor, MOST_TILES)]
+    for plan in plans:
+        _spend([plan], machine, pcus)
+    best = min(plans, key=lambda plan: plan.time())
+    return _PhasePlan(phase, best.tiles, floor, machine)
+
+
+def _spend(plans: Sequence[_PhasePlan], machine: Machine, pcus: int) -> None:
+    """Widen stages, the best gain per PCU first, until no PCU is worth its place."""
+    left = pcus - sum(plan.least_units for plan in plans)
     load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+    total = load + sum(plan.time() for plan in plans)
     while True:
-        total = load + sum(map(_phase_cycles, tables, choice, tiles, floors))
-        steps = [
-            step
-            for index in range(len(tables))
-            if (step := _widen(index, tables[index], choice[index], tiles[index], floors[index], left)) is not None
-        ]
-        if not steps:
+        steps = [step for plan in plans for step in plan.steps(left)]
+        best = max(steps, key=lambda step: step.rate, default=None)
+        if best is None or best.rate < WORTHWHILE_GAIN * total:
             return
-        rate, _, index, wider, units = max(steps, key=lambda step: step[:2])
-        if rate < WORTHWHILE_GAIN * total:
-            return
-        choice[index][:] = wider
-        left -= units
-
-
-def _phase_cycles(tables: Sequence[Sequence[Option]], choice: list[int], tiles: int, floor: float) -> float:
-    return max(floor, tiles * max(table[i].cycles for table, i in zip(tables, choice)))
-
-
-def _widen(
-    index: int, tables: Sequence[Sequence[Option]], choice: list[int], tiles: int, floor: float, left: int
-) -> tuple[float, int, int, list[int], int] | None:
-    """Widen every stage of a phase that sets its pace: (cycles gained per PCU, -index, index, choice, PCUs)."""
-    pace = max(table[i].cycles for table, i in zip(tables, choice))
-    if tiles * pace <= floor:
-        return None
-    wider = [
-        next((j for j in range(i, len(table)) if table[j].cycles < pace), None) for table, i in zip(tables, choice)
-    ]
-    if None in wider:
-        return None
-    chosen = [i for i in wider if i is not None]
-    units = sum(table[j].units - table[i].units for table, i, j in zip(tables, choice, chosen))
-    if units > left:
-        return None
-    gain = tiles * pace - _phase_cycles(tables, chosen, tiles, floor)
-    return gain / units, -index, index, chosen, units
+        total -= best.plan.time()
+        best.plan.choice = best.choice
+        total += best.plan.time()
+        left -= best.units
 
 
 @functools.cache
