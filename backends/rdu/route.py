@@ -20,8 +20,8 @@ STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 MAX_ITERATIONS = 40
 PATIENCE = 8
-PROGRESS = 0.98
-"""After `PATIENCE` iterations that do not bring the overload below this fraction of the least, what is left stays."""
+PROGRESS = 0.97
+"""`PATIENCE` iterations that do not each bring the overload below this fraction of the least so far end negotiation."""
 
 FIRST_PRESENT_FACTOR = 1.0
 PRESENT_GROWTH = 1.4

@@ -72,7 +72,7 @@ class _Lowerer:
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
-            if source.role is not Role.CONSTANT:
+            if source.role not in (Role.CONSTANT, Role.ALIAS):
                 self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):

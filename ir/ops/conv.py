@@ -64,17 +64,12 @@ class Geometry:
         """The images of each block."""
         return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
 
-    def columns_type(self) -> TensorType:
-        """One block's columns."""
-        return TensorType(DType.F32, (self.groups, self.depth, self.block, *self.windows.count))
-
-    def outputs_type(self) -> TensorType:
-        """One block's output images, channel first."""
-        return TensorType(DType.F32, (self.outputs, self.block, *self.windows.count))
-
-    def padded_type(self) -> TensorType:
-        """One block's padded images, channel first."""
-        return TensorType(DType.F32, (self.inputs, self.block, *self.windows.padded))
+    def scratch(self) -> tuple[TensorType, TensorType, TensorType]:
+        """One block's columns, its output images channel first, and its input images channel first with padding."""
+        columns = (self.groups, self.depth, self.block, *self.windows.count)
+        outputs = (self.outputs, self.block, *self.windows.count)
+        padded = (self.inputs, self.block if self.is_padded else 0, *self.windows.padded)
+        return TensorType(DType.F32, columns), TensorType(DType.F32, outputs), TensorType(DType.F32, padded)
 
     def space(self, operands: str, result: str, operand_types: tuple[TensorType, ...], out: TensorType) -> Space:
         """The space written in terms of `ci` and `co`, which `groups` divides; a group's channels are never parted.
@@ -88,30 +83,60 @@ class Geometry:
         return Space.parse(text, operand_types, (out,), g=self.groups, kh=kh, kw=kw)
 
     def as_matrices(self, array: Array) -> Array:
-        """A block's columns or output images as one matrix of channels (and positions) by pixels for each group."""
-        pixels = math.prod(array.shape[-3:])
-        matrices: Array = array.reshape(self.groups, -1, pixels)
+        """A block's columns or output images as a matrix of channels (and positions) by pixels for each group."""
+        matrices: Array = array.reshape(self.groups, -1, math.prod(array.shape[-3:]))
         return matrices
 
-    def gather(self, x: Array, columns: Array, padded: Array) -> None:
-        """The columns [g, depth, images, oh, ow] of images x."""
-        images = x.transpose(1, 0, 2, 3)
-        if self.is_padded:
-            padded.fill(0)
-            padded[self.windows.inner()] = images
-            images = padded
-        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
-        for row, column in self.windows.positions():
-            by_position[:, row, column] = images[self.windows.on_padded((row, column))]
+    def in_place(self, images: Array) -> Array | None:
+        """A block of one image as such matrices without a copy, or None where it has more or its layout forbids."""
+        if len(images) > 1:
+            return None
+        matrices = self.as_matrices(images.transpose(1, 0, 2, 3))
+        return matrices if np.may_share_memory(matrices, images) else None
 
-    def scatter(self, columns: Array, dx: Array, padded: Array) -> None:
-        """Add up the columns [g, depth, images, oh, ow] where they came from, into images dx."""
-        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
-        padded.fill(0)
+    def columns_of(self, x: Array, columns: Array, padded: Array) -> Array:
+        """The columns of a block of images x, as matrices."""
+        images = self.in_place(x) if self.windows.is_pointwise else None
+        if images is not None:
+            return images
+        source = x.transpose(1, 0, 2, 3)
+        if self.is_padded:
+            padded = _first(padded, 1, len(x))
+            padded.fill(0)
+            padded[self.windows.inner()] = source
+            source = padded
+        columns = _first(columns, 2, len(x))
+        np.copyto(self.by_position(columns), self.windows.view(source))
+        return self.as_matrices(columns)
+
+    def outputs_of(self, y: Array, outputs: Array) -> Array:
+        """A block of output images y, as matrices."""
+        images = self.in_place(y)
+        if images is not None:
+            return images
+        outputs = _first(outputs, 1, len(y))
+        outputs[...] = y.transpose(1, 0, 2, 3)
+        return self.as_matrices(outputs)
+
+    def add_columns(self, columns: Array, dx: Array, padded: Array) -> None:
+        """Add up columns [g, depth, images, oh, ow] where they came from, in a block of images dx."""
+        target = dx.transpose(1, 0, 2, 3)
+        if self.windows.tiles(0) and self.windows.tiles(1):
+            np.copyto(self.windows.view(target), self.by_position(columns))
+            return
+        total = _first(padded, 1, len(dx)) if self.is_padded else target
+        total.fill(0)
+        positions = self.by_position(columns)
         for row, column in self.windows.positions():
-            pixels = padded[self.windows.on_padded((row, column))]
-            np.add(pixels, by_position[:, row, column], out=pixels)
-        dx.transpose(1, 0, 2, 3)[...] = padded[self.windows.inner()]
+            pixels = total[self.windows.on_padded((row, column))]
+            np.add(pixels, positions[:, row, column], out=pixels)
+        if self.is_padded:
+            target[...] = total[self.windows.inner()]
+
+    def by_position(self, columns: Array) -> Array:
+        """Columns [g, depth, images, oh, ow] as [ci, kh, kw, images, oh, ow]."""
+        positions: Array = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
+        return positions
 
 
 class Convolution(Op):
@@ -171,21 +196,21 @@ class Conv2d(Convolution):
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
 
     def scratch(self, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        sizes = self.geometry(x.shape, w.shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+        return self.geometry(x.shape, w.shape).scratch()
 
     def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
         sizes = self.geometry(x.shape, w.shape)
         weight = w.reshape(sizes.groups, -1, sizes.depth)
         for images in sizes.blocks():
-            count = images.stop - images.start
-            part = _first(columns, 2, count)
-            sizes.gather(x[images], part, _first(padded, 1, count))
-            out = _first(product, 1, count)
-            np.matmul(
-                weight, part.reshape(sizes.groups, sizes.depth, -1), out=out.reshape(sizes.groups, weight.shape[1], -1)
-            )
-            y[images].transpose(1, 0, 2, 3)[...] = out
+            made = y[images]
+            windows = sizes.columns_of(x[images], columns, padded)
+            in_place = sizes.in_place(made)
+            if in_place is not None:
+                np.matmul(weight, windows, out=in_place)
+            else:
+                outputs = _first(product, 1, len(made))
+                np.matmul(weight, windows, out=sizes.as_matrices(outputs))
+                made.transpose(1, 0, 2, 3)[...] = outputs
 
 
 @op("conv2d_input_gradient")
@@ -216,8 +241,7 @@ class Conv2dInputGradient(Convolution):
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.depth, sizes.outputs // sizes.groups)
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        sizes = self.geometry(self.input_shape, w.shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+        return self.geometry(self.input_shape, w.shape).scratch()
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
@@ -225,15 +249,17 @@ class Conv2dInputGradient(Convolution):
     def kernel(self, dy: Array, w: Array, dx: Array, columns: Array, gradient: Array, padded: Array) -> None:
         sizes = self.geometry(dx.shape, w.shape)
         weight = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
+        # A product of a column and a row is no work for BLAS, and np.matmul is slow at it.
+        multiply = np.matmul if sizes.outputs > sizes.groups else np.multiply
         for images in sizes.blocks():
-            count = images.stop - images.start
-            out = _first(gradient, 1, count)
-            out[...] = dy[images].transpose(1, 0, 2, 3)
-            part = _first(columns, 2, count)
-            np.matmul(
-                weight, out.reshape(sizes.groups, weight.shape[2], -1), out=part.reshape(sizes.groups, sizes.depth, -1)
-            )
-            sizes.scatter(part, dx[images], _first(padded, 1, count))
+            outputs = sizes.outputs_of(dy[images], gradient)
+            in_place = sizes.in_place(dx[images]) if sizes.windows.is_pointwise else None
+            if in_place is not None:
+                multiply(weight, outputs, out=in_place)
+            else:
+                part = _first(columns, 2, len(dx[images]))
+                multiply(weight, outputs, out=sizes.as_matrices(part))
+                sizes.add_columns(part, dx[images], padded)
 
 
 @op("conv2d_weight_gradient")
@@ -263,9 +289,7 @@ class Conv2dWeightGradient(Convolution):
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        sizes = self.geometry(x.shape, self.weight_shape)
-        weight = TensorType(DType.F32, self.weight_shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type(), weight
+        return *self.geometry(x.shape, self.weight_shape).scratch(), TensorType(DType.F32, self.weight_shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -277,12 +301,9 @@ class Conv2dWeightGradient(Convolution):
         share = product.reshape(sizes.groups, -1, sizes.depth)
         dw.fill(0)
         for images in sizes.blocks():
-            count = images.stop - images.start
-            out = _first(gradient, 1, count)
-            out[...] = dy[images].transpose(1, 0, 2, 3)
-            part = _first(columns, 2, count)
-            sizes.gather(x[images], part, _first(padded, 1, count))
-            np.matmul(sizes.as_matrices(out), sizes.as_matrices(part).transpose(0, 2, 1), out=share)
+            outputs = sizes.outputs_of(dy[images], gradient)
+            windows = sizes.columns_of(x[images], columns, padded)
+            np.matmul(outputs, windows.transpose(0, 2, 1), out=share)
             np.add(dw, product, out=dw)
 
 

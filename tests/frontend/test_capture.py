@@ -140,14 +140,15 @@ class Normalized(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 4, 3)
+        self.conv = nn.Conv2d(2, 4, 3, bias=False)
         self.norm = nn.BatchNorm2d(4)
         self.act = nn.ReLU(inplace=True)
-        self.flat = nn.BatchNorm1d(4, affine=False)
+        self.flat = nn.BatchNorm1d(2, affine=False)
+        self.head = nn.Linear(6, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.act(self.norm(self.conv(image))).mean((2, 3))
-        return (self.flat(features) ** 3).sum()
+        return (self.head(torch.cat([features, self.flat(image.mean((2, 3)))], 1)) ** 2).mean()
 
 
 def test_batch_norm_training_moves_running_statistics() -> None:
@@ -304,7 +305,7 @@ def test_bf16_model() -> None:
 
 def test_views_are_recomputed_and_outputs_are_not_saved_twice() -> None:
     def function(x: Tensor, w: Tensor) -> Tensor:
-        return (x * w).view(2, 6).permute(1, 0).exp().view(3, 4) * w
+        return (x * w).view(2, 6).permute(1, 0).exp().reshape(3, 4) * w
 
     spec = spec_of(Applied(function, 4), torch.randn(3, 4))
     program = PassManager(standard_pipeline("mp0")).run(capture(spec, inference=False).program)
