@@ -8,11 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ir.errors import SncError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 120
+"""Columns of tables in files and pipes."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -87,9 +93,7 @@ def compile_command(
         if as_json:
             click.echo(json.dumps(report.as_dict(result), indent=2))
             return
-        from rich.console import Console
-
-        console = Console()
+        console = _console()
         report.render(result, console)
         if time_passes:
             report.render_passes(result, console)
@@ -108,9 +112,7 @@ def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
         if as_json:
             click.echo(json.dumps(describe.as_dict(record), indent=2))
             return
-        from rich.console import Console
-
-        describe.render(record, Console(), grid=grid)
+        describe.render(record, _console(), grid=grid)
 
 
 @main.command("check")
@@ -123,6 +125,14 @@ def check_command(pef: Path) -> None:
         record = file.read(pef)
         check.check(record)
         click.echo(f"{pef}: legal; {len(record.sections)} sections, {len(record.configurations)} configurations")
+
+
+def _console() -> Console:
+    """Standard output; wide enough for tables where it is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
 
 
 @contextmanager

@@ -147,10 +147,10 @@ def _write(
     from safetensors.numpy import save
 
     result.pef_path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {name: np.ascontiguousarray(array) for name, array in sorted(values.items())}
+    kept = {name: np.asarray(array, order="C") for name, array in sorted(values.items())}
     write_atomically(result.weights_path, save(kept))
     with tempfile.TemporaryFile() as buffer:
-        np.savez(buffer, **{name: array for name, array in sorted(reference.items())})
+        np.savez(buffer, **dict(sorted(reference.items())))  # type: ignore[arg-type]
         buffer.seek(0)
         write_atomically(result.reference_path, buffer.read())
     lines = [f"request {json.dumps(asdict(request), default=str)}"]

@@ -64,9 +64,7 @@ def gradient_of(parameter: str) -> str:
     return f"{parameter}.grad"
 
 
-def build_update(
-    optimizer: OptimizerSpec, parameters: Mapping[str, TensorType], max_grad_norm: float | None
-) -> Update:
+def build_update(optimizer: OptimizerSpec, parameters: Mapping[str, TensorType], max_grad_norm: float | None) -> Update:
     """The OPT graph over the `parameters` that have gradients; with `max_grad_norm` a GRADNORM graph before it."""
     symbols = _Symbols()
     graphs = []
@@ -169,7 +167,7 @@ class _UpdateBuilder:
         return self.op.builder.build()
 
     def sgd(self, group: ParameterGroup, suffix: str) -> None:
-        """torch.optim.SGD. A momentum buffer of zeros makes the first step PyTorch's, which starts from the gradient."""
+        """torch.optim.SGD, whose first step starts from the gradient: what a momentum buffer of zeros gives too."""
         lr = self.hyper(f"lr{suffix}", group.lr)
         weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
         momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum else None

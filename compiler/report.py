@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -85,28 +87,23 @@ def advice(result: CompileResult) -> list[str]:
 
 
 def _preset(result: CompileResult) -> str:
-    import json
-
     return str(json.loads(result.pef.header.options_json)["preset"])
 
 
 def render(result: CompileResult, console: Console) -> None:
     """Print the section table, totals, advice and paths."""
     report = as_dict(result)
-    table = Table(title=f"{result.pef.header.name} on {result.machine.name}: predicted, before simulation")
-    for heading in ("section", "type", "operators", "stages", "PCUs", "PMUs", "tiles"):
-        table.add_column(heading, justify="left" if heading in ("section", "type", "tiles") else "right")
-    for heading in ("exec us", "load us", "bound by", "DRAM read", "DRAM write"):
-        table.add_column(heading, justify="right")
+    title = f"{result.pef.header.name} on {result.machine.name}: predicted time (snrun --profile simulates it)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("section", "ops", "PCUs", "PMUs", "tiles", "exec us", "load us", "bound by", "read", "write"):
+        table.add_column(heading, justify="left" if heading in ("section", "tiles", "bound by") else "right")
     for section in report["sections"]:
         table.add_row(
             section["name"],
-            section["kind"],
             str(section["operators"]),
-            str(section["stages"]),
             str(section["pcus"]),
             str(section["pmus"]),
-            " ".join(map(str, section["tiles"])),
+            _short(section["tiles"]),
             f"{section['predicted_us']:.1f}",
             f"{section['load_us']:.1f}",
             section["bound"],
@@ -119,8 +116,14 @@ def render(result: CompileResult, console: Console) -> None:
         f"predicted {report['total_predicted_us']:.1f} us of RDU time for all of them"
     )
     for line in report["advice"]:
-        console.print(f"advice: {line}")
-    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])}), weights {report['weights']}")
+        console.print(f"advice: {line}", soft_wrap=True)
+    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True)
+    console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True)
+
+
+def _short(tiles: list[int]) -> str:
+    """The tile counts of the phases; of many, the first few."""
+    return " ".join(map(str, tiles[:4])) + (" ..." if len(tiles) > 4 else "")
 
 
 def _bytes(count: float) -> str:

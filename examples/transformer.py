@@ -94,7 +94,7 @@ def optimizer(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
 max_grad_norm = 1.0
 
 
-class tiny:  # noqa: N801  the name is what users type
+class tiny:
     """Two narrow blocks."""
 
     optimizer = staticmethod(optimizer)

@@ -36,10 +36,12 @@ def decode_op(record: pb.Operation) -> Op:
     """The operator in a record. Raises PefError for an operator or attributes this version does not know."""
     if record.op not in OPS:
         raise PefError(Problem(f"unknown operator {record.op!r}", hint="recompile the model with this toolchain"))
-    try:
-        return OPS[record.op](**{attribute.name: _decode_attribute(attribute) for attribute in record.attributes})
-    except TypeError as error:
-        raise PefError(f"operator {record.op!r}: {error}") from error
+    attributes = {attribute.name: _decode_attribute(attribute) for attribute in record.attributes}
+    declared = [field.name for field in fields(OPS[record.op])]  # type: ignore[arg-type]
+    if attributes.keys() != set(declared):
+        given, taken = ", ".join(attributes) or "none", ", ".join(declared) or "none"
+        raise PefError(f"operator {record.op!r} takes the attributes {taken}, not {given}")
+    return OPS[record.op](**attributes)
 
 
 def _encode_attribute(name: str, value: Attribute) -> pb.Attribute:

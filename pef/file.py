@@ -46,7 +46,9 @@ def write(pef: pb.Pef, path: str | os.PathLike[str]) -> None:
     try:
         _replace(target, envelope + payload)
     except OSError as error:
-        raise PefError(f"{target} cannot be written ({_reason(error)}); check the folder and its permissions") from error
+        raise PefError(
+            f"{target} cannot be written ({_reason(error)}); check the folder and its permissions"
+        ) from error
 
 
 def read(path: str | os.PathLike[str]) -> pb.Pef:

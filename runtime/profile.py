@@ -6,9 +6,11 @@ stalls. Every time is simulated, and says so.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ir.op import OPS, CostClass
 from runtime.timing.advice import advice, grouped
 from runtime.timing.report import Bound, Report, SectionReport, StageReport, StreamReport
 
@@ -180,9 +182,10 @@ def _ratio(part: float, whole: float) -> float:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Table:
     """A table whose first `text_columns` columns are text, the others numbers."""
-    from rich.table import Table  # rich is slow to import, and only this function needs it
+    from rich import box  # rich is slow to import, and only this function needs it
+    from rich.table import Table
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < text_columns else "right", overflow="fold")
     for row in rows:
@@ -214,23 +217,40 @@ _SECTION_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stage": lambda s: s["name"],
-    "operators": lambda s: ", ".join(s["operators"]),
-    "source": lambda s: "\n".join(s["sources"]),
-    "bat x row x col x chain": lambda s: " x ".join(str(n) for n in s["parallelism"].values()),
+    "operators": lambda s: _runs(s["operators"]),
+    "source": lambda s: _lines(s["sources"]),
+    "parallel": lambda s: "x".join(str(n) for n in s["parallelism"].values()),
     "PCUs": lambda s: str(s["pcus"]),
     "PMUs": lambda s: str(s["pmus"]),
     "tiles": lambda s: str(s["tiles"]),
-    "cycles/tile": lambda s: f"{s['cycles_per_tile']:,}",
-    "slowdown": lambda s: f"{s['slowdown_factor']:.2f}",
-    "share %": lambda s: _percent(s["share"]),
-    "busy %": lambda s: _percent(s["busy"]),
-    "input %": lambda s: _percent(s["stalls"]["input"]),
-    "output %": lambda s: _percent(s["stalls"]["output"]),
-    "dram %": lambda s: _percent(s["stalls"]["dram"]),
-    "port %": lambda s: _percent(s["stalls"]["port"]),
-    "network %": lambda s: _percent(s["stalls"]["network"]),
-    "fill+drain %": lambda s: _percent(s["stalls"]["fill"] + s["stalls"]["drain"]),
+    "cyc/tile": lambda s: f"{s['cycles_per_tile']:,}",
+    "slow": lambda s: f"{s['slowdown_factor']:.2f}",
+    "share": lambda s: _percent(s["share"]),
+    "busy": lambda s: _percent(s["busy"]),
+    "in": lambda s: _percent(s["stalls"]["input"]),
+    "out": lambda s: _percent(s["stalls"]["output"]),
+    "dram": lambda s: _percent(s["stalls"]["dram"]),
+    "port": lambda s: _percent(s["stalls"]["port"]),
+    "net": lambda s: _percent(s["stalls"]["network"]),
+    "fill": lambda s: _percent(s["stalls"]["fill"]),
+    "drain": lambda s: _percent(s["stalls"]["drain"]),
 }
+
+
+def _runs(operators: Sequence[str]) -> str:
+    """`mul x 7, add` for operators in a row, without those that are address arithmetic."""
+    working = [name for name in operators if OPS[name].cost.kind is not CostClass.FREE]
+    runs = [(name, len(list(group))) for name, group in itertools.groupby(working)]
+    return ", ".join(name if count == 1 else f"{name} x {count}" for name, count in runs)
+
+
+def _lines(sources: Sequence[str]) -> str:
+    """`model.py:12,13,15`, one file to a line."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        file, _, line = source.rpartition(":")
+        files.setdefault(file.rpartition("/")[2], []).append(line)
+    return "\n".join(f"{file}:{','.join(lines)}" for file, lines in files.items())
 
 
 def _sections_table(sections: Sequence[dict[str, Any]]) -> Table:
@@ -242,7 +262,12 @@ def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Ta
     others = f" and {len(sections) - 1} more with its configuration" if len(sections) > 1 else ""
     stages = [stage for phase in data["phases"] for stage in phase["stages"]]
     rows = [[show(stage) for show in _STAGE_COLUMNS.values()] for stage in stages]
-    return _table(f"Stages of {data['name']}{others} (simulated cycles)", list(_STAGE_COLUMNS), rows, 4)
+    return _table(
+        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain; from share on: %)",
+        list(_STAGE_COLUMNS),
+        rows,
+        4,
+    )
 
 
 def _totals_table(data: dict[str, Any]) -> Table:

@@ -51,7 +51,6 @@ class Session:
         }
         self._index = {name: index for index, name in enumerate(self.memory.names)}
         self._written: set[int] = set()
-        self._host: dict[int, Array] = {}
         self._loads, self._stores = _uses(self.pef)
 
     # -- symbols ------------------------------------------------------------------------------------------------
@@ -72,16 +71,20 @@ class Session:
         """A copy of a symbol; bf16 arrives as float32."""
         return self.memory.read(self._find(name))
 
+    def raw(self, name: str) -> Array:
+        """A symbol as device memory holds it, not copied: bf16 as uint16."""
+        return self.memory.views[self._find(name)]
+
     def load_weights(self, weights: Mapping[str, Any], strict: bool = True) -> None:
         """Write parameters, buffers and constants; also states, inputs and hyper-parameters if `weights` has them.
 
-        Raises BindError that lists every missing, unexpected and mismatching tensor; with `strict=False` missing and
-        unexpected ones pass.
+        Raises BindError that lists every missing, unexpected and mismatching tensor, where missing is what neither
+        `weights` has nor anything wrote before; with `strict=False` missing and unexpected ones pass.
         """
         problems: list[Problem] = []
         if strict:
-            missing = [name for name in self.names(*WEIGHTS) if name not in weights]
-            problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in missing]
+            lacking = [n for n in self.names(*WEIGHTS) if n not in weights and self._index[n] not in self._written]
+            problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in lacking]
             problems += [
                 Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
                 for name in weights
@@ -101,10 +104,7 @@ class Session:
         BindError.raise_if(found)
         for index, array in ready.items():
             self._written.add(index)
-            if self.pef.symbols[index].persistent:
-                self.memory.write(index, array)
-            else:
-                self._host[index] = np.array(array)
+            self.memory.write(index, array)
 
     def _find(self, name: str) -> int:
         if name not in self._index:
@@ -129,12 +129,9 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        pending = dict(self._host)
-        for number in sections:
-            self._place_host_values(number, pending)
-            self._simulator.run([number])
-            self._written.update(self._stores[number])
+        self._simulator.run(sections)
         stored = {index for number in sections for index in self._stores[number]}
+        self._written |= stored
         return {
             name: self.memory.read(index)
             for name, index in self._index.items()
@@ -188,13 +185,6 @@ class Session:
         )
         return list(section_ids)
 
-    def _place_host_values(self, number: int, pending: dict[int, Array]) -> None:
-        """Write the host's values of symbols whose lifetime has begun; before, their memory belongs to others."""
-        for index in list(pending):
-            symbol = self.pef.symbols[index]
-            if symbol.first <= number <= symbol.last:
-                self.memory.write(index, pending.pop(index))
-
     def _require(self, sections: Iterable[int]) -> None:
         """Everything that the sections read and only the host can give is there; output gradients default to ones."""
         stored: set[int] = set()
@@ -226,9 +216,9 @@ def _read(path: str | os.PathLike[str]) -> pb.Pef:
 
 
 def _check(pef: pb.Pef) -> None:
-    from pef import check
+    from pef.check import check
 
-    check.check(pef)
+    check(pef)
 
 
 def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:

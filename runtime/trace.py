@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,14 +31,17 @@ Event = dict[str, Any]
 def write(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the trace of `report` to `path`, atomically. Raises UsageError where the file system refuses."""
     target = Path(path)
+    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        with new.open("x", encoding="utf-8") as file:
             json.dump(as_trace(report), file, separators=(",", ":"))
-        os.replace(file.name, target)
+        os.replace(new, target)
     except OSError as error:
         raise UsageError(
             f"{target} cannot be written ({error.strerror}); check the folder and its permissions"
         ) from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def as_trace(report: Report) -> dict[str, Any]:

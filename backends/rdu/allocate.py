@@ -20,8 +20,8 @@ from pef.machine import Machine
 MOST_TILES = 64
 """Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
 
-WORTHWHILE_GAIN = 2e-5
-"""A PCU must shorten its section by this fraction: at 1e-5, a whole SN30 of 1,280 PCUs would save 2.5 %."""
+WORTHWHILE_GAIN = 1e-4
+"""A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place and route better."""
 
 
 @dataclass(frozen=True, slots=True)

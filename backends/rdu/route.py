@@ -18,14 +18,17 @@ from pef.machine import Machine
 STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """Row and column steps of the four links that leave a switch: north, east, south, west."""
 
-MAX_ITERATIONS = 60
-PATIENCE = 12
-"""Iterations without progress after which what overload is left is accepted."""
+MAX_ITERATIONS = 40
+PATIENCE = 8
+PROGRESS = 0.97
+"""`PATIENCE` iterations that do not each bring the overload below this fraction of the least so far end negotiation."""
 
 FIRST_PRESENT_FACTOR = 1.0
 PRESENT_GROWTH = 1.4
 MAX_PRESENT_FACTOR = 1e3
 HISTORY_FACTOR = 0.5
+TRUNK_PULL = 1e-4
+"""Hops a multicast pays per hop away from the median of its ends: among equal paths, one that its branches share."""
 LEGAL_LOAD = 1.0 + 1e-9
 """A load over capacity up to which a link is legal: sums of demands carry rounding errors."""
 
@@ -111,6 +114,8 @@ class _Demand:
     source: int
     sinks: tuple[int, ...]
     load: float
+    trunk_row: int
+    trunk_column: int
 
 
 def _demand(netlist: Netlist, placement: Placement, machine: Machine, index: int) -> _Demand:
@@ -119,7 +124,14 @@ def _demand(netlist: Netlist, placement: Placement, machine: Machine, index: int
     source = placement.site(net.source, machine)
     sinks = {placement.site(sink, machine) for sink in net.sinks} - {source}
     near_to_far = sorted(sinks, key=lambda sink: (_distance(source, sink, machine.columns), sink))
-    return _Demand(source, tuple(near_to_far), net.bytes_per_cycle / machine.link_bytes_per_cycle)
+    rows, columns = zip(*(divmod(site, machine.columns) for site in (source, *near_to_far)))
+    return _Demand(
+        source=source,
+        sinks=tuple(near_to_far),
+        load=net.bytes_per_cycle / machine.link_bytes_per_cycle,
+        trunk_row=sorted(rows)[len(rows) // 2],
+        trunk_column=sorted(columns)[len(columns) // 2],
+    )
 
 
 def _distance(a: int, b: int, columns: int) -> int:
@@ -144,15 +156,16 @@ class _Negotiation:
     def run(self) -> tuple[list[list[int]], list[float]]:
         """The least overloaded trees found, and the loads of all links under them."""
         self._route(self._widest_first(range(len(self.demands))))
-        best, best_trees, best_loads, stale = self._overload(), list(self.trees), list(self.load), 0
+        stale, best, best_trees, best_loads = 0, self._overload(), list(self.trees), list(self.load)
         for _ in range(MAX_ITERATIONS):
             if best == 0.0 or stale == PATIENCE:
                 break
             self._raise_prices()
             self._route(self._widest_first(self._congested()))
-            overload, stale = self._overload(), stale + 1
+            overload = self._overload()
+            stale = 0 if overload < PROGRESS * best else stale + 1
             if overload < best:
-                best, best_trees, best_loads, stale = overload, list(self.trees), list(self.load), 0
+                best, best_trees, best_loads = overload, list(self.trees), list(self.load)
         return best_trees, best_loads
 
     def _route(self, members: Iterable[int]) -> None:
@@ -192,12 +205,12 @@ class _Negotiation:
         tree: list[int] = []
         for sink in demand.sinks:
             if sink not in reached:
-                path = self._path(reached, sink, demand.load)
+                path = self._path(reached, sink, demand)
                 tree += path
                 reached.update(self.entered[link] for link in path)
         return tree
 
-    def _path(self, starts: Iterable[int], target: int, demand: float) -> list[int]:
+    def _path(self, starts: Iterable[int], target: int, demand: _Demand) -> list[int]:
         """The cheapest path to `target` from any of `starts`, by A*.
 
         A link costs at least 1, so the hops that remain never exceed what remains to be paid: the bound is consistent
@@ -205,7 +218,9 @@ class _Negotiation:
         """
         row, column, load, price, entered = self.row, self.column, self.load, self.price, self.entered
         target_row, target_column = row[target], column[target]
-        spare, present_factor = 1.0 - demand, self.present_factor
+        spare, present_factor = 1.0 - demand.load, self.present_factor
+        pull = TRUNK_PULL if len(demand.sinks) > 1 else 0.0
+        trunk_row, trunk_column = demand.trunk_row, demand.trunk_column
         paid = dict.fromkeys(starts, 0.0)
         via: dict[int, int] = {}
         done: set[int] = set()
@@ -215,7 +230,7 @@ class _Negotiation:
         while True:
             switch = heappop(frontier)[2]
             if switch == target:
-                return self._walk_back(via, target)
+                return _walk_back(via, target)
             if switch in done:
                 continue
             done.add(switch)
@@ -226,21 +241,24 @@ class _Negotiation:
                 if excess > 0.0:
                     cost += price[link] * excess * present_factor
                 neighbour = entered[link]
+                if pull:
+                    cost += pull * (abs(row[neighbour] - trunk_row) + abs(column[neighbour] - trunk_column))
                 if cost < paid.get(neighbour, 1e300):
                     paid[neighbour] = cost
                     via[neighbour] = link
                     left = abs(row[neighbour] - target_row) + abs(column[neighbour] - target_column)
                     heappush(frontier, (cost + left, left, neighbour))
 
-    def _walk_back(self, via: dict[int, int], target: int) -> list[int]:
-        """The path that ends in `target`, from its start on."""
-        path = []
-        switch = target
-        while switch in via:
-            path.append(via[switch])
-            switch = via[switch] // 4
-        path.reverse()
-        return path
+
+def _walk_back(via: dict[int, int], target: int) -> list[int]:
+    """The path that ends in `target`, from its start on."""
+    path = []
+    switch = target
+    while switch in via:
+        path.append(via[switch])
+        switch = via[switch] // 4
+    path.reverse()
+    return path
 
 
 def _exits(machine: Machine) -> list[tuple[int, ...]]:

@@ -49,8 +49,14 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     return expanded.reshape(*batch, heads * groups, length, features)
 
 
+def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """What assigning `source` to all of `target` gives; PyTorch's own operator for it has no derivative."""
+    return source.to(target.dtype).expand_as(target)
+
+
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
+    aten.copy.default: _copied,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
 }
 """What to trace instead of each composite operator."""

@@ -26,7 +26,7 @@ class Constants:
         if node not in self._values:
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.value)
             with torch.no_grad():
-                self._values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                self._values[node] = node.target(*args, **kwargs)
         return self._values[node]
 
 

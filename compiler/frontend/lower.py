@@ -72,7 +72,7 @@ class _Lowerer:
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
-            if source.role is not Role.CONSTANT:
+            if source.role not in (Role.CONSTANT, Role.ALIAS):
                 self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
@@ -82,7 +82,7 @@ class _Lowerer:
     def lowered(self, node: fx.Node) -> Any:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
-            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+            return self.values[node.args[0]][node.args[1]]
         if not self.check_dtype(node):
             return self.stand_in(node)
         rule = LOWERINGS.get(node.target)

@@ -192,9 +192,8 @@ class _Loader:
         if batch_size is not None:
             return _call(lambda: function(batch_size), self.file, f"calling {attribute}({batch_size})")
         if parameters[0].default is inspect.Parameter.empty:
-            raise UsageError(
-                Problem(f"{attribute}({parameters[0].name}) of {self.file.name} needs a batch size", hint="give one, with -b")
-            )
+            name = f"{attribute}({parameters[0].name}) of {self.file.name}"
+            raise UsageError(Problem(f"{name} needs a batch size", hint="give one, with -b"))
         return _call(function, self.file, f"calling {attribute}()")
 
     def by_name(self, attribute: str, value: object, names: list[str]) -> dict[str, Tensor]:
@@ -205,9 +204,8 @@ class _Loader:
                 names = [*names, *(f"{attribute}_{i}" for i in range(len(names), len(value)))]
             value = dict(zip(names, value))
         if not isinstance(value, dict) or not value or not all(isinstance(item, Tensor) for item in value.values()):
-            raise self.error(
-                f"defines {attribute} that are not tensors", f"{attribute} is a dict name -> tensor or a tuple of tensors"
-            )
+            expected = f"{attribute} is a dict name -> tensor or a tuple of tensors"
+            raise self.error(f"defines {attribute} that are not tensors", expected)
         return {str(name): tensor for name, tensor in value.items()}
 
     def check_batch(self, attribute: str, tensors: dict[str, Tensor], batch_size: int | None) -> None:
@@ -223,11 +221,12 @@ class _Loader:
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        value = getattr(self.source, "optimizer", None)
+        value: Any = getattr(self.source, "optimizer", None)
         if value is None or isinstance(value, torch.optim.Optimizer):
             return value
         if callable(value):
-            value = _call(lambda: value(model.parameters()), self.file, "calling optimizer(parameters)")
+            make = value
+            value = _call(lambda: make(model.parameters()), self.file, "calling optimizer(parameters)")
         if not isinstance(value, torch.optim.Optimizer):
             raise self.error(
                 f"defines an optimizer of type {type(value).__name__}",

@@ -15,10 +15,8 @@ REFUSED = ("amsgrad", "maximize", "dampening", "differentiable")
 """Options that the update graphs do not have."""
 
 
-def optimizer_spec(
-    optimizer: torch.optim.Optimizer, model: torch.nn.Module, trained: Collection[str]
-) -> OptimizerSpec:
-    """The optimizer over the `trained` parameters of `model`. Raises UnsupportedError with all that is not supported."""
+def optimizer_spec(optimizer: torch.optim.Optimizer, model: torch.nn.Module, trained: Collection[str]) -> OptimizerSpec:
+    """The optimizer over the `trained` parameters of `model`. Raises UnsupportedError with all it cannot map."""
     kind = next((KINDS[base.__name__] for base in type(optimizer).__mro__ if base.__name__ in KINDS), None)
     if kind is None:
         known = ", ".join(KINDS)

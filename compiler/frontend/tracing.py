@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
@@ -26,13 +27,14 @@ from compiler.frontend.composites import COMPOSITES
 from compiler.frontend.export_errors import explain
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.reference import takes_any_number
 from ir.errors import CaptureError, Problem
 from ir.location import Location
 
 LOSSES = (
-    "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss", "hinge_embedding_loss",
-    "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss", "gaussian_nll_loss",
+    "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss",
+    "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss",
+    "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
 )  # fmt: skip
 """ATen operators that compute a loss."""
 
@@ -43,6 +45,7 @@ class Role(Enum):
     PARAMETER = "parameter"
     BUFFER = "buffer"
     CONSTANT = "constant"
+    ALIAS = "alias"
     INPUT = "input"
     TANGENT = "tangent"
 
@@ -58,7 +61,8 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Joint:
-    """The joint graph: placeholders in order, and what its results are. Of tied parameters all but one are unused.
+    """The joint graph: placeholders in order, and what its results are. Aliases, second names of tied parameters, have
+    no users.
 
     The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
     the tensors in `gradients`.
@@ -73,33 +77,26 @@ class Joint:
     start: Location
 
 
-class _Wrapper(nn.Module):
+class _Wrapper(nn.Module):  # type: ignore[misc]
     """The user's model and loss, called with tensors in the order of `names` then `targets`."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.model = spec.model
         self.names = tuple(spec.inputs)
-        self.positional = _takes_any_number(spec.model)
+        self.positional = takes_any_number(spec.model)
         self.loss = None if spec.loss is None else _hidden(spec.loss)
 
     def forward(self, tensors: tuple[Tensor, ...]) -> Any:
         arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
-        if self.positional:
-            outputs = self.model(*arguments)
-        else:
-            outputs = self.model(**dict(zip(self.names, arguments)))
+        named = {} if self.positional else dict(zip(self.names, arguments))
+        outputs = self.model(*(arguments if self.positional else ()), **named)
         return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
 
 
 def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function as one that nn.Module does not register as a submodule: a loss has no parameters of the model."""
     return lambda *arguments: function(*arguments)
-
-
-def _takes_any_number(model: nn.Module) -> bool:
-    code = getattr(model.forward, "__code__", None)
-    return bool(code and code.co_flags & 0x04)
 
 
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
@@ -170,13 +167,13 @@ class _Tracer:
         self.start = Location(locator.shown(str(locator.file)), locator.line)
         self.recorder = _Recorder(self.start)
         self.inputs = self._inputs()
+        self.shared = _shared(self.inputs, spec.model)
         names = [spec.arg.name for spec in exported.graph_signature.output_specs]
         self.kinds = [spec.kind for spec in exported.graph_signature.output_specs]
         self.targets = [spec.target for spec in exported.graph_signature.output_specs]
         self.results = {node.name: node for node in exported.graph.nodes}
         self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
         self.result_names = names
-        self.shared = _shared(self.inputs, spec.model)
 
     def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
         """Trace, and say what everything is."""
@@ -204,16 +201,23 @@ class _Tracer:
 
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
-        seeds = [Placeholder(f"{names[self.outputs.index(i)]}.grad", Role.TANGENT, seed) for i, seed in zip(losses, tangents)]
+            traced, locations = _functional(traced, self.recorder.locations, (*fakes, *tangents))
+        of_losses = [names[self.outputs.index(i)] for i in losses]
+        seeds = [Placeholder(f"{name}.grad", Role.TANGENT, seed) for name, seed in zip(of_losses, tangents)]
+        sources = [
+            replace(source, role=Role.ALIAS) if i in self.shared else source for i, source in enumerate(self.inputs)
+        ]
         return Joint(
             graph=traced.graph,
-            placeholders=(*self.inputs, *seeds),
+            placeholders=(*sources, *seeds),
             outputs=tuple(names),
             mutated=tuple(
-                _strip(str(target)) for target, kind in zip(self.targets, self.kinds) if kind is OutputKind.BUFFER_MUTATION
+                _strip(str(target))
+                for target, kind in zip(self.targets, self.kinds)
+                if kind is OutputKind.BUFFER_MUTATION
             ),
             gradients=tuple(self.inputs[i].name for i in used),
-            locations=self.recorder.locations,
+            locations=locations,
             start=self.start,
         )
 
@@ -274,6 +278,27 @@ class _Tracer:
         return tuple(found)
 
 
+def _functional(
+    module: fx.GraphModule, locations: dict[fx.Node, Location], arguments: Sequence[Tensor]
+) -> tuple[fx.GraphModule, dict[fx.Node, Location]]:
+    """The traced module without operators that write into their operands, as some of autograd's formulas have."""
+    if not any(_writes(node.target) for node in module.graph.nodes):
+        return module, locations
+    recorder = _Recorder(next(iter(locations.values())))
+
+    def run(*tensors: Tensor) -> Any:
+        results = _Relocated(module, locations, recorder).run(*tensors)
+        recorder.flush()
+        return results
+
+    return make_fx(functionalize(run), tracing_mode="real")(*arguments), recorder.locations
+
+
+def _writes(target: Any) -> bool:
+    schema = getattr(target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
+
+
 def _strip(target: str) -> str:
     """A tensor's name in the user's model."""
     return target.removeprefix("model.")
@@ -329,7 +354,21 @@ class _Recorder:
             self.locations[node] = self.location
 
 
-class _Interpreter(fx.Interpreter):
+class _Relocated(fx.Interpreter):  # type: ignore[misc]
+    """Runs a traced graph; what is traced meanwhile gets each node's location."""
+
+    def __init__(self, module: fx.GraphModule, locations: dict[fx.Node, Location], recorder: _Recorder) -> None:
+        super().__init__(module)
+        self.locations = locations
+        self.recorder = recorder
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n in self.locations:
+            self.recorder.switch(self.locations[n])
+        return super().run_node(n)
+
+
+class _Interpreter(fx.Interpreter):  # type: ignore[misc]
     """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
 
     def __init__(self, module: fx.GraphModule, locator: Locator, recorder: _Recorder) -> None:

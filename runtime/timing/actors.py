@@ -47,6 +47,7 @@ class Gate:
 class Actor:
     """One actor of one phase. `release` is how long after its event t it has finished reading tile t, in cycles.
 
+    dependents have constraints on its events, successors have a gate that opens when all of them have happened.
     bindings[t] is the index of the constraint that decided event t, or FREE_RUNNING; base_gate is the gate that
     decided `base`, the earliest time of any event, where there are gates.
     """
@@ -58,6 +59,7 @@ class Actor:
     constraints: list[Constraint] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     dependents: list[Actor] = field(default_factory=list)
+    successors: list[Actor] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     bindings: list[int] = field(default_factory=list)
     base: float | None = None
@@ -77,8 +79,12 @@ class Actor:
     def await_end(self, source: Actor, offset: int) -> None:
         """Add a gate."""
         self.gates.append(Gate(source, offset))
-        if self not in source.dependents:
-            source.dependents.append(self)
+        if self not in source.successors:
+            source.successors.append(self)
+
+    def affected(self) -> list[Actor]:
+        """Whose events may follow from this actor's latest."""
+        return self.dependents + self.successors if self.done else self.dependents
 
     def settle_base(self) -> bool:
         """Work out `base` once every gate's source is done; whether it is known."""

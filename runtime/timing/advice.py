@@ -48,9 +48,13 @@ def _binding(report: Report, sections: list[SectionReport]) -> str:
     section = next((s for s in sections if s.program_load_cycles == 0), sections[0])
     spent = {**section.execution.path, Bound.LOAD: section.load_cycles}[section.bound]
     share = spent / section.cycles if section.cycles else 0.0
-    return f"{names(sections)} is bound by {section.bound.value} ({share:.0%} of its time): " + _EXPLAIN[section.bound](
+    return f"{names(sections)}: bound by {section.bound.value} ({share:.0%} of its time): " + _EXPLAIN[section.bound](
         report, section
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _compute(report: Report, section: SectionReport) -> str:
@@ -59,8 +63,8 @@ def _compute(report: Report, section: SectionReport) -> str:
         return "it has no stages"
     busy = stage.time.busy / section.execution.cycles
     return (
-        f"stage {stage.name} ({', '.join(stage.operators)}) takes {stage.interval_cycles:,} cycles per tile on "
-        f"{stage.parallelism.units} PCUs and fires {busy:.0%} of the time; the section uses "
+        f"stage {stage.name} takes {stage.interval_cycles:,} cycles per tile on "
+        f"{_count(stage.parallelism.units, 'PCU')} and fires {busy:.0%} of the time; the section uses "
         f"{section.execution.pcu.allocated} of {section.execution.pcu.machine} PCUs"
     )
 
@@ -79,7 +83,7 @@ def _network(report: Report, section: SectionReport) -> str:
     stage = max(stages, key=lambda s: s.time.network)
     return (
         f"links need {stage.network_cycles:,} cycles per tile of stage {stage.name}, which could take "
-        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed or fewer PCUs per stage may route better"
+        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed may route better"
     )
 
 
@@ -104,7 +108,7 @@ def _agcu(report: Report, section: SectionReport) -> str:
     stream = max(streams, key=lambda s: s.ends[-1] - s.begins[0])
     way = "store" if stream.store else "load"
     return (
-        f"the {way} of {section.symbols[stream.slot]} has {len(stream.agcus)} AGCUs of "
+        f"the {way} of {section.symbols[stream.slot]} has {_count(len(stream.agcus), 'AGCU')} of "
         f"{report.machine.agcu_bytes_per_cycle} bytes per cycle; memory could move more to more of them"
     )
 
@@ -113,8 +117,8 @@ def _fill(report: Report, section: SectionReport) -> str:
     phases = section.execution.phases
     tiles = max((phase.tiles for phase in phases), default=0)
     return (
-        f"{len(phases)} phases of at most {tiles} tiles spend it filling and draining pipelines and crossing the "
-        "network; larger batches or fewer, larger sections amortise it"
+        f"{_count(len(phases), 'phase')} of at most {_count(tiles, 'tile')} spend it filling and draining "
+        "pipelines and crossing the network; larger batches or fewer, larger sections amortise it"
     )
 
 

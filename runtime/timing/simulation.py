@@ -25,7 +25,7 @@ def run(actors: Sequence[Actor], memory: DeviceMemory) -> None:
             stream.begins.append(transfer.begin)
             stream.times.append(time)
             stream.spent.append(transfer.spent)
-            changed += [stream, *stream.dependents]
+            changed += [stream, *stream.affected()]
         _settle(changed, memory)
 
 
@@ -38,7 +38,7 @@ def _settle(changed: Iterable[Actor], memory: DeviceMemory) -> None:
         queued.discard(actor)
         if not actor.settle_base() or not _advance(actor, memory):
             continue
-        for dependent in actor.dependents:
+        for dependent in actor.affected():
             if dependent not in queued:
                 queued.add(dependent)
                 queue.append(dependent)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import ir.ops  # noqa: F401  (registers every operator)
 from ir.op import OPS, Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
-from pef.codec import encode_machine, encode_op, encode_type, stage_work
-from pef.cycles import chain_length
+from pef.codec import encode_machine, encode_op, encode_type, parallelism, product_side, stage_work
+from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind, Tier
 
 MACHINE = Machine(
@@ -121,7 +122,9 @@ class ConfigurationBuilder:
         self.record.slots.append(encode_type(tensor))
         return len(self.record.slots) - 1
 
-    def buffer(self, name: str, tensor: TensorType, axis: int = -1, tiles: int = 1, depth: int = 1, pmus: int = 1) -> int:
+    def buffer(
+        self, name: str, tensor: TensorType, axis: int = -1, tiles: int = 1, depth: int = 1, pmus: int = 1
+    ) -> int:
         """A buffer on new PMUs."""
         units = self.take(SiteKind.PMU, pmus)
         self.record.buffers.add(name=name, type=encode_type(tensor), axis=axis, tiles=tiles, depth=depth, units=units)
@@ -164,7 +167,8 @@ class ConfigurationBuilder:
     def _stage_nets(self, phase: int, index: int, stage: pb.Stage) -> None:
         heads, tails = list(stage.units[:: stage.chain]), list(stage.units[stage.chain - 1 :: stage.chain])
         for port, read in enumerate(stage.inputs):
-            size = self.decoded(stage.values[read.value].type).nbytes
+            tile = self.decoded(stage.values[read.value].type)
+            size = operand_bytes(stage_work(stage), parallelism(stage), self.machine, tile, product_side(stage, read))
             pmus = self.record.buffers[read.buffer].units
             for pmu in pmus:
                 self._net(phase, pb.Net.READ, pmu, heads, -(-size // len(pmus)), stage=index, port=port)
@@ -175,7 +179,7 @@ class ConfigurationBuilder:
                 self._net(phase, pb.Net.WRITE, pcu, pmus, -(-size // len(tails)), stage=index, port=port)
         for head in range(0, len(stage.units), stage.chain):
             links = stage.units[head : head + stage.chain]
-            for left, right in zip(links, links[1:]):
+            for left, right in pairwise(links):
                 self._net(phase, pb.Net.CHAIN, left, [right], 64, stage=index)
 
     def _stream_nets(self, phase: int, index: int, stream: pb.Stream) -> None:

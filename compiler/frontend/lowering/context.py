@@ -142,5 +142,3 @@ def axes(dims: int | list[int] | tuple[int, ...] | None, rank: int) -> tuple[int
     if isinstance(dims, int):
         dims = (dims,)
     return tuple(sorted({dim % rank for dim in dims})) if dims else tuple(range(rank))
-
-

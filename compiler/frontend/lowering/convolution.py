@@ -6,6 +6,7 @@ import torch
 
 from compiler.frontend.lowering.context import Context, lowers
 from ir.graph import Value
+from ir.op import Attribute
 
 aten = torch.ops.aten
 POSITIONS = 127
@@ -51,13 +52,12 @@ def convolution_backward(
     mask: list[bool],
 ) -> tuple[Value | None, ...]:
     _check(context, x, transposed)
-    attributes = {**_attributes(stride, padding, dilation), "groups": groups, "dtype": x.type.dtype}
+    attributes: dict[str, Attribute] = {**_attributes(stride, padding, dilation), "groups": groups}
+    attributes["dtype"] = x.type.dtype
     grad, flat_x, flat_weight = _flat(context, grad), _flat(context, x), _flat(context, weight)
     grad_x = grad_weight = grad_bias = None
     if mask[0]:
-        grad_x = context.emit(
-            "conv2d_input_gradient", grad, flat_weight, input_shape=flat_x.type.shape, **attributes
-        )
+        grad_x = context.emit("conv2d_input_gradient", grad, flat_weight, input_shape=flat_x.type.shape, **attributes)
         grad_x = context.reshape(grad_x, x.type.shape)
     if mask[1]:
         grad_weight = context.emit(
@@ -188,7 +188,7 @@ def avg_pool2d_backward(
 @lowers(aten._adaptive_avg_pool2d.default)
 def adaptive_avg_pool2d(context: Context, x: Value, size: list[int]) -> Value:
     kernel = _adaptive(context, x, size)
-    attributes = {**_averaging(kernel, kernel, 0), "count_include_pad": True}
+    attributes: dict[str, Attribute] = {**_averaging(kernel, kernel, 0), "count_include_pad": True}
     return context.reshape(context.emit("avg_pool2d", _batched(context, x), **attributes), context.shape)
 
 
@@ -196,7 +196,7 @@ def adaptive_avg_pool2d(context: Context, x: Value, size: list[int]) -> Value:
 def adaptive_avg_pool2d_backward(context: Context, grad: Value, x: Value) -> Value:
     kernel = _adaptive(context, x, list(grad.type.shape[-2:]))
     shape = x.type.shape if x.type.rank == 4 else (1, *x.type.shape)
-    attributes = {**_averaging(kernel, kernel, 0), "count_include_pad": True}
+    attributes: dict[str, Attribute] = {**_averaging(kernel, kernel, 0), "count_include_pad": True}
     result = context.emit("avg_pool2d_backward", _batched(context, grad), input_shape=shape, **attributes)
     return context.reshape(result, context.shape)
 

@@ -46,9 +46,7 @@ def nll_loss_backward(
         grad = context.emit("mul", grad, _weights(context, logp, target, weight, ignore_index))
     grad = context.expand(context.reshape(grad, (1,)) if not grad.type.rank else grad, rows.type.shape[:1])
     classes = rows.type.shape[1]
-    result = context.emit(
-        "nll_backward", grad, _rows_of(context, target), classes=classes, ignore_index=ignore_index
-    )
+    result = context.emit("nll_backward", grad, _rows_of(context, target), classes=classes, ignore_index=ignore_index)
     return context.reshape(result, context.shape)
 
 

@@ -21,6 +21,18 @@ def reshape(context: Context, x: Value, *_: Any) -> Value:
     return context.reshape(x, context.shape)
 
 
+@lowers(aten.as_strided.default)
+def as_strided(
+    context: Context, x: Value, size: list[int], stride: list[int], storage_offset: int | None = None
+) -> Value:
+    """A reshape, where strides say no more than that."""
+    source = context.node.args[0].meta["val"]  # type: ignore[union-attr]
+    in_order = source.is_contiguous() and context.meta().is_contiguous()
+    if not in_order or storage_offset or context.meta().numel() != x.type.numel:
+        context.refuse("as_strided", "write the view with reshape, permute, expand and slices")
+    return context.reshape(x, context.shape)
+
+
 @lowers(aten.t.default)
 def t(context: Context, x: Value) -> Value:
     return context.transpose(x) if x.type.rank == 2 else x
@@ -102,9 +114,7 @@ def unbind(context: Context, x: Value, dim: int = 0) -> list[Value]:
 
 
 @lowers(aten.slice_backward.default)
-def slice_backward(
-    context: Context, grad: Value, sizes: list[int], dim: int, start: int, end: int, step: int
-) -> Value:
+def slice_backward(context: Context, grad: Value, sizes: list[int], dim: int, start: int, end: int, step: int) -> Value:
     """The gradient in its place, zeros around it."""
     if step != 1:
         context.refuse("the gradient of a slice with a step", "reshape the axis into (n, step) and select from that")
@@ -122,7 +132,13 @@ def select_backward(context: Context, grad: Value, sizes: list[int], dim: int, i
 
 @lowers(aten.slice_scatter.default)
 def slice_scatter(
-    context: Context, x: Value, source: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    context: Context,
+    x: Value,
+    source: Value,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Value:
     dim %= x.type.rank
     if step != 1:
@@ -168,5 +184,3 @@ def _replaced(context: Context, x: Value, source: Value, dim: int, start: int, s
     if stop < x.type.shape[dim]:
         parts.append(context.slice(x, dim, stop, x.type.shape[dim]))
     return context.cat(parts, dim)
-
-

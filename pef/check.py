@@ -1,0 +1,52 @@
+"""Whether a PEF is legal, re-derived from the PEF alone: nothing here is shared with the compiler that wrote it.
+
+Rules come in layers, as each relies on the ones before it: the machine, then whether records can be followed
+(`structure`), then what they mean. A configuration that cannot be followed is reported and left out of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ir.errors import IllegalPefError, Problem
+from pef import pef_pb2 as pb
+from pef.checks import structure
+from pef.checks.buffers import BUFFER_RULES
+from pef.checks.decoded import Configuration
+from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
+from pef.checks.nets import net_problems
+from pef.checks.stages import STAGE_RULES
+from pef.checks.streams import STREAM_RULES
+from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
+from pef.codec import decode_machine
+from pef.machine import Machine
+
+CONFIGURATION_RULES = (*UNIT_RULES, *BUFFER_RULES, *STAGE_RULES, *STREAM_RULES, net_problems)
+
+
+def check(pef: pb.Pef) -> None:
+    """Raise one IllegalPefError that lists every violation, each naming the thing that breaks a rule."""
+    problems = [problem for rule in MACHINE_RULES for problem in rule(pef.machine)]
+    IllegalPefError.raise_if(problems)
+    IllegalPefError.raise_if(list(_problems(pef, decode_machine(pef.machine))))
+
+
+def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
+    yield from structure.header_problems(pef)
+    unsound = [*structure.symbol_problems(pef), *structure.section_problems(pef)]
+    yield from unsound
+    configurations: dict[int, Configuration] = {}
+    for number, record in enumerate(pef.configurations):
+        broken = list(structure.configuration_problems(pef, number))
+        yield from broken
+        if not broken:
+            configurations[number] = Configuration.of(record, machine, f"configuration {number}")
+    if not unsound:
+        for layout_rule in LAYOUT_RULES:
+            yield from layout_rule(pef)
+    for configuration in configurations.values():
+        for rule in CONFIGURATION_RULES:
+            yield from rule(configuration)
+    if not unsound:
+        for section_rule in SECTION_RULES:
+            yield from section_rule(pef, configurations)

@@ -1,0 +1,192 @@
+"""Rules about symbols: where they lie in memory, how long they live, and what sections do with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ir.errors import Problem
+from pef import pef_pb2 as pb
+from pef.checks.decoded import Access, Configuration, named
+from pef.codec import decode_type
+from pef.file import SYMBOL_ALIGNMENT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One stream's use of a symbol by a section; `axis` is the symbol's."""
+
+    where: str
+    section: int
+    phase: int
+    stream: int
+    symbol: int
+    axis: int
+
+
+def unique_names(pef: pb.Pef) -> Iterator[Problem]:
+    """Symbols have names, each its own."""
+    first: dict[str, int] = {}
+    for number, symbol in enumerate(pef.symbols):
+        if not symbol.name:
+            yield Problem("the symbol has no name", named("symbol", number))
+        elif symbol.name in first:
+            yield Problem(f"symbol {first[symbol.name]} has this name too", named("symbol", number, symbol.name))
+        first.setdefault(symbol.name, number)
+
+
+def within_tier(pef: pb.Pef) -> Iterator[Problem]:
+    """A symbol lies within its memory tier and starts at a multiple of the alignment."""
+    for number, symbol in enumerate(pef.symbols):
+        where, tier = named("symbol", number, symbol.name), pef.machine.tiers[symbol.tier]
+        end = symbol.offset + _size(symbol)
+        if end > tier.capacity_bytes:
+            yield Problem(f"the symbol ends at byte {end} of {tier.capacity_bytes} in tier {tier.name}", where)
+        if symbol.offset % SYMBOL_ALIGNMENT_BYTES:
+            yield Problem(f"offset {symbol.offset} is not a multiple of {SYMBOL_ALIGNMENT_BYTES}", where)
+
+
+def lifetimes_in_order(pef: pb.Pef) -> Iterator[Problem]:
+    """A lifetime does not end before it begins."""
+    for number, symbol in enumerate(pef.symbols):
+        if not symbol.persistent and symbol.first > symbol.last:
+            where = named("symbol", number, symbol.name)
+            yield Problem(f"the symbol lives from section {symbol.first} to section {symbol.last}", where)
+
+
+def no_overlap(pef: pb.Pef) -> Iterator[Problem]:
+    """Symbols that live at the same time do not share memory."""
+    order = sorted(range(len(pef.symbols)), key=lambda i: (pef.symbols[i].tier, pef.symbols[i].offset))
+    below: list[tuple[int, int, pb.Symbol]] = []
+    for number in order:
+        symbol = pef.symbols[number]
+        below = [(end, i, s) for end, i, s in below if s.tier == symbol.tier and end > symbol.offset]
+        for _, other_number, other in below:
+            if symbol.persistent or other.persistent or (symbol.first <= other.last and other.first <= symbol.last):
+                yield Problem(
+                    f"the symbol shares memory with {named('symbol', other_number, other.name)} while both live",
+                    named("symbol", number, symbol.name),
+                )
+        below.append((symbol.offset + _size(symbol), number, symbol))
+
+
+def bindings_fit(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A section binds every slot of its configuration to a symbol of the slot's type."""
+    for number, section in enumerate(pef.sections):
+        if section.configuration not in configurations:
+            continue
+        where, slots = named("section", number, section.name), configurations[section.configuration].slots
+        if len(slots) != len(section.bindings):
+            yield Problem(f"the section binds {len(section.bindings)} of {len(slots)} slots", where)
+        for slot, (expected, index) in enumerate(zip(slots, section.bindings)):
+            symbol = pef.symbols[index]
+            if (found := decode_type(symbol.type)) != expected:
+                yield Problem(f"slot {slot} takes {expected}, {named('symbol', index, symbol.name)} is {found}", where)
+
+
+def locations_complete(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A section says of every operation where in the source it comes from."""
+    for number, section in enumerate(pef.sections):
+        if section.configuration not in configurations:
+            continue
+        phases = configurations[section.configuration].phases
+        operations = sum(len(stage.body.applications) for phase in phases for stage in phase.stages)
+        if operations != len(section.locations):
+            where = named("section", number, section.name)
+            yield Problem(f"the section has {len(section.locations)} locations for {operations} operations", where)
+
+
+def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A symbol is used within its lifetime, and loaded only if it is persistent or an earlier phase has stored it."""
+    stored: dict[int, tuple[int, int]] = {}
+    for number in range(len(pef.sections)):
+        loads, stores = _uses(pef, configurations, number)
+        for use in stores:
+            stored.setdefault(use.symbol, (use.section, use.phase))
+        for use in (*loads, *stores):
+            symbol = pef.symbols[use.symbol]
+            if not symbol.persistent and not symbol.first <= use.section <= symbol.last:
+                yield Problem(
+                    f"{named('symbol', use.symbol, symbol.name)} is used outside its lifetime, "
+                    f"sections {symbol.first} to {symbol.last}",
+                    use.where,
+                )
+        for use in loads:
+            symbol = pef.symbols[use.symbol]
+            if not symbol.persistent and stored.get(use.symbol, (use.section, use.phase)) >= (use.section, use.phase):
+                yield Problem(f"{named('symbol', use.symbol, symbol.name)} is loaded before it is stored", use.where)
+
+
+def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A section stores a symbol at most once."""
+    for number in range(len(pef.sections)):
+        first: dict[int, Use] = {}
+        for use in _uses(pef, configurations, number)[1]:
+            if use.symbol in first:
+                name = named("symbol", use.symbol, pef.symbols[use.symbol].name)
+                yield Problem(f"{name} is stored by {first[use.symbol].where} too", use.where)
+            first.setdefault(use.symbol, use)
+
+
+def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice."""
+    for number in range(len(pef.sections)):
+        loads, stores = _uses(pef, configurations, number)
+        readers = defaultdict(list)
+        for load in loads:
+            readers[load.symbol, load.phase].append(load)
+        for store in stores:
+            for load in readers[store.symbol, store.phase]:
+                name = named("symbol", store.symbol, pef.symbols[store.symbol].name)
+                configuration = configurations[pef.sections[number].configuration]
+                if load.axis < 0 or store.axis < 0:
+                    continue
+                if load.axis != store.axis:
+                    yield Problem(
+                        f"{name} is stored along axis {store.axis} while it is loaded along {load.axis}", store.where
+                    )
+                elif ("stream", load.stream) not in _upstream(configuration, store):
+                    yield Problem(f"{name} may be stored before {load.where} has loaded it", store.where)
+
+
+def _size(symbol: pb.Symbol) -> int:
+    return decode_type(symbol.type).nbytes
+
+
+def _uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int) -> tuple[list[Use], list[Use]]:
+    """The loads and the stores of a section, phase by phase; none where its configuration or bindings are broken."""
+    section = pef.sections[number]
+    configuration = configurations.get(section.configuration)
+    uses: tuple[list[Use], list[Use]] = [], []
+    if configuration is None or len(section.bindings) != len(configuration.slots):
+        return uses
+    for phase_number, phase in enumerate(configuration.phases):
+        for stream_number, stream in enumerate(phase.streams):
+            record = stream.record
+            where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
+            axis = stream.body.values[-1].axis if record.store and stream.body.values else record.axis
+            symbol = section.bindings[record.slot]
+            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, axis))
+    return uses
+
+
+def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
+    """The stages and streams of the store's phase that must have moved a tile before it does."""
+    reads: dict[tuple[str, int], list[Access]] = defaultdict(list)
+    for read in configuration.reads:
+        if read.phase == store.phase:
+            reads[read.actor].append(read)
+    found: set[tuple[str, int]] = set()
+    waiting = [("stream", store.stream)]
+    while waiting:
+        for read in reads[waiting.pop()]:
+            for write in configuration.writers[read.buffer]:
+                if write.phase == store.phase and write.actor not in found:
+                    found.add(write.actor)
+                    waiting.append(write.actor)
+    return found
+
+
+LAYOUT_RULES = (unique_names, within_tier, lifetimes_in_order, no_overlap)
+SECTION_RULES = (bindings_fit, locations_complete, stored_before_loaded, stored_once, updated_in_step)

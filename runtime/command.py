@@ -1,0 +1,209 @@
+"""What `snrun` does, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ir.errors import Problem, UsageError
+from ir.graph import SectionKind, SymbolKind
+from ir.op import Array
+from runtime.compare import compare
+from runtime.console import Console, progress
+from runtime.data import DataSet
+from runtime.files import read_npz, write_npz
+from runtime.infer import infer
+from runtime.session import WEIGHTS, Session
+from runtime.train import Training, loss_name, require_training
+from runtime.weights import Progress, read_weights, resume, write_checkpoint
+
+if TYPE_CHECKING:
+    from runtime.timing import Report
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of `snrun`."""
+
+    pef: Path
+    data: Path | None
+    weights: Path | None
+    output: Path | None
+    hyper: dict[str, float]
+    train: bool
+    steps: int | None
+    epochs: int | None
+    seed: int | None
+    log_every: int
+    checkpoint_every: int | None
+    checkpoint_dir: Path | None
+    resume: Path | None
+    test: bool
+    reference: Path | None
+    rtol: float
+    atol: float
+    profile: bool
+    trace: Path | None
+    timing_only: bool
+    threads: int | None
+    as_json: bool
+    verbose: bool
+    quiet: bool
+
+
+def execute(options: Options) -> bool:
+    """Run the command; whether every comparison asked for passed. Raises SncError for what stands in the way."""
+    _check(options)
+    console = Console(options.as_json, options.quiet, options.verbose)
+    session = Session(options.pef, options.threads)
+    console.describe(session)
+    passed = True
+    if not options.timing_only:
+        recorded = _load(session, options, console)
+        if options.train:
+            _train(session, options, console, recorded)
+        else:
+            passed = _infer(session, options, console, recorded)
+    if options.profile or options.trace is not None or options.timing_only:
+        _time(session, options, console)
+    session.close()
+    console.finish()
+    return passed
+
+
+def _check(options: Options) -> None:
+    """Raises UsageError for options that contradict one another."""
+    problems = []
+    if options.train and not options.timing_only and options.steps is None and options.epochs is None:
+        problems.append(Problem("training needs an end", hint="--steps N or --epochs N"))
+    if options.steps is not None and options.epochs is not None:
+        problems.append(Problem("--steps and --epochs contradict each other", hint="give one of them"))
+    training = {"--steps": options.steps, "--epochs": options.epochs, "--resume": options.resume}
+    training |= {"--checkpoint-every": options.checkpoint_every, "--seed": options.seed}
+    if not options.train:
+        given = [name for name, value in training.items() if value is not None]
+        problems += [Problem(f"{name} is for training", hint="add --train") for name in given]
+    if options.train and (options.test or options.reference):
+        problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
+    if options.timing_only and options.test:
+        problems.append(Problem("--timing-only computes no outputs to test", hint="leave out one of the two"))
+    UsageError.raise_if(problems)
+
+
+def _load(session: Session, options: Options, console: Console) -> dict[str, Array]:
+    """Weights into the device; the inputs recorded beside the PEF, by name."""
+    beside = options.pef.with_suffix(".safetensors")
+    initial = read_weights(beside) if beside.exists() else {}
+    session.load_weights(initial, strict=False)
+    if options.weights is not None:
+        given = read_weights(options.weights)
+        _require_all(session, given, options.weights)
+        unknown = [name for name in given if name not in session.symbols]
+        session.load_weights({name: array for name, array in given.items() if name not in unknown}, strict=False)
+        if unknown:
+            console.note(f"{options.weights} also holds {', '.join(unknown)}: not in the PEF, ignored")
+    elif initial:
+        console.fact("weights", f"{beside} (written by the compiler)", str(beside))
+    if options.weights is not None:
+        console.fact("weights", str(options.weights), str(options.weights))
+    inputs = session.names(SymbolKind.INPUT, SymbolKind.OUTPUT_GRADIENT)
+    return {name: initial[name] for name in inputs if name in initial}
+
+
+def _require_all(session: Session, given: dict[str, Array], path: Path) -> None:
+    """Raises UsageError where a file of weights lacks parameters or buffers of the model."""
+    lacking = [name for name in session.names(*WEIGHTS[:2]) if name not in given]
+    UsageError.raise_if([Problem(f"{path} lacks {name!r} ({session.symbols[name].type})") for name in lacking])
+
+
+def _data(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> DataSet:
+    given = read_npz(options.data, "data file") if options.data is not None else {}
+    arrays = {name: _single(name, array, console) for name, array in given.items()}
+    needed = session.names(SymbolKind.INPUT)
+    filled = {name: recorded[name] for name in needed if name in recorded and name not in arrays}
+    if not needed:
+        source = "none needed"
+    elif options.data is None:
+        source = "recorded when the model was compiled" if filled else "none"
+    else:
+        source = str(options.data) + (f" (recorded: {', '.join(filled)})" if filled else "")
+    data = DataSet.of({**arrays, **filled}, session)
+    console.fact("inputs", f"{source}: {data.samples} samples, batch {data.batch}", source)
+    return data
+
+
+def _single(name: str, array: Array, console: Console) -> Array:
+    if array.dtype != np.float64:
+        return array
+    console.note(f"{name!r} is float64: rounded to float32")
+    return array.astype(np.float32)
+
+
+def _infer(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> bool:
+    data = _data(session, options, console, recorded)
+    if data.samples % data.batch:
+        console.note(f"the last batch holds {data.samples % data.batch} samples: filled up, and trimmed in the results")
+    session.bind(**options.hyper)
+    began = time.perf_counter()
+    with progress(console, "samples", data.samples) as advance:
+        outputs = infer(session, data, advance)
+    console.host_time(time.perf_counter() - began, data.samples, "samples")
+    folder = options.output or options.pef.parent / "results"
+    path = folder / f"{options.pef.stem}.npz"
+    write_npz(path, outputs)
+    console.results(path, outputs)
+    return _test(options, console, outputs) if options.test or options.reference else True
+
+
+def _test(options: Options, console: Console, outputs: dict[str, Array]) -> bool:
+    path = options.reference or options.pef.with_name(f"{options.pef.stem}.reference.npz")
+    comparisons = compare(outputs, read_npz(path, "reference"), options.rtol, options.atol)
+    console.comparisons(path, comparisons)
+    return bool(comparisons) and all(comparison.passed for comparison in comparisons)
+
+
+def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
+    require_training(session)
+    done = resume(options.resume, session) if options.resume is not None else Progress(0, options.seed or 0)
+    if options.seed not in (None, done.seed):
+        raise UsageError(Problem(f"the checkpoint was trained with seed {done.seed}", hint="leave out --seed"))
+    data = _data(session, options, console, recorded)
+    hyper = {**done.hyper, **options.hyper}
+    training = Training(session, data, done.seed, hyper)
+    if data.samples % data.batch and data.samples > data.batch:
+        console.note(f"{data.samples % data.batch} samples fill no batch and are left out of each epoch")
+    last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
+    folder = options.checkpoint_dir or options.pef.parent / "checkpoints"
+    console.fact("loss", loss_name(session), loss_name(session))
+    began = time.perf_counter()
+    with progress(console, "steps", last - done.step) as advance:
+        for step, loss in training.run(done.step, last):
+            advance(1)
+            if (step + 1) % options.log_every == 0 or step + 1 == last:
+                console.loss(step + 1, loss)
+            if options.checkpoint_every and (step + 1) % options.checkpoint_every == 0 and step + 1 < last:
+                write_checkpoint(_checkpoint(folder, step + 1), session, Progress(step + 1, done.seed, hyper))
+    console.host_time(time.perf_counter() - began, last - done.step, "steps")
+    path = _checkpoint(folder, last)
+    write_checkpoint(path, session, Progress(last, done.seed, hyper))
+    console.fact("checkpoint", str(path), str(path))
+
+
+def _checkpoint(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}.safetensors"
+
+
+def _time(session: Session, options: Options, console: Console) -> None:
+    kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
+    report: Report = session.run_timing(kinds)
+    if options.trace is not None:
+        from runtime import trace
+
+        trace.write(report, options.trace)
+        console.fact("trace", f"{options.trace} (simulated time)", str(options.trace))
+    console.timing(report, full=options.profile or options.timing_only)

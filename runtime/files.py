@@ -1,0 +1,60 @@
+"""Writing files so that whoever looks sees the old file or the whole new one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ir.errors import Problem, UsageError
+from ir.op import Array
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path` to write; it takes the place of `path` when the block ends without an error.
+
+    Folders on the way are made. Raises UsageError where the file system refuses.
+    """
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield new
+        os.replace(new, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            Problem(f"{path} cannot be written: {reason}", hint="check the folder and its permissions")
+        ) from error
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write named arrays, atomically."""
+    import numpy as np
+
+    with replacing(path) as new, new.open("xb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_npz(path: Path, what: str) -> dict[str, Array]:
+    """The named arrays of a file; `what` says in an error what the file is for. Raises UsageError."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            if not hasattr(loaded, "files"):
+                raise UsageError(Problem(f"{path} holds one unnamed array", hint="write named arrays: numpy.savez"))
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError as error:
+        raise UsageError(Problem(f"the {what} {path} does not exist", hint="check the path")) from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            Problem(f"the {what} {path} cannot be read: {error}", hint="give an .npz file: numpy.savez(path, x=...)")
+        ) from error

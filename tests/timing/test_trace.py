@@ -1,0 +1,92 @@
+"""The trace: valid, in order, nothing overlapping, and bounded in size."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runtime.trace as trace
+from ir.errors import UsageError
+from runtime.timing import Report, simulate
+from tests.pef.samples import SAMPLES
+from tests.timing.build import FREE_MEMORY, chain, pef_of
+
+TOLERANCE_US = 1e-6
+
+
+def tracks(data: dict[str, Any]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """Slices by process and track."""
+    found = defaultdict(list)
+    for event in data["traceEvents"]:
+        if event["ph"] == "X":
+            found[event["pid"], event["tid"]].append(event)
+    return found
+
+
+def check(data: dict[str, Any], report: Report) -> None:
+    """Slices of a track are in order and do not overlap; counters are in order; nothing is outside the step."""
+    end = report.us(report.cycles)
+    for slices in tracks(data).values():
+        for event, following in itertools.pairwise(slices):
+            assert event["ts"] + event["dur"] <= following["ts"] + TOLERANCE_US
+        assert all(event["dur"] >= 0 and 0 <= event["ts"] <= end + TOLERANCE_US for event in slices)
+    counters = defaultdict(list)
+    for event in data["traceEvents"]:
+        if event["ph"] == "C":
+            counters[event["name"]].append(event["ts"])
+            assert all(value >= 0 for value in event["args"].values())
+    assert all(times == sorted(times) for times in counters.values())
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples(name: str, tmp_path: Path) -> None:
+    report = simulate(SAMPLES[name]())
+    trace.write(report, tmp_path / "trace.json")
+    data = json.loads((tmp_path / "trace.json").read_text())
+    check(data, report)
+    assert data["otherData"]["time"] == "simulated"
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
+    stages = sum(len(p.stages) + len(p.streams) for s in report.sections for p in s.execution.phases)
+    assert len(tracks(data)) == stages + 1
+
+
+def test_one_slice_per_firing_and_named_tracks() -> None:
+    data = trace.as_trace(simulate(SAMPLES["two_products"]()))
+    names = {e["args"]["name"]: e["tid"] for e in data["traceEvents"] if e["name"] == "thread_name"}
+    assert set(names) == {
+        "phase 0 stage fc1",
+        "phase 0 stage fc2",
+        *(f"phase 0 load {s}" for s in "xab"),
+        "phase 0 store y",
+    }
+    assert [event["name"] for event in tracks(data)[1, names["phase 0 stage fc1"]]] == [f"fc1 {t}" for t in range(4)]
+
+
+def test_many_firings_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "MOST_EVENTS", 100)
+    report = simulate(pef_of(chain((4, 4, 4), 200).build(), FREE_MEMORY))
+    data = trace.as_trace(report)
+    check(data, report)
+    assert data["otherData"]["slices"] == "neighbouring firings are merged into one slice"
+    assert len(data["traceEvents"]) < 200
+    stage = next(slices for slices in tracks(data).values() if slices[0]["name"].startswith("s0"))
+    assert sum(event["args"]["firings"] for event in stage) == 200
+
+
+def test_merged_counters_keep_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "MOST_EVENTS", 100)
+    report = simulate(pef_of(chain((1, 1), 64).build(), FREE_MEMORY))
+    execution = report.sections[0].execution
+    samples = [e for e in trace.as_trace(report)["traceEvents"] if e["ph"] == "C"]
+    moved = sum((b["ts"] - a["ts"]) * 1e3 * sum(a["args"].values()) for a, b in itertools.pairwise(samples))
+    assert moved == pytest.approx(sum(execution.read_bytes + execution.write_bytes), rel=1e-4)
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        trace.write(simulate(SAMPLES["residual"]()), tmp_path / "nowhere" / "trace.json")
