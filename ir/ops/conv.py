@@ -26,7 +26,7 @@ from ir.types import DType, TensorType
 COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
-MINIMUM_COLUMNS = 128
+MINIMUM_COLUMNS = 256
 """Columns below which a matrix product is dominated by the packing of its other operand."""
 
 
