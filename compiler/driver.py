@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.files import write_bytes, write_npz
 from pef.machine import Machine
 
 if TYPE_CHECKING:
@@ -158,13 +157,9 @@ def _write(
     """Write the PEF, the initial values, the reference outputs and the log; each appears whole or not at all."""
     from safetensors.numpy import save
 
-    result.pef_path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: np.asarray(array, order="C") for name, array in sorted(values.items())}
-    write_atomically(result.weights_path, save(kept))
-    with tempfile.TemporaryFile() as buffer:
-        np.savez(buffer, **dict(sorted(reference.items())))  # type: ignore[arg-type]
-        buffer.seek(0)
-        write_atomically(result.reference_path, buffer.read())
+    write_bytes(result.weights_path, save(kept))
+    write_npz(result.reference_path, dict(sorted(reference.items())))
     lines = [f"request {json.dumps(asdict(request), default=str)}"]
     lines += [
         f"pass {timing.name}: {timing.seconds * 1e3:.1f} ms, {timing.nodes} nodes" for timing in result.pass_timings
@@ -173,18 +168,6 @@ def _write(
         lines.append(
             f"section {section.name} configuration {section.configuration} {section.prediction}".replace("\n", " ")
         )
-    write_atomically(result.log_path, ("\n".join(lines) + "\n").encode())
+    write_bytes(result.log_path, ("\n".join(lines) + "\n").encode())
     pef_file.write(result.pef, result.pef_path)
     log.info("wrote %s", result.pef_path)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that readers see the old file or the new one, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

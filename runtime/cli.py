@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import click
-
-OURS = ("ir", "pef", "runtime")
 
 
 def _hyper(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -61,7 +58,6 @@ def main(**options: object) -> None:
     Without --input, the inputs recorded when the model was compiled are used. Simulated time (of the RDU) and host
     time (of this computer) are always labelled as such.
     """
-    _refuse_shadowed()
     from ir.errors import SncError, UsageError
     from runtime.command import Options, execute
 
@@ -71,18 +67,6 @@ def main(**options: object) -> None:
         click.echo(str(error), err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     sys.exit(0 if succeeded else 1)
-
-
-def _refuse_shadowed() -> None:
-    """Stop where a package of the same name as one of ours would be imported in its place."""
-    root = Path(__file__).resolve().parent.parent
-    for name in OURS:
-        spec = importlib.util.find_spec(name)
-        places = list(spec.submodule_search_locations or []) if spec is not None else []
-        if not any(Path(place).resolve() == root / name for place in places):
-            where = places[0] if places else spec.origin if spec is not None else "nowhere"
-            click.echo(f"the package {name!r} is taken by {where}; remove that folder from the Python path", err=True)
-            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from runtime.timing import Report
 
 
+REPORT_COLUMNS = 160
+"""Width of tables that go to a file or another program."""
+
+
 class Console:
     """Prints as things happen; with `as_json`, collects and prints one object at the end."""
 
@@ -102,7 +106,8 @@ class Console:
         elif full:
             from rich.console import Console as RichConsole
 
-            profile.render(report, RichConsole())
+            console = RichConsole()
+            profile.render(report, console if console.is_terminal else RichConsole(width=REPORT_COLUMNS))
 
     def finish(self) -> None:
         """Print the JSON object, if that is wanted."""

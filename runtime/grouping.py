@@ -7,6 +7,7 @@ stay in cache.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ir.op import CostClass
@@ -15,14 +16,16 @@ from runtime.scratch import compute_bytes
 
 MAXIMUM_LANES = 8
 CACHED_BYTES = 1 << 20
-"""What the arrays of one group of one stage should take: about the second-level cache of a core."""
-SERIAL_NS = 60_000
+"""What the arrays of one group of one stage may take: about the second-level cache of a core."""
+SERIAL_NS = 100_000
 """Below this much work a phase is not worth waking another thread."""
-GROUP_NS = 30_000
-"""Below this much work a kernel call is mostly overhead."""
-OVERHEAD_SHARE = 0.15
-"""The part of a group's time that adding to sums over tiles may take."""
-FLOPS_PER_NS = 30.0
+LANE_NS = 1_000_000
+"""A phase gets more than two lanes where each has this much work."""
+CALL_NS = 1_000
+"""What a kernel call costs before it computes anything."""
+OVERHEAD_SHARE = 0.2
+"""The part of a group's time that calls, walking through weights and adding to sums over tiles should take."""
+FLOPS_PER_NS = 90.0
 BYTES_PER_NS = 8.0
 
 
@@ -38,10 +41,10 @@ def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list
     """The lanes of a phase, each a list of groups in order; together all tiles in order."""
     if phase.tiles == 1:
         return [[Group(0, 1)]]
-    tile_ns = sum(map(_tile_ns, phase.stages))
-    summed_bytes = _summed_bytes(phase, configuration)
-    lanes = _lane_count(phase, tile_ns, summed_bytes)
-    size = _group_size(phase, lanes, tile_ns, summed_bytes) if coalesce else 1
+    tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
+    worthwhile = _overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns)
+    lanes = _lane_count(phase, tile_ns, worthwhile)
+    size = _group_size(phase, lanes, worthwhile) if coalesce else 1
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
         size = 1
     groups = _split(0, phase.tiles, -(-phase.tiles // size))
@@ -60,26 +63,28 @@ def _split(start: int, length: int, parts: int) -> list[Group]:
     return stretches
 
 
-def _lane_count(phase: Phase, tile_ns: float, summed_bytes: int) -> int:
-    """As many lanes as the work feeds; every lane has its own copy of sums over tiles, merged at the end."""
-    total_ns = tile_ns * phase.tiles
-    if total_ns < SERIAL_NS:
+def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
+    """As many lanes as are worthwhile: a power of two, which divides evenly over threads."""
+    if tile_ns * phase.tiles < SERIAL_NS:
         return 1
-    merge_ns = 3 * summed_bytes / BYTES_PER_NS
-    lanes = min(MAXIMUM_LANES, phase.tiles)
-    while lanes > 2 and merge_ns * lanes > OVERHEAD_SHARE * total_ns:
-        lanes //= 2
-    return lanes
+    lanes = min(2, phase.tiles)
+    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * max(worthwhile, LANE_NS / tile_ns):
+        lanes *= 2
+    return min(lanes, phase.tiles)
 
 
-def _group_size(phase: Phase, lanes: int, tile_ns: float, summed_bytes: int) -> int:
-    """Tiles per call."""
+def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
+    """Tiles per call: worthwhile, and as many more as fit the cache."""
     tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
-    resident_bytes = max(map(_resident_bytes, phase.stages), default=0)
-    cached = max(CACHED_BYTES, resident_bytes) / max(1, tile_bytes)
-    busy = GROUP_NS / max(1.0, tile_ns)
-    summing = 3 * summed_bytes / BYTES_PER_NS / OVERHEAD_SHARE / max(1.0, tile_ns)
-    return max(1, min(int(max(cached, busy, summing)), -(-phase.tiles // lanes)))
+    wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes))
+    return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
+
+
+def _overhead_ns(phase: Phase, configuration: Configuration) -> float:
+    """Roughly what one group costs beyond its tiles: calls, packing of weights, additions to sums over tiles."""
+    calls = sum(len(stage.operations) for stage in phase.stages)
+    walked = sum(map(_resident_bytes, phase.stages)) + 3 * _summed_bytes(phase, configuration)
+    return calls * CALL_NS + walked / BYTES_PER_NS
 
 
 def _tile_ns(stage: Stage) -> float:
@@ -103,8 +108,8 @@ def _tile_bytes(stage: Stage) -> int:
 
 
 def _resident_bytes(stage: Stage) -> int:
-    values = {port.value for port in (*stage.inputs, *stage.outputs) if port.axis < 0}
-    return sum(compute_bytes(stage.values[value].type) for value in values)
+    """Bytes of operands that every tile uses whole."""
+    return sum(compute_bytes(stage.values[port.value].type) for port in stage.inputs if port.axis < 0)
 
 
 def _summed_bytes(phase: Phase, configuration: Configuration) -> int:

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ir.op import OPS, CostClass
 from runtime.timing.advice import advice, grouped
 from runtime.timing.report import Bound, Report, SectionReport, StageReport, StreamReport
 
@@ -237,8 +238,9 @@ _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _runs(operators: Sequence[str]) -> str:
-    """`mul x 7, add` for operators in a row."""
-    runs = [(name, len(list(group))) for name, group in itertools.groupby(operators)]
+    """`mul x 7, add` for operators in a row, without those that are address arithmetic."""
+    working = [name for name in operators if OPS[name].cost.kind is not CostClass.FREE]
+    runs = [(name, len(list(group))) for name, group in itertools.groupby(working)]
     return ", ".join(name if count == 1 else f"{name} x {count}" for name, count in runs)
 
 

@@ -51,7 +51,6 @@ class Session:
         }
         self._index = {name: index for index, name in enumerate(self.memory.names)}
         self._written: set[int] = set()
-        self._host: dict[int, Array] = {}
         self._loads, self._stores = _uses(self.pef)
 
     # -- symbols ------------------------------------------------------------------------------------------------
@@ -109,10 +108,7 @@ class Session:
         BindError.raise_if(found)
         for index, array in ready.items():
             self._written.add(index)
-            if self.pef.symbols[index].persistent:
-                self.memory.write(index, array)
-            else:
-                self._host[index] = np.array(array)
+            self.memory.write(index, array)
 
     def _find(self, name: str) -> int:
         if name not in self._index:
@@ -137,11 +133,8 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        pending = dict(self._host)
-        for number in sections:
-            self._place_host_values(number, pending)
-            self._simulator.run([number])
-            self.mark_stored([number])
+        self._simulator.run(sections)
+        self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
             name: self.memory.read(index)
@@ -221,13 +214,6 @@ class Session:
         )
         return list(section_ids)
 
-    def _place_host_values(self, number: int, pending: dict[int, Array]) -> None:
-        """Write the host's values of symbols whose lifetime has begun; before, their memory belongs to others."""
-        for index in list(pending):
-            symbol = self.pef.symbols[index]
-            if symbol.first <= number <= symbol.last:
-                self.memory.write(index, pending.pop(index))
-
     def _require(self, sections: Iterable[int]) -> None:
         """Everything that the sections read and only the host can give is there; output gradients default to ones."""
         stored: set[int] = set()
@@ -275,9 +261,9 @@ def _read(path: str | os.PathLike[str]) -> pb.Pef:
 
 
 def _check(pef: pb.Pef) -> None:
-    from pef import check
+    from pef.check import check
 
-    check.check(pef)
+    check(pef)
 
 
 def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:

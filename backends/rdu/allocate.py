@@ -21,7 +21,7 @@ MOST_TILES = 64
 """Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
 
 WORTHWHILE_GAIN = 1e-4
-"""A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place and route better."""
+"""A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place better."""
 
 
 @dataclass(frozen=True, slots=True)

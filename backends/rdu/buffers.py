@@ -24,14 +24,14 @@ from pef.machine import Machine, SiteKind
 HOPS = 16
 """Switches a tile is assumed to cross between a buffer and a stage, before placement knows."""
 
-SHARED_BYTES = 4096
-"""Whole buffers up to this size share a PMU with others."""
+PORT_PATIENCE = 32
+"""A stage much faster than its phase's interval may wait for a port as long as this part of the interval."""
 
 
 @dataclass(slots=True)
 class Buffer:
-    """A tensor, or `depth` of its `tiles` tiles along `axis`, in `pmus` PMUs. `demand` is the bytes per cycle that its
-    busiest side moves; `first` is the first phase that uses it."""
+    """A tensor, or `depth` of its `tiles` tiles along `axis`, in `pmus` PMUs. `first` is the first phase that uses
+    it."""
 
     name: str
     type: TensorType
@@ -40,7 +40,6 @@ class Buffer:
     depth: int
     first: int
     pmus: int = 1
-    demand: float = 0.0
 
     @property
     def whole(self) -> bool:
@@ -231,30 +230,30 @@ class _LayoutBuilder:
         """Give buffers the PMUs whose ports their readers need; fewer, in proportion, where there are not enough."""
         least = sum(buffer.pmus for buffer in self.layout.buffers)
         wanted = [self._port_pmus(index) for index in range(len(self.layout.buffers))]
-        free = len(self.machine.working_sites(SiteKind.PMU)) * 9 // 10 - least
+        free = len(self.machine.working_sites(SiteKind.PMU)) * 8 // 10 - least
         extra = sum(max(0, want - buffer.pmus) for want, buffer in zip(wanted, self.layout.buffers))
         scale = min(1.0, max(0, free) / extra) if extra else 0.0
         for want, buffer in zip(wanted, self.layout.buffers):
-            buffer.pmus += int(scale * max(0, want - buffer.pmus))
+            buffer.pmus += round(scale * max(0, want - buffer.pmus))
 
     def _port_pmus(self, index: int) -> int:
-        """PMUs whose read and write ports keep up with the phase's interval."""
+        """PMUs whose read and write ports keep up with the stages that use them."""
         reads: dict[int, float] = {}
         writes: dict[int, float] = {}
         for number, phase in enumerate(self.layout.phases):
             for stage, option, inputs, outputs in zip(
                 phase.phase.stages, phase.phase.options, phase.inputs, phase.outputs
             ):
+                pace = max(option.cycles, phase.phase.interval / PORT_PATIENCE)
                 for port in inputs:
                     if port.buffer == index:
                         tile = stage.tile_type(port.value)
                         sent = operand_bytes(stage.work, option.parallel, self.machine, tile, port.side)
-                        reads[number] = max(reads.get(number, 0), sent / phase.phase.interval)
+                        reads[number] = max(reads.get(number, 0), sent / pace)
                 for port in outputs:
                     if port.buffer == index:
-                        writes[number] = stage.tile_type(port.value).nbytes / phase.phase.interval
+                        writes[number] = stage.tile_type(port.value).nbytes / pace
         rate = max([*reads.values(), *writes.values(), 0.0])
-        self.layout.buffers[index].demand = rate
         return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
 
 

@@ -84,13 +84,15 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     total = 0.0
     for graph in program.graphs:
         cut = cut_graph(graph, machine, fuse=options.fuse, budget=BUDGETS[0])
+        known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
         for section in cut.sections:
             layout = plan_section(section, machine)
             wiring = wire(layout, machine)
             unplaced, unrouted = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())
             names = dict.fromkeys([*section.loads.values(), *(store.symbol for store in section.stores)])
             slots = {name: index for index, name in enumerate(names)}
-            planned = emit_configuration(layout, wiring, unplaced, unrouted, slots, (), machine)
+            types = [known[name].type for name in names]
+            planned = emit_configuration(layout, wiring, unplaced, unrouted, slots, types, machine)
             prediction = predict_configuration(planned, machine)
             total += prediction.cycles + prediction.load_cycles
     return total

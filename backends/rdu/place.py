@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array
 from scipy.sparse.linalg import spsolve
 
 from backends.rdu.netlist import Netlist, Placement, Terminal
@@ -44,7 +44,7 @@ MIN_GAP = 1.0
 POSITION_DIGITS = 6
 """Decimals of a hop kept of a solution, so that rounding errors of the solver do not choose between sites."""
 
-ANNEALING_SWEEPS = 40
+ANNEALING_SWEEPS = 32
 HOTTEST = 0.8
 """First temperature of annealing, over the mean weight of a pin."""
 PATIENCE = 3
@@ -278,7 +278,7 @@ def _exchange(board: _Board, kind: SiteKind, units: Ints, temperature: float, ra
     row, column = board.place_of_site[sites].astype(np.int64).T
     costs = _costs_along(board, units, 0)[:, row] + _costs_along(board, units, 1)[:, column]
     if temperature:
-        costs += temperature * np.log(random.standard_exponential(costs.shape))
+        costs += temperature * np.log(random.standard_exponential(costs.shape) + np.finfo(np.float64).tiny)
     chosen, best = linear_sum_assignment(costs)
     board.settle(units[chosen], sites[best])
 
@@ -294,6 +294,7 @@ def _costs_along(board: _Board, units: Ints, axis: int) -> Floats:
     high = np.maximum.reduceat(np.where(owner < 0, at, -np.inf), board.pins.starts)[board.pins.net[owned], None]
     coordinate = np.arange(board.size[axis])
     growth = np.maximum(coordinate - high, 0.0) + np.maximum(low - coordinate, 0.0)
-    shape = (len(units), len(owned))
-    weights = csr_array((board.pins.weight[owned], (owner[owned], np.arange(len(owned)))), shape=shape)
-    return np.asarray(weights @ growth)
+    entry = owner[owned, None] * len(coordinate) + coordinate
+    weighted = growth * board.pins.weight[owned, None]
+    costs = np.bincount(entry.ravel(), weighted.ravel(), minlength=len(units) * len(coordinate))
+    return costs.astype(np.float64).reshape(len(units), len(coordinate))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ir.types import TensorType
 from pef import pef_pb2 as pb
-from pef.codec import decode_type, parallelism, stage_work
-from pef.cycles import compute_cycles, fill_cycles
+from pef.codec import decode_type, parallelism, product_side, stage_work
+from pef.cycles import compute_cycles, fill_cycles, operand_bytes, port_cycles
 from pef.machine import Machine
 
 
@@ -22,11 +21,11 @@ def predict_configuration(configuration: pb.Configuration, machine: Machine) -> 
     compute = memory = 0.0
     for phase in configuration.phases:
         works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
-        cycles = [compute_cycles(work, parallel, machine) for work, parallel in works]
+        cycles = [_stage_cycles(configuration, stage, machine) for stage in phase.stages]
         fills = [fill_cycles(work, parallel, machine) for work, parallel in works]
         moved = 0
         for stream in phase.streams:
-            nbytes = _buffer_type(configuration, stream).nbytes
+            nbytes = decode_type(configuration.slots[stream.slot]).nbytes
             moved += nbytes
             if stream.store:
                 record.dram_write_bytes += nbytes
@@ -43,5 +42,15 @@ def predict_configuration(configuration: pb.Configuration, machine: Machine) -> 
     return record
 
 
-def _buffer_type(configuration: pb.Configuration, stream: pb.Stream) -> TensorType:
-    return decode_type(configuration.buffers[stream.buffer].type)
+def _stage_cycles(configuration: pb.Configuration, stage: pb.Stage, machine: Machine) -> int:
+    """Cycles per tile of a stage: of its PCUs, or of the ports of the PMUs it reads and writes if they are slower."""
+    work, parallel = stage_work(stage), parallelism(stage)
+    slowest = compute_cycles(work, parallel, machine)
+    for port in stage.inputs:
+        tile = decode_type(stage.values[port.value].type)
+        sent = operand_bytes(work, parallel, machine, tile, product_side(stage, port))
+        slowest = max(slowest, port_cycles(sent, len(configuration.buffers[port.buffer].units), machine))
+    for port in stage.outputs:
+        tile = decode_type(stage.values[port.value].type)
+        slowest = max(slowest, port_cycles(tile.nbytes, len(configuration.buffers[port.buffer].units), machine))
+    return slowest

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch._decomp import decomposition_table
 
+from compiler.frontend.decompositions import decompositions
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.lowering import LOWERINGS
@@ -51,8 +51,7 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     does not have, both with the user's lines.
     """
     check_dtypes(spec)
-    table = {overload: rule for overload, rule in decomposition_table.items() if overload not in LOWERINGS}
-    joint = trace(spec, inference=inference, decompositions=table)
+    joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
     lowered = lower(joint)
     split = partition(lowered.graph, (*joint.outputs, *joint.mutated))
     update = None if inference else _update(spec, joint)

@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
@@ -43,6 +44,7 @@ class Role(Enum):
     PARAMETER = "parameter"
     BUFFER = "buffer"
     CONSTANT = "constant"
+    ALIAS = "alias"
     INPUT = "input"
     TANGENT = "tangent"
 
@@ -58,7 +60,8 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Joint:
-    """The joint graph: placeholders in order, and what its results are. Of tied parameters all but one are unused.
+    """The joint graph: placeholders in order, and what its results are. Aliases, second names of tied parameters, have
+    no users.
 
     The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
     the tensors in `gradients`. `losses` are the outputs that training starts from unless told otherwise.
@@ -163,22 +166,22 @@ class _Tracer:
         self.start = Location(locator.shown(str(locator.file)), locator.line)
         self.recorder = _Recorder(self.start)
         self.inputs = self._inputs()
+        self.shared = _shared(self.inputs, spec.model)
         names = [spec.arg.name for spec in exported.graph_signature.output_specs]
         self.kinds = [spec.kind for spec in exported.graph_signature.output_specs]
         self.targets = [spec.target for spec in exported.graph_signature.output_specs]
         self.results = {node.name: node for node in exported.graph.nodes}
         self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
         self.result_names = names
-        self.shared = _shared(self.inputs, spec.model)
 
     def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
         """Trace, and say what everything is."""
         losses = [] if self.inference else self.losses()
         names = self.output_names(losses)
-        sources = [] if self.inference else self.gradient_sources(losses)
+        differentiated = [] if self.inference else self.differentiated(losses)
         leaves = [] if self.inference else self.leaves()
         fakes = [node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"]
-        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in sources]
+        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in differentiated]
         used: list[int] = []
         reached: set[int] = set()
 
@@ -188,10 +191,10 @@ class _Tracer:
                 values[i] = values[i].detach().requires_grad_()
             for i, first in self.shared.items():
                 values[i] = values[first]
-            with torch.set_grad_enabled(bool(sources)):
+            with torch.set_grad_enabled(bool(differentiated)):
                 results = list(_Interpreter(self.exported.graph_module, self.locator, self.recorder).run(*values))
             given = arguments[len(fakes) :]
-            starts = {i: tangent for i, tangent in zip(sources, given) if results[i].requires_grad}
+            starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
             reached.update(starts)
             gradients = self.gradients([results[i] for i in starts], [values[i] for i in leaves], [*starts.values()])
             used[:] = [leaf for leaf, gradient in zip(leaves, gradients) if gradient is not None]
@@ -201,14 +204,18 @@ class _Tracer:
 
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
+            traced, locations = _functional(traced, self.recorder.locations, (*fakes, *tangents))
         name_of = dict(zip(self.outputs, names))
         seeds = [
             Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)
-            for i, seed in zip(sources, tangents)
+            for i, seed in zip(differentiated, tangents)
+        ]
+        sources = [
+            replace(source, role=Role.ALIAS) if i in self.shared else source for i, source in enumerate(self.inputs)
         ]
         return Joint(
             graph=traced.graph,
-            placeholders=(*self.inputs, *seeds),
+            placeholders=(*sources, *seeds),
             outputs=tuple(names),
             mutated=tuple(
                 _strip(str(target))
@@ -217,7 +224,7 @@ class _Tracer:
             ),
             gradients=tuple(self.inputs[i].name for i in used),
             losses=tuple(name_of[i] for i in losses if i in reached),
-            locations=self.recorder.locations,
+            locations=locations,
             start=self.start,
         )
 
@@ -235,7 +242,7 @@ class _Tracer:
             if placeholder.tensor.requires_grad and i not in self.shared and placeholder.role is not Role.CONSTANT
         ]
 
-    def gradient_sources(self, losses: list[int]) -> list[int]:
+    def differentiated(self, losses: list[int]) -> list[int]:
         """The results whose gradients back-propagation may be given."""
         if not self.spec.every_gradient:
             return losses
@@ -282,6 +289,27 @@ class _Tracer:
             role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, Role.CONSTANT)
             found.append(Placeholder(_strip(str(spec.target)), role, tensors[str(spec.target)]))
         return tuple(found)
+
+
+def _functional(
+    module: fx.GraphModule, locations: dict[fx.Node, Location], arguments: Sequence[Tensor]
+) -> tuple[fx.GraphModule, dict[fx.Node, Location]]:
+    """The traced module without operators that write into their operands, as some of autograd's formulas have."""
+    if not any(_writes(node.target) for node in module.graph.nodes):
+        return module, locations
+    recorder = _Recorder(next(iter(locations.values())))
+
+    def run(*tensors: Tensor) -> Any:
+        results = _Relocated(module, locations, recorder).run(*tensors)
+        recorder.flush()
+        return results
+
+    return make_fx(functionalize(run), tracing_mode="real")(*arguments), recorder.locations
+
+
+def _writes(target: Any) -> bool:
+    schema = getattr(target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 def _strip(target: str) -> str:
@@ -337,6 +365,20 @@ class _Recorder:
             if node in self.locations:
                 return
             self.locations[node] = self.location
+
+
+class _Relocated(fx.Interpreter):  # type: ignore[misc]
+    """Runs a traced graph; what is traced meanwhile gets each node's location."""
+
+    def __init__(self, module: fx.GraphModule, locations: dict[fx.Node, Location], recorder: _Recorder) -> None:
+        super().__init__(module)
+        self.locations = locations
+        self.recorder = recorder
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n in self.locations:
+            self.recorder.switch(self.locations[n])
+        return super().run_node(n)
 
 
 class _Interpreter(fx.Interpreter):  # type: ignore[misc]

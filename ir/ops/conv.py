@@ -3,7 +3,8 @@
 With the columns of an image the matrix [ci * kh * kw, oh * ow] whose column is the window of one output pixel:
 
     y       = w @ columns(x)              columns copied out of the image
-    dx      = image(w^T @ dy)             columns added back into the image
+    dx      = image(w^T @ dy)             columns added back into the image; or, where that is less work,
+              w' @ columns(dy)            w' being the weight with its channels exchanged and its positions reversed
     dw      = dy @ columns(x)^T
 
 Images are taken in blocks of enough columns to keep the product busy, few enough to stay in cache.
@@ -25,7 +26,7 @@ from ir.types import DType, TensorType
 COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
-MINIMUM_COLUMNS = 128
+MINIMUM_COLUMNS = 256
 """Columns below which a matrix product is dominated by the packing of its other operand."""
 
 
@@ -64,17 +65,12 @@ class Geometry:
         """The images of each block."""
         return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
 
-    def columns_type(self) -> TensorType:
-        """One block's columns."""
-        return TensorType(DType.F32, (self.groups, self.depth, self.block, *self.windows.count))
-
-    def outputs_type(self) -> TensorType:
-        """One block's output images, channel first."""
-        return TensorType(DType.F32, (self.outputs, self.block, *self.windows.count))
-
-    def padded_type(self) -> TensorType:
-        """One block's padded images, channel first."""
-        return TensorType(DType.F32, (self.inputs, self.block, *self.windows.padded))
+    def scratch(self) -> tuple[TensorType, TensorType, TensorType]:
+        """One block's columns, its output images channel first, and its input images channel first with padding."""
+        columns = (self.groups, self.depth, self.block, *self.windows.count)
+        outputs = (self.outputs, self.block, *self.windows.count)
+        padded = (self.inputs, self.block if self.is_padded else 0, *self.windows.padded)
+        return TensorType(DType.F32, columns), TensorType(DType.F32, outputs), TensorType(DType.F32, padded)
 
     def space(self, operands: str, result: str, operand_types: tuple[TensorType, ...], out: TensorType) -> Space:
         """The space written in terms of `ci` and `co`, which `groups` divides; a group's channels are never parted.
@@ -88,30 +84,87 @@ class Geometry:
         return Space.parse(text, operand_types, (out,), g=self.groups, kh=kh, kw=kw)
 
     def as_matrices(self, array: Array) -> Array:
-        """A block's columns or output images as one matrix of channels (and positions) by pixels for each group."""
-        pixels = math.prod(array.shape[-3:])
-        matrices: Array = array.reshape(self.groups, -1, pixels)
+        """A block's columns or output images as a matrix of channels (and positions) by pixels for each group."""
+        matrices: Array = array.reshape(self.groups, -1, math.prod(array.shape[-3:]))
         return matrices
 
-    def gather(self, x: Array, columns: Array, padded: Array) -> None:
-        """The columns [g, depth, images, oh, ow] of images x."""
-        images = x.transpose(1, 0, 2, 3)
-        if self.is_padded:
-            padded.fill(0)
-            padded[self.windows.inner()] = images
-            images = padded
-        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
-        for row, column in self.windows.positions():
-            by_position[:, row, column] = images[self.windows.on_padded((row, column))]
+    def in_place(self, images: Array) -> Array | None:
+        """A block of one image as such matrices without a copy, or None where it has more or its layout forbids."""
+        if len(images) > 1:
+            return None
+        matrices = self.as_matrices(images.transpose(1, 0, 2, 3))
+        return matrices if np.may_share_memory(matrices, images) else None
 
-    def scatter(self, columns: Array, dx: Array, padded: Array) -> None:
-        """Add up the columns [g, depth, images, oh, ow] where they came from, into images dx."""
-        by_position = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
-        padded.fill(0)
+    def columns_of(self, x: Array, columns: Array, padded: Array) -> Array:
+        """The columns of a block of images x, as matrices."""
+        images = self.in_place(x) if self.windows.is_pointwise else None
+        if images is not None:
+            return images
+        source = x.transpose(1, 0, 2, 3)
+        if self.is_padded:
+            padded = _first(padded, 1, len(x))
+            padded.fill(0)
+            padded[self.windows.inner()] = source
+            source = padded
+        columns = _first(columns, 2, len(x))
+        np.copyto(self.by_position(columns), self.windows.view(source))
+        return self.as_matrices(columns)
+
+    def outputs_of(self, y: Array, outputs: Array) -> Array:
+        """A block of output images y, as matrices."""
+        images = self.in_place(y)
+        if images is not None:
+            return images
+        outputs = _first(outputs, 1, len(y))
+        outputs[...] = y.transpose(1, 0, 2, 3)
+        return self.as_matrices(outputs)
+
+    def convolve(self, x: Array, weight: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
+        """Images x convolved with a weight [g, co / g, depth] into y, block by block."""
+        for images in self.blocks():
+            made = y[images]
+            windows = self.columns_of(x[images], columns, padded)
+            in_place = self.in_place(made)
+            if in_place is not None:
+                np.matmul(weight, windows, out=in_place)
+            else:
+                outputs = _first(product, 1, len(made))
+                np.matmul(weight, windows, out=self.as_matrices(outputs))
+                made.transpose(1, 0, 2, 3)[...] = outputs
+
+    def transposed(self) -> Geometry | None:
+        """The convolution of dy, with the weight's channels exchanged and its positions reversed, that makes dx.
+
+        None where there is none (windows that move by more than a pixel, padding beyond a window's reach) or where
+        its columns would be the larger ones.
+        """
+        reach = [dilation * (kernel - 1) for kernel, dilation in zip(self.windows.kernel, self.windows.dilation)]
+        padding = tuple(extent - padding for extent, padding in zip(reach, self.windows.padding))
+        if self.windows.stride != (1, 1) or min(padding) < 0:
+            return None
+        windows = replace(self.windows, image=self.windows.count, padding=padding)
+        other = replace(self, inputs=self.outputs, outputs=self.inputs, windows=windows)
+        return other if other.depth * other.pixels <= self.depth * self.pixels else None
+
+    def add_columns(self, columns: Array, dx: Array, padded: Array) -> None:
+        """Add up columns [g, depth, images, oh, ow] where they came from, in a block of images dx."""
+        target = dx.transpose(1, 0, 2, 3)
+        if self.windows.tiles(0) and self.windows.tiles(1):
+            np.copyto(self.windows.view(target), self.by_position(columns))
+            return
+        total = _first(padded, 1, len(dx)) if self.is_padded else target
+        total.fill(0)
+        positions = self.by_position(columns)
         for row, column in self.windows.positions():
-            pixels = padded[self.windows.on_padded((row, column))]
-            np.add(pixels, by_position[:, row, column], out=pixels)
-        dx.transpose(1, 0, 2, 3)[...] = padded[self.windows.inner()]
+            pixels = total[self.windows.on_padded((row, column))]
+            np.add(pixels, positions[:, row, column], out=pixels)
+        if self.is_padded:
+            target[...] = total[self.windows.inner()]
+
+    def by_position(self, columns: Array) -> Array:
+        """Columns [g, depth, images, oh, ow] as [ci, kh, kw, images, oh, ow]."""
+        positions: Array = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
+        return positions
 
 
 class Convolution(Op):
@@ -171,21 +224,11 @@ class Conv2d(Convolution):
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
 
     def scratch(self, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        sizes = self.geometry(x.shape, w.shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+        return self.geometry(x.shape, w.shape).scratch()
 
     def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
         sizes = self.geometry(x.shape, w.shape)
-        weight = w.reshape(sizes.groups, -1, sizes.depth)
-        for images in sizes.blocks():
-            count = images.stop - images.start
-            part = _first(columns, 2, count)
-            sizes.gather(x[images], part, _first(padded, 1, count))
-            out = _first(product, 1, count)
-            np.matmul(
-                weight, part.reshape(sizes.groups, sizes.depth, -1), out=out.reshape(sizes.groups, weight.shape[1], -1)
-            )
-            y[images].transpose(1, 0, 2, 3)[...] = out
+        sizes.convolve(x, w.reshape(sizes.groups, -1, sizes.depth), y, columns, product, padded)
 
 
 @op("conv2d_input_gradient")
@@ -217,23 +260,28 @@ class Conv2dInputGradient(Convolution):
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
         sizes = self.geometry(self.input_shape, w.shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type()
+        return *(sizes.transposed() or sizes).scratch(), TensorType(DType.F32, w.shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
 
-    def kernel(self, dy: Array, w: Array, dx: Array, columns: Array, gradient: Array, padded: Array) -> None:
+    def kernel(
+        self, dy: Array, w: Array, dx: Array, columns: Array, product: Array, padded: Array, weight: Array
+    ) -> None:
         sizes = self.geometry(dx.shape, w.shape)
-        weight = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
+        transposed = sizes.transposed()
+        if transposed is not None:
+            _transpose_weight(w, sizes.groups, weight)
+            transposed.convolve(dy, weight.reshape(sizes.groups, -1, transposed.depth), dx, columns, product, padded)
+            return
+        by_position = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
+        # A product of a column and a row is no work for BLAS, and np.matmul is slow at it.
+        multiply = np.matmul if sizes.outputs > sizes.groups else np.multiply
         for images in sizes.blocks():
-            count = images.stop - images.start
-            out = _first(gradient, 1, count)
-            out[...] = dy[images].transpose(1, 0, 2, 3)
-            part = _first(columns, 2, count)
-            np.matmul(
-                weight, out.reshape(sizes.groups, weight.shape[2], -1), out=part.reshape(sizes.groups, sizes.depth, -1)
-            )
-            sizes.scatter(part, dx[images], _first(padded, 1, count))
+            outputs = sizes.outputs_of(dy[images], product)
+            part = _first(columns, 2, len(dx[images]))
+            multiply(by_position, outputs, out=sizes.as_matrices(part))
+            sizes.add_columns(part, dx[images], padded)
 
 
 @op("conv2d_weight_gradient")
@@ -263,9 +311,7 @@ class Conv2dWeightGradient(Convolution):
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        sizes = self.geometry(x.shape, self.weight_shape)
-        weight = TensorType(DType.F32, self.weight_shape)
-        return sizes.columns_type(), sizes.outputs_type(), sizes.padded_type(), weight
+        return *self.geometry(x.shape, self.weight_shape).scratch(), TensorType(DType.F32, self.weight_shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -277,13 +323,17 @@ class Conv2dWeightGradient(Convolution):
         share = product.reshape(sizes.groups, -1, sizes.depth)
         dw.fill(0)
         for images in sizes.blocks():
-            count = images.stop - images.start
-            out = _first(gradient, 1, count)
-            out[...] = dy[images].transpose(1, 0, 2, 3)
-            part = _first(columns, 2, count)
-            sizes.gather(x[images], part, _first(padded, 1, count))
-            np.matmul(sizes.as_matrices(out), sizes.as_matrices(part).transpose(0, 2, 1), out=share)
+            outputs = sizes.outputs_of(dy[images], gradient)
+            windows = sizes.columns_of(x[images], columns, padded)
+            np.matmul(outputs, windows.transpose(0, 2, 1), out=share)
             np.add(dw, product, out=dw)
+
+
+def _transpose_weight(w: Array, groups: int, out: Array) -> None:
+    """The weight [co, ci / g, kh, kw] with its channels exchanged within each group, and its positions reversed."""
+    outputs, inputs, *kernel = w.shape
+    grouped = w[:, :, ::-1, ::-1].reshape(groups, outputs // groups, inputs, *kernel)
+    np.copyto(out.reshape(groups, inputs, outputs // groups, *kernel), grouped.swapaxes(1, 2))
 
 
 def _first(scratch: Array, axis: int, count: int) -> Array:

@@ -8,6 +8,10 @@ from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
+FEW = 8
+"""How often an index may repeat before its gradients are summed by themselves: the others are added all at once,
+first the first of every index, then the second, and so on."""
+
 
 class Indexed(Op):
     """An operator whose last operand is a tensor of indices."""
@@ -57,12 +61,17 @@ class EmbeddingGradient(Indexed):
 
     def kernel(self, dy: Array, index: Array, out: Array, ordered: Array) -> None:
         _check(index, self.rows)
-        out.fill(0)
         order = np.argsort(index, axis=None, kind="stable")
-        row = index.reshape(-1)[order]
+        rows, starts, counts = np.unique(index.reshape(-1)[order], return_index=True, return_counts=True)
         np.take(dy.reshape(ordered.shape), order, axis=0, out=ordered, mode="clip")
-        starts = np.flatnonzero(np.diff(row, prepend=-1))
-        out[row[starts]] = np.add.reduceat(ordered, starts, axis=0)
+        out.fill(0)
+        out[rows] = ordered[starts]
+        for repeat in range(1, FEW):
+            again = counts > repeat
+            out[rows[again]] += ordered[starts[again] + repeat]
+        for often in np.flatnonzero(counts > FEW):
+            rest = slice(starts[often] + FEW, starts[often] + counts[often])
+            out[rows[often]] += np.add.reduce(ordered[rest], axis=0)
 
 
 @op("gather")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.rows import dot_along, sum_over
 from ir.space import Axis, Space
 from ir.types import TensorType
 
@@ -58,17 +57,16 @@ class LayerNorm(RowNormalisation):
         return Space((full, row, row), (full, rows, rows), sizes, whole)
 
     def scratch(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
-        return (x,)
+        return x, gamma
 
-    def kernel(self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, square: Array) -> None:
-        axes = tuple(range(-self.axes, 0))
-        share = 1 / math.prod(gamma.shape)
-        np.add.reduce(x, axis=axes, keepdims=True, out=mean)
-        np.multiply(mean, share, out=mean)
+    def kernel(
+        self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, square: Array, share: Array
+    ) -> None:
+        share.fill(1 / share.size)
+        dot_along(x, share, mean)
         np.subtract(x, mean, out=y)
         np.multiply(y, y, out=square)
-        np.add.reduce(square, axis=axes, keepdims=True, out=rstd)
-        np.multiply(rstd, share, out=rstd)
+        dot_along(square, share, rstd)
         np.add(rstd, self.eps, out=rstd)
         np.sqrt(rstd, out=rstd)
         np.divide(1, rstd, out=rstd)
@@ -101,7 +99,7 @@ class LayerNormBackward(RowNormalisation):
         return Space((full, full, rows, rows, row), (full, row, row), sizes, whole)
 
     def scratch(self, dy: TensorType, x: TensorType, *others: TensorType) -> tuple[TensorType, ...]:
-        return x, x, self.rows(x)
+        return x, x, self.rows(x), others[-1], x.with_shape((self.rows(x).numel,))
 
     def kernel(
         self,
@@ -116,23 +114,20 @@ class LayerNormBackward(RowNormalisation):
         normalised: Array,
         product: Array,
         row: Array,
+        weights: Array,
+        ones: Array,
     ) -> None:
-        axes = tuple(range(-self.axes, 0))
-        over_rows = tuple(range(x.ndim - self.axes))
-        share = 1 / math.prod(gamma.shape)
+        np.multiply(gamma, 1 / gamma.size, out=weights)
         np.subtract(x, mean, out=normalised)
         np.multiply(normalised, rstd, out=normalised)
-        np.add.reduce(dy, axis=over_rows, out=dbeta)
         np.multiply(dy, normalised, out=product)
-        np.add.reduce(product, axis=over_rows, out=dgamma)
-        np.multiply(product, gamma, out=product)
-        np.add.reduce(product, axis=axes, keepdims=True, out=row)
-        np.multiply(row, share, out=row)
+        sum_over(dy, ones, dbeta)
+        sum_over(product, ones, dgamma)
+        dot_along(product, weights, row)
         np.multiply(normalised, row, out=normalised)
+        dot_along(dy, weights, row)
+        np.add(normalised, row, out=normalised)
         np.multiply(dy, gamma, out=dx)
-        np.add.reduce(dx, axis=axes, keepdims=True, out=row)
-        np.multiply(row, share, out=row)
-        np.subtract(dx, row, out=dx)
         np.subtract(dx, normalised, out=dx)
         np.multiply(dx, rstd, out=dx)
 

@@ -146,13 +146,18 @@ class MaxPool2dBackward(BackwardPooling):
 
     def kernel(self, dy: Array, index: Array, dx: Array, share: Array, here: Array) -> None:
         windows = self.windows(dx.shape)
-        dx.fill(0)
+        tiled = windows.tiles(0) and windows.tiles(1)
+        if not tiled:
+            dx.fill(0)
         for number, position in enumerate(windows.positions()):
             touching, pixels = windows.touched(position)
             np.equal(index, number, out=here)
             keep(here, dy, share)
             target = dx[pixels]
-            np.add(target, share[touching], out=target)
+            if tiled:
+                np.copyto(target, share)
+            else:
+                np.add(target, share[touching], out=target)
 
 
 class Averaging(Pooling):
@@ -189,11 +194,14 @@ class AvgPool2d(ForwardPooling, Averaging):
 
     def kernel(self, x: Array, y: Array) -> None:
         windows = self.windows(x.shape)
-        y.fill(0)
-        for position in windows.positions():
-            touching, pixels = windows.touched(position)
-            total = y[touching]
-            np.add(total, x[pixels], out=total)
+        if windows.kernel == windows.image and not any(self.padding):
+            np.add.reduce(x, axis=(-2, -1), keepdims=True, out=y)
+        else:
+            y.fill(0)
+            for position in windows.positions():
+                touching, pixels = windows.touched(position)
+                total = y[touching]
+                np.add(total, x[pixels], out=total)
         np.divide(y, self.divisor(windows), out=y)
 
 

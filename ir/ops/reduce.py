@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
+from ir.ops.rows import sum_along
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -49,8 +50,14 @@ class Sum(Reduction):
     def infer(self, x: TensorType) -> TensorType:
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
 
-    def kernel(self, x: Array, out: Array) -> None:
-        np.add.reduce(x, axis=self.dims, dtype=out.dtype, out=out, keepdims=self.keepdim)
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (x.with_shape((x.shape[self.dims[-1]],)),)
+
+    def kernel(self, x: Array, out: Array, ones: Array) -> None:
+        if x.dtype == np.float32:
+            sum_along(x, self.dims, self.keepdim, ones, out)
+        else:
+            np.add.reduce(x, axis=self.dims, dtype=out.dtype, out=out, keepdims=self.keepdim)
 
 
 @op("amax")

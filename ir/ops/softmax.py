@@ -7,8 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.rows import sum_along
 from ir.space import Space
 from ir.types import TensorType
+
+SMALLEST_SUM, LARGEST_SUM = 1e-6, 1e30
+"""Sums of exponentials between which softmax need not subtract the row's maximum first: no exponential has
+overflowed, and none that matters beside the sum has vanished. NaN lies outside."""
 
 
 class AlongAxis(Op):
@@ -25,9 +30,9 @@ class AlongAxis(Op):
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, operands[0], whole=(self.dim,))
 
-    def reduced(self, x: TensorType) -> TensorType:
-        """The type of one number per row."""
-        return x.sliced(self.dim, x.shape[self.dim])
+    def row_sum(self, x: TensorType) -> tuple[TensorType, TensorType]:
+        """The types of one number per row, and of the vector that a sum along rows is a product with."""
+        return x.sliced(self.dim, x.shape[self.dim]), x.with_shape((x.shape[self.dim],))
 
     @limit
     def floats_only(self, *operands: TensorType) -> bool:
@@ -60,13 +65,16 @@ class Softmax(Forward):
     dim: int
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (self.reduced(x),)
+        return self.row_sum(x)
 
-    def kernel(self, x: Array, out: Array, row: Array) -> None:
-        np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
-        np.subtract(x, row, out=out)
-        np.exp(out, out=out)
-        np.add.reduce(out, axis=self.dim, keepdims=True, out=row)
+    def kernel(self, x: Array, out: Array, row: Array, ones: Array) -> None:
+        np.exp(x, out=out)
+        sum_along(out, (self.dim,), True, ones, row)
+        if not (row.min(initial=1) > SMALLEST_SUM and row.max(initial=1) < LARGEST_SUM):
+            np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
+            np.subtract(x, row, out=out)
+            np.exp(out, out=out)
+            sum_along(out, (self.dim,), True, ones, row)
         np.divide(1, row, out=row)
         np.multiply(out, row, out=out)
 
@@ -78,13 +86,13 @@ class LogSoftmax(Forward):
     dim: int
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (x, self.reduced(x))
+        return (x, *self.row_sum(x))
 
-    def kernel(self, x: Array, out: Array, exponential: Array, row: Array) -> None:
+    def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
         np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
         np.subtract(x, row, out=out)
         np.exp(out, out=exponential)
-        np.add.reduce(exponential, axis=self.dim, keepdims=True, out=row)
+        sum_along(exponential, (self.dim,), True, ones, row)
         np.log(row, out=row)
         np.subtract(out, row, out=out)
 
@@ -97,11 +105,11 @@ class SoftmaxBackward(Backward):
     cost = Cost(CostClass.REDUCE, operations=4, passes=2)
 
     def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
-        return (self.reduced(y),)
+        return self.row_sum(y)
 
-    def kernel(self, dy: Array, y: Array, out: Array, row: Array) -> None:
+    def kernel(self, dy: Array, y: Array, out: Array, row: Array, ones: Array) -> None:
         np.multiply(dy, y, out=out)
-        np.add.reduce(out, axis=self.dim, keepdims=True, out=row)
+        sum_along(out, (self.dim,), True, ones, row)
         np.subtract(dy, row, out=out)
         np.multiply(out, y, out=out)
 
@@ -114,10 +122,10 @@ class LogSoftmaxBackward(Backward):
     cost = Cost(CostClass.REDUCE, operations=4, passes=2, tail=True)
 
     def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
-        return (self.reduced(y),)
+        return self.row_sum(y)
 
-    def kernel(self, dy: Array, y: Array, out: Array, row: Array) -> None:
-        np.add.reduce(dy, axis=self.dim, keepdims=True, out=row)
+    def kernel(self, dy: Array, y: Array, out: Array, row: Array, ones: Array) -> None:
+        sum_along(dy, (self.dim,), True, ones, row)
         np.exp(y, out=out)
         np.multiply(out, row, out=out)
         np.subtract(dy, out, out=out)

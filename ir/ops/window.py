@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import EllipsisType
 
+from numpy.lib.stride_tricks import as_strided
+
+from ir.op import Array
+
 Pair = tuple[int, ...]
 Region = tuple[EllipsisType, slice, slice]
 """An index of an array's last two axes."""
@@ -40,6 +44,11 @@ class Windows:
     def padded(self) -> Pair:
         """The extents of the image with its padding."""
         return tuple(extent + 2 * padding for extent, padding in zip(self.image, self.padding))
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each window is one pixel of the image, and each pixel a window."""
+        return self.kernel == (1, 1) and self.tiles(0) and self.tiles(1)
 
     def tiles(self, axis: int) -> bool:
         """Whether the windows along one axis lie side by side and cover the image exactly."""
@@ -81,6 +90,14 @@ class Windows:
             for offset, dilation, count, stride in zip(position, self.dilation, self.count, self.stride)
         )
         return ..., row, column
+
+    def view(self, padded: Array) -> Array:
+        """The windows of padded images [c, n, h, w] as a view [c, kh, kw, n, oh, ow]."""
+        channel, image, row, column = padded.strides
+        shape = (padded.shape[0], *self.kernel, padded.shape[1], *self.count)
+        within = (row * self.dilation[0], column * self.dilation[1])
+        between = (row * self.stride[0], column * self.stride[1])
+        return as_strided(padded, shape, (channel, *within, image, *between))
 
     def inner(self) -> Region:
         """The image within the padded image."""

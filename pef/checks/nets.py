@@ -10,6 +10,9 @@ from itertools import pairwise
 from ir.errors import Problem
 from pef import pef_pb2 as pb
 from pef.checks.decoded import Configuration, Stage, Stream
+from pef.checks.stages import work_of
+from pef.codec import parallelism, product_side
+from pef.cycles import operand_bytes
 
 Ends = tuple[str, frozenset[int]]
 """What may stand at one end of a net: units or AGCUs, by number."""
@@ -24,6 +27,8 @@ class Wiring:
     links: dict[tuple[int, int], set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
     pmus: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
     agcus: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+    read_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    written_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     stream_bytes: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     sending: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     taking: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -39,7 +44,7 @@ def net_problems(configuration: Configuration) -> Iterator[Problem]:
         yield from bytes_flow(net, where)
         yield from route_is_a_tree(configuration, net, source, sinks, where)
         _record(configuration, net, source[1], [number for _, number in sinks], wiring)
-    for rule in (ports_are_wired, chains_are_wired, streams_are_wired, buffers_are_wired):
+    for rule in (ports_are_wired, ports_carry_all, chains_are_wired, streams_are_wired, buffers_are_wired):
         yield from rule(configuration, wiring)
 
 
@@ -109,6 +114,30 @@ def ports_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Pr
                         yield Problem(f"no net joins PCU unit {unit} to {side} {port}", stage.where)
 
 
+def ports_carry_all(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
+    """The nets of an input carry what its operand takes, repetitions included; those of an output carry its tile."""
+    for phase_number, phase in enumerate(configuration.phases):
+        for stage_number, stage in enumerate(phase.stages):
+            work, parallel = work_of(stage), parallelism(stage.record)
+            if work is None:
+                continue
+            for number, port in enumerate(stage.record.inputs):
+                tile, side = stage.body.values[port.value].type, product_side(stage.record, port)
+                size = operand_bytes(work, parallel, configuration.machine, tile, side)
+                carried = wiring.read_bytes[phase_number, stage_number, number]
+                if carried < size:
+                    yield Problem(
+                        f"the nets carry {carried} of the operand's {size} bytes", f"{stage.where}, input {number}"
+                    )
+            for number, port in enumerate(stage.record.outputs):
+                size = stage.body.values[port.value].type.nbytes
+                carried = wiring.written_bytes[phase_number, stage_number, number]
+                if carried < size:
+                    yield Problem(
+                        f"the nets carry {carried} of the tile's {size} bytes", f"{stage.where}, output {number}"
+                    )
+
+
 def chains_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
     """Successive PCUs of a chain are joined."""
     for phase_number, phase in enumerate(configuration.phases):
@@ -147,9 +176,11 @@ def _record(configuration: Configuration, net: pb.Net, source: int, sinks: Seque
     phase = configuration.phases[net.phase]
     if net.kind == pb.Net.READ:
         wiring.readers[net.phase, net.stage, net.port].update(sinks)
+        wiring.read_bytes[net.phase, net.stage, net.port] += net.bytes
         wiring.sending[phase.stages[net.stage].record.inputs[net.port].buffer].add(source)
     elif net.kind == pb.Net.WRITE:
         wiring.writers[net.phase, net.stage, net.port].add(source)
+        wiring.written_bytes[net.phase, net.stage, net.port] += net.bytes
         wiring.taking[phase.stages[net.stage].record.outputs[net.port].buffer].update(sinks)
     elif net.kind == pb.Net.CHAIN:
         wiring.links[net.phase, net.stage].update((source, sink) for sink in sinks)

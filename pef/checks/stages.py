@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from ir.errors import Problem
 from ir.op import CostClass
-from pef import pef_pb2 as pb
 from pef.checks.decoded import OPERATOR_ERRORS, Configuration, Stage
 from pef.checks.operations import body_problems, partial_results
 from pef.codec import parallelism, stage_work
@@ -83,15 +82,15 @@ def pcus_match(configuration: Configuration) -> Iterator[Problem]:
         if len(stage.record.units) != parallel.units:
             shape = f"{parallel.batch}x{parallel.row}x{parallel.column}x{parallel.chain}"
             yield Problem(f"the stage has {len(stage.record.units)} PCUs, its parallelism is {shape}", stage.where)
-        work = _work(stage.record)
+        work = work_of(stage)
         if work is not None and (chain := chain_length(work, configuration.machine)) != parallel.chain:
             yield Problem(f"the chain is {parallel.chain} PCUs long, its operators fill {chain}", stage.where)
 
 
-def _work(stage: pb.Stage) -> StageWork | None:
+def work_of(stage: Stage) -> StageWork | None:
     """What a tile asks of the stage; None where its operations break rules that are reported already."""
     try:
-        return stage_work(stage)
+        return stage_work(stage.record)
     except OPERATOR_ERRORS:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from ir.errors import PefError, Problem
@@ -46,7 +47,7 @@ def symbol_problems(pef: pb.Pef) -> Iterator[Problem]:
 
 
 def section_problems(pef: pb.Pef) -> Iterator[Problem]:
-    """A section has a known kind, an existing configuration, existing symbols, and places in existing files."""
+    """A section has a known kind, an existing configuration, existing symbols and files, and a finite prediction."""
     kinds = {kind.value for kind in SectionKind}
     for number, section in enumerate(pef.sections):
         where = named("section", number, section.name)
@@ -56,6 +57,9 @@ def section_problems(pef: pb.Pef) -> Iterator[Problem]:
         yield from _out_of_range(section.bindings, len(pef.symbols), "symbol", where)
         places = {index for location in section.locations for index in (location.file, location.module)}
         yield from _out_of_range(sorted(places), len(pef.strings), "string", where)
+        for field in ("cycles", "load_cycles"):
+            if not 0 <= getattr(section.prediction, field) < math.inf:
+                yield Problem(f"the predicted {field} are {getattr(section.prediction, field)}", where)
 
 
 def configuration_problems(pef: pb.Pef, number: int) -> Iterator[Problem]:

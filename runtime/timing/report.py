@@ -58,7 +58,8 @@ class StageReport:
     """One stage: `starts[t]` is when it fires for tile t, for `interval_cycles`.
 
     latency_cycles is what one tile takes from the firing to its results being in the farthest output buffer.
-    operations are the positions of its operators among all of the configuration's, as section locations count.
+    operations are the positions of its operators among all of the configuration's, as section locations count; pmus
+    counts the PMUs of the buffers it writes.
     """
 
     name: str

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.driver import CompileRequest, CompileResult, write_atomically
+from compiler.driver import CompileRequest, CompileResult
 from compiler.report import as_dict
+from pef.files import write_bytes
 from sambaflow.logging import announce
 from sambaflow.samba.tracing import Traced
 
@@ -50,8 +51,8 @@ def finish(files: LogFiles, traced: Traced, result: CompileResult) -> None:
     ]
     files.resources.parent.mkdir(exist_ok=True)
     for path, lines in ((files.samba, traced_lines), (files.mac, mac_lines), (files.plasma, plasma_lines)):
-        write_atomically(path, ("\n".join(lines) + "\n").encode())
-    write_atomically(files.resources, json.dumps(report["sections"], indent=2).encode())
+        write_bytes(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(files.resources, json.dumps(report["sections"], indent=2).encode())
     announce(f"[info   ] [PLASMA] Launching plasma compilation! See log file: {files.plasma}")
     announce("[info   ] Compilation succeeded for partition_0_0")
     announce(f"[info   ] Logs are generated in {files.plasma.parent}")

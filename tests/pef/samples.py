@@ -17,8 +17,8 @@ import ir.ops  # noqa: F401  (registers every operator)
 from ir.op import OPS, Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
-from pef.codec import encode_machine, encode_op, encode_type, stage_work
-from pef.cycles import chain_length
+from pef.codec import encode_machine, encode_op, encode_type, parallelism, product_side, stage_work
+from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind, Tier
 
 MACHINE = Machine(
@@ -167,7 +167,8 @@ class ConfigurationBuilder:
     def _stage_nets(self, phase: int, index: int, stage: pb.Stage) -> None:
         heads, tails = list(stage.units[:: stage.chain]), list(stage.units[stage.chain - 1 :: stage.chain])
         for port, read in enumerate(stage.inputs):
-            size = self.decoded(stage.values[read.value].type).nbytes
+            tile = self.decoded(stage.values[read.value].type)
+            size = operand_bytes(stage_work(stage), parallelism(stage), self.machine, tile, product_side(stage, read))
             pmus = self.record.buffers[read.buffer].units
             for pmu in pmus:
                 self._net(phase, pb.Net.READ, pmu, heads, -(-size // len(pmus)), stage=index, port=port)

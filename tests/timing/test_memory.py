@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pef.machine import Tier
+from pef.machine import Machine, Tier
 from runtime.timing import Bound
 from runtime.timing.memory_model import Client, DeviceMemory, Limit
 from tests.timing.build import FREE_MEMORY, chain, execution_of, stage_reports
@@ -81,6 +81,65 @@ def test_tiers_do_not_disturb_each_other() -> None:
     memory.request(0, 0, 640)
     memory.request(1, 0, 640)
     assert finishes(memory) == {0: 10, 1: 20}
+
+
+def naive(clients: list[Client], requests: list[tuple[int, int]], machine: Machine) -> list[float]:
+    """End times by brute force: at every event all rates anew, by raising them together until something binds."""
+    left = [float(size) for _, size in requests]
+    ends: dict[int, float] = {}
+    now = 0.0
+    while len(ends) < len(clients):
+        active = [i for i in range(len(clients)) if i not in ends and requests[i][0] <= now]
+        users = [agcu for i in active for agcu in clients[i].agcus]
+        caps = {
+            i: min(
+                clients[i].route_bytes_per_cycle,
+                sum(machine.agcu_bytes_per_cycle / users.count(agcu) for agcu in clients[i].agcus),
+            )
+            for i in active
+        }
+        rate = dict.fromkeys(active, 0.0)
+        for tier in range(len(machine.tiers)):
+            rising = [i for i in active if clients[i].tier == tier]
+            spare = machine.tier_bytes_per_cycle(tier)
+            while rising and spare > 1e-12:
+                step = min(spare / len(rising), min(caps[i] - rate[i] for i in rising))
+                for i in rising:
+                    rate[i] += step
+                spare -= step * len(rising)
+                rising = [i for i in rising if caps[i] - rate[i] > 1e-12]
+        starts = [time for time, _ in requests if time > now]
+        following = min([now + left[i] / rate[i] for i in active] + starts)
+        for i in active:
+            left[i] -= (following - now) * rate[i]
+            if left[i] <= 1e-7:
+                ends[i] = following
+        now = following
+    return [ends[i] for i in range(len(clients))]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True),
+            st.sampled_from((1.0, 5.0, 30.0, 1e9)),
+            st.integers(0, 50),
+            st.integers(1, 5000),
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_mixture_against_brute_force(mixture: list[tuple[int, list[int], float, int, int]]) -> None:
+    clients = [client(i, tier, tuple(agcus), rate) for i, (tier, agcus, rate, _, _) in enumerate(mixture)]
+    requests = [(time, size) for *_, time, size in mixture]
+    memory = DeviceMemory(clients, TWO_TIERS)
+    for number, (time, size) in enumerate(requests):
+        memory.request(number, time, size)
+    ends = finishes(memory)
+    assert [ends[i] for i in range(len(clients))] == pytest.approx(naive(clients, requests, TWO_TIERS), abs=1e-5)
 
 
 def test_half_the_bandwidth_doubles_a_memory_bound_section() -> None:

@@ -128,6 +128,19 @@ def power(context: Context, x: Value, exponent: Operand) -> Value:
     return context.apply("pow", x, exponent)
 
 
+@lowers(aten.expm1.default)
+def expm1(context: Context, x: Value) -> Value:
+    """exp(x) - 1 as tanh(x/2) * (exp(x) + 1), which keeps its digits where x is small."""
+    x = context.cast(x, context.dtype)
+    half = context.emit("tanh", context.scaled(x, 0.5))
+    return context.apply("mul", half, context.apply("add", context.emit("exp", x), 1))
+
+
+@lowers(aten.log1p.default)
+def log1p(context: Context, x: Value) -> Value:
+    return context.emit("log", context.apply("add", x, 1))
+
+
 @lowers(aten.gelu.default)
 def gelu(context: Context, x: Value, *, approximate: str = "none") -> Value:
     return context.apply("gelu", x, approximate=approximate)

@@ -1,0 +1,85 @@
+"""The house rules that can be checked: who imports whom, what stays free of torch, whose packages these are."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "ir": {"ir"},
+    "pef": {"ir", "pef"},
+    "runtime": {"ir", "pef", "runtime", "snc_house"},
+    "backends": {"ir", "pef", "backends"},
+    "compiler": {"ir", "pef", "backends", "compiler", "snc_house"},
+    "sambaflow": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "snc_house"},
+}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported_packages(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_stands_below_them(package: str) -> None:
+    assert sources(package) or package == "sambaflow"
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(package)
+        for name in imported_packages(path)
+        if name in {*MAY_IMPORT, "snc_house"} and name not in MAY_IMPORT[package]
+    ]
+    assert wrong == []
+
+
+def test_only_the_frontend_of_the_toolchain_imports_torch() -> None:
+    allowed = ROOT / "compiler" / "frontend"
+    wrong = [
+        str(path.relative_to(ROOT))
+        for package in ("ir", "pef", "runtime", "backends", "compiler")
+        for path in sources(package)
+        if "torch" in imported_packages(path) and allowed not in path.parents
+    ]
+    assert wrong == ["runtime/weights.py"], "besides the frontend, only reading a .pt file needs torch"
+
+
+def test_snrun_runs_without_torch_and_without_the_compiler() -> None:
+    code = (
+        "import sys, runtime.session, runtime.cli, runtime.timing, runtime.profile, runtime.infer, runtime.train\n"
+        "print([m for m in ('torch', 'compiler', 'backends') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_folder_that_shadows_a_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pef").mkdir()
+    (tmp_path / "pef" / "__init__.py").touch()
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import runtime"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode != 0
+    assert str(tmp_path / "pef") in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for path in sources(package)
+        if path.name != "__init__.py" and "_pb2" not in path.name and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
