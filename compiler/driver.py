@@ -128,9 +128,7 @@ def compile_spec(
     return result
 
 
-def _header(
-    request: CompileRequest, spec: ModelSpec, program: Program, metadata: Mapping[str, Any]
-) -> dict[str, Any]:
+def _header(request: CompileRequest, spec: ModelSpec, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
     options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}

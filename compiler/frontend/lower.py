@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
@@ -21,6 +21,7 @@ from ir.errors import GraphError, Problem, UnsupportedError
 from ir.graph import Graph, SectionKind, Value
 from ir.location import Location
 from ir.op import Array
+from ir.types import DType, TensorType
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,32 @@ class LoweredJoint:
     constants: dict[str, Array]
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a joint graph: how often each ATen operator occurs and how often it was refused, why, and the
+    graph if nothing was."""
+
+    operators: Counter[str]
+    refused: Counter[str]
+    problems: tuple[Problem, ...]
+    lowered: LoweredJoint | None
+
+
 def lower(joint: Joint) -> LoweredJoint:
     """The nodes of `joint` as operators of the device. Raises one UnsupportedError with all that has none."""
-    return _Lowerer(joint).run()
+    attempt = attempt_to_lower(joint)
+    if attempt.lowered is None:
+        raise UnsupportedError(*attempt.problems)
+    return attempt.lowered
+
+
+def attempt_to_lower(joint: Joint) -> Attempt:
+    """The nodes of `joint` as operators of the device, or all reasons why not."""
+    lowerer = _Lowerer(joint)
+    lowered = lowerer.run()
+    operators = Counter(_aten_name(node.target) for node in lowerer.visited)
+    refused = Counter(_aten_name(node.target) for node in lowerer.refused)
+    return Attempt(operators, refused, tuple(lowerer.problems), None if lowerer.problems else lowered)
 
 
 class _Lowerer:
@@ -44,6 +68,8 @@ class _Lowerer:
         self.values: dict[fx.Node, Any] = {}
         self.constant_symbols: dict[str, Array] = {}
         self.problems: dict[Problem, None] = {}
+        self.visited: list[fx.Node] = []
+        self.refused: dict[fx.Node, None] = {}
         placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
         known = {
             node: source.tensor
@@ -61,12 +87,10 @@ class _Lowerer:
             if node.op == "call_function" and node not in self.constants and not checks_only:
                 self.builder.location = self.joint.locations[node]
                 self.values[node] = self.lowered(node)
-        UnsupportedError.raise_if(list(self.problems))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             self.builder.location = self.joint.locations.get(node, self.joint.start)
             self.builder.output(name, self.operand(node))
-        UnsupportedError.raise_if(list(self.problems))
         graph = self.builder.build()
         return LoweredJoint(graph.with_nodes(graph.nodes), self.constant_symbols)
 
@@ -74,7 +98,7 @@ class _Lowerer:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
             if source.role not in (Role.CONSTANT, Role.ALIAS):
-                self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
+                self.values[node] = self.builder.input(source.name, _type_of(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             if node.meta["val"].dtype in DTYPES:
@@ -84,11 +108,12 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        if not self.check_dtype(node):
-            return self.stand_in(node)
+        self.visited.append(node)
         rule = LOWERINGS.get(node.target)
-        if rule is None:
+        if rule is None and not _is_complex(node):
             return self.unsupported(node)
+        if not self.check_dtype(node) or rule is None:
+            return self.stand_in(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
@@ -111,7 +136,11 @@ class _Lowerer:
         self.context.enter(node)
         if not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
-        array = to_array(tensor)
+        try:
+            array = to_array(tensor)
+        except OverflowError as error:
+            self.note(node, f"a constant {error}", "use numbers that fit 32 bits")
+            return self.stand_in(node)  # type: ignore[no-any-return]
         flat = array.reshape(-1)
         if flat.size and (flat == flat[0]).all():
             return self.context.full(array.shape, flat[0].item(), DTYPES[tensor.dtype])
@@ -141,15 +170,12 @@ class _Lowerer:
         """Values of the types the node would have made, or float32 ones."""
         metas = node.meta["val"]
         fakes = [
-            self.builder.input(
-                f"missing.{node.name}.{i}",
-                tensor_type(meta if meta.dtype in DTYPES else meta.to(torch.float32)),
-            )
-            for i, meta in enumerate(_tensors(node))
+            self.builder.input(f"missing.{node.name}.{i}", _type_of(meta)) for i, meta in enumerate(_tensors(node))
         ]
         return fakes if isinstance(metas, (tuple, list)) else fakes[0]
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
+        self.refused[node] = None
         location: Location | None = self.joint.locations.get(node)
         self.problems[Problem(message, location, hint)] = None
 
@@ -160,6 +186,16 @@ def _tensors(node: fx.Node) -> Iterator[Tensor]:
     for tensor in value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(tensor, Tensor):
             yield tensor
+
+
+def _is_complex(node: fx.Node) -> bool:
+    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
+    return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
+
+
+def _type_of(tensor: Tensor) -> TensorType:
+    """The type of a tensor; float32 in place of an element type that the device does not have."""
+    return TensorType(DTYPES.get(tensor.dtype, DType.F32), tuple(tensor.shape))
 
 
 def _aten_name(target: Any) -> str:

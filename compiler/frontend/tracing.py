@@ -10,9 +10,10 @@ import ast
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.composites import COMPOSITES
-from compiler.frontend.export_errors import explain
+from compiler.frontend.dtypes import has_content
+from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
-from ir.errors import CaptureError, Problem
+from ir.errors import CaptureError, Problem, SncError
 from ir.location import Location
 
 LOSSES = (
@@ -103,17 +105,31 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
     with _mode(spec.model, inference), _quiet():
         exported = _export(spec, locator)
-    return _Tracer(spec, exported, locator, inference).joint(decompositions)
+    CaptureError.raise_if(problems_with_sizes(exported, locator))
+    tracer = _Tracer(spec, exported, locator, inference)
+    try:
+        return tracer.joint(decompositions)
+    except SncError:
+        raise
+    except Exception as error:
+        raise CaptureError(explain(error, locator, spec, tracer.recorder.location)) from error
 
 
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
-    tensors = (*spec.inputs.values(), *spec.targets.values())
+    tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     try:
-        return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+        with redirect_stderr(StringIO()):  # where PyTorch prints the graph it could not finish
+            return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
     except Exception as error:
         raise CaptureError(explain(error, locator, spec)) from error
+
+
+def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
+    """The tensor as the model can take it: without content where the model's parameters have none."""
+    first = next(model.parameters(), None)
+    return tensor.to("meta") if first is not None and first.is_meta else tensor
 
 
 @contextmanager
@@ -286,8 +302,10 @@ class _Tracer:
                 name, tensor = next(user)
                 found.append(Placeholder(name, Role.INPUT, tensor))
                 continue
-            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, Role.CONSTANT)
-            found.append(Placeholder(_strip(str(spec.target)), role, tensors[str(spec.target)]))
+            tensor = tensors[str(spec.target)]
+            other = Role.CONSTANT if has_content(tensor) else Role.BUFFER
+            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, other)
+            found.append(Placeholder(_strip(str(spec.target)), role, tensor))
         return tuple(found)
 
 
