@@ -38,8 +38,7 @@ def attention(
         scores = torch.where(attn_mask, scores, float("-inf"))
     elif attn_mask is not None:
         scores = scores + attn_mask
-    weights = torch.nn.functional.dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0)
-    return weights @ value
+    return dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:
@@ -47,6 +46,12 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     *batch, heads, length, features = tensor.shape
     expanded = tensor.unsqueeze(-3).expand(*batch, heads, groups, length, features)
     return expanded.reshape(*batch, heads * groups, length, features)
+
+
+def dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    """Dropout as one operator, whose mask the backward pass reads again."""
+    dropped: Tensor = torch.native_dropout(x, p, train)[0] if train and p > 0 else x
+    return dropped
 
 
 def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -66,6 +71,7 @@ def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tenso
 
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
+    aten.dropout.default: dropout,
     aten.cumsum.default: cumulative_sum,
     aten.copy.default: _copied,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing

@@ -40,6 +40,10 @@ LOSSES = (
 """ATen operators that compute a loss."""
 
 
+WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
+"""ATen operators that update running statistics, though their schemas do not say so."""
+
+
 class Role(Enum):
     """What a placeholder of the joint graph stands for."""
 
@@ -121,7 +125,9 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     try:
         with redirect_stderr(StringIO()):  # where PyTorch prints the graph it could not finish
-            return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+            exported = torch.export.export(wrapper, (tensors,), strict=False)
+            writes = any(_writes(node.target) for node in exported.graph.nodes)
+            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
     except Exception as error:
         raise CaptureError(explain(error, locator, spec)) from error
 
@@ -327,7 +333,7 @@ def _functional(
 
 def _writes(target: Any) -> bool:
     schema = getattr(target, "_schema", None)
-    return schema is not None and bool(schema.is_mutable)
+    return schema is not None and (bool(schema.is_mutable) or schema.name in WRITES_UNDECLARED)
 
 
 def _strip(target: str) -> str:
