@@ -219,7 +219,9 @@ def _named_item(value: Any, fallback: str) -> Iterator[tuple[str, Tensor]]:
             yield from _named_item(item, f"{fallback}_{key}")
     elif value is not None:
         raise BindError(
-            Problem(f"input {fallback!r} is a {type(value).__name__}", hint="give tensors, or None for absent arguments")
+            Problem(
+                f"input {fallback!r} is a {type(value).__name__}", hint="give tensors, or None for absent arguments"
+            )
         )
 
 

@@ -21,7 +21,5 @@ def write_runtime_profile(loaded: Loaded, filename: str | None) -> None:
     for sections, seconds in runs.items():
         names = ",".join(loaded.device.pef.sections[number].name for number in sections)
         simulated = loaded.device.simulated_seconds(sections)
-        lines.append(
-            f"{names}  {len(seconds)}  {1e3 * sum(seconds) / len(seconds):.3f}  {1e6 * simulated:.3f}"
-        )
+        lines.append(f"{names}  {len(seconds)}  {1e3 * sum(seconds) / len(seconds):.3f}  {1e6 * simulated:.3f}")
     Path(filename).write_text("\n".join(lines) + "\n")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba.functional.overrides import promoted
+from sambaflow.samba.overrides import promoted
 
 if TYPE_CHECKING:
     from sambaflow.samba.device import DeviceTensor
@@ -54,7 +54,9 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     ) -> SambaTensor:
         if torch_tensor is None:
             if shape is None:
-                raise UsageError(Problem("an empty SambaTensor needs a shape", hint="give a tensor, or shape and dtype"))
+                raise UsageError(
+                    Problem("an empty SambaTensor needs a shape", hint="give a tensor, or shape and dtype")
+                )
             torch_tensor = torch.empty(tuple(shape), dtype=dtype, device="meta")
         tensor: SambaTensor = _shared(torch_tensor, cls)
         tensor.sn_name = name if name is not None else getattr(torch_tensor, "sn_name", None)

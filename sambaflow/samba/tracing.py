@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UsageError
 from sambaflow.samba.convert import plain_torch
-from sambaflow.samba.functional.overrides import MixedPrecision
+from sambaflow.samba.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import SambaTensor
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
