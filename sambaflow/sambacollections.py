@@ -7,7 +7,7 @@ from typing import Any
 
 
 class OrderedSet(MutableSet[Any]):
-    """A set in order of insertion. Elements are told apart by identity where they compare elementwise, as tensors do."""
+    """A set in order of insertion. Elements that compare elementwise, as tensors do, are told apart by identity."""
 
     def __init__(self, elements: Iterable[Any] = ()) -> None:
         self._elements: dict[Any, Any] = {}

@@ -33,7 +33,7 @@ from sambaflow.samba import directives, env, functional, nn, optim, utils  # noq
 
 __all__ = [
     "FUNCTIONS", "SambaParameter", "SambaSession", "SambaTensor", "arange", "directives", "empty", "env",
-    "from_named_dict", "from_torch", "from_torch_", "from_torch_model_", "from_torch_tensor", "full", "functional", "is_internal",
-    "nn",    "normal", "ones", "ones_like", "optim", "patched_torch", "rand", "rand_like", "randint", "randn", "randn_like",
-    "session", "to_torch", "to_torch_tensor", "utils", "zeros", "zeros_like",
+    "from_named_dict", "from_torch", "from_torch_", "from_torch_model_", "from_torch_tensor", "full", "functional",
+    "is_internal", "nn", "normal", "ones", "ones_like", "optim", "patched_torch", "rand", "rand_like", "randint",
+    "randn", "randn_like", "session", "to_torch", "to_torch_tensor", "utils", "zeros", "zeros_like",
 ]  # fmt: skip

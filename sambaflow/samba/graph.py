@@ -13,7 +13,7 @@ class SambaGraph:
 
 
 class FwdGraph(SambaGraph):
-    """What lies between traced tensors: from the inputs in `start` to the outputs in `stop`, both nested as one likes."""
+    """What lies between traced tensors: from the inputs in `start` to the outputs in `stop`, nested as one likes."""
 
     def __init__(self, start: Any, stop: Any, name: str = "fwd") -> None:
         super().__init__(name)

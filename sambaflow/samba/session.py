@@ -112,6 +112,7 @@ class SambaSession:
         self._loaded = load(traced, pef or self.pef_path, optimizers, init_output_grads, loss_indices)
         if transfer_device:
             self._loaded.to_device()
+            checkpointing.optimizers_to_device(self._loaded, self._loaded.optimizers)
         return self._loaded.outputs
 
     @property
