@@ -1,6 +1,6 @@
 """PMU ports: how many cycles per tile the memories need to send and take what a phase asks of them.
 
-A PMU has two read ports and one write port (HARDWARE.md 1.4: the published on-chip bandwidth is three ports per PMU,
+A PMU has two read ports and one write port (the published on-chip bandwidth is three ports per PMU,
 and the profiler's counters tell two read ports apart). A reader uses one port of each PMU of its buffer, so a single
 operand takes `pef.cycles.port_cycles`; all readers of a PMU together share its two read ports, all writers its write
 port, whichever of its buffers they use. Whole transfers happen outside the steady state and do not count in it.
