@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.files import write_bytes, write_npz
 from pef.machine import Machine
 
 if TYPE_CHECKING:
@@ -73,15 +72,25 @@ class CompileResult:
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
     """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
-    from compiler.frontend.capture import capture
     from compiler.frontend.model_file import load_model
+
+    progress("loading the model", 0.0)
+    return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
+
+
+def compile_spec(
+    spec: ModelSpec,
+    request: CompileRequest,
+    progress: Progress = lambda what, done: None,
+    metadata: Mapping[str, Any] | None = None,
+) -> CompileResult:
+    """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
+    from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
 
     if request.preset not in PRESETS:
         raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
     machine = load_machine(request.arch)
-    progress("loading the model", 0.0)
-    spec = load_model(request.model, request.batch_size, request.seed)
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
@@ -94,7 +103,7 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
         program,
         machine,
         options,
-        header=_header(request, spec, program),
+        header=_header(request, spec, program, {"losses": list(captured.losses), **(metadata or {})}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
@@ -119,7 +128,9 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     return result
 
 
-def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[str, Any]:
+def _header(
+    request: CompileRequest, spec: ModelSpec, program: Program, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     asked = asdict(request)
     options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
@@ -127,7 +138,7 @@ def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[
         "name": request.pef_name or spec.name,
         "toolchain_version": TOOLCHAIN_VERSION,
         "options_json": options,
-        "metadata_json": {"model": spec.name, "inputs": inputs},
+        "metadata_json": {"model": spec.name, "inputs": inputs, **metadata},
     }
 
 
@@ -146,13 +157,9 @@ def _write(
     """Write the PEF, the initial values, the reference outputs and the log; each appears whole or not at all."""
     from safetensors.numpy import save
 
-    result.pef_path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: np.asarray(array, order="C") for name, array in sorted(values.items())}
-    write_atomically(result.weights_path, save(kept))
-    with tempfile.TemporaryFile() as buffer:
-        np.savez(buffer, **dict(sorted(reference.items())))  # type: ignore[arg-type]
-        buffer.seek(0)
-        write_atomically(result.reference_path, buffer.read())
+    write_bytes(result.weights_path, save(kept))
+    write_npz(result.reference_path, dict(sorted(reference.items())))
     lines = [f"request {json.dumps(asdict(request), default=str)}"]
     lines += [
         f"pass {timing.name}: {timing.seconds * 1e3:.1f} ms, {timing.nodes} nodes" for timing in result.pass_timings
@@ -161,18 +168,6 @@ def _write(
         lines.append(
             f"section {section.name} configuration {section.configuration} {section.prediction}".replace("\n", " ")
         )
-    write_atomically(result.log_path, ("\n".join(lines) + "\n").encode())
+    write_bytes(result.log_path, ("\n".join(lines) + "\n").encode())
     pef_file.write(result.pef, result.pef_path)
     log.info("wrote %s", result.pef_path)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that readers see the old file or the new one, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import struct
-from contextlib import suppress
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
 from ir.errors import PefError
 from pef import pef_pb2 as pb
+from pef.files import write_bytes
 
 MAGIC = b"\x89SNCPEF\n"
 FORMAT_VERSION = 1
@@ -38,17 +37,11 @@ _AGAIN = "compile the model or copy the file again"
 def write(pef: pb.Pef, path: str | os.PathLike[str]) -> None:
     """Write `pef` to `path`, atomically: whoever looks sees the old file or the whole new one.
 
-    Raises PefError where the file system refuses.
+    Raises UsageError where the file system refuses.
     """
-    target = Path(path)
     payload = pef.SerializeToString(deterministic=True)
     envelope = _ENVELOPE.pack(MAGIC, FORMAT_VERSION, len(payload), hashlib.sha256(payload).digest())
-    try:
-        _replace(target, envelope + payload)
-    except OSError as error:
-        raise PefError(
-            f"{target} cannot be written ({_reason(error)}); check the folder and its permissions"
-        ) from error
+    write_bytes(Path(path), envelope + payload)
 
 
 def read(path: str | os.PathLike[str]) -> pb.Pef:
@@ -63,21 +56,6 @@ def read(path: str | os.PathLike[str]) -> pb.Pef:
 def content_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of the record in the file at `path`, in hexadecimal. Raises PefError as `read` does."""
     return hashlib.sha256(_payload(Path(path))).hexdigest()
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Put `content` at `target` by way of a new file in the same folder."""
-    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with new.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, target)
-    except BaseException:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
 
 
 def _payload(path: Path) -> bytes:

@@ -6,6 +6,7 @@ the simulator and the checker know the machine only from there. Every field says
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import Enum
 
@@ -74,10 +75,11 @@ class Machine:
         row, column = divmod(site, self.columns)
         return SiteKind.PCU if (row + column) % 2 == 0 else SiteKind.PMU
 
-    def working_sites(self, kind: SiteKind) -> list[int]:
+    @functools.cache  # noqa: B019  (a machine is a constant)
+    def working_sites(self, kind: SiteKind) -> tuple[int, ...]:
         """The sites of one kind that are not faulty, in order."""
         faulty = set(self.faulty_sites)
-        return [site for site in range(self.sites) if site not in faulty and self.kind(site) is kind]
+        return tuple(site for site in range(self.sites) if site not in faulty and self.kind(site) is kind)
 
     def cycles(self, microseconds: float) -> float:
         """`microseconds` in cycles of the fabric clock."""

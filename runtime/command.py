@@ -13,10 +13,10 @@ import numpy as np
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
+from pef.files import read_npz, write_npz
 from runtime.compare import compare
 from runtime.console import Console, progress
 from runtime.data import DataSet
-from runtime.files import read_npz, write_npz
 from runtime.infer import infer
 from runtime.session import WEIGHTS, Session
 from runtime.train import Training, loss_name, require_training

@@ -19,6 +19,8 @@ CACHED_BYTES = 1 << 20
 """What the arrays of one group of one stage may take: about the second-level cache of a core."""
 SERIAL_NS = 100_000
 """Below this much work a phase is not worth waking another thread."""
+LANE_NS = 1_000_000
+"""A phase gets more than two lanes where each has this much work."""
 CALL_NS = 1_000
 """What a kernel call costs before it computes anything."""
 OVERHEAD_SHARE = 0.2
@@ -62,11 +64,11 @@ def _split(start: int, length: int, parts: int) -> list[Group]:
 
 
 def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
-    """As many lanes as there are groups of a worthwhile size: a power of two, which divides evenly over threads."""
+    """As many lanes as are worthwhile: a power of two, which divides evenly over threads."""
     if tile_ns * phase.tiles < SERIAL_NS:
         return 1
     lanes = min(2, phase.tiles)
-    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * worthwhile:
+    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * max(worthwhile, LANE_NS / tile_ns):
         lanes *= 2
     return min(lanes, phase.tiles)
 

@@ -17,7 +17,7 @@ from ir.errors import BindError, Problem, UsageError
 from ir.op import Array
 from ir.rounding import widen
 from ir.types import DType
-from runtime.files import read_npz, replacing
+from pef.files import read_npz, replacing
 from runtime.session import CHECKPOINTED, Session
 
 FORMAT = "snc-checkpoint-1"

@@ -8,6 +8,7 @@ each phase negotiate among themselves only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -145,10 +146,8 @@ class _Negotiation:
     def __init__(self, machine: Machine, demands: Sequence[_Demand]) -> None:
         self.demands = demands
         self.trees: list[list[int]] = [[] for _ in demands]
-        self.exits = _exits(machine)
-        self.entered = [link_ends(link, machine)[1] for link in range(4 * machine.sites)]
-        self.row = [site // machine.columns for site in range(machine.sites)]
-        self.column = [site % machine.columns for site in range(machine.sites)]
+        mesh = _mesh(machine)
+        self.exits, self.entered, self.row, self.column = mesh.exits, mesh.entered, mesh.row, mesh.column
         self.load = [0.0] * (4 * machine.sites)
         self.price = [1.0] * (4 * machine.sites)
         self.present_factor = FIRST_PRESENT_FACTOR
@@ -261,11 +260,26 @@ def _walk_back(via: dict[int, int], target: int) -> list[int]:
     return path
 
 
-def _exits(machine: Machine) -> list[tuple[int, ...]]:
-    """The links that leave each switch for a switch of the mesh."""
+@dataclass(frozen=True, slots=True)
+class _Mesh:
+    """The switch mesh as flat tables: the links that leave each switch, the switch each link enters, coordinates."""
+
+    exits: tuple[tuple[int, ...], ...]
+    entered: tuple[int, ...]
+    row: tuple[int, ...]
+    column: tuple[int, ...]
+
+
+@functools.cache
+def _mesh(machine: Machine) -> _Mesh:
     exits = []
     for site in range(machine.sites):
         row, column = divmod(site, machine.columns)
         within = (row > 0, column + 1 < machine.columns, row + 1 < machine.rows, column > 0)
         exits.append(tuple(4 * site + direction for direction in range(4) if within[direction]))
-    return exits
+    return _Mesh(
+        exits=tuple(exits),
+        entered=tuple(link_ends(link, machine)[1] for link in range(4 * machine.sites)),
+        row=tuple(site // machine.columns for site in range(machine.sites)),
+        column=tuple(site % machine.columns for site in range(machine.sites)),
+    )

@@ -49,6 +49,16 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     return expanded.reshape(*batch, heads * groups, length, features)
 
 
+def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """The sum over all elements up to each along `dim`: a product with a triangle of ones."""
+    x = x if dtype is None else x.to(dtype)
+    if not x.is_floating_point() or x.dim() == 0:
+        return torch.cumsum(x, dim)
+    triangle = torch.ones(x.size(dim), x.size(dim), dtype=x.dtype, device=x.device).triu()
+    last = x.movedim(dim, -1)
+    return (last.reshape(-1, x.size(dim)) @ triangle).reshape(last.shape).movedim(-1, dim)
+
+
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """What assigning `source` to all of `target` gives; PyTorch's own operator for it has no derivative."""
     return source.to(target.dtype).expand_as(target)
@@ -56,6 +66,7 @@ def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tenso
 
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
+    aten.cumsum.default: cumulative_sum,
     aten.copy.default: _copied,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
 }

@@ -14,19 +14,36 @@ def decompositions(lowered: Container[Any]) -> dict[Any, Callable[..., Any]]:
 
     PyTorch writes some of them in its `prims`, which are decomposed into the ATen operators they stand for. Operators
     that take no tensor make constants, which are computed when compiling: no need to take them apart. Composite ones
-    take themselves apart.
+    bring their own decomposition.
     """
-    table = {
-        overload: rule
+    table: dict[Any, Callable[..., Any]] = {
+        overload: overload.decompose if _is_composite(overload) else rule
         for overload, rule in decomposition_table.items()
-        if _takes_tensors(overload) and not _is_composite(overload)
+        if _takes_tensors(overload)
     }
     for name in dir(torch.ops.prims):
         overload = getattr(getattr(torch.ops.prims, name), "default", None)
         in_aten = getattr(getattr(torch.ops.prims, name), "impl_aten", None)
         if overload is not None and in_aten is not None:
             table[overload] = in_aten
-    return {overload: rule for overload, rule in table.items() if overload not in lowered}
+    return {overload: _once(rule) for overload, rule in table.items() if overload not in lowered}
+
+
+def _once(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, leaving alone what it leads back to: an operator whose prim stands for that operator itself."""
+    active = False
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        nonlocal active
+        if active:
+            return NotImplemented
+        active = True
+        try:
+            return rule(*args, **kwargs)
+        finally:
+            active = False
+
+    return guarded
 
 
 def _is_composite(overload: Any) -> bool:

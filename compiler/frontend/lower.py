@@ -57,7 +57,8 @@ class _Lowerer:
     def run(self) -> LoweredJoint:
         self.read_placeholders()
         for node in self.joint.graph.nodes:
-            if node.op == "call_function" and node not in self.constants:
+            checks_only = "val" not in node.meta and not node.users
+            if node.op == "call_function" and node not in self.constants and not checks_only:
                 self.builder.location = self.joint.locations[node]
                 self.values[node] = self.lowered(node)
         UnsupportedError.raise_if(list(self.problems))
@@ -88,9 +89,9 @@ class _Lowerer:
         rule = LOWERINGS.get(node.target)
         if rule is None:
             return self.unsupported(node)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
             return rule(self.context, *args, **kwargs)
         except Refused as refusal:
             self.note(node, str(refusal), refusal.hint)

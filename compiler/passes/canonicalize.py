@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -62,20 +61,20 @@ def broadcast_implicitly(node: Node, rewriter: Rewriter) -> Node | None:
     if not isinstance(node.op, Elementwise):
         return None
     for position, operand in enumerate(node.operands):
-        for smaller in _smaller(operand, rewriter):
-            operands = (*node.operands[:position], smaller, *node.operands[position + 1 :])
-            if broadcast_shape([value.type for value in operands]) == node.results[0].type.shape:
-                return replace(node, operands=operands)
+        producer = rewriter.producers.get(operand.name)
+        if producer is None or not isinstance(producer.op, (Expand, Full)) or not operand.type.rank:
+            continue
+        smaller = producer.operands[0].type if producer.operands else operand.type.with_shape(())
+        types = [smaller if i == position else value.type for i, value in enumerate(node.operands)]
+        if broadcast_shape(types) == node.results[0].type.shape:
+            source = _source(producer, rewriter)
+            return replace(node, operands=(*node.operands[:position], source, *node.operands[position + 1 :]))
     return None
 
 
-def _smaller(value: Value, rewriter: Rewriter) -> Iterator[Value]:
-    """Values that broadcast to `value`."""
-    producer = rewriter.producers.get(value.name)
-    if producer is None:
-        return
-    if isinstance(producer.op, Expand):
-        yield producer.operands[0]
-    if isinstance(producer.op, Full) and value.type.rank:
+def _source(producer: Node, rewriter: Rewriter) -> Value:
+    """What an expanded value was expanded from; a constant's single element."""
+    if isinstance(producer.op, Full):
         scalar = replace(producer.op, shape=())
-        yield rewriter.emit(scalar, location=producer.location, hint=value.name)
+        return rewriter.emit(scalar, location=producer.location, hint=producer.results[0].name)
+    return producer.operands[0]

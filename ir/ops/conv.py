@@ -3,7 +3,8 @@
 With the columns of an image the matrix [ci * kh * kw, oh * ow] whose column is the window of one output pixel:
 
     y       = w @ columns(x)              columns copied out of the image
-    dx      = image(w^T @ dy)             columns added back into the image
+    dx      = image(w^T @ dy)             columns added back into the image; or, where that is less work,
+              w' @ columns(dy)            w' being the weight with its channels exchanged and its positions reversed
     dw      = dy @ columns(x)^T
 
 Images are taken in blocks of enough columns to keep the product busy, few enough to stay in cache.
@@ -25,7 +26,7 @@ from ir.types import DType, TensorType
 COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
-MINIMUM_COLUMNS = 128
+MINIMUM_COLUMNS = 256
 """Columns below which a matrix product is dominated by the packing of its other operand."""
 
 
@@ -118,6 +119,33 @@ class Geometry:
         outputs[...] = y.transpose(1, 0, 2, 3)
         return self.as_matrices(outputs)
 
+    def convolve(self, x: Array, weight: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
+        """Images x convolved with a weight [g, co / g, depth] into y, block by block."""
+        for images in self.blocks():
+            made = y[images]
+            windows = self.columns_of(x[images], columns, padded)
+            in_place = self.in_place(made)
+            if in_place is not None:
+                np.matmul(weight, windows, out=in_place)
+            else:
+                outputs = _first(product, 1, len(made))
+                np.matmul(weight, windows, out=self.as_matrices(outputs))
+                made.transpose(1, 0, 2, 3)[...] = outputs
+
+    def transposed(self) -> Geometry | None:
+        """The convolution of dy, with the weight's channels exchanged and its positions reversed, that makes dx.
+
+        None where there is none (windows that move by more than a pixel, padding beyond a window's reach) or where
+        its columns would be the larger ones.
+        """
+        reach = [dilation * (kernel - 1) for kernel, dilation in zip(self.windows.kernel, self.windows.dilation)]
+        padding = tuple(extent - padding for extent, padding in zip(reach, self.windows.padding))
+        if self.windows.stride != (1, 1) or min(padding) < 0:
+            return None
+        windows = replace(self.windows, image=self.windows.count, padding=padding)
+        other = replace(self, inputs=self.outputs, outputs=self.inputs, windows=windows)
+        return other if other.depth * other.pixels <= self.depth * self.pixels else None
+
     def add_columns(self, columns: Array, dx: Array, padded: Array) -> None:
         """Add up columns [g, depth, images, oh, ow] where they came from, in a block of images dx."""
         target = dx.transpose(1, 0, 2, 3)
@@ -200,17 +228,7 @@ class Conv2d(Convolution):
 
     def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
         sizes = self.geometry(x.shape, w.shape)
-        weight = w.reshape(sizes.groups, -1, sizes.depth)
-        for images in sizes.blocks():
-            made = y[images]
-            windows = sizes.columns_of(x[images], columns, padded)
-            in_place = sizes.in_place(made)
-            if in_place is not None:
-                np.matmul(weight, windows, out=in_place)
-            else:
-                outputs = _first(product, 1, len(made))
-                np.matmul(weight, windows, out=sizes.as_matrices(outputs))
-                made.transpose(1, 0, 2, 3)[...] = outputs
+        sizes.convolve(x, w.reshape(sizes.groups, -1, sizes.depth), y, columns, product, padded)
 
 
 @op("conv2d_input_gradient")
@@ -241,25 +259,29 @@ class Conv2dInputGradient(Convolution):
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.depth, sizes.outputs // sizes.groups)
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        return self.geometry(self.input_shape, w.shape).scratch()
+        sizes = self.geometry(self.input_shape, w.shape)
+        return *(sizes.transposed() or sizes).scratch(), TensorType(DType.F32, w.shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
 
-    def kernel(self, dy: Array, w: Array, dx: Array, columns: Array, gradient: Array, padded: Array) -> None:
+    def kernel(
+        self, dy: Array, w: Array, dx: Array, columns: Array, product: Array, padded: Array, weight: Array
+    ) -> None:
         sizes = self.geometry(dx.shape, w.shape)
-        weight = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
+        transposed = sizes.transposed()
+        if transposed is not None:
+            _transpose_weight(w, sizes.groups, weight)
+            transposed.convolve(dy, weight.reshape(sizes.groups, -1, transposed.depth), dx, columns, product, padded)
+            return
+        by_position = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
         # A product of a column and a row is no work for BLAS, and np.matmul is slow at it.
         multiply = np.matmul if sizes.outputs > sizes.groups else np.multiply
         for images in sizes.blocks():
-            outputs = sizes.outputs_of(dy[images], gradient)
-            in_place = sizes.in_place(dx[images]) if sizes.windows.is_pointwise else None
-            if in_place is not None:
-                multiply(weight, outputs, out=in_place)
-            else:
-                part = _first(columns, 2, len(dx[images]))
-                multiply(weight, outputs, out=sizes.as_matrices(part))
-                sizes.add_columns(part, dx[images], padded)
+            outputs = sizes.outputs_of(dy[images], product)
+            part = _first(columns, 2, len(dx[images]))
+            multiply(by_position, outputs, out=sizes.as_matrices(part))
+            sizes.add_columns(part, dx[images], padded)
 
 
 @op("conv2d_weight_gradient")
@@ -305,6 +327,13 @@ class Conv2dWeightGradient(Convolution):
             windows = sizes.columns_of(x[images], columns, padded)
             np.matmul(outputs, windows.transpose(0, 2, 1), out=share)
             np.add(dw, product, out=dw)
+
+
+def _transpose_weight(w: Array, groups: int, out: Array) -> None:
+    """The weight [co, ci / g, kh, kw] with its channels exchanged within each group, and its positions reversed."""
+    outputs, inputs, *kernel = w.shape
+    grouped = w[:, :, ::-1, ::-1].reshape(groups, outputs // groups, inputs, *kernel)
+    np.copyto(out.reshape(groups, inputs, outputs // groups, *kernel), grouped.swapaxes(1, 2))
 
 
 def _first(scratch: Array, axis: int, count: int) -> Array:

@@ -30,7 +30,7 @@ def check_legal(netlist: Netlist, placement: Placement, machine: Machine) -> Non
 
 def random_placement(netlist: Netlist, machine: Machine, seed: int) -> Placement:
     """Units on any sites of their kinds."""
-    sites = {kind: machine.working_sites(kind) for kind in SiteKind}
+    sites = {kind: list(machine.working_sites(kind)) for kind in SiteKind}
     for free in sites.values():
         Random(seed).shuffle(free)
     return Placement(tuple(sites[unit.kind].pop() for unit in netlist.units))
@@ -38,7 +38,7 @@ def random_placement(netlist: Netlist, machine: Machine, seed: int) -> Placement
 
 def shortest(netlist: Netlist, machine: Machine) -> float:
     """The least wire length of all placements, by trying them all."""
-    pcus, pmus = (machine.working_sites(kind) for kind in SiteKind)
+    pcus, pmus = (list(machine.working_sites(kind)) for kind in SiteKind)
     count = sum(unit.kind is SiteKind.PCU for unit in netlist.units)
     best = float("inf")
     for on_pcus in itertools.permutations(pcus, count):

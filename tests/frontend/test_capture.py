@@ -35,7 +35,8 @@ def train(spec: ModelSpec) -> Captured:
     """Capture for training and compare, as captured and improved, with PyTorch."""
     captured = capture(spec, inference=False)
     compare_training(spec, captured.program, captured.values)
-    compare_training(spec, PassManager(standard_pipeline("mp0")).run(captured.program), captured.values)
+    improved = PassManager(standard_pipeline("mp0")).run(captured.program)
+    compare_training(spec, improved, captured.values, steps=1)
     return captured
 
 
@@ -73,6 +74,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...], 
     "hardswish": (lambda x, w: functional.hardswish(3 * x * w), (3, 4), (4,)),
     "mish": (lambda x, w: functional.mish(x * w), (3, 4), (4,)),
     "clamp": (lambda x, w: (x * w).clamp(-0.5, 0.7), (3, 4), (4,)),
+    "cumsum": (lambda x, w: torch.cumsum(x * w, 1), (3, 5, 2), (2,)),
     "mean": (lambda x, w: (x * w).mean((0, 2)), (3, 4, 2), (2,)),
     "var": (lambda x, w: (x * w).var(-1), (3, 4), (4,)),
     "std_mean": (lambda x, w: torch.std_mean(x * w, 0)[0], (3, 4), (4,)),

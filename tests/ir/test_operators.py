@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from samples import SAMPLES, Sample
+from samples import SAMPLES, Sample, boolean, f32, i32, op
 
 from ir.graph import Graph, Node, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location
@@ -39,7 +39,8 @@ def empty(types: Sequence[TensorType]) -> list[Array]:
 def run(op: Op, operands: Sequence[Array], types: Sequence[TensorType]) -> list[Array]:
     """The results of one operator."""
     results = empty(op.results(*types))
-    op.kernel(*operands, *results, *empty(op.scratch(*types)))
+    with np.errstate(all="ignore"):
+        op.kernel(*operands, *results, *empty(op.scratch(*types)))
     return results
 
 
@@ -216,3 +217,85 @@ def test_bf16_is_accepted_where_f32_is(sample: Sample) -> None:
     expected = tuple(as_bf16(type) for type in sample.op.results(*sample.operands))
     assert op.results(*operands) == expected
     verify(program_of(op, operands))
+
+
+POOL = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
+CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "dtype": DType.F32}
+
+
+@pytest.mark.parametrize(
+    ("broken", "operands", "rule"),
+    [
+        (op("exp"), (i32(4),), "the operator takes floating-point tensors"),
+        (op("add"), (boolean(4), boolean(4)), "the operator takes floating-point or i32 tensors"),
+        (op("logical_not"), (f32(4),), "the operator takes bool tensors"),
+        (op("gelu", approximate="sigmoid"), (f32(4),), "gelu's approximate is none or tanh"),
+        (op("matmul", dtype=DType.F32), (i32(4, 4), i32(4, 4)), "matmul takes floating-point matrices"),
+        (op("amax", dims=(0,), keepdim=False), (f32(0),), "a tensor without elements has no largest or smallest one"),
+        (op("embedding"), (f32(4, 4), f32(4)), "an index is an i32 tensor"),
+        (
+            op("max_pool2d", **{**POOL, "padding": (2, 2)}),
+            (f32(9, 9),),
+            "pooling pads by at most half its window, so that every window touches the image",
+        ),
+        (
+            op("max_pool2d", **{**POOL, "kernel_size": (12, 12)}),
+            (f32(20, 20),),
+            "max_pool2d takes windows of fewer than 128 elements",
+        ),
+    ],
+)
+def test_limit_is_reported(broken: Op, operands: tuple[TensorType, ...], rule: str) -> None:
+    assert rule in broken.broken_limits(*operands)
+
+
+@pytest.mark.parametrize(
+    ("applied", "operands", "message"),
+    [
+        (op("where"), (f32(4), f32(4), f32(4)), "the condition f32[4] is not bool"),
+        (op("sum", dims=(0, 2), keepdim=False), (f32(4, 6),), "[0, 2] are not axes of f32[4,6]"),
+        (op("softmax", dim=2), (f32(4, 6),), "f32[4,6] has no axis 2"),
+        (op("layer_norm", axes=1, eps=1e-5), (f32(4, 6), f32(4), f32(6)), "gamma f32[4] does not match the last 1"),
+        (op("conv2d", **CONVOLUTION), (f32(1, 3, 9, 9), f32(8, 4, 3, 3)), "do not fit each other in 1 group(s)"),
+        (op("conv2d", **CONVOLUTION), (f32(1, 3, 2, 9), f32(8, 3, 3, 3)), "a window of [3, 3] does not fit an image"),
+        (
+            op("conv2d_input_gradient", input_shape=(1, 3, 9, 9), **CONVOLUTION),
+            (f32(1, 8, 9, 9), f32(8, 3, 3, 3)),
+            "does not have the convolution's shape [1, 8, 7, 7]",
+        ),
+        (op("max_pool2d", **POOL), (f32(9),), "a tensor of shape [9] has no height and width"),
+        (op("embedding_gradient", rows=9), (f32(4, 6), i32(5)), "does not hold one row per index of i32[5]"),
+        (op("gather", dim=0), (f32(4, 6), i32(4, 7)), "the index i32[4,7] is larger than f32[4,6]"),
+        (op("nll", ignore_index=-100), (f32(4, 6), i32(6)), "are not [n, c] and [n]"),
+        (op("reshape", shape=(5, 5)), (f32(4, 6),), "shape [4, 6] cannot become [5, 5]"),
+        (op("permute", dims=(0, 0)), (f32(4, 6),), "[0, 0] is not a permutation of 2 axes"),
+        (op("expand", shape=(4, 6)), (f32(3, 6),), "do not broadcast"),
+        (op("slice", dim=0, start=2, stop=9, step=1), (f32(4, 6),), "[2:9:1] is not a slice of axis 0 of f32[4,6]"),
+    ],
+)
+def test_operands_that_do_not_fit_are_explained(applied: Op, operands: tuple[TensorType, ...], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        applied.results(*operands)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_of_extreme_rows(name: str) -> None:
+    rows = np.array(
+        [[1e4, 0, -1e4], [-1e4, -2e4, -1e4], [0, -np.inf, 3e38], [-100, -120, -101], [89, 88, 1]], np.float32
+    )
+    for x in (rows, rows[1:2], rows[3:4], rows[4:]):
+        (actual,) = run(op(name, dim=1), [x], [f32(*x.shape)])
+        np.testing.assert_allclose(actual, getattr(torch, name)(torch.from_numpy(x), 1).numpy(), rtol=1e-5)
+
+
+def test_gradients_that_are_not_chosen_leave_no_trace() -> None:
+    dy, y = np.array([np.inf, np.nan, 3], np.float32), np.array([0, -0.0, 1], np.float32)
+    (dx,) = run(op("relu_backward"), [dy, y], [f32(3), f32(3)])
+    np.testing.assert_array_equal(dx, [0, 0, 3])
+
+
+def test_often_repeated_indices_all_count() -> None:
+    dy, index = np.ones((100, 3), np.float32), np.array([4] * 95 + [2] * 5, np.int32)
+    (table,) = run(op("embedding_gradient", rows=6), [dy, index], [f32(100, 3), i32(100)])
+    np.testing.assert_array_equal(table[:, 0], [0, 0, 5, 0, 95, 0])

@@ -14,7 +14,7 @@ from ir.op import Op
 from ir.text import parse_program, print_program
 from ir.types import DType, TensorType
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 names = st.from_regex(r"[\w.\-/<>$]{1,12}", fullmatch=True, alphabet=st.characters(codec="ascii"))
 locations = st.builds(Location, st.text(max_size=12), st.integers(0, 10**6), st.text(max_size=12))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ir.errors import PefError
+from ir.errors import PefError, UsageError
 from pef import file
 from pef import pef_pb2 as pb
 from tests.pef.samples import SAMPLES, two_products
@@ -68,15 +68,21 @@ def test_failed_write_keeps_the_old_file(sample: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(PefError, match="No space left"):
+    with pytest.raises(UsageError, match="No space left"):
         file.write(pb.Pef(), sample)
     assert file.read(sample) == two_products()
     assert os.listdir(sample.parent) == [sample.name]
 
 
-def test_write_into_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(PefError, match="cannot be written"):
-        file.write(pb.Pef(), tmp_path / "missing" / "a.pef")
+def test_write_makes_missing_folders(tmp_path: Path) -> None:
+    file.write(pb.Pef(), tmp_path / "missing" / "a.pef")
+    assert file.read(tmp_path / "missing" / "a.pef") == pb.Pef()
+
+
+def test_write_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(UsageError, match="cannot be written"):
+        file.write(pb.Pef(), tmp_path / "taken" / "a.pef")
 
 
 def test_metadata_round_trips_exactly(tmp_path: Path) -> None:

@@ -60,20 +60,29 @@ def batch_norm(
     if not training:
         y, mean, rstd = _batch_norm_with(context, x, weight, bias, running_mean, running_var, eps)
         return y, mean, rstd, running_mean, running_var
-    count = x.type.numel // x.type.shape[1]
-    mean = context.scaled(_sum(context, x), 1 / count)
-    centered = context.emit("sub", x, mean)
-    var = context.scaled(_sum(context, context.emit("mul", centered, centered)), 1 / count)
-    rstd = _rstd(context, var, eps)
-    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    y, mean, rstd, var = _batch_norm_over_batch(context, x, weight, bias, eps)
+    count = _count(x)
     unbiased = context.scaled(var, count / max(count - 1, 1))
-    return (
-        y,
-        _per_channel(context, mean),
-        _per_channel(context, rstd),
-        _moved(context, running_mean, _per_channel(context, mean), momentum),
-        _moved(context, running_var, _per_channel(context, unbiased), momentum),
-    )
+    new_mean = _moved(context, running_mean, mean, momentum)
+    return y, mean, rstd, new_mean, _moved(context, running_var, unbiased, momentum)
+
+
+@lowers(aten.native_batch_norm.default)
+def batch_norm_without_update(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    running_mean: Value | None,
+    running_var: Value | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Value, ...]:
+    """Batch norm that keeps no statistics, which instance norm is made of."""
+    if not training and running_mean is not None and running_var is not None:
+        return _batch_norm_with(context, x, weight, bias, running_mean, running_var, eps)
+    return _batch_norm_over_batch(context, x, weight, bias, eps)[:3]
 
 
 @lowers(aten._native_batch_norm_legit_no_training.default)
@@ -96,8 +105,8 @@ def batch_norm_backward(
     grad: Value,
     x: Value,
     weight: Value | None,
-    running_mean: Value,
-    running_var: Value,
+    running_mean: Value | None,
+    running_var: Value | None,
     saved_mean: Value,
     saved_rstd: Value,
     training: bool,
@@ -105,7 +114,7 @@ def batch_norm_backward(
     mask: list[bool],
 ) -> tuple[Value, ...]:
     """Gradients of x, weight and bias. In training the batch's statistics depend on x too."""
-    if training:
+    if training or running_mean is None or running_var is None:
         mean, rstd = _broadcast(context, saved_mean, x), _broadcast(context, saved_rstd, x)
     else:
         mean = _broadcast(context, running_mean, x)
@@ -115,11 +124,27 @@ def batch_norm_backward(
     grad_weight = _sum(context, context.emit("mul", grad, normalized))
     factor = rstd if weight is None else context.emit("mul", rstd, _broadcast(context, weight, x))
     if training:
-        count = x.type.numel // x.type.shape[1]
         shared = context.emit("add", grad_bias, context.emit("mul", normalized, grad_weight))
-        grad = context.emit("sub", grad, context.scaled(shared, 1 / count))
+        grad = context.emit("sub", grad, context.scaled(shared, 1 / _count(x)))
     grad_x = context.emit("mul", grad, factor)
     return grad_x, _per_channel(context, grad_weight), _per_channel(context, grad_bias)
+
+
+def _batch_norm_over_batch(
+    context: Context, x: Value, weight: Value | None, bias: Value | None, eps: float
+) -> tuple[Value, ...]:
+    """Normalise by the batch's own statistics: the result, and mean, reciprocal deviation and variance."""
+    mean = context.scaled(_sum(context, x), 1 / _count(x))
+    centered = context.emit("sub", x, mean)
+    var = context.scaled(_sum(context, context.emit("mul", centered, centered)), 1 / _count(x))
+    rstd = _rstd(context, var, eps)
+    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    return y, *(_per_channel(context, statistic) for statistic in (mean, rstd, var))
+
+
+def _count(x: Value) -> int:
+    """How many elements each channel has."""
+    return x.type.numel // x.type.shape[1]
 
 
 def _batch_norm_with(

@@ -22,6 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield new
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(new, path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -31,6 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, atomically."""
+    with replacing(path) as new:
+        new.write_bytes(content)
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -1,0 +1,209 @@
+"""What users read when something is wrong with their model or model file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from compiler.frontend.capture import capture
+from compiler.frontend.model_file import load_model
+from ir.errors import CaptureError, SncError, UnsupportedError, UsageError
+
+START = """import torch
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x):
+"""
+EMPTY = START + "        pass\n"
+END = """
+model = Model
+inputs = (torch.randn(2, 4),)
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    """A model file."""
+    path = folder / "model.py"
+    path.write_text(text)
+    return str(path)
+
+
+def message(folder: Path, body: str, kind: type[SncError], inference: bool = False) -> str:
+    """The error for a model with this forward."""
+    spec = load_model(write(folder, START + "".join(f"        {line}\n" for line in body.splitlines()) + END))
+    with pytest.raises(kind) as raised:
+        capture(spec, inference=inference)
+    return str(raised.value)
+
+
+def load_message(folder: Path, text: str, name: str = "", batch_size: int | None = None) -> str:
+    """The error for loading a model file."""
+    with pytest.raises(UsageError) as raised:
+        load_model(write(folder, text) + name, batch_size)
+    return str(raised.value)
+
+
+def test_all_unsupported_operators_at_once(tmp_path: Path) -> None:
+    body = "y = torch.sort(self.fc(x), 1)[0]\ny = self.drop(y)\nreturn torch.topk(y, 2)[0].sum() + y.flip(0).sum()"
+    assert message(tmp_path, body, UnsupportedError).splitlines()[:8] == [
+        "error[UNSUPPORTED]: model.py:11: operator aten.sort is not supported",
+        "    try: sort on the host, before or after the run",
+        "error[UNSUPPORTED]: model.py:12 (drop): dropout with p=0.1 in training draws random numbers, "
+        "which the device does not have yet",
+        "    try: set p=0, or put the dropout in eval mode: `module.eval()`",
+        "error[UNSUPPORTED]: model.py:13: operator aten.topk is not supported",
+        "    try: use argmax or amax on the device, and rank the outputs on the host",
+        "error[UNSUPPORTED]: model.py:13: operator aten.flip is not supported",
+        "    try: reverse on the host, before or after the run, or multiply by a reversed identity matrix",
+    ]
+
+
+def test_dropout_is_identity_in_inference(tmp_path: Path) -> None:
+    spec = load_model(write(tmp_path, START + "        return self.drop(self.fc(x))\n" + END))
+    program = capture(spec, inference=True).program
+    assert [node.op.name for node in program.graphs[0].nodes] == ["permute", "matmul", "add"]
+
+
+def test_data_dependent_control_flow(tmp_path: Path) -> None:
+    body = "y = self.fc(x)\nif y.sum() > 0:\n    y = -y\nreturn y.sum()"
+    assert message(tmp_path, body, CaptureError) == (
+        "error[CAPTURE]: model.py:12: the model's control flow depends on the values of a tensor\n"
+        "    try: both branches must be part of the graph: choose with torch.where(condition, a, b), or decide from a "
+        "Python value or a shape, which are known when compiling"
+    )
+
+
+def test_reading_a_value(tmp_path: Path) -> None:
+    assert "model.py:11: the model's control flow depends" in message(
+        tmp_path, "n = int(x[0, 0].item())\nreturn self.fc(x)[:n].sum()", CaptureError
+    )
+
+
+def test_mistake_in_forward(tmp_path: Path) -> None:
+    text = message(tmp_path, "return self.fc(x.reshape(4, 2)).sum()", CaptureError)
+    assert text.startswith("error[CAPTURE]: model.py:11: PyTorch could not trace the model: ")
+    assert len(text.splitlines()) == 2
+
+
+def test_nothing_to_differentiate(tmp_path: Path) -> None:
+    assert "returns no floating-point tensor" in message(tmp_path, "return self.fc(x).argmax(1)", CaptureError)
+
+
+def test_double_precision_inside_the_model(tmp_path: Path) -> None:
+    body = "y = self.fc(x).double() * 2\nreturn (y + 1).float().sum()"
+    assert message(tmp_path, body, UnsupportedError, inference=True) == (
+        "error[UNSUPPORTED]: model.py:11: aten._to_copy makes a float64 tensor\n"
+        "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made"
+    )
+
+
+def test_element_types_of_the_model(tmp_path: Path) -> None:
+    spec = load_model(write(tmp_path, START + "        return self.fc(x).sum()\n" + END))
+    spec.model.double()
+    wrong = replace(spec, inputs={"x": torch.zeros(2, 4, dtype=torch.complex64)})
+    with pytest.raises(UnsupportedError) as raised:
+        capture(wrong, inference=True)
+    assert str(raised.value) == (
+        "error[UNSUPPORTED]: input x is complex64\n"
+        "    try: carry the real and the imaginary part as two float32 tensors\n"
+        "error[UNSUPPORTED]: parameter fc.weight is float64\n"
+        "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made\n"
+        "error[UNSUPPORTED]: parameter fc.bias is float64\n"
+        "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made"
+    )
+
+
+def test_integers_beyond_32_bits(tmp_path: Path) -> None:
+    spec = load_model(write(tmp_path, START + "        return self.fc(x.float()).sum()\n" + END))
+    with pytest.raises(UnsupportedError, match="input x holds 4294967296, which does not fit 32 bits"):
+        capture(replace(spec, inputs={"x": torch.full((2, 4), 2**32)}), inference=True)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        ("torch.optim.RMSprop(p)", "optimizer RMSprop is not supported\n    try: use one of torch.optim's SGD"),
+        ("torch.optim.Adam(p, amsgrad=True)", "adam with amsgrad=True is not supported\n    try: leave amsgrad out"),
+        ("torch.optim.SGD(p, maximize=True)", "sgd with maximize=True is not supported"),
+        ("torch.optim.SGD(p, momentum=0.9, dampening=0.1)", "sgd with dampening=0.1 is not supported"),
+        ("torch.optim.SGD([torch.zeros(2, requires_grad=True)])", "parameters that the model does not have"),
+    ],
+)
+def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
+    text = START + "        return self.fc(x).sum()\n" + END + f"\noptimizer = lambda p: {optimizer}\n"
+    spec = load_model(write(tmp_path, text))
+    with pytest.raises(UnsupportedError) as raised:
+        capture(spec, inference=False)
+    assert expected in str(raised.value)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(UsageError) as raised:
+        load_model("nowhere/model.py:name")
+    assert str(raised.value) == (
+        "error[USAGE]: there is no file nowhere/model.py\n    try: give the path of a model file, such as model.py"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "batch_size", "expected"),
+    [
+        ("x = (\n", "", None, "model.py:1: the file has a syntax error: '(' was never closed"),
+        ("x = 1\ny = x.z\n", "", None, "model.py:2: running the file raised AttributeError: 'int' object has no"),
+        ("x = 1\n", "", None, "model.py does not define a model\n    try: write `model = MyModule()`"),
+        ("model = 3\n", "", None, "model.py defines a model of type int"),
+        ("from torch import nn\nmodel = nn.Identity\n", "", None, "model.py does not define inputs\n    try: write `"),
+        ("def model():\n    return 1 / 0\n", "", None, "model.py:2: calling model() raised ZeroDivisionError"),
+        (EMPTY + "model = Model\ninputs = {'x': 1}\n", "", None, "defines inputs that are not tensors"),
+        (EMPTY + END, "", 3, "the batch size is 3, but inputs of model.py are x [2, 4]"),
+        (EMPTY + END, "", 0, "a batch size of 0 is not positive"),
+        (EMPTY + "model = Model\ndef inputs(n): pass\n", "", None, "inputs(n) of model.py needs a batch"),
+        (EMPTY + END, ":other", None, "model.py does not define 'other'"),
+        (EMPTY + END + "optimizer = 3\n", "", None, "defines an optimizer of type int"),
+        (EMPTY + END + "max_grad_norm = -1\n", "", None, "defines max_grad_norm = -1"),
+    ],
+)  # fmt: skip
+def test_model_files(tmp_path: Path, text: str, name: str, batch_size: int | None, expected: str) -> None:
+    shown = load_message(tmp_path, text, name, batch_size)
+    assert shown.startswith("error[USAGE]: ")
+    assert expected in shown
+
+
+ALTERNATIVES = """
+def pair():
+    return Model(), (torch.randn(3, 4),), torch.optim.SGD(Model().parameters()), None
+
+class Other:
+    model = Model
+
+    @staticmethod
+    def inputs(batch_size=5):
+        return torch.randn(batch_size, 4)
+"""
+
+
+def test_alternatives_and_batch_size(tmp_path: Path) -> None:
+    path = write(tmp_path, START + "        return self.fc(x)\n" + END + ALTERNATIVES)
+    assert load_model(path).inputs["x"].shape == (2, 4)
+    assert load_model(path).name == "model"
+    pair = load_model(f"{path}:pair")
+    assert pair.inputs["x"].shape == (3, 4)
+    assert isinstance(pair.optimizer, torch.optim.SGD)
+    assert load_model(f"{path}:Other").inputs["x"].shape == (5, 4)
+    assert load_model(f"{path}:Other", 7).inputs["x"].shape == (7, 4)
+
+
+def test_seed_fixes_initial_weights(tmp_path: Path) -> None:
+    path = write(tmp_path, START + "        return self.fc(x)\n" + END)
+    first, second, other = (load_model(path, seed=seed).model.fc.weight for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
