@@ -16,7 +16,7 @@ from backends.rdu.machine import load_machine
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
-from ir.errors import UsageError
+from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
@@ -89,7 +89,8 @@ def compile_spec(
     from compiler.frontend.reference import eager_outputs
 
     if request.preset not in PRESETS:
-        raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
+        hint = f"use one of {', '.join(PRESETS)}"
+        raise UsageError(Problem(f"there is no precision preset {request.preset!r}", hint=hint))
     machine = load_machine(request.arch)
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
