@@ -72,15 +72,25 @@ class CompileResult:
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
     """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
-    from compiler.frontend.capture import capture
     from compiler.frontend.model_file import load_model
+
+    progress("loading the model", 0.0)
+    return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
+
+
+def compile_spec(
+    spec: ModelSpec,
+    request: CompileRequest,
+    progress: Progress = lambda what, done: None,
+    metadata: Mapping[str, Any] | None = None,
+) -> CompileResult:
+    """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
+    from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
 
     if request.preset not in PRESETS:
         raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
     machine = load_machine(request.arch)
-    progress("loading the model", 0.0)
-    spec = load_model(request.model, request.batch_size, request.seed)
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
@@ -93,7 +103,7 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
         program,
         machine,
         options,
-        header=_header(request, spec, program),
+        header=_header(request, spec, program, {"losses": list(captured.losses), **(metadata or {})}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
@@ -118,7 +128,9 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     return result
 
 
-def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[str, Any]:
+def _header(
+    request: CompileRequest, spec: ModelSpec, program: Program, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     asked = asdict(request)
     options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
@@ -126,7 +138,7 @@ def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[
         "name": request.pef_name or spec.name,
         "toolchain_version": TOOLCHAIN_VERSION,
         "options_json": options,
-        "metadata_json": {"model": spec.name, "inputs": inputs},
+        "metadata_json": {"model": spec.name, "inputs": inputs, **metadata},
     }
 
 

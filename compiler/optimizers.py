@@ -2,15 +2,15 @@
 
 The arithmetic is PyTorch's, in its order, so that a run matches PyTorch to rounding. Learning rate, momentum and weight
 decay are HYPER symbols, read when the graph runs: changing them needs no new compile. Whether an optimizer keeps
-momentum at all is fixed when compiling: a momentum of 0 makes no momentum buffers, and no `momentum` symbol.
+momentum at all is fixed when compiling: a momentum of None makes no momentum buffers, and no `momentum` symbol.
 With several parameter groups the names of hyper-parameters carry the group's number: `lr`, `lr.1`, `lr.2`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,12 +31,15 @@ NORM_EPS = 1e-6
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share hyper-parameters. Fields an optimizer does not know are ignored."""
+    """Parameters that share hyper-parameters. Fields an optimizer does not know are ignored.
+
+    `momentum` of None keeps no momentum buffers; of 0 it keeps them, and the momentum can be raised at run time.
+    """
 
     parameters: tuple[str, ...]
     lr: float
     weight_decay: float = 0.0
-    momentum: float = 0.0
+    momentum: float | None = None
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -48,6 +51,11 @@ class OptimizerSpec:
 
     kind: Literal["sgd", "adam", "adamw"]
     groups: tuple[ParameterGroup, ...]
+
+    def over(self, trained: Collection[str]) -> OptimizerSpec:
+        """The same for the parameters among `trained` alone: the others have no gradients."""
+        groups = (replace(group, parameters=tuple(p for p in group.parameters if p in trained)) for group in self.groups)
+        return replace(self, groups=tuple(group for group in groups if group.parameters))
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ class _UpdateBuilder:
         """torch.optim.SGD, whose first step starts from the gradient: what a momentum buffer of zeros gives too."""
         lr = self.hyper(f"lr{suffix}", group.lr)
         weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
-        momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum else None
+        momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum is not None else None
         for name in group.parameters:
             parameter, gradient = self.start(name)
             direction = self.decayed(gradient, parameter, weight_decay)

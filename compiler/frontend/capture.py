@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,8 @@ from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
-from compiler.frontend.tracing import Joint, Role, trace
-from compiler.optimizers import Update, build_update
+from compiler.frontend.tracing import Joint, Placeholder, Role, trace
+from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
 from ir.graph import Program, Symbol, SymbolKind
@@ -36,12 +35,13 @@ KINDS = {
 class Captured:
     """A program, and the content its symbols start from, in their compute dtypes.
 
-    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones) and
-    the sample inputs.
+    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones for
+    losses, else zeros) and the sample inputs. `losses` are the outputs that training starts from.
     """
 
     program: Program
     values: dict[str, Array]
+    losses: tuple[str, ...]
 
 
 def capture(spec: ModelSpec, *, inference: bool) -> Captured:
@@ -57,7 +57,7 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)
-    return Captured(program, _values(joint, lowered, update, program))
+    return Captured(program, _values(joint, lowered, update, program), joint.losses)
 
 
 def check_dtypes(spec: ModelSpec) -> None:
@@ -84,7 +84,10 @@ def _update(spec: ModelSpec, joint: Joint) -> Update | None:
         return None
     types = {source.name: tensor_type(source.tensor) for source in joint.placeholders if source.role is Role.PARAMETER}
     trained = {name: types[name] for name in joint.gradients if name in types}
-    return build_update(optimizer_spec(spec.optimizer, spec.model, trained), trained, spec.max_grad_norm)
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, OptimizerSpec):
+        optimizer = optimizer_spec(optimizer, spec.model, trained)
+    return build_update(optimizer.over(trained), trained, spec.max_grad_norm)
 
 
 def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split, update: Update | None) -> Program:
@@ -124,13 +127,16 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
         if source.name not in program.symbol or source.role is Role.CONSTANT:
             continue
         try:
-            values[source.name] = to_array(_concrete(source.role, source.tensor))
+            values[source.name] = to_array(_concrete(source, joint))
         except OverflowError as error:
             problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
     UnsupportedError.raise_if(problems)
     return {**values, **lowered.constants, **(update.values if update else {})}
 
 
-def _concrete(role: Role, tensor: Tensor) -> Any:
-    """The tensor with content: the gradient of an output was traced without, and starts from ones."""
-    return torch.ones(tensor.shape, dtype=tensor.dtype) if role is Role.TANGENT else tensor
+def _concrete(source: Placeholder, joint: Joint) -> Tensor:
+    """The tensor with content: the gradient of an output was traced without."""
+    if source.role is not Role.TANGENT:
+        return source.tensor
+    start = 1.0 if source.name.removesuffix(".grad") in joint.losses else 0.0
+    return torch.full(source.tensor.shape, start, dtype=source.tensor.dtype)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,14 +29,7 @@ def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
 
 def call(spec: ModelSpec, model: torch.nn.Module, **inputs: Tensor) -> list[Tensor]:
     """The outputs of `model`, the loss first where `spec` computes it, for `inputs` in place of the samples."""
-    arguments = {**spec.inputs, **inputs}
-    outputs: Any = model(*arguments.values()) if takes_any_number(model) else model(**arguments)
+    outputs = spec.call(model, {**spec.inputs, **inputs})
     if spec.loss is not None:
         outputs = (spec.loss(outputs, *spec.targets.values()), outputs)
     return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-
-
-def takes_any_number(model: torch.nn.Module) -> bool:
-    """Whether forward has a parameter like *tensors, so that inputs cannot be passed by name."""
-    code = getattr(model.forward, "__code__", None)
-    return bool(code and code.co_flags & inspect.CO_VARARGS)

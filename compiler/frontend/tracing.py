@@ -27,7 +27,6 @@ from compiler.frontend.composites import COMPOSITES
 from compiler.frontend.export_errors import explain
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.reference import takes_any_number
 from ir.errors import CaptureError, Problem
 from ir.location import Location
 
@@ -65,7 +64,7 @@ class Joint:
     no users.
 
     The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
-    the tensors in `gradients`.
+    the tensors in `gradients`. `losses` are the outputs that training starts from unless told otherwise.
     """
 
     graph: fx.Graph
@@ -73,6 +72,7 @@ class Joint:
     outputs: tuple[str, ...]
     mutated: tuple[str, ...]
     gradients: tuple[str, ...]
+    losses: tuple[str, ...]
     locations: dict[fx.Node, Location]
     start: Location
 
@@ -84,13 +84,12 @@ class _Wrapper(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = spec.model
         self.names = tuple(spec.inputs)
-        self.positional = takes_any_number(spec.model)
+        self.call = spec.call
         self.loss = None if spec.loss is None else _hidden(spec.loss)
 
     def forward(self, tensors: tuple[Tensor, ...]) -> Any:
         arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
-        named = {} if self.positional else dict(zip(self.names, arguments))
-        outputs = self.model(*(arguments if self.positional else ()), **named)
+        outputs = self.call(self.model, dict(zip(self.names, arguments)))
         return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
 
 
@@ -179,10 +178,12 @@ class _Tracer:
         """Trace, and say what everything is."""
         losses = [] if self.inference else self.losses()
         names = self.output_names(losses)
+        differentiated = [] if self.inference else self.differentiated(losses)
         leaves = [] if self.inference else self.leaves()
         fakes = [node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"]
-        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in losses]
+        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in differentiated]
         used: list[int] = []
+        reached: set[int] = set()
 
         def run(*arguments: Tensor) -> list[Any]:
             values = list(arguments[: len(fakes)])
@@ -190,10 +191,12 @@ class _Tracer:
                 values[i] = values[i].detach().requires_grad_()
             for i, first in self.shared.items():
                 values[i] = values[first]
-            with torch.set_grad_enabled(bool(losses)):
+            with torch.set_grad_enabled(bool(differentiated)):
                 results = list(_Interpreter(self.exported.graph_module, self.locator, self.recorder).run(*values))
             given = arguments[len(fakes) :]
-            gradients = self.gradients([results[i] for i in losses], [values[i] for i in leaves], given)
+            starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
+            reached.update(starts)
+            gradients = self.gradients([results[i] for i in starts], [values[i] for i in leaves], [*starts.values()])
             used[:] = [leaf for leaf, gradient in zip(leaves, gradients) if gradient is not None]
             self.recorder.flush()
             mutated = [result for result, kind in zip(results, self.kinds) if kind is OutputKind.BUFFER_MUTATION]
@@ -202,8 +205,11 @@ class _Tracer:
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
             traced, locations = _functional(traced, self.recorder.locations, (*fakes, *tangents))
-        of_losses = [names[self.outputs.index(i)] for i in losses]
-        seeds = [Placeholder(f"{name}.grad", Role.TANGENT, seed) for name, seed in zip(of_losses, tangents)]
+        name_of = dict(zip(self.outputs, names))
+        seeds = [
+            Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)
+            for i, seed in zip(differentiated, tangents)
+        ]
         sources = [
             replace(source, role=Role.ALIAS) if i in self.shared else source for i, source in enumerate(self.inputs)
         ]
@@ -217,6 +223,7 @@ class _Tracer:
                 if kind is OutputKind.BUFFER_MUTATION
             ),
             gradients=tuple(self.inputs[i].name for i in used),
+            losses=tuple(name_of[i] for i in losses if i in reached),
             locations=locations,
             start=self.start,
         )
@@ -234,6 +241,12 @@ class _Tracer:
             for i, placeholder in enumerate(self.inputs)
             if placeholder.tensor.requires_grad and i not in self.shared and placeholder.role is not Role.CONSTANT
         ]
+
+    def differentiated(self, losses: list[int]) -> list[int]:
+        """The results whose gradients back-propagation may be given."""
+        if not self.spec.every_gradient:
+            return losses
+        return [i for i in self.outputs if self.results[self.result_names[i]].meta["val"].is_floating_point()]
 
     def losses(self) -> list[int]:
         """The results that training differentiates: losses, or every differentiable output where none is a loss."""

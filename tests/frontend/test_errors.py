@@ -23,6 +23,7 @@ class Model(nn.Module):
 
     def forward(self, x):
 """
+EMPTY = START + "        pass\n"
 END = """
 model = Model
 inputs = (torch.randn(2, 4),)
@@ -160,15 +161,15 @@ def test_missing_file() -> None:
         ("x = 1\ny = x.z\n", "", None, "model.py:2: running the file raised AttributeError: 'int' object has no"),
         ("x = 1\n", "", None, "model.py does not define a model\n    try: write `model = MyModule()`"),
         ("model = 3\n", "", None, "model.py defines a model of type int"),
-        ("from torch import nn\nmodel = nn.Identity\n", "", None, "model.py does not define inputs\n    try: write `def"),
+        ("from torch import nn\nmodel = nn.Identity\n", "", None, "model.py does not define inputs\n    try: write `"),
         ("def model():\n    return 1 / 0\n", "", None, "model.py:2: calling model() raised ZeroDivisionError"),
-        (START + "        pass\n" + "model = Model\ninputs = {'x': 1}\n", "", None, "defines inputs that are not tensors"),
-        (START + "        pass\n" + END, "", 3, "the batch size is 3, but inputs of model.py are x [2, 4]"),
-        (START + "        pass\n" + END, "", 0, "a batch size of 0 is not positive"),
-        (START + "        pass\n" + "model = Model\ndef inputs(n): pass\n", "", None, "inputs(n) of model.py needs a batch"),
-        (START + "        pass\n" + END, ":other", None, "model.py does not define 'other'"),
-        (START + "        pass\n" + END + "optimizer = 3\n", "", None, "defines an optimizer of type int"),
-        (START + "        pass\n" + END + "max_grad_norm = -1\n", "", None, "defines max_grad_norm = -1"),
+        (EMPTY + "model = Model\ninputs = {'x': 1}\n", "", None, "defines inputs that are not tensors"),
+        (EMPTY + END, "", 3, "the batch size is 3, but inputs of model.py are x [2, 4]"),
+        (EMPTY + END, "", 0, "a batch size of 0 is not positive"),
+        (EMPTY + "model = Model\ndef inputs(n): pass\n", "", None, "inputs(n) of model.py needs a batch"),
+        (EMPTY + END, ":other", None, "model.py does not define 'other'"),
+        (EMPTY + END + "optimizer = 3\n", "", None, "defines an optimizer of type int"),
+        (EMPTY + END + "max_grad_norm = -1\n", "", None, "defines max_grad_norm = -1"),
     ],
 )  # fmt: skip
 def test_model_files(tmp_path: Path, text: str, name: str, batch_size: int | None, expected: str) -> None:
