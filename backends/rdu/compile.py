@@ -15,6 +15,7 @@ from typing import Any
 from backends.rdu.allocate import AllocatedPhase, allocate
 from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.emit import emit_configuration
+from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.memory import place_symbols
 from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
@@ -23,11 +24,13 @@ from backends.rdu.place import place
 from backends.rdu.predict import predict_configuration
 from backends.rdu.route import Routing, route
 from backends.rdu.sections import CutSection, cut_graph
-from ir.errors import InfeasibleError, Problem
+from backends.rdu.tiling import tile_stage
+from ir.errors import InfeasibleError
 from ir.graph import Graph, Program, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
+from pef.cycles import chain_length
 from pef.machine import Machine, SiteKind
 
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
@@ -198,27 +201,30 @@ def _configure(
 
 
 def plan_section(section: CutSection, machine: Machine) -> Layout:
-    """Phases, tiles, PCUs and buffers of a section. Raises InfeasibleError with the biggest contributors."""
+    """Phases, tiles, PCUs and buffers of a section: with the fastest tiles, or the finest where those do not fit.
+
+    Raises DoesNotFitError with the biggest contributors.
+    """
     phases = form_phases(section.stages)
-    pcus = len(machine.working_sites(SiteKind.PCU)) * 9 // 10
-    allocated = allocate(phases, _dram_bytes(section, phases), machine, pcus) if phases else []
-    if phases and not allocated:
-        raise _too_big("PCU", len(section.stages), pcus, [stage.name for stage in section.stages])
-    layout = lay_out(section, allocated, machine)
-    available = len(machine.working_sites(SiteKind.PMU))
-    needed = sum(buffer.pmus for buffer in layout.buffers)
-    if needed > available:
-        largest = sorted(layout.buffers, key=lambda buffer: -buffer.pmus)[:5]
-        shown = [f"{buffer.name} {buffer.type}: {buffer.pmus}" for buffer in largest]
-        raise _too_big("PMU", needed, available, shown)
+    pcus = len(machine.working_sites(SiteKind.PCU))
+    require(Resource.PCU, pcus, _least_pcus(phases, machine))
+    moved = _dram_bytes(section, phases)
+    layout = lay_out(section, allocate(phases, moved, machine, pcus * 9 // 10), machine)
+    pmus = len(machine.working_sites(SiteKind.PMU))
+    if sum(buffer.pmus for buffer in layout.buffers) > pmus:
+        layout = lay_out(section, allocate(phases, moved, machine, pcus * 9 // 10, finest=True), machine)
+        asked = [Contributor(f"{buffer.name} {buffer.type}", buffer.pmus) for buffer in layout.buffers]
+        require(Resource.PMU, pmus, asked)
     return layout
 
 
-def _too_big(resource: str, needed: int, available: int, contributors: Sequence[str]) -> InfeasibleError:
-    hint = "a smaller batch, bf16 (--graphamp-preset mp4), --o0, or a machine with more units"
-    biggest = ", ".join(contributors[:5])
-    message = f"a section needs {needed} {resource}s, the machine has {available}; biggest: {biggest}"
-    return InfeasibleError(Problem(message, hint=hint))
+def _least_pcus(phases: Sequence[Phase], machine: Machine) -> list[Contributor]:
+    """What every stage needs at the very least, whatever its tiles."""
+    return [
+        Contributor(streamed.stage.name, chain_length(tile_stage(streamed, 1).work, machine))
+        for phase in phases
+        for streamed in phase.stages
+    ]
 
 
 def _dram_bytes(section: CutSection, phases: Sequence[Phase]) -> list[int]:

@@ -40,8 +40,8 @@ Result = TypeVar("Result")
 
 def call_with_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     """What `model` returns for inputs named after forward's parameters, or in order where forward takes *tensors."""
-    code = getattr(model.forward, "__code__", None)
-    if code and code.co_flags & inspect.CO_VARARGS:
+    parameters = inspect.signature(model.forward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
         return model(*inputs.values())
     return model(**inputs)
 
