@@ -1,7 +1,8 @@
 """PMU ports: how many cycles per tile the memories need to send and take what a phase asks of them.
 
-A reader uses one port of each PMU of its buffer, so a single operand takes `pef.cycles.port_cycles`; all readers of a
-PMU together share its read ports, all writers its write ports, whichever of its buffers they use. Whole transfers happen outside the steady state and do not count in it.
+A reader uses one read port of each PMU of its buffer, so a single operand takes `pef.cycles.port_cycles`; all readers
+of a PMU together share its read ports, all writers its write ports, whichever of its buffers they use. Whole
+transfers happen outside the steady state and do not count in it.
 """
 
 from __future__ import annotations
