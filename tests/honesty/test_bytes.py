@@ -78,9 +78,7 @@ def test_commands_refuse_damage_in_one_sentence(content: bytes, tmp_path: Path, 
 
 @pytest.mark.parametrize("module, arguments", [("compiler.cli", ["check"]), ("runtime.cli", [])])
 @pytest.mark.parametrize("place", ["half", "flip"])
-def test_processes_refuse_damage(
-    content: bytes, tmp_path: Path, module: str, arguments: list[str], place: str
-) -> None:
+def test_processes_refuse_damage(content: bytes, tmp_path: Path, module: str, arguments: list[str], place: str) -> None:
     path = tmp_path / "damaged.pef"
     half = len(content) // 2
     path.write_bytes(content[:half] if place == "half" else flipped(content, half, random.Random(1)))
