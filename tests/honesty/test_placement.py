@@ -129,7 +129,7 @@ def test_a_careless_placement_is_slower(narrow: pb.Pef) -> None:
     """Units scattered over the whole chip."""
     machine = decode_machine(narrow.machine)
     pick = random.Random(0)
-    free = {kind: machine.working_sites(kind) for kind in SiteKind}
+    free = {kind: list(machine.working_sites(kind)) for kind in SiteKind}
     for sites in free.values():
         pick.shuffle(sites)
     scattered = rerouted(narrow, 0, tuple(free[machine.kind(site)].pop() for site in sites_of(narrow, 0)))
