@@ -151,7 +151,9 @@ def _compile_graph(
     index_of = {name: index for index, name in enumerate(symbols)}
     for number, (section, signature, planned) in enumerate(sections):
         entry = record.sections.add(
-            kind=graph.kind.value, name=f"{graph.kind.value.lower()}_{number}", configuration=planned
+            kind=graph.kind.value,
+            name=f"{graph.name or graph.kind.value.lower()}_{number}",
+            configuration=planned,
         )
         entry.bindings.extend(index_of[name] for name in signature.symbols)
         entry.locations.extend(strings.location(node.location) for stage in section.stages for node in stage.nodes)

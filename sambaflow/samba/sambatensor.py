@@ -14,6 +14,7 @@ from sambaflow.samba.overrides import promoted
 
 if TYPE_CHECKING:
     from sambaflow.samba.device import DeviceTensor
+    from sambaflow.samba.tracing import Traced
 
 Materializer = Callable[..., Tensor]
 
@@ -36,6 +37,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     mem_type: Any = None
     materializer: Materializer | None = None
     on_device: DeviceTensor | None = None
+    traced: Traced | None = None
     _region_name: str | None = None
 
     @staticmethod

@@ -110,6 +110,12 @@ class Traced:
     structure: Structure
     outputs: tuple[SambaTensor, ...]
     operators: list[Operator] = field(default_factory=list)
+    container: Any = None
+
+    @property
+    def result(self) -> Any:
+        """The outputs in the containers in which forward returned them."""
+        return pytree.tree_unflatten(list(self.outputs), self.container)
 
     @property
     def signature(self) -> list[str]:
@@ -167,7 +173,10 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
             raise UsageError(problem) from error
     leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
-    return Traced(model, structure, outputs, record.operators)
+    traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
+    for output in outputs:
+        output.traced = traced
+    return traced
 
 
 def _contents(model: nn.Module) -> list[tuple[str, Tensor]]:
