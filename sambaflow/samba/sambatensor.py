@@ -79,7 +79,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     ) -> Any:
         """PyTorch's function on mixed precisions that the device accepts; results are SambaTensors."""
         arguments, named = promoted(func, tuple(args), kwargs or {})
-        return super().__torch_function__(func, (SambaTensor,), arguments, named)
+        return torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
 
     # -- content ------------------------------------------------------------------------------------------------
 
