@@ -1,4 +1,4 @@
-"""The command line: verbs, every attribute on every verb, what programs redefine, and metadata's way through the PEF."""
+"""The command line: verbs, every attribute on every verb, what programs redefine, metadata through the PEF."""
 
 from __future__ import annotations
 
@@ -17,44 +17,13 @@ from sambaflow.samba.utils.pef_utils import PefInfoStruct, get_pef_info, get_pef
 from tests.sdk.programs import batch, classifier, compiled
 
 ATTRIBUTES = [
-    "command",
-    "batch_size",
-    "microbatch_size",
-    "inference",
-    "pef",
-    "mapping",
-    "data_parallel",
-    "reduce_on_rdu",
-    "data_parallel_mode",
-    "distlearn_config",
-    "n_chips",
-    "num_tiles",
-    "num_spatial_batches",
-    "num_iterations",
-    "run_graph_only",
-    "bench_report_json",
-    "json",
-    "json_counters",
-    "compiled_stats_json",
-    "min_duration",
-    "num_sections",
-    "use_sambaloader",
-    "visualize",
-    "acc_report_json",
-    "gold_file_path",
-    "output_folder",
-    "pef_name",
-    "resource_report_path",
-    "verbose_report",
-    "mac_human_decision",
-    "mac_v1",
-    "world_size",
-    "listen_for_input",
-    "mock_inference",
-    "dump_accuracy_debug_info",
-    "debug",
-    "log_level",
-]
+    "command", "batch_size", "microbatch_size", "inference", "pef", "mapping", "data_parallel", "reduce_on_rdu",
+    "data_parallel_mode", "distlearn_config", "n_chips", "num_tiles", "num_spatial_batches", "num_iterations",
+    "run_graph_only", "bench_report_json", "json", "json_counters", "compiled_stats_json", "min_duration",
+    "num_sections", "use_sambaloader", "visualize", "acc_report_json", "gold_file_path", "output_folder", "pef_name",
+    "resource_report_path", "verbose_report", "mac_human_decision", "mac_v1", "world_size", "listen_for_input",
+    "mock_inference", "dump_accuracy_debug_info", "debug", "log_level",
+]  # fmt: skip
 VERBS = ("compile", "run", "test", "measure-performance", "measure-sections")
 HARDWARE = [
     "--mac-v2", "--mac-human-decision", "hd.json", "--compiler-configs", "c.json", "--resources-scaling-factors", "1.5",

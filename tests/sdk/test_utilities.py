@@ -33,46 +33,22 @@ from sambaflow.sambacollections import OrderedSet
 from tests.sdk.programs import batch, classifier, compiled
 
 MODULES = [
-    "sambaflow.logging",
-    "sambaflow.mac.metadata",
-    "sambaflow.sambacollections",
-    "sambaflow.sn_private",
-    "sambaflow.samba.argconf.args",
-    "sambaflow.samba.directives",
-    "sambaflow.samba.env",
-    "sambaflow.samba.experiment_logger",
-    "sambaflow.samba.functional.arithmetic",
-    "sambaflow.samba.functional.logical",
-    "sambaflow.samba.functional.loss",
-    "sambaflow.samba.functional.reduce",
-    "sambaflow.samba.functional.stir",
-    "sambaflow.samba.functional.tensorarithmetic",
-    "sambaflow.samba.functional.tensorops",
-    "sambaflow.samba.functional.functional_decorator_utils",
-    "sambaflow.samba.graph",
-    "sambaflow.samba.lazy_param",
-    "sambaflow.samba.materialize",
-    "sambaflow.samba.nn.parameter",
-    "sambaflow.samba.optim",
-    "sambaflow.samba.profiler",
-    "sambaflow.samba.sambaloader",
-    "sambaflow.samba.sambatensor",
-    "sambaflow.samba.schema.snconfig",
-    "sambaflow.samba.session",
-    "sambaflow.samba.sn_private",
-    "sambaflow.samba.test",
-    "sambaflow.samba.utils.argparser",
-    "sambaflow.samba.utils.benchmark_acc",
-    "sambaflow.samba.utils.checkpoint",
-    "sambaflow.samba.utils.common",
-    "sambaflow.samba.utils.dataset.mnist",
-    "sambaflow.samba.utils.numeric",
-    "sambaflow.samba.utils.pef_utils",
-    "sambaflow.samba.utils.read_perf_counters",
-    "sambaflow.samba.utils.tensorboard_debug",
-    "sambaflow.samba.utils.trainer.samba",
+    "sambaflow.logging", "sambaflow.mac.metadata", "sambaflow.sambacollections", "sambaflow.sn_private",
+    "sambaflow.samba.argconf.args", "sambaflow.samba.directives", "sambaflow.samba.env",
+    "sambaflow.samba.experiment_logger", "sambaflow.samba.functional.arithmetic",
+    "sambaflow.samba.functional.logical", "sambaflow.samba.functional.loss", "sambaflow.samba.functional.reduce",
+    "sambaflow.samba.functional.stir", "sambaflow.samba.functional.tensorarithmetic",
+    "sambaflow.samba.functional.tensorops", "sambaflow.samba.functional.functional_decorator_utils",
+    "sambaflow.samba.graph", "sambaflow.samba.lazy_param", "sambaflow.samba.materialize",
+    "sambaflow.samba.nn.parameter", "sambaflow.samba.optim", "sambaflow.samba.profiler",
+    "sambaflow.samba.sambaloader", "sambaflow.samba.sambatensor", "sambaflow.samba.schema.snconfig",
+    "sambaflow.samba.session", "sambaflow.samba.sn_private", "sambaflow.samba.test",
+    "sambaflow.samba.utils.argparser", "sambaflow.samba.utils.benchmark_acc", "sambaflow.samba.utils.checkpoint",
+    "sambaflow.samba.utils.common", "sambaflow.samba.utils.dataset.mnist", "sambaflow.samba.utils.numeric",
+    "sambaflow.samba.utils.pef_utils", "sambaflow.samba.utils.read_perf_counters",
+    "sambaflow.samba.utils.tensorboard_debug", "sambaflow.samba.utils.trainer.samba",
     "sambaflow.samba.utils.trainer.torch",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -144,12 +120,12 @@ def test_ordered_sets_tell_tensors_apart_by_identity() -> None:
     chosen = OrderedSet([a])
     chosen.add(("name", b))
     assert a in chosen and b not in chosen and ("name", b) in chosen
-    assert list(chosen)[0] is a and len(chosen.difference([a])) == 1
+    assert chosen[0] is a and len(chosen.difference([a])) == 1
 
 
 def test_assert_close_takes_any_mix() -> None:
     utils.assert_close(samba.ones(3), torch.ones(3), "x")
-    with pytest.raises(AssertionError, match="logits: 1 of 3 elements differ.*first at \\[1\\]"):
+    with pytest.raises(AssertionError, match=r"logits: 1 of 3 elements differ.*first at \[1\]"):
         utils.assert_close(torch.tensor([1.0, 2.0, 1.0]), samba.ones(3), "logits", 0.5, 0.1)
     with pytest.raises(AssertionError, match="shapes"):
         utils.assert_close(torch.ones(2), torch.ones(3))
