@@ -12,8 +12,6 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from ir.op import Op
-from runtime.functional import FunctionalSimulator
-from runtime.memory import Memory
 from runtime.plan import Step
 from runtime.session import Session
 

@@ -86,9 +86,7 @@ def compare(name: str, mode: str, pef: Path, arguments: argparse.Namespace) -> R
         for side in sides:
             side.close()
     torch_ms, rdu_ms = (1e3 * median(wall) for wall in walls)
-    return Result(
-        name, mode, arguments.threads, torch_ms, rdu_ms, median(wall_ratios), median(cpu_ratios), difference
-    )
+    return Result(name, mode, arguments.threads, torch_ms, rdu_ms, median(wall_ratios), median(cpu_ratios), difference)
 
 
 def print_table(results: list[Result]) -> None:

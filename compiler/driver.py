@@ -16,7 +16,7 @@ from backends.rdu.machine import load_machine
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
-from ir.errors import UsageError
+from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
@@ -53,6 +53,15 @@ class CompileRequest:
     seed: int = 0
     print_after: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            hint = f"use one of {', '.join(PRESETS)}"
+            raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
+
+    def machine(self) -> Machine:
+        """The machine to map onto. Raises MachineError for a file that does not describe one."""
+        return load_machine(self.arch)
+
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
@@ -76,6 +85,7 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
     from compiler.frontend.model_file import load_model
 
+    request.machine()  # a wrong --arch is told before the long work
     progress("loading the model", 0.0)
     return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
 
@@ -119,9 +129,7 @@ def _compile_captured(
     progress: Progress,
     metadata: Mapping[str, Any],
 ) -> CompileResult:
-    if request.preset not in PRESETS:
-        raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
-    machine = load_machine(request.arch)
+    machine = request.machine()
     progress("improving the graph", 0.3)
     manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
     program = manager.run(captured.program)

@@ -7,10 +7,12 @@ gives the joint graph. Operators that the lowering knows stay whole; others are 
 from __future__ import annotations
 
 import ast
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -110,10 +112,16 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
     tensors = (*spec.inputs.values(), *spec.targets.values())
+    said = io.StringIO()
     try:
-        return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+        with redirect_stderr(said):
+            return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
     except Exception as error:
+        if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
+            said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
         raise CaptureError(explain(error, locator, spec)) from error
+    finally:
+        sys.stderr.write(said.getvalue())
 
 
 @contextmanager

@@ -400,10 +400,12 @@ def another_lifetime(pef: pb.Pef, pick: random.Random) -> str:
 
 
 def another_buffer(pef: pb.Pef, pick: random.Random) -> str:
-    """A port reads or writes another buffer."""
+    """A port reads or writes another buffer. Which of the buffers in one PMU it reads is part of the meaning."""
     where, configuration, p, s = pick.choice(list(stages(pef)))
     stage = configuration.phases[p].stages[s]
-    pick.choice([*stage.inputs, *stage.outputs]).buffer = pick.randrange(len(configuration.buffers))
+    port = pick.choice([*stage.inputs, *stage.outputs])
+    units = set(configuration.buffers[port.buffer].units)
+    port.buffer = pick.choice([i for i, other in enumerate(configuration.buffers) if units.isdisjoint(other.units)])
     return where
 
 
