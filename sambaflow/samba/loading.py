@@ -61,8 +61,8 @@ class Layout:
     def of(device: Device, graph: str | None = None) -> Layout:
         """The layout of a PEF's only graph, or of one of several. Raises UsageError for a graph that is not there."""
         if graph is None:
-            names = device.runtime.symbols
-            return Layout({name: name for name in device.inputs}, device.outputs, {name: name for name in names})
+            weights = {name: name for name in device.runtime.symbols}
+            return Layout({name: name for name in device.inputs}, device.outputs, weights)
         graphs = json.loads(device.pef.header.metadata_json).get("graphs", {})
         if graph not in graphs:
             hint = f"it has {', '.join(graphs)}" if graphs else "compile it with samba.session.compile_multigraph"

@@ -218,7 +218,7 @@ def type_text(tensor: Tensor) -> str:
 
 def _name(function: Any) -> str:
     """`torch.nn.functional.linear` for what is exposed under that name."""
-    return resolve_name(function) or getattr(function, "__qualname__", repr(function))
+    return str(resolve_name(function) or getattr(function, "__qualname__", repr(function)))
 
 
 def _users_line() -> str:
