@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.errors import SncError
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def main() -> None:
     """
 
 
-@main.command("compile")
+@main.command("compile", context_settings={"ignore_unknown_options": True})
 @click.argument("model", metavar="MODEL.PY[:NAME]")
+@click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
@@ -61,6 +63,7 @@ def main() -> None:
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
 def compile_command(
     model: str,
+    program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
     output_folder: Path,
@@ -79,10 +82,19 @@ def compile_command(
     MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
     forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
 
+    A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
+    own.
+
     Writes into OUTPUT_FOLDER/NAME: NAME.pef, the initial weights and recorded inputs NAME.safetensors, PyTorch's
     outputs for them NAME.reference.npz, and NAME.log.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if is_sambaflow_program(model):
+        given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
+        given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
+        raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
+    if program_options:
+        raise click.NoSuchOption(program_options[0])
     with readable_errors():
         from compiler import driver, report
 
@@ -158,6 +170,15 @@ def _check_model(model: str, inference: bool, batch_size: int | None, as_json: b
         support.render(result, _console())
     if not result.supported:
         raise SystemExit(1)
+
+
+def _spelled(options: dict[str, Any]) -> Iterator[str]:
+    """Options as words of a command line: flags that are set, and values that are given."""
+    for name, value in options.items():
+        if value is True:
+            yield name
+        elif value not in (None, False):
+            yield from (name, str(value))
 
 
 def _console() -> Console:

@@ -54,10 +54,9 @@ class OptimizerSpec:
 
     def over(self, trained: Collection[str]) -> OptimizerSpec:
         """The same for the parameters among `trained` alone: the others have no gradients."""
-        groups = (
-            replace(group, parameters=tuple(p for p in group.parameters if p in trained)) for group in self.groups
-        )
-        return replace(self, groups=tuple(group for group in groups if group.parameters))
+        kept = (tuple(name for name in group.parameters if name in trained) for group in self.groups)
+        groups = (replace(group, parameters=names) for group, names in zip(self.groups, kept) if names)
+        return replace(self, groups=tuple(groups))
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,8 @@ class _Lowerer:
     def unsupported(self, node: fx.Node) -> Any:
         name = _aten_name(node.target)
         self.note(node, f"operator {name} is not supported", workaround(name))
+        if not any(True for _ in _tensors(node)):  # it makes a number, which nothing can stand in for
+            UnsupportedError.raise_if(list(self.problems))
         return self.stand_in(node)
 
     def stand_in(self, node: fx.Node) -> Any:

@@ -7,7 +7,9 @@ gives the joint graph. Operators that the lowering knows stay whole; others are 
 from __future__ import annotations
 
 import ast
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -122,14 +124,26 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
+<<<<<<< HEAD
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     try:
         with redirect_stderr(StringIO()):  # where PyTorch prints the graph it could not finish
             exported = torch.export.export(wrapper, (tensors,), strict=False)
             writes = any(_writes(node.target) for node in exported.graph.nodes)
             return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
+=======
+    tensors = (*spec.inputs.values(), *spec.targets.values())
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+>>>>>>> main
     except Exception as error:
+        if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
+            said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
         raise CaptureError(explain(error, locator, spec)) from error
+    finally:
+        sys.stderr.write(said.getvalue())
 
 
 def _beside(model: nn.Module, tensor: Tensor) -> Tensor:

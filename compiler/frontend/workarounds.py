@@ -21,6 +21,8 @@ WORKAROUNDS: dict[str, str] = {
     "prod": "sum the logarithms, where the factors are positive",
     "convolution": "use Conv1d or Conv2d",
     "upsample_nearest2d": "repeat by reshape and expand",
+    "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
+    "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "linalg_inv_ex": "solve on the host, before or after the run",
 }
 """By the operator's name without namespace and trailing underscore."""

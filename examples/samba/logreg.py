@@ -1,9 +1,9 @@
 """Logistic regression over scikit-learn's 8x8 digits, as a SambaFlow program.
 
-    python logreg.py compile --output-folder=out --pef-name=logreg
-    python logreg.py run --pef=out/logreg/logreg.pef
-    python logreg.py test --pef=out/logreg/logreg.pef
-    python logreg.py measure-performance --pef=out/logreg/logreg.pef
+python logreg.py compile --output-folder=out --pef-name=logreg
+python logreg.py run --pef=out/logreg/logreg.pef
+python logreg.py test --pef=out/logreg/logreg.pef
+python logreg.py measure-performance --pef=out/logreg/logreg.pef
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ def main(argv: list[str]) -> None:
     model = LogReg(args.num_features, args.num_classes)
     samba.from_torch_model_(model)
     inputs = dummy_inputs(args)
-    optimizer = samba.optim.SGD(
-        model.parameters(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay
-    )
+    optimizer = samba.optim.SGD(model.parameters(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
     if args.command == "compile":
         samba.session.compile(
             model,

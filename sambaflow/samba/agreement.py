@@ -45,8 +45,8 @@ def check(pef: pb.Pef, path: str, traced: Traced) -> None:
     problems = [
         *_tensors(pef, SymbolKind.INPUT, traced.structure.tensors, "input"),
         *_tensors(pef, SymbolKind.PARAMETER, dict(traced.model.named_parameters()), "parameter"),
-        *_operators(recorded, traced),
     ]
+    problems = problems or _operators(recorded, traced)
     BindError.raise_if([*problems, *_toolchain(pef)] if problems else [])
 
 
@@ -58,7 +58,7 @@ def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
     beside = Path(path).with_suffix(".safetensors")
     if not beside.exists():
         hint = f"keep {beside.name} in the folder of the PEF, or compile again"
-        raise PefError(Problem(f"{beside} is missing: it holds the model's constants {', '.join(names[:3])}", hint=hint))
+        raise PefError(Problem(f"{beside} is missing: it holds the constants {', '.join(names[:3])}", hint=hint))
     with safe_open(beside, "pt") as stored:
         return {name: stored.get_tensor(name) for name in names}
 
@@ -99,7 +99,8 @@ def _operators(recorded: Mapping[str, Any], traced: Traced) -> list[Problem]:
         return []
     for old, operator in zip(before, traced.operators):
         if old != str(operator):
-            return [Problem(f"the model computes {operator}, but the PEF was compiled for {old}", operator.where, _AGAIN)]
+            both = f"the model computes {operator}, but the PEF was compiled for {old}"
+            return [Problem(both, operator.where, _AGAIN)]
     extra = f"{len(now)} operators, but the PEF was compiled for {len(before)}"
     return [Problem(f"the model has {extra}", hint=_AGAIN)]
 

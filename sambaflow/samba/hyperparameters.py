@@ -48,7 +48,7 @@ class HyperParameters:
                 memory.fill_(number)
             if key == "momentum" and number and not self._targets.get(key) and self._targets:
                 hint = "momentum belongs to samba.optim.SGD: AdamW has betas, fixed when it is made"
-                raise UsageError(Problem("hyper-parameter 'momentum' is given, but nothing in the PEF uses it", hint=hint))
+                raise UsageError(Problem("'momentum' is given, but nothing in the PEF uses it", hint=hint))
         self._last = dict(values)
 
     def _add_group(self, group: Mapping[str, Any], prefix: str, suffix: str) -> None:

@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UsageError
 from sambaflow.samba.convert import plain_torch
-from sambaflow.samba.functional.overrides import MixedPrecision
+from sambaflow.samba.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import SambaTensor
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
@@ -110,6 +110,12 @@ class Traced:
     structure: Structure
     outputs: tuple[SambaTensor, ...]
     operators: list[Operator] = field(default_factory=list)
+    container: Any = None
+
+    @property
+    def result(self) -> Any:
+        """The outputs in the containers in which forward returned them."""
+        return pytree.tree_unflatten(list(self.outputs), self.container)
 
     @property
     def signature(self) -> list[str]:
@@ -167,7 +173,10 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
             raise UsageError(problem) from error
     leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
-    return Traced(model, structure, outputs, record.operators)
+    traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
+    for output in outputs:
+        output.traced = traced
+    return traced
 
 
 def _contents(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -209,7 +218,7 @@ def type_text(tensor: Tensor) -> str:
 
 def _name(function: Any) -> str:
     """`torch.nn.functional.linear` for what is exposed under that name."""
-    return resolve_name(function) or getattr(function, "__qualname__", repr(function))
+    return str(resolve_name(function) or getattr(function, "__qualname__", repr(function)))
 
 
 def _users_line() -> str:

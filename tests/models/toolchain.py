@@ -26,6 +26,7 @@ from ir.graph import Program, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.machine import Machine
 from runtime.session import Session
 
 NOISE = 1e-4
@@ -86,12 +87,13 @@ class Compiled:
 
 
 def compiled(
-    model: ModelSpec, *, inference: bool = False, preset: str = "mp0", arch: str = "sn30", fuse: bool = True
+    model: ModelSpec, *, inference: bool = False, preset: str = "mp0", arch: str | Machine = "sn30", fuse: bool = True
 ) -> Compiled:
     """Capture, improve, map and check."""
     captured = capture(model, inference=inference)
     program = PassManager(standard_pipeline(preset)).run(captured.program)
-    pef = compile_program(program, load_machine(arch), BackendOptions(fuse=fuse))
+    machine = load_machine(arch) if isinstance(arch, str) else arch
+    pef = compile_program(program, machine, BackendOptions(fuse=fuse))
     check(pef)
     known = {symbol.name for symbol in program.symbols}
     values = {n: v for n, v in round_values(program, captured.values).items() if n in known}

@@ -80,7 +80,9 @@ def _problems(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> lis
         hint = "use samba.optim.SGD or samba.optim.AdamW"
         return [Problem(f"optimizer {type(optimizer).__name__} is not supported on the device", hint=hint)]
     problems = [
-        Problem(f"{type(optimizer).__name__} with {option}={group[option]} is not supported", hint=f"leave {option} out")
+        Problem(
+            f"{type(optimizer).__name__} with {option}={group[option]} is not supported", hint=f"leave {option} out"
+        )
         for group in optimizer.param_groups
         for option in REFUSED
         if group.get(option)
@@ -102,5 +104,3 @@ def _group(group: Mapping[str, Any], names: Mapping[int, str]) -> ParameterGroup
         betas=(float(betas[0]), float(betas[1])),
         eps=float(group.get("eps", 1e-8)),
     )
-
-

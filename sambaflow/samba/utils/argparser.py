@@ -95,7 +95,9 @@ def parse_yaml_to_args(yaml_path: str, args: argparse.Namespace) -> argparse.Nam
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(Problem(f"{yaml_path} cannot be read: {error}", hint="check the path and the syntax")) from error
+        raise UsageError(
+            Problem(f"{yaml_path} cannot be read: {error}", hint="check the path and the syntax")
+        ) from error
     if not isinstance(content, Mapping):
         raise UsageError(Problem(f"{yaml_path} holds no mapping", hint="write lines like `batch_size: 32`"))
     merged = argparse.Namespace(**vars(args))

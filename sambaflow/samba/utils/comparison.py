@@ -24,7 +24,7 @@ def assert_close(
     if wrong.any():
         index = tuple(int(i) for i in wrong.nonzero()[0])
         raise AssertionError(
-            f"{label}: {int(wrong.sum())} of {wrong.numel()} elements differ by more than {threshold:g} + {rtol:g} |b|; "
+            f"{label}: {int(wrong.sum())} of {wrong.numel()} elements differ by over {threshold:g} + {rtol:g} |b|; "
             f"first at {list(index)}: {first[index]:g} and {second[index]:g}; largest difference {difference.max():g}"
         )
 

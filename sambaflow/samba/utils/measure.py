@@ -51,9 +51,7 @@ def measure_performance(
     latency = duration / iterations
     throughput = batch_size * world / latency
     simulated = session.device.simulated_seconds(prepared(sections, None).sections)
-    print(
-        f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations."
-    )
+    print(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
     if world > 1:
         print(f"NOTE: This is the combined throughput for {world} workers")
     print(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
