@@ -164,11 +164,7 @@ def _compile_captured(
     return result
 
 
-<<<<<<< HEAD
-def _header(request: CompileRequest, spec: ModelSpec, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
-=======
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
->>>>>>> main
     asked = asdict(request)
     options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +123,13 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
-<<<<<<< HEAD
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
-    try:
-        with redirect_stderr(StringIO()):  # where PyTorch prints the graph it could not finish
-            exported = torch.export.export(wrapper, (tensors,), strict=False)
-            writes = any(_writes(node.target) for node in exported.graph.nodes)
-            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
-=======
-    tensors = (*spec.inputs.values(), *spec.targets.values())
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
->>>>>>> main
+            exported = torch.export.export(wrapper, (tensors,), strict=False)
+            writes = any(_writes(node.target) for node in exported.graph.nodes)
+            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
     except Exception as error:
         if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
             said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
