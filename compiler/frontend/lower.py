@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
 from compiler.frontend.lowering import LOWERINGS, Context, Refused
+from compiler.frontend.lowering.random import count_steps
 from compiler.frontend.tracing import Joint, Role
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
 from ir.errors import GraphError, Problem, UnsupportedError
-from ir.graph import Graph, SectionKind, Value
+from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
 
 
 @dataclass(frozen=True)
 class LoweredJoint:
-    """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients."""
+    """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients.
+
+    `symbols` are those that the model does not have, such as dropout rates, and `initial` what they start from;
+    `updated` are those among them that the forward graph stores into.
+    """
 
     graph: Graph
     constants: dict[str, Array]
+    symbols: tuple[Symbol, ...] = ()
+    initial: dict[str, Array] = field(default_factory=dict)
+    updated: tuple[str, ...] = ()
 
 
 def lower(joint: Joint) -> LoweredJoint:
@@ -42,7 +49,6 @@ class _Lowerer:
         self.builder = GraphBuilder(SectionKind.FWD)
         self.context = Context(self.builder)
         self.values: dict[fx.Node, Any] = {}
-        self.constant_symbols: dict[str, Array] = {}
         self.problems: dict[Problem, None] = {}
         placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
         known = {
@@ -67,8 +73,11 @@ class _Lowerer:
             self.builder.location = self.joint.locations.get(node, self.joint.start)
             self.builder.output(name, self.operand(node))
         UnsupportedError.raise_if(list(self.problems))
+        updated = count_steps(self.context)
         graph = self.builder.build()
-        return LoweredJoint(graph.with_nodes(graph.nodes), self.constant_symbols)
+        graph = graph.with_nodes(graph.nodes)
+        context = self.context
+        return LoweredJoint(graph, context.constants, tuple(context.symbols.values()), context.initial, updated)
 
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
@@ -111,17 +120,8 @@ class _Lowerer:
         self.context.enter(node)
         if not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
-        array = to_array(tensor)
-        flat = array.reshape(-1)
-        if flat.size and (flat == flat[0]).all():
-            return self.context.full(array.shape, flat[0].item(), DTYPES[tensor.dtype])
-        for name, known in self.constant_symbols.items():
-            if known.dtype == array.dtype and np.array_equal(known, array):
-                return self.builder.input(name, tensor_type(tensor))
         source = self.placeholders.get(node)
-        name = source.name if source else f"constant.{node.name}"
-        self.constant_symbols[name] = array
-        return self.builder.input(name, tensor_type(tensor))
+        return self.context.constant(to_array(tensor), source.name if source else f"constant.{node.name}")
 
     def check_dtype(self, node: fx.Node) -> bool:
         """Whether the device has the element types of the results; noted where they first go wrong."""
