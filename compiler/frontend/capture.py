@@ -60,7 +60,7 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
 
 def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool) -> tuple[Program, Update | None]:
     """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
-    split = partition(lowered.graph, (*joint.outputs, *joint.mutated))
+    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated))
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)
@@ -102,6 +102,7 @@ def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split,
     symbols = [
         *_placeholder_symbols(joint),
         *(Symbol(name, type, SymbolKind.CONSTANT) for name, type in constants.items()),
+        *lowered.symbols,
         *(Symbol(name, types[name], SymbolKind.OUTPUT) for name in joint.outputs),
         *split.activations,
         *(_gradient(name, types) for name in joint.gradients),
@@ -137,7 +138,7 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
         except OverflowError as error:
             problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
     UnsupportedError.raise_if(problems)
-    return {**values, **lowered.constants, **(update.values if update else {})}
+    return {**values, **lowered.constants, **lowered.initial, **(update.values if update else {})}
 
 
 def _has_start(source: Placeholder) -> bool:

@@ -14,6 +14,8 @@ from compiler.frontend.model_file import ModelSpec
 from ir.errors import Problem
 from ir.location import Location
 
+NUMBERS = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
 RULES: tuple[tuple[str, str, str], ...] = (
     (
         r"GuardOnDataDependent|data-dependent|_local_scalar_dense|Could not guard|Could not extract specialized",
@@ -66,11 +68,16 @@ def _unknown_when_compiling(node: fx.Node) -> Iterator[tuple[str, str]]:
             f"the size of what {name} returns depends on the values of a tensor",
             "keep every element and choose with a mask: torch.where(condition, a, b), or multiply by the condition",
         )
-    elif any(operand.target is torch.ops.aten.item.default for operand in node.all_input_nodes):
+    elif any(_is_number(operand) for operand in node.all_input_nodes):
         yield (
             "a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()",
             "keep it a tensor: arithmetic with tensors of one element runs on the device",
         )
+
+
+def _is_number(node: fx.Node) -> bool:
+    """Whether the node makes a Python number that is not an extent of a tensor."""
+    return isinstance(node.meta.get("val"), NUMBERS) and node.target is not torch.ops.aten.sym_size.int
 
 
 def _location(error: BaseException, locator: Locator) -> Location:

@@ -127,7 +127,9 @@ def main() -> None:
         chosen = exact or [family for family in chosen if options.only in family.name]
     if options.again:
         wanted = {
-            key for key, found in json.loads(options.again.read_text()).items() if {"refused", "wrong", "failed"} & {s for _, s, *_ in found}
+            key
+            for key, found in json.loads(options.again.read_text()).items()
+            if {"refused", "wrong", "failed"} & {s for _, s, *_ in found}
         }
         chosen = [family for family in chosen if f"{family.name} {family.dtype}" in wanted]
     results = []

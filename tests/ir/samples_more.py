@@ -52,6 +52,7 @@ INTEGERS = [
 ]
 
 ORDERED = [
+    Sample(op("flip", dims=(0, 2)), (f32(4, 6, 9),), lambda x: x.flip(0, 2)),
     *[
         Sample(op(name, dim=dim), (type,), lambda x, f=function, d=dim: f(x, d), **options)
         for name, function in (
