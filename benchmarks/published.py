@@ -1,6 +1,6 @@
 """The time model beside published measurements: GPT-2 training on half an SN30 (DABench-LLM).
 
-    python benchmarks/published.py --layers 1 --layers 12  # one operator per section: the mapping is forced, the fair test
+    python benchmarks/published.py --layers 1 --layers 12  # one operator per section: a forced mapping, a fair test
     python benchmarks/published.py --layers 1 --fused      # our mapping against the vendor's
 
 Width 1600, 25 heads, sequence 1024, batch 16, everything bf16, four of the eight RDU tiles. Published device time of a
