@@ -25,7 +25,8 @@ def print_profile(pef: Path, title: str) -> None:
     with np.load(pef.with_suffix(".npz")) as values:
         session.load_weights(dict(values), strict=False)
     session.run()
-    spent, calls = defaultdict(float), defaultdict(int)
+    spent: dict[str, float] = defaultdict(float)
+    calls: dict[str, int] = defaultdict(int)
     simulator = session._simulator
     with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
         for _ in range(ROUNDS):
@@ -34,9 +35,9 @@ def print_profile(pef: Path, title: str) -> None:
                     for lane in part:
                         for step in lane:
                             name = label(step)
-                            start = time.perf_counter()
+                            start = time.process_time()
                             step[0](*step[1])
-                            spent[name] += time.perf_counter() - start
+                            spent[name] += time.process_time() - start
                             calls[name] += 1
     total = sum(spent.values())
     table = Table("kernel", "calls", "ms", "share", title=f"{title}: {1e3 * total / ROUNDS:.1f} ms a step")

@@ -17,6 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -51,13 +52,21 @@ class Side:
         command = [sys.executable, "-m", "benchmarks.worker", side, name, mode, str(pef), str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, request: str) -> list[list[float]]:
-        """Send one request and wait for its answer."""
+    def run(self, steps: int) -> list[list[float]]:
+        """Wall and processor time of each of so many steps."""
+        times: list[list[float]] = self._ask(str(steps))
+        return times
+
+    def losses(self) -> list[float]:
+        """The loss of every step so far."""
+        losses: list[float] = self._ask("losses")
+        return losses
+
+    def _ask(self, request: str) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(request + "\n")
         self.process.stdin.flush()
-        answer: list[list[float]] = json.loads(self.process.stdout.readline())
-        return answer
+        return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
         """End the process."""
@@ -71,18 +80,18 @@ def compare(name: str, mode: str, pef: Path, arguments: argparse.Namespace) -> R
     for _ in range(arguments.processes):
         sides = [Side(side, name, mode, pef, arguments.threads) for side in ("torch", "rdu")]
         for side in sides:
-            side.ask(str(arguments.warmup))
+            side.run(arguments.warmup)
         for _ in range(arguments.turns):
             turn = []
             for side, wall in zip(sides, walls):
                 time.sleep(SETTLE_S)
-                times = side.ask(str(arguments.steps))
+                times = side.run(arguments.steps)
                 wall += [step[0] for step in times]
                 turn.append([median(column) for column in zip(*times)])
             wall_ratios.append(turn[1][0] / turn[0][0])
             cpu_ratios.append(turn[1][1] / turn[0][1])
-        losses = [side.ask("outputs") for side in sides]
-        difference = max([difference, *(abs(a - b) / abs(a) for a, b in zip(*losses))])  # type: ignore[operator, arg-type]
+        losses = [side.losses() for side in sides]
+        difference = max([difference, *(abs(a - b) / abs(a) for a, b in zip(*losses))])
         for side in sides:
             side.close()
     torch_ms, rdu_ms = (1e3 * median(wall) for wall in walls)

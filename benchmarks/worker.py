@@ -3,7 +3,7 @@
     python -m benchmarks.worker torch|rdu NAME forward|train PEF THREADS
 
 Answers each line "N" with a line of JSON: the wall and processor time of N steps, in seconds each; and the line
-"outputs" with the values of the loss in the steps so far. The simulator's process does not import PyTorch.
+"losses" with the loss of every step so far. The simulator's process does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def serve(step: Step) -> None:
     """Answer requests until standard input ends."""
     losses: list[float] = []
     for request in sys.stdin:
-        if request.strip() == "outputs":
+        if request.strip() == "losses":
             print(json.dumps(losses), flush=True)
             continue
         times = []

@@ -304,7 +304,9 @@ def drop_a_stream(pef: pb.Pef, pick: random.Random) -> str:
     p = pick.choice([i for i, phase in enumerate(configuration.phases) if phase.streams])
     s = pick.randrange(len(configuration.phases[p].streams))
     del configuration.phases[p].streams[s]
-    kept = [net for net in configuration.nets if net.WhichOneof("owner") == "stage" or (net.phase, net.stream) != (p, s)]
+    of_stages = [net for net in configuration.nets if net.WhichOneof("owner") == "stage"]
+    of_streams = [net for net in configuration.nets if net.WhichOneof("owner") == "stream"]
+    kept = of_stages + [net for net in of_streams if (net.phase, net.stream) != (p, s)]
     for net in kept:
         if net.WhichOneof("owner") == "stream" and net.phase == p and net.stream > s:
             net.stream -= 1

@@ -32,9 +32,7 @@ VECTORS = {
 
 @pytest.fixture(scope="module")
 def fast_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return machine_file(
-        tmp_path_factory.mktemp("machines"), bandwidth_bytes_per_s="1e18", agcu_bytes_per_cycle=1 << 24
-    )
+    return machine_file(tmp_path_factory.mktemp("machines"), bandwidth_bytes_per_s="1e18", agcu_bytes_per_cycle=1 << 24)
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Single:
         self.links: Counter[tuple[int, int]] = Counter()
         for net in self.configuration.nets:
             if not self._is_whole(net):
-                self.links.update({link: net.bytes for link in _links(net)})
+                self.links.update(dict.fromkeys(_links(net), net.bytes))
 
     def _is_whole(self, net: pb.Net) -> bool:
         return net.WhichOneof("owner") == "stream" and self.phase.streams[net.stream].axis < 0
@@ -160,9 +158,7 @@ class Single:
     def interval(self) -> int:
         """Cycles between firings: the longest of compute, ports and links."""
         ports = [self.port_cycles(port.buffer, self.sent(port), write=False) for port in self.stage.inputs]
-        ports += [
-            self.port_cycles(port.buffer, self.bytes_of(port.value), write=True) for port in self.stage.outputs
-        ]
+        ports += [self.port_cycles(port.buffer, self.bytes_of(port.value), write=True) for port in self.stage.outputs]
         kinds = (pb.Net.READ, pb.Net.WRITE, pb.Net.CHAIN)
         own = [net for net in self.configuration.nets if net.kind in kinds]
         return max(self.compute(), *ports, self.link_cycles(own))
@@ -186,7 +182,7 @@ class Single:
             return max(1, self.link_cycles(nets), self.port_cycles(stream.buffer, self.moved(stream), not stream.store))
         own: Counter[tuple[int, int]] = Counter()
         for net in nets:
-            own.update({link: net.bytes for link in _links(net)})
+            own.update(dict.fromkeys(_links(net), net.bytes))
         links = max((math.ceil(size / LINK) for size in own.values()), default=0)
         return max(1, links, math.ceil(self.moved(stream) / (len(self.units(stream.buffer)) * PORT)))
 
