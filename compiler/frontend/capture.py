@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
@@ -36,7 +37,8 @@ class Captured:
     """A program, and the content its symbols start from, in their compute dtypes.
 
     `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones for
-    losses, else zeros) and the sample inputs. `losses` are the outputs that training starts from.
+    losses, else zeros) and the sample inputs; not those that the model has without content (fake tensors).
+    `losses` are the outputs that training starts from.
     """
 
     program: Program
@@ -124,7 +126,7 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
     values: dict[str, Array] = {}
     problems = []
     for source in joint.placeholders:
-        if source.name not in program.symbol or source.role is Role.CONSTANT:
+        if source.name not in program.symbol or source.role is Role.CONSTANT or _is_bare(source):
             continue
         try:
             values[source.name] = to_array(_concrete(source, joint))
@@ -132,6 +134,11 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
             problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
     UnsupportedError.raise_if(problems)
     return {**values, **lowered.constants, **(update.values if update else {})}
+
+
+def _is_bare(source: Placeholder) -> bool:
+    """Whether the model's tensor has shape and element type but no content."""
+    return source.role is not Role.TANGENT and isinstance(source.tensor, FakeTensor)
 
 
 def _concrete(source: Placeholder, joint: Joint) -> Tensor:
