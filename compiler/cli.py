@@ -30,6 +30,7 @@ def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
     \b
+      snc check model.py                  does it compile? in seconds
       snc compile model.py -b 64          a training PEF in out/<name>/<name>.pef
       snc compile model.py --inference    forward only
       snc describe out/<name>/<name>.pef
@@ -131,15 +132,47 @@ def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
 
 
 @main.command("check")
-@click.argument("pef", type=click.Path(path_type=Path))
-def check_command(pef: Path) -> None:
-    """Check that a PEF is intact and legal on the machine it names; exit status 1 and every violation if not."""
-    with readable_errors():
-        from pef import check, file
+@click.argument("subject", metavar="MODEL.PY[:NAME]|FILE.PEF")
+@click.option("--inference", is_flag=True, help="Of a model: forward only.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
+@click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+    """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
-        record = file.read(pef)
-        check.check(record)
-        click.echo(f"{pef}: legal; {len(record.sections)} sections, {len(record.configurations)} configurations")
+    Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
+    and what to write instead. Models on PyTorch's meta device are checked without ever being materialised.
+
+    Of a PEF: that it is intact, and legal on the machine it names; every violation if not.
+    """
+    with readable_errors():
+        if Path(subject).suffix == ".pef":
+            _check_pef(Path(subject), as_json)
+        else:
+            _check_model(subject, inference, batch_size, as_json)
+
+
+def _check_pef(path: Path, as_json: bool) -> None:
+    from pef import check, file
+
+    record = file.read(path)
+    check.check(record)
+    counts = {"sections": len(record.sections), "configurations": len(record.configurations)}
+    if as_json:
+        click.echo(json.dumps({"pef": str(path), "legal": True, **counts}, indent=2))
+        return
+    click.echo(f"{path}: legal; {counts['sections']} sections, {counts['configurations']} configurations")
+
+
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+    from compiler import support
+
+    result = support.check_model(model, inference, batch_size)
+    if as_json:
+        click.echo(json.dumps(support.as_dict(result), indent=2))
+    else:
+        support.render(result, _console())
+    if not result.supported:
+        raise SystemExit(1)
 
 
 def _spelled(options: dict[str, Any]) -> Iterator[str]:

@@ -81,23 +81,23 @@ def build_update(optimizer: OptimizerSpec, parameters: Mapping[str, TensorType],
         trained = {name: parameters[name] for group in optimizer.groups for name in group.parameters}
         graphs.append(_gradient_norm(symbols, trained, max_grad_norm))
     builder = _UpdateBuilder(optimizer, parameters, symbols, clip=max_grad_norm is not None)
-    return Update((*graphs, builder.graph()), tuple(symbols.declared), symbols.values)
+    return Update((*graphs, builder.graph()), tuple(symbols.declared.values()), symbols.values)
 
 
 class _Symbols:
     """Symbols declared along the way, with their initial content."""
 
     def __init__(self) -> None:
-        self.declared: list[Symbol] = []
+        self.declared: dict[str, Symbol] = {}
         self.values: dict[str, Array] = {}
 
     def declare(self, name: str, type: TensorType, kind: SymbolKind, initial: float | None = None) -> None:
         """Declare a symbol once."""
-        if any(symbol.name == name for symbol in self.declared):
+        if name in self.declared:
             return
-        self.declared.append(Symbol(name, type, kind))
+        self.declared[name] = Symbol(name, type, kind)
         if initial is not None:
-            self.values[name] = np.full(type.shape, initial, type.dtype.compute)
+            self.values[name] = np.broadcast_to(np.asarray(initial, type.dtype.compute), type.shape)
 
 
 class _Arithmetic:

@@ -30,5 +30,5 @@ WORKAROUNDS: dict[str, str] = {
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with supported operators (`snc operators` lists them), or compute it on the host"
+    default = "express it with other operators, or compute it on the host, before or after the run"
     return WORKAROUNDS.get(name.rpartition(".")[2].rstrip("_"), default)
