@@ -1,6 +1,6 @@
 """What one `samba.session.run` costs: logistic regression over 784 features, batch 1, all sections.
 
-    python benchmarks/sdk_overhead.py
+    python -m benchmarks.sdk_overhead
 
 Prints training steps per second with inputs, hyper-parameters and outputs moved each step, and of the graph alone.
 """

@@ -93,8 +93,11 @@ def compile_command(
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
+    unknown = [word for word in (model, *program_options) if word.startswith("-")]
+    if unknown:
+        raise click.NoSuchOption(unknown[0])
     if program_options:
-        raise click.NoSuchOption(program_options[0])
+        raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
     with readable_errors():
         from compiler import driver, report
 

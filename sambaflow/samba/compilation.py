@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec
 from compiler.frontend.model_file import ModelSpec
@@ -20,7 +21,7 @@ from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION
-from sambaflow.samba.convert import from_torch_model_, model_name, plain_torch
+from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
 from sambaflow.samba.sambatensor import SambaTensor
@@ -60,16 +61,18 @@ def compile_spec_of(
     model = traced.model
     names = {id(parameter): path for path, parameter in model.named_parameters()}
     update, max_grad_norm = (None, None) if request.inference else optimizer_spec(as_list(optimizers), names)
-    with plain_torch(model):
-        spec = replace(model_spec(traced, app), optimizer=update, max_grad_norm=max_grad_norm)
+    fake = FakeTensorMode(allow_non_fake_inputs=True) if lacks_content(model) else None
+    with plain_torch(model, fake):
+        spec = replace(model_spec(traced, app, fake), optimizer=update, max_grad_norm=max_grad_norm)
         return compile_spec(spec, request, metadata={SECTION: metadata})
 
 
-def model_spec(traced: Traced, app: str) -> ModelSpec:
-    """A traced model as the compiler takes it."""
+def model_spec(traced: Traced, app: str, fake: FakeTensorMode | None = None) -> ModelSpec:
+    """A traced model as the compiler takes it; with `fake`, its inputs too are without content."""
+    inputs = {key: _plain(tensor) for key, tensor in traced.structure.tensors.items()}
     return ModelSpec(
         traced.model,
-        {key: _plain(tensor) for key, tensor in traced.structure.tensors.items()},
+        {key: tensor if fake is None else fake.from_tensor(tensor) for key, tensor in inputs.items()},
         name=app,
         file=Path(sys.argv[0] or "app.py"),
         call=traced.structure.call,
@@ -150,11 +153,13 @@ def compile_multigraph(
     operators = [operator for graph in graphs for operator in graph.traced.operators]
     metadata = sdk_metadata(graphs[0].traced, arguments, pef_metadata, recorded)
     metadata["operators"] = [str(operator) for operator in operators]
+    models = {id(graph.traced.model): graph.traced.model for graph in graphs}.values()
+    fake = FakeTensorMode(allow_non_fake_inputs=True) if any(map(lacks_content, models)) else None
     with ExitStack() as stack:
-        for model in {id(graph.traced.model): graph.traced.model for graph in graphs}.values():
-            stack.enter_context(plain_torch(model))
+        for model in models:
+            stack.enter_context(plain_torch(model, fake))
         parts = [
-            ForwardGraph(graph.name, model_spec(graph.traced, app), graph.input_regions, graph.output_regions)
+            ForwardGraph(graph.name, model_spec(graph.traced, app, fake), graph.input_regions, graph.output_regions)
             for graph in graphs
         ]
         result = compile_graphs(parts, app, request, metadata={SECTION: metadata})

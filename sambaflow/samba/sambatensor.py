@@ -111,7 +111,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     @property
     def has_data(self) -> bool:
         """Whether there is content, not shape and element type alone."""
-        return str(self.device.type) != "meta"
+        return str(self.device) != "meta"
 
     def clear_data(self) -> None:
         """Give the content back to the host's memory; shape and element type stay."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import resolve_name
 from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba.convert import plain_torch
+from sambaflow.samba.convert import has_content, plain_torch
 from sambaflow.samba.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import SambaTensor
 
@@ -162,7 +162,7 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = {name: _fake(mode, tensor) for name, tensor in structure.tensors.items()}
     record = Record()
-    with plain_torch(model), torch.no_grad(), mode:
+    with plain_torch(model, mode), torch.no_grad(), mode:
         content = {name: _fake(mode, tensor) for name, tensor in _contents(model)}
         arguments, keywords = structure.filled(fakes)
         try:
@@ -184,11 +184,13 @@ def _contents(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
+    if isinstance(tensor, FakeTensor):
+        return tensor
     plain = tensor.torch_tensor() if isinstance(tensor, SambaTensor) else tensor.detach()
-    if plain.device.type == "meta":
-        with mode:
-            return torch.empty(plain.shape, dtype=plain.dtype)
-    return mode.from_tensor(plain)
+    if has_content(plain):
+        return mode.from_tensor(plain)
+    with mode:
+        return torch.empty(plain.shape, dtype=plain.dtype)
 
 
 def _matching(model: nn.Module, structure: Structure) -> str:

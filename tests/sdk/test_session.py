@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import sambaflow.samba as samba
+from pef import file
 from sambaflow.samba import utils
 from tests.sdk.programs import BATCH, CLASSES, batch, classifier, compiled, loaded, plain_copy
 
@@ -232,3 +233,20 @@ def test_measuring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Measuring peformance with world size: 1" in printed and "measured over 10 iterations." in printed
     assert throughput == pytest.approx(BATCH / latency) and (tmp_path / "r.json").is_file()
     assert list(utils.measure_sections(model, inputs, n_iterations=2)) == ["fwd_0", "bckwd_0", "opt_0"]
+
+
+def test_a_model_without_weights_compiles_to_the_same_pef() -> None:
+    records = []
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+        x = samba.SambaTensor(name="x", shape=(2, 8), dtype=torch.float32)
+        optimizer = samba.optim.AdamW(model.parameters(), lr=0.1)
+        records.append(file.read(compiled(model, (x,), optimizer, arguments={"pef_name": device})))
+    assert records[0].sections == records[1].sections
+    assert records[0].configurations == records[1].configurations
+    assert records[0].symbols == records[1].symbols
+    trained = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = samba.randn(2, 8, name="x")
+    outputs = utils.trace_graph(trained, (x,), pef="out/meta/meta.pef")
+    utils.assert_close(samba.session.run((x,), outputs, section_types=["fwd"])[0], trained(x), "output", 1e-5)

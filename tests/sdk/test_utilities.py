@@ -20,8 +20,9 @@ import sambaflow
 import sambaflow.samba as samba
 from sambaflow.logging import samba_logger
 from sambaflow.samba import sn_private, utils
+from sambaflow.samba.convert import lacks_content
 from sambaflow.samba.functional import stir
-from sambaflow.samba.lazy_param import RNGProviderFactory, has_content, lazy_param
+from sambaflow.samba.lazy_param import RNGProviderFactory, lazy_param
 from sambaflow.samba.materialize import materialize
 from sambaflow.samba.profiler import Profiler
 from sambaflow.samba.sambaloader import DataLoaderException, SambaLoader
@@ -169,10 +170,10 @@ def test_indexed_reads_and_writes() -> None:
 def test_lazy_parameters_get_content_when_asked() -> None:
     with lazy_param():
         model = nn.Linear(3, 2)
-    assert not has_content(model)
+    assert lacks_content(model)
     samba.from_torch_model_(model)
     with materialize(model) as real:
-        assert has_content(real) and real(torch.ones(1, 3)).shape == (1, 2)
+        assert not lacks_content(real) and real(torch.ones(1, 3)).shape == (1, 2)
     provider = RNGProviderFactory().build_provider()
     assert provider().normal(0.0, 1.0, (2, 2), dtype=torch.bfloat16).dtype is torch.bfloat16
 
@@ -239,3 +240,9 @@ def test_accepted_hints() -> None:
     assert utils.get_rank() == 0 and utils.get_world_size() == 1 and utils.is_main_process()
     assert samba.env.use_mock_samba_runtime() is False
     assert utils.SNType.to_torch_reference_type(utils.SNType.UINT16) is torch.int32
+
+
+def test_unet_keeps_the_size_of_images() -> None:
+    from sambaflow.models.unet import UNet
+
+    assert UNet(1, 3, channels=4, depth=2)(torch.randn(2, 1, 16, 8)).shape == (2, 3, 16, 8)
