@@ -108,7 +108,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _quiet():
+    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
@@ -258,9 +258,11 @@ class _Tracer:
 
     def gradients(self, losses: list[Tensor], leaves: list[Tensor], tangents: Sequence[Tensor]) -> list[Tensor | None]:
         """The gradients of the leaves, None for those that no loss depends on."""
-        if not losses:
+        differentiable = [pair for pair in zip(losses, tangents) if pair[0].requires_grad]
+        if not differentiable or not leaves:
             return [None] * len(leaves)
-        return list(torch.autograd.grad(losses, leaves, list(tangents), allow_unused=True))
+        results, seeds = zip(*differentiable)
+        return list(torch.autograd.grad(results, leaves, seeds, allow_unused=True))
 
     def leaves(self) -> list[int]:
         """Inputs of the graph that get a gradient: trainable parameters, and inputs that ask for one."""
