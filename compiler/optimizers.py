@@ -54,8 +54,9 @@ class OptimizerSpec:
 
     def over(self, trained: Collection[str]) -> OptimizerSpec:
         """The same for the parameters among `trained` alone: the others have no gradients."""
-        groups = (replace(group, parameters=tuple(p for p in group.parameters if p in trained)) for group in self.groups)
-        return replace(self, groups=tuple(group for group in groups if group.parameters))
+        kept = (tuple(name for name in group.parameters if name in trained) for group in self.groups)
+        groups = (replace(group, parameters=names) for group, names in zip(self.groups, kept) if names)
+        return replace(self, groups=tuple(groups))
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,23 @@ def build_update(optimizer: OptimizerSpec, parameters: Mapping[str, TensorType],
         trained = {name: parameters[name] for group in optimizer.groups for name in group.parameters}
         graphs.append(_gradient_norm(symbols, trained, max_grad_norm))
     builder = _UpdateBuilder(optimizer, parameters, symbols, clip=max_grad_norm is not None)
-    return Update((*graphs, builder.graph()), tuple(symbols.declared), symbols.values)
+    return Update((*graphs, builder.graph()), tuple(symbols.declared.values()), symbols.values)
 
 
 class _Symbols:
     """Symbols declared along the way, with their initial content."""
 
     def __init__(self) -> None:
-        self.declared: list[Symbol] = []
+        self.declared: dict[str, Symbol] = {}
         self.values: dict[str, Array] = {}
 
     def declare(self, name: str, type: TensorType, kind: SymbolKind, initial: float | None = None) -> None:
         """Declare a symbol once."""
-        if any(symbol.name == name for symbol in self.declared):
+        if name in self.declared:
             return
-        self.declared.append(Symbol(name, type, kind))
+        self.declared[name] = Symbol(name, type, kind)
         if initial is not None:
-            self.values[name] = np.full(type.shape, initial, type.dtype.compute)
+            self.values[name] = np.broadcast_to(np.asarray(initial, type.dtype.compute), type.shape)
 
 
 class _Arithmetic:

@@ -30,6 +30,10 @@ class GraphBuilder:
             self._inputs[symbol] = Value(symbol, type)
         return self._inputs[symbol]
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a value or symbol has this name."""
+        return name in self._names
+
     def add(self, op: Op, *operands: Value, hint: str | None = None) -> Value:
         """Apply an operator with one result, named after `hint` or the operator."""
         return self.add_all(op, *operands, hint=hint)[0]

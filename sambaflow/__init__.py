@@ -4,6 +4,10 @@ from snc_house import require_own_packages
 
 require_own_packages()
 
+from sambaflow.errors import install  # noqa: E402
+
+install()
+
 __version__ = "1.23.3"
 """The SDK release whose interface this package follows."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.dtypes import DTYPES, has_content, remedy, tensor_type, to_array
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
@@ -36,7 +36,8 @@ class Captured:
     """A program, and the content its symbols start from, in their compute dtypes.
 
     `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones for
-    losses, else zeros) and the sample inputs. `losses` are the outputs that training starts from.
+    losses, else zeros) and the sample inputs, except tensors without content (on the meta device). `losses` are the
+    outputs that training starts from.
     """
 
     program: Program
@@ -50,24 +51,29 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     Raises CaptureError where PyTorch cannot trace the model, UnsupportedError with everything in it that the device
     does not have, both with the user's lines.
     """
-    check_dtypes(spec)
+    UnsupportedError.raise_if(dtype_problems(spec))
     joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
     lowered = lower(joint)
-    split = partition(lowered.graph, (*joint.outputs, *joint.mutated))
-    update = None if inference else _update(spec, joint)
-    program = _program(spec, joint, lowered, split, update)
-    verifier.verify(program)
+    program, update = assemble(spec, joint, lowered, inference=inference)
     return Captured(program, _values(joint, lowered, update, program), joint.losses)
 
 
-def check_dtypes(spec: ModelSpec) -> None:
-    """Raise one UnsupportedError with every tensor of the model whose element type the device does not have."""
-    problems = [
+def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool) -> tuple[Program, Update | None]:
+    """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
+    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated))
+    update = None if inference else _update(spec, joint)
+    program = _program(spec, joint, lowered, split, update)
+    verifier.verify(program)
+    return program, update
+
+
+def dtype_problems(spec: ModelSpec) -> list[Problem]:
+    """Every tensor of the model whose element type the device does not have."""
+    return [
         Problem(f"{what} {name} is {str(tensor.dtype).removeprefix('torch.')}", hint=remedy(tensor.dtype))
         for what, name, tensor in _tensors(spec)
         if tensor.dtype not in DTYPES
     ]
-    UnsupportedError.raise_if(problems)
 
 
 def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str, Tensor]]:
@@ -96,6 +102,7 @@ def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split,
     symbols = [
         *_placeholder_symbols(joint),
         *(Symbol(name, type, SymbolKind.CONSTANT) for name, type in constants.items()),
+        *lowered.symbols,
         *(Symbol(name, types[name], SymbolKind.OUTPUT) for name in joint.outputs),
         *split.activations,
         *(_gradient(name, types) for name in joint.gradients),
@@ -124,14 +131,19 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
     values: dict[str, Array] = {}
     problems = []
     for source in joint.placeholders:
-        if source.name not in program.symbol or source.role is Role.CONSTANT:
+        if source.name not in program.symbol or source.role is Role.CONSTANT or not _has_start(source):
             continue
         try:
             values[source.name] = to_array(_concrete(source, joint))
         except OverflowError as error:
             problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
     UnsupportedError.raise_if(problems)
-    return {**values, **lowered.constants, **(update.values if update else {})}
+    return {**values, **lowered.constants, **lowered.initial, **(update.values if update else {})}
+
+
+def _has_start(source: Placeholder) -> bool:
+    """Whether it is known what the tensor starts from; models may be compiled before they have any content."""
+    return source.role is Role.TANGENT or has_content(source.tensor)
 
 
 def _concrete(source: Placeholder, joint: Joint) -> Tensor:

@@ -11,6 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
+
+from compiler.frontend.composites_convolution import CONVOLUTION
+from compiler.frontend.composites_window import POOLING
 
 aten = torch.ops.aten
 
@@ -38,8 +42,7 @@ def attention(
         scores = torch.where(attn_mask, scores, float("-inf"))
     elif attn_mask is not None:
         scores = scores + attn_mask
-    weights = torch.nn.functional.dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0)
-    return weights @ value
+    return dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:
@@ -49,14 +52,10 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     return expanded.reshape(*batch, heads * groups, length, features)
 
 
-def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
-    """The sum over all elements up to each along `dim`: a product with a triangle of ones."""
-    x = x if dtype is None else x.to(dtype)
-    if not x.is_floating_point() or x.dim() == 0:
-        return torch.cumsum(x, dim)
-    triangle = torch.ones(x.size(dim), x.size(dim), dtype=x.dtype, device=x.device).triu()
-    last = x.movedim(dim, -1)
-    return (last.reshape(-1, x.size(dim)) @ triangle).reshape(last.shape).movedim(-1, dim)
+def dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    """Dropout as one operator, whose mask the backward pass reads again."""
+    dropped: Tensor = torch.native_dropout(x, p, train)[0] if train and p > 0 else x
+    return dropped
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -64,10 +63,95 @@ def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tenso
     return source.to(target.dtype).expand_as(target)
 
 
+def embedding_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> tuple[Tensor, ...]:
+    """Rows of a table, summed (mode 0), averaged (1) or compared (2) by bag: a bag is a row of truth values."""
+    if scale_grad_by_freq:
+        bags: tuple[Tensor, ...] = aten._embedding_bag(weight, indices, offsets, True, mode, sparse, per_sample_weights)
+        return bags
+    starts = offsets[:-1] if include_last_offset else offsets
+    positions = torch.arange(indices.numel(), device=indices.device)
+    ends = torch.cat([starts[1:], offsets[-1:] if include_last_offset else positions.new_full((1,), indices.numel())])
+    member = (positions >= starts[:, None]) & (positions < ends[:, None]) & (indices != padding_idx)
+    rows = torch.nn.functional.embedding(indices, weight)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights[:, None]
+    count = member.sum(1)
+    if mode == 2:
+        largest = torch.where(member[:, :, None], rows, float("-inf")).amax(1)
+        bags = torch.where(count[:, None] > 0, largest, 0.0)
+    else:
+        bags = member.to(rows.dtype) @ rows
+        bags = bags / count.clamp(min=1)[:, None].to(rows.dtype) if mode == 1 else bags
+    return bags, member.int().argmax(0), count, starts
+
+
+def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
+    """The p-norm of the difference of every two rows."""
+    return torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
+
+
+def replicated(x: Tensor, padding: list[int]) -> Tensor:
+    """Each axis read by index, with the first and the last element repeated beyond it."""
+    for number in range(len(padding) // 2):
+        dim, (before, after) = -1 - number, padding[2 * number : 2 * number + 2]
+        extent = x.shape[dim]
+        x = x.index_select(dim, torch.arange(-before, extent + after, device=x.device).clamp(0, extent - 1))
+    return x
+
+
+def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Tensor:
+    """Every element repeated where the scale is whole; else as PyTorch decomposes it."""
+    extents = x.shape[2:]
+    wanted = list(size) if size is not None else [int(e * s) for e, s in zip(extents, scales or [])]
+    whole = all(out % extent == 0 for out, extent in zip(wanted, extents))
+    exact = scales is None or size is not None or all(float(scale).is_integer() for scale in scales)
+    if not (whole and exact):
+        rule = (aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d)[len(extents) - 1]
+        return decomposition_table[rule.vec](x, size, scales)
+    for number, (out, extent) in enumerate(zip(wanted, extents)):
+        dim = 2 + number
+        x = x.unsqueeze(dim + 1).expand(*x.shape[: dim + 1], out // extent, *x.shape[dim + 1 :]).flatten(dim, dim + 1)
+    return x
+
+
+TAKEN_APART = (
+    aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
+    aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
+    aten._upsample_nearest_exact1d.default, aten._upsample_nearest_exact2d.default,
+    aten._upsample_nearest_exact3d.default, aten.upsample_linear1d.default, aten.upsample_bilinear2d.vec,
+    aten.upsample_bilinear2d.default, aten.upsample_trilinear3d.vec, aten.upsample_trilinear3d.default,
+    aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default, aten.grid_sampler_2d.default,
+    aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
+    aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
+    aten.affine_grid_generator.default,
+)  # fmt: skip
+"""Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
+
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
-    aten.cumsum.default: cumulative_sum,
+    aten.dropout.default: dropout,
     aten.copy.default: _copied,
+    aten._embedding_bag.default: embedding_bag,
+    aten._embedding_bag_forward_only.default: embedding_bag,
+    aten._cdist_forward.default: distances,
+    aten.cdist.default: distances,
+    **dict.fromkeys(
+        (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
+    ),
+    **dict.fromkeys((aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec), nearest),
+    **{overload: decomposition_table[overload] for overload in TAKEN_APART if overload in decomposition_table},
+    **CONVOLUTION,
+    **POOLING,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
 }
 """What to trace instead of each composite operator."""

@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
 from compiler.frontend.lowering import LOWERINGS, Context, Refused
+from compiler.frontend.lowering.random import count_steps
 from compiler.frontend.tracing import Joint, Role
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
 from ir.errors import GraphError, Problem, UnsupportedError
-from ir.graph import Graph, SectionKind, Value
+from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
+from ir.types import DType, TensorType
 
 
 @dataclass(frozen=True)
 class LoweredJoint:
-    """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients."""
+    """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients.
+
+    `symbols` are those that the model does not have, such as dropout rates, and `initial` what they start from;
+    `updated` are those among them that the forward graph stores into.
+    """
 
     graph: Graph
     constants: dict[str, Array]
+    symbols: tuple[Symbol, ...] = ()
+    initial: dict[str, Array] = field(default_factory=dict)
+    updated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a joint graph: how often each ATen operator occurs and how often it was refused, why, and the
+    graph if nothing was."""
+
+    operators: Counter[str]
+    refused: Counter[str]
+    problems: tuple[Problem, ...]
+    lowered: LoweredJoint | None
 
 
 def lower(joint: Joint) -> LoweredJoint:
     """The nodes of `joint` as operators of the device. Raises one UnsupportedError with all that has none."""
-    return _Lowerer(joint).run()
+    attempt = attempt_to_lower(joint)
+    if attempt.lowered is None:
+        raise UnsupportedError(*attempt.problems)
+    return attempt.lowered
+
+
+def attempt_to_lower(joint: Joint) -> Attempt:
+    """The nodes of `joint` as operators of the device, or all reasons why not."""
+    lowerer = _Lowerer(joint)
+    lowered = lowerer.run()
+    operators = Counter(_aten_name(node.target) for node in lowerer.visited)
+    refused = Counter(_aten_name(node.target) for node in lowerer.refused)
+    return Attempt(operators, refused, tuple(lowerer.problems), lowered)
 
 
 class _Lowerer:
@@ -42,8 +73,9 @@ class _Lowerer:
         self.builder = GraphBuilder(SectionKind.FWD)
         self.context = Context(self.builder)
         self.values: dict[fx.Node, Any] = {}
-        self.constant_symbols: dict[str, Array] = {}
         self.problems: dict[Problem, None] = {}
+        self.visited: list[fx.Node] = []
+        self.refused: dict[fx.Node, None] = {}
         placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
         known = {
             node: source.tensor
@@ -54,27 +86,31 @@ class _Lowerer:
         self.placeholders = dict(zip(placeholders, joint.placeholders))
         self.result = next(node for node in joint.graph.nodes if node.op == "output").args[0]
 
-    def run(self) -> LoweredJoint:
+    def run(self) -> LoweredJoint | None:
+        """The graph; None where there are problems."""
         self.read_placeholders()
         for node in self.joint.graph.nodes:
             checks_only = "val" not in node.meta and not node.users
             if node.op == "call_function" and node not in self.constants and not checks_only:
                 self.builder.location = self.joint.locations[node]
                 self.values[node] = self.lowered(node)
-        UnsupportedError.raise_if(list(self.problems))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             self.builder.location = self.joint.locations.get(node, self.joint.start)
             self.builder.output(name, self.operand(node))
-        UnsupportedError.raise_if(list(self.problems))
+        if self.problems:
+            return None
+        updated = count_steps(self.context)
         graph = self.builder.build()
-        return LoweredJoint(graph.with_nodes(graph.nodes), self.constant_symbols)
+        graph = graph.with_nodes(graph.nodes)
+        context = self.context
+        return LoweredJoint(graph, context.constants, tuple(context.symbols.values()), context.initial, updated)
 
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
             if source.role not in (Role.CONSTANT, Role.ALIAS):
-                self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
+                self.values[node] = self.builder.input(source.name, _type_of(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             if node.meta["val"].dtype in DTYPES:
@@ -84,11 +120,12 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        if not self.check_dtype(node):
-            return self.stand_in(node)
+        self.visited.append(node)
         rule = LOWERINGS.get(node.target)
-        if rule is None:
+        if rule is None and not _is_complex(node):
             return self.unsupported(node)
+        if not self.check_dtype(node) or rule is None:
+            return self.stand_in(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
@@ -111,17 +148,12 @@ class _Lowerer:
         self.context.enter(node)
         if not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
-        array = to_array(tensor)
-        flat = array.reshape(-1)
-        if flat.size and (flat == flat[0]).all():
-            return self.context.full(array.shape, flat[0].item(), DTYPES[tensor.dtype])
-        for name, known in self.constant_symbols.items():
-            if known.dtype == array.dtype and np.array_equal(known, array):
-                return self.builder.input(name, tensor_type(tensor))
         source = self.placeholders.get(node)
-        name = source.name if source else f"constant.{node.name}"
-        self.constant_symbols[name] = array
-        return self.builder.input(name, tensor_type(tensor))
+        try:
+            return self.context.constant(to_array(tensor), source.name if source else f"constant.{node.name}")
+        except OverflowError as error:
+            self.note(node, f"a constant {error}", "use numbers that fit 32 bits")
+            return self.stand_in(node)  # type: ignore[no-any-return]
 
     def check_dtype(self, node: fx.Node) -> bool:
         """Whether the device has the element types of the results; noted where they first go wrong."""
@@ -139,17 +171,16 @@ class _Lowerer:
 
     def stand_in(self, node: fx.Node) -> Any:
         """Values of the types the node would have made, or float32 ones."""
-        metas = node.meta["val"]
+        meta = node.meta["val"]
+        metas = meta if isinstance(meta, (tuple, list)) else (meta,)
         fakes = [
-            self.builder.input(
-                f"missing.{node.name}.{i}",
-                tensor_type(meta if meta.dtype in DTYPES else meta.to(torch.float32)),
-            )
-            for i, meta in enumerate(_tensors(node))
+            self.builder.input(f"missing.{node.name}.{i}", _type_of(tensor)) if isinstance(tensor, Tensor) else None
+            for i, tensor in enumerate(metas)
         ]
-        return fakes if isinstance(metas, (tuple, list)) else fakes[0]
+        return fakes if isinstance(meta, (tuple, list)) else fakes[0]
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
+        self.refused[node] = None
         location: Location | None = self.joint.locations.get(node)
         self.problems[Problem(message, location, hint)] = None
 
@@ -160,6 +191,16 @@ def _tensors(node: fx.Node) -> Iterator[Tensor]:
     for tensor in value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(tensor, Tensor):
             yield tensor
+
+
+def _is_complex(node: fx.Node) -> bool:
+    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
+    return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
+
+
+def _type_of(tensor: Tensor) -> TensorType:
+    """The type of a tensor; float32 in place of an element type that the device does not have."""
+    return TensorType(DTYPES.get(tensor.dtype, DType.F32), tuple(tensor.shape))
 
 
 def _aten_name(target: Any) -> str:

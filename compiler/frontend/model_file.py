@@ -90,7 +90,7 @@ def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> Model
         optimizer=loader.optimizer(model),
         loss=loss,
         max_grad_norm=loader.max_grad_norm(),
-        name=type(model).__name__.lower(),
+        name=_program_name(model, file),
         file=file,
         targets=targets,
     )
@@ -155,6 +155,12 @@ def _named(module: ModuleType, name: str | None, file: Path) -> object:
     if isinstance(source, tuple):
         return SimpleNamespace(**dict(zip(("model", "inputs", "optimizer", "loss"), source)))
     return source
+
+
+def _program_name(model: nn.Module, file: Path) -> str:
+    """What the PEF is called by default: the model's class, or the file where the class is one of PyTorch's own."""
+    own = not type(model).__module__.startswith("torch.")
+    return type(model).__name__.lower() if own else file.stem
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.dtypes import to_array
@@ -15,7 +16,13 @@ from ir.op import Array
 
 
 def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
-    """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is."""
+    """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is.
+
+    A model without content (of fake tensors) has none.
+    """
+    tensors = (*spec.model.parameters(), *spec.model.buffers(), *spec.inputs.values())
+    if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+        return {}
     forward = program.graph(SectionKind.FWD)
     stored = {output.symbol for output in forward.outputs} if forward else set()
     names = [s.name for s in program.symbols if s.kind is SymbolKind.OUTPUT and s.name in stored]

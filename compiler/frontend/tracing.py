@@ -7,10 +7,12 @@ gives the joint graph. Operators that the lowering knows stay whole; others are 
 from __future__ import annotations
 
 import ast
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -24,10 +26,11 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.composites import COMPOSITES
-from compiler.frontend.export_errors import explain
+from compiler.frontend.dtypes import has_content
+from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
-from ir.errors import CaptureError, Problem
+from ir.errors import CaptureError, Problem, SncError
 from ir.location import Location
 
 LOSSES = (
@@ -36,6 +39,10 @@ LOSSES = (
     "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
 )  # fmt: skip
 """ATen operators that compute a loss."""
+
+
+WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
+"""ATen operators that update running statistics, though their schemas do not say so."""
 
 
 class Role(Enum):
@@ -103,17 +110,38 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
     with _mode(spec.model, inference), _quiet():
         exported = _export(spec, locator)
-    return _Tracer(spec, exported, locator, inference).joint(decompositions)
+    CaptureError.raise_if(problems_with_sizes(exported, locator))
+    tracer = _Tracer(spec, exported, locator, inference)
+    try:
+        return tracer.joint(decompositions)
+    except SncError:
+        raise
+    except Exception as error:
+        raise CaptureError(explain(error, locator, spec, tracer.recorder.location)) from error
 
 
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
-    tensors = (*spec.inputs.values(), *spec.targets.values())
+    tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
+    said = io.StringIO()
     try:
-        return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+        with redirect_stderr(said):
+            exported = torch.export.export(wrapper, (tensors,), strict=False)
+            writes = any(_writes(node.target) for node in exported.graph.nodes)
+            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
     except Exception as error:
+        if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
+            said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
         raise CaptureError(explain(error, locator, spec)) from error
+    finally:
+        sys.stderr.write(said.getvalue())
+
+
+def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
+    """The tensor as the model can take it: without content where the model's parameters have none."""
+    first = next(model.parameters(), None)
+    return tensor.to("meta") if first is not None and first.is_meta else tensor
 
 
 @contextmanager
@@ -286,8 +314,10 @@ class _Tracer:
                 name, tensor = next(user)
                 found.append(Placeholder(name, Role.INPUT, tensor))
                 continue
-            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, Role.CONSTANT)
-            found.append(Placeholder(_strip(str(spec.target)), role, tensors[str(spec.target)]))
+            tensor = tensors[str(spec.target)]
+            other = Role.CONSTANT if has_content(tensor) else Role.BUFFER
+            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, other)
+            found.append(Placeholder(_strip(str(spec.target)), role, tensor))
         return tuple(found)
 
 
@@ -309,7 +339,7 @@ def _functional(
 
 def _writes(target: Any) -> bool:
     schema = getattr(target, "_schema", None)
-    return schema is not None and bool(schema.is_mutable)
+    return schema is not None and (bool(schema.is_mutable) or schema.name in WRITES_UNDECLARED)
 
 
 def _strip(target: str) -> str:

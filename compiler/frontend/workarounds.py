@@ -21,6 +21,8 @@ WORKAROUNDS: dict[str, str] = {
     "prod": "sum the logarithms, where the factors are positive",
     "convolution": "use Conv1d or Conv2d",
     "upsample_nearest2d": "repeat by reshape and expand",
+    "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
+    "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "linalg_inv_ex": "solve on the host, before or after the run",
 }
 """By the operator's name without namespace and trailing underscore."""
@@ -28,5 +30,5 @@ WORKAROUNDS: dict[str, str] = {
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with supported operators (`snc operators` lists them), or compute it on the host"
+    default = "express it with other operators, or compute it on the host, before or after the run"
     return WORKAROUNDS.get(name.rpartition(".")[2].rstrip("_"), default)

@@ -1,11 +1,11 @@
 """LeNet over scikit-learn's 8x8 digits, as a SambaFlow program with checkpoints, a test and inference.
 
-    python lenet.py compile --pef-name=lenet
-    python lenet.py run --pef=out/lenet/lenet.pef --num-epochs 2 --ckpt-dir checkpoints
-    python lenet.py run --pef=out/lenet/lenet.pef --ckpt-file checkpoints/92.pt      # continues
-    python lenet.py run --test --pef=out/lenet/lenet.pef                             # CPU against RDU
-    python lenet.py compile --inference --pef-name=lenet_inference
-    python lenet.py run --inference --pef=out/lenet_inference/lenet_inference.pef --ckpt-file checkpoints/92.pt
+python lenet.py compile --pef-name=lenet
+python lenet.py run --pef=out/lenet/lenet.pef --num-epochs 2 --ckpt-dir checkpoints
+python lenet.py run --pef=out/lenet/lenet.pef --ckpt-file checkpoints/92.pt      # continues
+python lenet.py run --test --pef=out/lenet/lenet.pef                             # CPU against RDU
+python lenet.py compile --inference --pef-name=lenet_inference
+python lenet.py run --inference --pef=out/lenet_inference/lenet_inference.pef --ckpt-file checkpoints/92.pt
 """
 
 from __future__ import annotations

@@ -1,5 +1,25 @@
 """Every operator, one file per family; importing this package registers them all."""
 
-from ir.ops import concat, conv, elementwise, embedding, matmul, norm, pool, reduce, softmax, view
+from ir.ops import (
+    concat,
+    conv,
+    elementwise,
+    embedding,
+    functions,
+    integer,
+    matmul,
+    norm,
+    pool,
+    random,
+    reduce,
+    scan,
+    scatter,
+    softmax,
+    sort,
+    view,
+)
 
-__all__ = ["concat", "conv", "elementwise", "embedding", "matmul", "norm", "pool", "reduce", "softmax", "view"]
+__all__ = [
+    "concat", "conv", "elementwise", "embedding", "functions", "integer", "matmul", "norm", "pool", "random", "reduce",
+    "scan", "scatter", "softmax", "sort", "view",
+]  # fmt: skip

@@ -37,7 +37,7 @@ class Embedding(Indexed):
         return Space.parse("v! e, * -> * e", (table, index), (self.infer(table, index),))
 
     def kernel(self, table: Array, index: Array, out: Array) -> None:
-        _check(index, table.shape[0])
+        check_index(index, table.shape[0])
         np.take(table, index, axis=0, out=out, mode="clip")
 
 
@@ -60,7 +60,7 @@ class EmbeddingGradient(Indexed):
         return (dy.with_shape((index.numel, dy.shape[-1])),)
 
     def kernel(self, dy: Array, index: Array, out: Array, ordered: Array) -> None:
-        _check(index, self.rows)
+        check_index(index, self.rows)
         order = np.argsort(index, axis=None, kind="stable")
         rows, starts, counts = np.unique(index.reshape(-1)[order], return_index=True, return_counts=True)
         np.take(dy.reshape(ordered.shape), order, axis=0, out=ordered, mode="clip")
@@ -107,7 +107,7 @@ class Gather(Indexed):
         return Space((tuple(Axis((name,)) for name in source), picked), (picked,), sizes, frozenset(whole))
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
-        _check(index, x.shape[self.dim])
+        check_index(index, x.shape[self.dim])
         positions = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
         positions[self.dim] = index
         out[...] = x[tuple(positions)]
@@ -131,7 +131,7 @@ class Nll(Indexed):
     def kernel(self, logp: Array, target: Array, out: Array) -> None:
         rows = np.flatnonzero(target != self.ignore_index)
         classes = target[rows]
-        _check(classes, logp.shape[1])
+        check_index(classes, logp.shape[1])
         out.fill(0)
         out[rows] = -logp[rows, classes]
 
@@ -155,12 +155,12 @@ class NllBackward(Indexed):
     def kernel(self, dy: Array, target: Array, out: Array) -> None:
         rows = np.flatnonzero(target != self.ignore_index)
         classes = target[rows]
-        _check(classes, self.classes)
+        check_index(classes, self.classes)
         out.fill(0)
         out[rows, classes] = -dy[rows]
 
 
-def _check(index: Array, extent: int) -> None:
+def check_index(index: Array, extent: int) -> None:
     """Raise IndexError where an index lies outside 0 .. extent - 1."""
     if index.size and (index.min() < 0 or index.max() >= extent):
         outside = index[(index < 0) | (index >= extent)].flat[0]

@@ -84,6 +84,23 @@ class Amin(Extremum):
         np.minimum.reduce(x, axis=self.dims, out=out, keepdims=self.keepdim)
 
 
+@op("prod")
+class Prod(Reduction):
+    """Product along axes, which a tile holds whole; integers and truth values are multiplied as i32."""
+
+    dims: tuple[int, ...]
+    keepdim: bool
+
+    def infer(self, x: TensorType) -> TensorType:
+        return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
+
+    def space(self, x: TensorType) -> Space:
+        return _reduced_space(x, self.dims, self.keepdim, held=True)
+
+    def kernel(self, x: Array, out: Array) -> None:
+        np.multiply.reduce(x, axis=self.dims, dtype=out.dtype, out=out, keepdims=self.keepdim)
+
+
 @op("argmax")
 class Argmax(Op):
     """Index, along one axis, of the first largest element."""

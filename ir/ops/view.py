@@ -134,6 +134,24 @@ class Slice(FreeOp):
         return x[tuple(index)]
 
 
+@op("flip")
+class Flip(FreeOp):
+    """The axes `dims` backwards."""
+
+    dims: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if len(set(self.dims)) != len(self.dims) or not all(0 <= dim < x.rank for dim in self.dims):
+            raise ValueError(f"{list(self.dims)} are not axes of {x}")
+        return x
+
+    def space(self, x: TensorType) -> Space:
+        return Space.elementwise((x,), x, whole=self.dims)
+
+    def view(self, x: Array) -> Array:
+        return np.flip(x, self.dims)
+
+
 @dataclass
 class _Splitting:
     """An axis being split into dims: the factor left, and the dims found before and after it."""

@@ -45,8 +45,8 @@ def check(pef: pb.Pef, path: str, traced: Traced) -> None:
     problems = [
         *_tensors(pef, SymbolKind.INPUT, traced.structure.tensors, "input"),
         *_tensors(pef, SymbolKind.PARAMETER, dict(traced.model.named_parameters()), "parameter"),
-        *_operators(recorded, traced),
     ]
+    problems = problems or _operators(recorded, traced)
     BindError.raise_if([*problems, *_toolchain(pef)] if problems else [])
 
 

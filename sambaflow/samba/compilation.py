@@ -6,18 +6,23 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from compiler.driver import CompileRequest, CompileResult, compile_spec
+from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
-from sambaflow.logging import samba_logger
 from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION
-from sambaflow.samba.convert import from_torch_model_, model_name, plain_torch
+from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced, trace
@@ -45,7 +50,7 @@ def compile_model(
     log = logs.start(request)
     traced = trace(model, inputs)
     result = compile_spec_of(traced, optimizers, request, app, sdk_metadata(traced, arguments, pef_metadata, recorded))
-    logs.finish(log, traced, result)
+    logs.finish(log, traced.operators, result)
     return os.path.abspath(result.pef_path)
 
 
@@ -56,18 +61,23 @@ def compile_spec_of(
     model = traced.model
     names = {id(parameter): path for path, parameter in model.named_parameters()}
     update, max_grad_norm = (None, None) if request.inference else optimizer_spec(as_list(optimizers), names)
-    with plain_torch(model):
-        spec = ModelSpec(
-            model,
-            {key: _plain(tensor) for key, tensor in traced.structure.tensors.items()},
-            update,
-            max_grad_norm=max_grad_norm,
-            name=app,
-            file=Path(sys.argv[0] or "app.py"),
-            call=traced.structure.call,
-            every_gradient=True,
-        )
+    fake = FakeTensorMode(allow_non_fake_inputs=True) if lacks_content(model) else None
+    with plain_torch(model, fake):
+        spec = replace(model_spec(traced, app, fake), optimizer=update, max_grad_norm=max_grad_norm)
         return compile_spec(spec, request, metadata={SECTION: metadata})
+
+
+def model_spec(traced: Traced, app: str, fake: FakeTensorMode | None = None) -> ModelSpec:
+    """A traced model as the compiler takes it; with `fake`, its inputs too are without content."""
+    inputs = {key: _plain(tensor) for key, tensor in traced.structure.tensors.items()}
+    return ModelSpec(
+        traced.model,
+        {key: tensor if fake is None else fake.from_tensor(tensor) for key, tensor in inputs.items()},
+        name=app,
+        file=Path(sys.argv[0] or "app.py"),
+        call=traced.structure.call,
+        every_gradient=True,
+    )
 
 
 def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> CompileRequest:
@@ -121,16 +131,37 @@ def plain(value: Any) -> Any:
 def _plain(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, SambaTensor):
         return tensor
+    if not tensor.has_data:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
     return tensor.torch_tensor().clone().requires_grad_(tensor.requires_grad)
 
 
 def compile_multigraph(
-    graphs: Sequence[Any],
+    graphs: Sequence[FwdGraph],
     name: str | None,
     arguments: Mapping[str, Any],
     pef_metadata: Mapping[str, Any] | None,
     recorded: Mapping[str, Any],
 ) -> str:
-    """Compile several forward graphs into one PEF."""
-    samba_logger.info("compiling %d graphs", len(graphs))
-    raise UsageError("multigraph")
+    """Compile several forward graphs into one PEF and return its path."""
+    if not graphs:
+        hint = "trace with samba.utils.trace_multigraph and add with samba.session.add_graph(FwdGraph(...))"
+        raise UsageError(Problem("there are no graphs to compile", hint=hint))
+    app = name or model_name(graphs[0].traced.model)
+    request = compile_request(arguments, app, inference=True)
+    log = logs.start(request)
+    operators = [operator for graph in graphs for operator in graph.traced.operators]
+    metadata = sdk_metadata(graphs[0].traced, arguments, pef_metadata, recorded)
+    metadata["operators"] = [str(operator) for operator in operators]
+    models = {id(graph.traced.model): graph.traced.model for graph in graphs}.values()
+    fake = FakeTensorMode(allow_non_fake_inputs=True) if any(map(lacks_content, models)) else None
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(plain_torch(model, fake))
+        parts = [
+            ForwardGraph(graph.name, model_spec(graph.traced, app, fake), graph.input_regions, graph.output_regions)
+            for graph in graphs
+        ]
+        result = compile_graphs(parts, app, request, metadata={SECTION: metadata})
+    logs.finish(log, operators, result)
+    return os.path.abspath(result.pef_path)

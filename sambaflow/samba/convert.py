@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sambaflow.samba.nn.parameter import SambaParameter
 from sambaflow.samba.sambatensor import SambaTensor
@@ -50,28 +51,41 @@ from_torch_ = from_torch_model_
 
 
 @contextmanager
-def plain_torch(model: nn.Module) -> Iterator[dict[int, Tensor]]:
+def plain_torch(model: nn.Module, fake: FakeTensorMode | None = None) -> Iterator[None]:
     """The model with plain parameters, and plain tensors in place of SambaTensors among the modules' attributes.
 
-    They share memory with what they stand for. Yields them by the id of the original.
+    They share memory with what they stand for; of `fake` they are where there is no content.
     """
     twins: dict[int, Tensor] = {}
     replaced: list[tuple[dict[str, Any], str, Any]] = []
     for module in model.modules():
         for table in (module._parameters, module._buffers, module.__dict__):
             for key, value in table.items():
-                if isinstance(value, SambaTensor):
+                if isinstance(value, SambaTensor) or (isinstance(value, Tensor) and not has_content(value)):
                     replaced.append((table, key, value))
-                    twins.setdefault(id(value), _twin(value))
+                    twins.setdefault(id(value), _twin(value, fake))
     try:
         for table, key, value in replaced:
             table[key] = twins[id(value)]
-        yield twins
+        yield
     finally:
         for table, key, value in replaced:
             table[key] = value
 
 
-def _twin(value: SambaTensor) -> Tensor:
-    plain = value.torch_tensor()
-    return nn.Parameter(plain, value.requires_grad) if isinstance(value, SambaParameter) else plain
+def has_content(tensor: Tensor) -> bool:
+    """Whether a tensor has more than a shape and an element type."""
+    return str(tensor.device) != "meta"
+
+
+def lacks_content(model: nn.Module) -> bool:
+    """Whether some parameter or buffer of a model has no content."""
+    return not all(map(has_content, (*model.parameters(), *model.buffers())))
+
+
+def _twin(value: Tensor, fake: FakeTensorMode | None) -> Tensor:
+    plain = value.torch_tensor() if isinstance(value, SambaTensor) else value
+    if fake is not None and not has_content(plain):
+        with fake:
+            plain = torch.empty(plain.shape, dtype=plain.dtype)
+    return nn.Parameter(plain, value.requires_grad) if isinstance(value, nn.Parameter) else plain

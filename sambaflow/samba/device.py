@@ -136,16 +136,17 @@ class Device:
                 Problem(f"the PEF was compiled for inference: it has no {' and no '.join(missing)} section", hint=hint)
             )
 
-    def write_inputs(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write inputs by name. Raises one BindError for all that are unknown or do not match."""
+    def write_inputs(self, tensors: Mapping[str, Tensor], symbols: Mapping[str, str]) -> None:
+        """Write inputs by name; `symbols` are the names the PEF has for them. Raises one BindError for all that are
+        unknown or do not match."""
         problems: list[Problem] = []
         for name, tensor in tensors.items():
-            if name not in self.inputs:
-                hint = f"inputs are matched by name; the PEF expects {', '.join(self.inputs)}"
+            if name not in symbols:
+                hint = f"inputs are matched by name; the PEF expects {', '.join(symbols)}"
                 problems.append(Problem(f"the PEF has no input {name!r}", hint=hint))
                 continue
             try:
-                self.write(name, tensor)
+                self.write(symbols[name], tensor)
             except BindError as error:
                 problems += error.problems
         BindError.raise_if(problems)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
@@ -67,8 +67,3 @@ class RNG:
     ) -> Tensor:
         """Uniform numbers."""
         return (torch.rand(tuple(shape), generator=self._generator) * (high - low) + low).to(dtype)
-
-
-def has_content(model: nn.Module) -> bool:
-    """Whether all parameters of a model have content."""
-    return all(parameter.device.type != "meta" for parameter in model.parameters())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ir.graph import SymbolKind
 from sambaflow.samba import agreement
 from sambaflow.samba.convert import model_name, parameter_name
 from sambaflow.samba.device import Device, DeviceTensor, bind
+from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.hyperparameters import HyperParameters
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
@@ -45,11 +47,48 @@ def load(
     return loaded
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which symbols of the PEF a graph's inputs (by name), outputs (in order) and weights (by path) are; `sections`
+    are those of the graph, None for all."""
+
+    inputs: Mapping[str, str]
+    outputs: Sequence[str]
+    weights: Mapping[str, str]
+    sections: tuple[int, ...] | None = None
+
+    @staticmethod
+    def of(device: Device, graph: str | None = None) -> Layout:
+        """The layout of a PEF's only graph, or of one of several. Raises UsageError for a graph that is not there."""
+        if graph is None:
+            weights = {name: name for name in device.runtime.symbols}
+            return Layout({name: name for name in device.inputs}, device.outputs, weights)
+        graphs = json.loads(device.pef.header.metadata_json).get("graphs", {})
+        if graph not in graphs:
+            hint = f"it has {', '.join(graphs)}" if graphs else "compile it with samba.session.compile_multigraph"
+            raise UsageError(Problem(f"the PEF has no graph {graph!r}", hint=hint))
+        names = [section.name.rpartition("_")[0] for section in device.pef.sections]
+        sections = tuple(number for number, name in enumerate(names) if name == graph)
+        return Layout(**graphs[graph], sections=sections)
+
+
+def load_graphs(graphs: Sequence[FwdGraph], pef_path: str) -> dict[str, Loaded]:
+    """Read a PEF of several graphs, and bind the tensors of each."""
+    pef = agreement.read(pef_path)
+    device = Device(pef)
+    for name, tensor in agreement.constants(pef, pef_path).items():
+        device.write(name, tensor)
+    return {graph.name: Loaded(device, graph.traced, [], graph.name) for graph in graphs}
+
+
 class Loaded:
     """A traced model on the device. `history` collects (sections, seconds) of runs while profiling."""
 
-    def __init__(self, device: Device, traced: Traced, optimizers: list[torch.optim.Optimizer]) -> None:
+    def __init__(
+        self, device: Device, traced: Traced, optimizers: list[torch.optim.Optimizer], graph: str | None = None
+    ) -> None:
         self.device = device
+        self.layout = Layout.of(device, graph)
         self.model = traced.model
         self.optimizers = optimizers
         self.outputs = traced.outputs
@@ -61,7 +100,7 @@ class Loaded:
         for path, tensor in self.weights(self.model):
             if isinstance(tensor, SambaTensor):
                 bind(tensor, device, path)
-        for tensor, symbol in zip(self.outputs, device.outputs):
+        for tensor, symbol in zip(self.outputs, self.layout.outputs):
             tensor.sn_name = symbol
             bind(tensor, device, symbol)
 
@@ -80,6 +119,8 @@ class Loaded:
             self._write_inputs(inputs)
             if hyper is not None:
                 self.hyper.write(hyper)
+            if section_ids is None and section_types is None:
+                section_ids = self.layout.sections
             prepared = self.device.prepared(section_types, section_ids)
             saved = self._write_gradients(gradients) if gradients is not None else []
             began = time.perf_counter()
@@ -102,9 +143,9 @@ class Loaded:
                 tensor.on_device = bound
 
     def _write_new_inputs(self, tensors: Mapping[str, Tensor]) -> None:
-        self.device.write_inputs(tensors)
+        self.device.write_inputs(tensors, self.layout.inputs)
         for name, tensor in tensors.items():
-            self._inputs[name] = DeviceTensor(self.device, name, tensor.dtype)
+            self._inputs[name] = DeviceTensor(self.device, self.layout.inputs[name], tensor.dtype)
             if isinstance(tensor, SambaTensor):
                 tensor.on_device = self._inputs[name]
 
@@ -152,9 +193,9 @@ class Loaded:
         """The parameters and buffers of `model` (this one, a part of it, or one around it) that the device has."""
         paths = {id(tensor): path for path, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]}
         for tensor in [*model.parameters(), *model.buffers()]:
-            path = paths.get(id(tensor))
-            if path is not None and path in self.device.runtime.symbols:
-                yield path, tensor
+            symbol = self.layout.weights.get(paths.get(id(tensor), ""))
+            if symbol is not None:
+                yield symbol, tensor
 
     def to_device(self, model: nn.Module | None = None) -> None:
         """Copy parameters and buffers host to device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from compiler.driver import CompileRequest, CompileResult
 from compiler.report import as_dict
 from pef.files import write_bytes
 from sambaflow.logging import announce
-from sambaflow.samba.tracing import Traced
+from sambaflow.samba.tracing import Operator
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ def start(request: CompileRequest) -> LogFiles:
     return files
 
 
-def finish(files: LogFiles, traced: Traced, result: CompileResult) -> None:
+def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult) -> None:
     """Write the logs: what was traced, how it was improved and cut, and what every section takes of the machine."""
     report = as_dict(result)
-    traced_lines = [f"{operator.where}: {operator}" for operator in traced.operators]
+    traced_lines = [f"{operator.where}: {operator}" for operator in operators]
     mac_lines = [f"pass {entry['name']}: {entry['nodes']} nodes" for entry in report["passes"]]
     plasma_lines = [
         f"{section['name']}: {section['pcus']} PCUs, {section['pmus']} PMUs, {section['stages']} stages, "

@@ -18,8 +18,8 @@ def write_runtime_profile(loaded: Loaded, filename: str | None) -> None:
     for sections, seconds in loaded.history or []:
         runs[sections].append(seconds)
     lines = ["sections  runs  host_ms_per_run  simulated_us_per_run"]
-    for sections, seconds in runs.items():
+    for sections, taken in runs.items():
         names = ",".join(loaded.device.pef.sections[number].name for number in sections)
         simulated = loaded.device.simulated_seconds(sections)
-        lines.append(f"{names}  {len(seconds)}  {1e3 * sum(seconds) / len(seconds):.3f}  {1e6 * simulated:.3f}")
+        lines.append(f"{names}  {len(taken)}  {1e3 * sum(taken) / len(taken):.3f}  {1e6 * simulated:.3f}")
     Path(filename).write_text("\n".join(lines) + "\n")

@@ -66,7 +66,7 @@ class Profiler:
     def end_event(self, handle: int | None) -> None:
         """End the span that start_event began."""
         if handle in self._open:
-            name, began = self._open.pop(handle)  # type: ignore[arg-type]
+            name, began = self._open.pop(handle)
             self._times.setdefault(name, []).append(time.perf_counter() - began)
 
     def event(self, name: str) -> Event:

@@ -14,6 +14,7 @@ from sambaflow.samba.overrides import promoted
 
 if TYPE_CHECKING:
     from sambaflow.samba.device import DeviceTensor
+    from sambaflow.samba.tracing import Traced
 
 Materializer = Callable[..., Tensor]
 
@@ -36,6 +37,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     mem_type: Any = None
     materializer: Materializer | None = None
     on_device: DeviceTensor | None = None
+    traced: Traced | None = None
     _region_name: str | None = None
 
     @staticmethod
@@ -77,19 +79,19 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     ) -> Any:
         """PyTorch's function on mixed precisions that the device accepts; results are SambaTensors."""
         arguments, named = promoted(func, tuple(args), kwargs or {})
-        return super().__torch_function__(func, (SambaTensor,), arguments, named)
+        return torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
 
     # -- content ------------------------------------------------------------------------------------------------
 
     def torch(self) -> Tensor:
         """The same content as a plain torch tensor, sharing memory and autograd history."""
         with torch._C.DisableTorchFunctionSubclass():
-            return self.as_subclass(torch.Tensor)  # type: ignore[no-any-return]
+            return self.as_subclass(torch.Tensor)
 
     def torch_tensor(self) -> Tensor:
         """The same content as a plain torch tensor without history."""
         with torch._C.DisableTorchFunctionSubclass():
-            return self.detach().as_subclass(torch.Tensor)  # type: ignore[no-any-return]
+            return self.detach().as_subclass(torch.Tensor)
 
     @property
     def data(self) -> Tensor:
@@ -99,12 +101,17 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     @data.setter
     def data(self, tensor: Tensor) -> None:
         with torch._C.DisableTorchFunctionSubclass():
-            torch.Tensor.data.__set__(self, tensor)
+            if tensor.device == self.device:
+                torch.Tensor.data.__set__(self, tensor)
+                return
+            other = torch.Tensor._make_subclass(type(self), tensor.detach(), self.requires_grad)
+            other.__dict__.update(self.__dict__)
+            torch.utils.swap_tensors(self, other)
 
     @property
     def has_data(self) -> bool:
         """Whether there is content, not shape and element type alone."""
-        return self.device.type != "meta"
+        return str(self.device) != "meta"
 
     def clear_data(self) -> None:
         """Give the content back to the host's memory; shape and element type stay."""
@@ -223,7 +230,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         batch = f"batch_dim={self.batch_dim}, " if self.batch_dim is not None else ""
         with torch._C.DisableTorchFunctionSubclass():
             content = repr(self.detach().as_subclass(torch.Tensor))
-        return f"SambaTensor({name}{batch}{content.removeprefix('tensor(')}"
+        return f"{type(self).__name__}({name}{batch}{content.removeprefix('tensor(')}"
 
 
 def _shared(tensor: Tensor, cls: type) -> Any:

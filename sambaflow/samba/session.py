@@ -19,7 +19,7 @@ from sambaflow.samba import checkpointing, profile
 from sambaflow.samba.compilation import compile_model, compile_multigraph
 from sambaflow.samba.device import Device
 from sambaflow.samba.graph import FwdGraph
-from sambaflow.samba.loading import Loaded, load
+from sambaflow.samba.loading import Loaded, load, load_graphs
 from sambaflow.samba.profiler import Profiler
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced
@@ -37,6 +37,7 @@ class SambaSession:
         self.dynamic_dims: dict[str, Any] = {}
         self._graphs: list[FwdGraph] = []
         self._loaded: Loaded | None = None
+        self._by_graph: dict[str, Loaded] = {}
 
     # -- compiling ------------------------------------------------------------------------------------------------
 
@@ -90,9 +91,14 @@ class SambaSession:
         """Compile all graphs added, into one PEF; tensors with one region name share device memory."""
         recorded = {"enable_hypersection": enable_hypersection, **options}
         arguments = {**self.arguments, **_as_dict(config_dict)}
-        path = compile_multigraph(self._graphs, name, arguments, pef_metadata, recorded)
-        self._graphs.clear()
-        return path
+        return compile_multigraph(self._graphs, name, arguments, pef_metadata, recorded)
+
+    def init_multigraph_runtime(self, pef: str = "") -> None:
+        """Load a PEF of several graphs for the graphs added, and copy their weights to the device."""
+        self._close()
+        self._by_graph = load_graphs(self._graphs, pef or self.arguments.get("pef") or self.pef_path)
+        self._loaded = next(iter(self._by_graph.values()), None)
+        self.to_device()
 
     # -- loading --------------------------------------------------------------------------------------------------
 
@@ -107,13 +113,23 @@ class SambaSession:
         transfer_device: bool = True,
     ) -> tuple[SambaTensor, ...]:
         """Load a PEF for a traced model, as `samba.utils.trace_graph` does; returns the model's output tensors."""
-        if self._loaded is not None:
-            self._loaded.device.close()
+        self._close()
         self._loaded = load(traced, pef or self.pef_path, optimizers, init_output_grads, loss_indices)
         if transfer_device:
             self._loaded.to_device()
             checkpointing.optimizers_to_device(self._loaded, self._loaded.optimizers)
         return self._loaded.outputs
+
+    def _close(self) -> None:
+        """Give the machine back."""
+        if self._loaded is not None:
+            self._loaded.device.close()
+        self._loaded = None
+        self._by_graph = {}
+
+    def _parts(self) -> list[Loaded]:
+        """Everything loaded: one part, or one for each graph."""
+        return list(self._by_graph.values()) or [self.loaded]
 
     @property
     def loaded(self) -> Loaded:
@@ -149,23 +165,33 @@ class SambaSession:
         Inputs are matched by name. Hyper-parameters not given keep their last value. `grad_of_outputs` holds, for
         this run, the gradients of the outputs (None: as before).
         """
-        return self.loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        loaded = self.loaded if graph_name is None else self._graph(graph_name)
+        return loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+
+    def _graph(self, name: str) -> Loaded:
+        if name not in self._by_graph:
+            hint = f"there are {', '.join(self._by_graph)}" if self._by_graph else "call init_multigraph_runtime first"
+            raise UsageError(Problem(f"no graph {name!r} is loaded", hint=hint))
+        return self._by_graph[name]
 
     # -- moving tensors -------------------------------------------------------------------------------------------
 
     def to_cpu(self, model: nn.Module | None = None, optimizers: Any = None) -> None:
         """Copy parameters and buffers device to host, into the tensors they came from; and optimizers' state."""
-        self.loaded.to_cpu(model)
+        for part in self._parts():
+            part.to_cpu(model)
         checkpointing.optimizers_to_cpu(self.loaded, optimizers)
 
     def to_rdu(self, model: nn.Module | None = None, optimizers: Any = None) -> None:
         """Copy parameters and buffers host to device; and optimizers' state."""
-        self.loaded.to_device(model)
+        for part in self._parts():
+            part.to_device(model)
         checkpointing.optimizers_to_device(self.loaded, optimizers)
 
     def to_device(self) -> None:
         """Copy everything that was traced host to device."""
-        self.loaded.to_device()
+        for part in self._parts():
+            part.to_device()
 
     def optimizer_to_cpu(self, optimizer: torch.optim.Optimizer) -> None:
         """Copy an optimizer's state device to host."""
@@ -230,9 +256,7 @@ class SambaSession:
 
     def reset(self) -> None:
         """Unload the PEF and forget all graphs."""
-        if self._loaded is not None:
-            self._loaded.device.close()
-        self._loaded = None
+        self._close()
         self._graphs.clear()
         self.buffer_dict.clear()
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import resolve_name
 from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba.convert import plain_torch
+from sambaflow.samba.convert import has_content, plain_torch
 from sambaflow.samba.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import SambaTensor
 
@@ -110,6 +110,12 @@ class Traced:
     structure: Structure
     outputs: tuple[SambaTensor, ...]
     operators: list[Operator] = field(default_factory=list)
+    container: Any = None
+
+    @property
+    def result(self) -> Any:
+        """The outputs in the containers in which forward returned them."""
+        return pytree.tree_unflatten(list(self.outputs), self.container)
 
     @property
     def signature(self) -> list[str]:
@@ -156,7 +162,7 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = {name: _fake(mode, tensor) for name, tensor in structure.tensors.items()}
     record = Record()
-    with plain_torch(model), torch.no_grad(), mode:
+    with plain_torch(model, mode), torch.no_grad(), mode:
         content = {name: _fake(mode, tensor) for name, tensor in _contents(model)}
         arguments, keywords = structure.filled(fakes)
         try:
@@ -167,7 +173,10 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
             raise UsageError(problem) from error
     leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
-    return Traced(model, structure, outputs, record.operators)
+    traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
+    for output in outputs:
+        output.traced = traced
+    return traced
 
 
 def _contents(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -175,11 +184,13 @@ def _contents(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
+    if isinstance(tensor, FakeTensor):
+        return tensor
     plain = tensor.torch_tensor() if isinstance(tensor, SambaTensor) else tensor.detach()
-    if plain.device.type == "meta":
-        with mode:
-            return torch.empty(plain.shape, dtype=plain.dtype)
-    return mode.from_tensor(plain)
+    if has_content(plain):
+        return mode.from_tensor(plain)
+    with mode:
+        return torch.empty(plain.shape, dtype=plain.dtype)
 
 
 def _matching(model: nn.Module, structure: Structure) -> str:
@@ -209,7 +220,7 @@ def type_text(tensor: Tensor) -> str:
 
 def _name(function: Any) -> str:
     """`torch.nn.functional.linear` for what is exposed under that name."""
-    return resolve_name(function) or getattr(function, "__qualname__", repr(function))
+    return str(resolve_name(function) or getattr(function, "__qualname__", repr(function)))
 
 
 def _users_line() -> str:

@@ -304,7 +304,9 @@ def drop_a_stream(pef: pb.Pef, pick: random.Random) -> str:
     p = pick.choice([i for i, phase in enumerate(configuration.phases) if phase.streams])
     s = pick.randrange(len(configuration.phases[p].streams))
     del configuration.phases[p].streams[s]
-    kept = [net for net in configuration.nets if net.WhichOneof("owner") == "stage" or (net.phase, net.stream) != (p, s)]
+    of_stages = [net for net in configuration.nets if net.WhichOneof("owner") == "stage"]
+    of_streams = [net for net in configuration.nets if net.WhichOneof("owner") == "stream"]
+    kept = of_stages + [net for net in of_streams if (net.phase, net.stream) != (p, s)]
     for net in kept:
         if net.WhichOneof("owner") == "stream" and net.phase == p and net.stream > s:
             net.stream -= 1
@@ -400,10 +402,12 @@ def another_lifetime(pef: pb.Pef, pick: random.Random) -> str:
 
 
 def another_buffer(pef: pb.Pef, pick: random.Random) -> str:
-    """A port reads or writes another buffer."""
+    """A port reads or writes another buffer. Which of the buffers in one PMU it reads is part of the meaning."""
     where, configuration, p, s = pick.choice(list(stages(pef)))
     stage = configuration.phases[p].stages[s]
-    pick.choice([*stage.inputs, *stage.outputs]).buffer = pick.randrange(len(configuration.buffers))
+    port = pick.choice([*stage.inputs, *stage.outputs])
+    units = set(configuration.buffers[port.buffer].units)
+    port.buffer = pick.choice([i for i, other in enumerate(configuration.buffers) if units.isdisjoint(other.units)])
     return where
 
 

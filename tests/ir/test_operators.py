@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from samples import SAMPLES, Sample, boolean, f32, i32, op
+from samples import SAMPLES as FIRST_SAMPLES
+from samples import Sample, boolean, f32, i32, op
+from samples_more import MORE_SAMPLES
 
 from ir.graph import Graph, Node, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location
@@ -18,6 +20,8 @@ from ir.space import Cut, Space
 from ir.text import parse_program, print_program
 from ir.types import DType, TensorType
 from ir.verifier import verify
+
+SAMPLES = [*FIRST_SAMPLES, *MORE_SAMPLES]
 
 COMBINE = {Combine.SUM: np.add, Combine.MAX: np.maximum, Combine.MIN: np.minimum}
 
@@ -49,7 +53,7 @@ def assert_close(actual: Sequence[Array], expected: Sequence[Array]) -> None:
     for one, other in zip(actual, expected):
         assert one.shape == other.shape
         # Sums of large terms that cancel are only as exact as the terms.
-        scale = np.abs(other).max(initial=1)
+        scale = np.abs(np.nan_to_num(other)).max(initial=1)
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5 * scale)
 
 

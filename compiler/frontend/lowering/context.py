@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import fx
 
 from compiler.frontend.dtypes import DTYPES
 from ir.builder import GraphBuilder
-from ir.graph import Value
-from ir.op import OPS, Attribute
-from ir.types import DType
+from ir.graph import Symbol, SymbolKind, Value
+from ir.op import OPS, Array, Attribute
+from ir.types import DType, TensorType
 
 Scalar = int | float | bool
 Operand = Value | Scalar
 Lowered = Value | tuple[Value | None, ...] | list[Value]
 """What one ATen operator becomes: a value, or one per result (None for a result that was not asked for)."""
+
+NUMPY_DTYPES = {"float32": DType.F32, "int32": DType.I32, "int8": DType.I8, "bool": DType.BOOL}
+"""What constants may be made of."""
 
 LOWERINGS: dict[Any, Callable[..., Lowered]] = {}
 """From an ATen overload to the function that builds nodes for it, called with a `Context` and the ATen arguments."""
@@ -42,11 +46,19 @@ class Refused(Exception):
 
 
 class Context:
-    """Builds nodes for one ATen operator at a time."""
+    """Builds nodes for one ATen operator at a time.
+
+    `constants` holds the content of constant symbols; `symbols` and `initial` are further symbols that lowering
+    makes, with what they start from; `kept` is what the lowering of one node leaves for that of another.
+    """
 
     def __init__(self, builder: GraphBuilder) -> None:
         self.builder = builder
         self.node: fx.Node
+        self.constants: dict[str, Array] = {}
+        self.symbols: dict[str, Symbol] = {}
+        self.initial: dict[str, Array] = {}
+        self.kept: dict[fx.Node, Value] = {}
 
     def enter(self, node: fx.Node) -> None:
         """Nodes built from now on are for `node`."""
@@ -85,6 +97,44 @@ class Context:
     def full(self, shape: tuple[int, ...], value: Scalar, dtype: DType) -> Value:
         """A constant tensor of equal elements."""
         return self.emit("full", shape=shape, value=float(value), dtype=dtype)
+
+    def constant(self, array: Array, name: str = "constant") -> Value:
+        """Known numbers: an immediate where all are equal, else a symbol; equal ones share it."""
+        dtype = NUMPY_DTYPES[array.dtype.name]
+        flat = array.reshape(-1)
+        if flat.size and (flat == flat[0]).all():
+            return self.full(array.shape, flat[0].item(), dtype)
+        return self.constant_symbol(array, name)
+
+    def constant_symbol(self, array: Array, name: str) -> Value:
+        """Known numbers as a symbol; equal ones share it."""
+        for known, other in self.constants.items():
+            if other.dtype == array.dtype and np.array_equal(other, array):
+                name = known
+                break
+        else:
+            name = self.unused(name)
+        self.constants[name] = array
+        return self.builder.input(name, TensorType(NUMPY_DTYPES[array.dtype.name], array.shape))
+
+    def symbol(self, name: str, kind: SymbolKind, value: Array) -> Value:
+        """A symbol that the program reads and the model does not have; the same one for the same name."""
+        type = TensorType(NUMPY_DTYPES[value.dtype.name], value.shape)
+        self.symbols[name] = Symbol(name, type, kind)
+        self.initial[name] = value
+        return self.builder.input(name, type)
+
+    def known(self, value: Value) -> Array | None:
+        """The content of a constant."""
+        return self.constants.get(value.name)
+
+    def unused(self, name: str) -> str:
+        """The name, numbered where it is taken."""
+        count, tried = 0, name
+        while self.builder.is_taken(tried):
+            count += 1
+            tried = f"{name}.{count}"
+        return tried
 
     def cast(self, operand: Operand, dtype: DType) -> Value:
         """The operand in another element type; a number becomes a constant."""

@@ -26,14 +26,41 @@ def convolution(
     output_padding: list[int],
     groups: int,
 ) -> Value:
-    _check(context, x, transposed)
-    attributes = _attributes(stride, padding, dilation)
-    y = context.emit(
-        "conv2d", _flat(context, x), _flat(context, weight), **attributes, groups=groups, dtype=context.dtype
-    )
+    _check(context, x)
+    attributes: dict[str, Attribute] = {**_attributes(stride, padding, dilation), "groups": groups}
+    attributes["dtype"] = context.dtype
+    if transposed:
+        y = _transposed(context, _flat(context, x), _flat(context, weight), attributes)
+    else:
+        y = context.emit("conv2d", _flat(context, x), _flat(context, weight), **attributes)
     if bias is not None:
         y = context.emit("add", y, context.reshape(bias, (1, bias.type.numel, 1, 1)))
     return context.reshape(y, context.shape)
+
+
+def _transposed(context: Context, x: Value, weight: Value, attributes: dict[str, Attribute]) -> Value:
+    """The gradient of the convolution that would make x of the result. Where the result is larger than any window
+    of that convolution reaches, zeros follow."""
+    shape = context.shape if len(context.shape) == 4 else (*context.shape[:2], 1, context.shape[2])
+    reached = tuple(map(_reached, x.type.shape[2:], weight.type.shape[2:], *_geometry(attributes)))
+    image = tuple(min(wanted, most) for wanted, most in zip(shape[2:], reached))
+    y = context.emit("conv2d_input_gradient", x, weight, input_shape=(*shape[:2], *image), **attributes)
+    for dim in (2, 3):
+        missing = shape[dim] - y.type.shape[dim]
+        if missing:
+            zeros = context.full((*y.type.shape[:dim], missing, *y.type.shape[dim + 1 :]), 0, y.type.dtype)
+            y = context.cat([y, zeros], dim)
+    return y
+
+
+def _geometry(attributes: dict[str, Attribute]) -> tuple[tuple[int, ...], ...]:
+    found = (attributes[name] for name in ("stride", "padding", "dilation"))
+    return tuple(value for value in found if isinstance(value, tuple))
+
+
+def _reached(count: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """The largest extent on which exactly `count` windows fit."""
+    return count * stride + dilation * (kernel - 1) - 2 * padding
 
 
 @lowers(aten.convolution_backward.default)
@@ -51,11 +78,13 @@ def convolution_backward(
     groups: int,
     mask: list[bool],
 ) -> tuple[Value | None, ...]:
-    _check(context, x, transposed)
+    _check(context, x)
     attributes: dict[str, Attribute] = {**_attributes(stride, padding, dilation), "groups": groups}
     attributes["dtype"] = x.type.dtype
     grad, flat_x, flat_weight = _flat(context, grad), _flat(context, x), _flat(context, weight)
     grad_x = grad_weight = grad_bias = None
+    if transposed:
+        return _transposed_backward(context, grad, x, flat_x, weight, flat_weight, attributes, mask)
     if mask[0]:
         grad_x = context.emit("conv2d_input_gradient", grad, flat_weight, input_shape=flat_x.type.shape, **attributes)
         grad_x = context.reshape(grad_x, x.type.shape)
@@ -69,11 +98,34 @@ def convolution_backward(
     return grad_x, grad_weight, grad_bias
 
 
-def _check(context: Context, x: Value, transposed: bool) -> None:
-    if transposed:
-        context.refuse("a transposed convolution", "upsample by reshape and expand, then use a plain convolution")
+def _transposed_backward(
+    context: Context,
+    grad: Value,
+    x: Value,
+    flat_x: Value,
+    weight: Value,
+    flat_weight: Value,
+    attributes: dict[str, Attribute],
+    mask: list[bool],
+) -> tuple[Value | None, ...]:
+    """A transposed convolution is an image's gradient, so its gradients are a convolution and a weight's gradient."""
+    grad_bias = context.sum(grad, (0, 2, 3)) if mask[2] else None
+    reached = map(_reached, flat_x.type.shape[2:], flat_weight.type.shape[2:], *_geometry(attributes))
+    for dim, most in enumerate(reached, 2):
+        grad = context.slice(grad, dim, 0, min(most, grad.type.shape[dim]))
+    grad_x = grad_weight = None
+    if mask[0]:
+        grad_x = context.reshape(context.emit("conv2d", grad, flat_weight, **attributes), x.type.shape)
+    if mask[1]:
+        shape = flat_weight.type.shape
+        grad_weight = context.emit("conv2d_weight_gradient", flat_x, grad, weight_shape=shape, **attributes)
+        grad_weight = context.reshape(grad_weight, weight.type.shape)
+    return grad_x, grad_weight, grad_bias
+
+
+def _check(context: Context, x: Value) -> None:
     if x.type.rank not in (3, 4):
-        context.refuse(f"a convolution of a tensor of {x.type.rank} axes", "use Conv1d or Conv2d with a batch axis")
+        context.refuse(f"a convolution of a tensor of {x.type.rank} axes", "use Conv1d, Conv2d or Conv3d")
 
 
 def _flat(context: Context, x: Value) -> Value:

@@ -20,23 +20,24 @@ def _unary(op: str, context: Context, x: Operand) -> Value:
     return context.apply(op, x)
 
 
+def _rounding(op: str, context: Context, x: Value) -> Value:
+    """A whole number; integers are that already."""
+    return context.apply(op, x) if x.type.dtype.is_float else x
+
+
 def _binary(op: str, context: Context, x: Operand, y: Operand) -> Value:
-    return context.apply(op, x, y)
+    return context.apply(LOGIC[op] if context.dtype is DType.BOOL else op, x, y)
 
 
 def _comparison(op: str, context: Context, x: Operand, y: Operand) -> Value:
     dtype = _common_dtype(context)
+    if dtype is DType.BOOL and op not in ("eq", "ne"):
+        dtype = DType.I32
     return context.emit(op, context.cast(x, dtype), context.cast(y, dtype))
 
 
 def _logical(op: str, context: Context, *operands: Operand) -> Value:
     return context.emit(op, *(_truth(context, operand) for operand in operands))
-
-
-def _bitwise(op: str, context: Context, *operands: Operand) -> Value:
-    if context.dtype is not DType.BOOL:
-        context.refuse("bitwise arithmetic on integers", "the device has it for bool tensors only: compare first")
-    return context.emit(op, *(context.cast(operand, DType.BOOL) for operand in operands))
 
 
 def _truth(context: Context, x: Operand) -> Value:
@@ -53,14 +54,20 @@ def _common_dtype(context: Context) -> DType:
 
 
 UNARY = (
-    "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos", "floor",
-    "silu",
+    "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos",
+    "silu", "expm1", "exp2", "log1p", "log2", "log10", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
+    "atanh",
 )  # fmt: skip
+LOGIC = {"mul": "logical_and", "minimum": "logical_and", "maximum": "logical_or"}
+"""What becomes of arithmetic on truth values."""
+ROUNDINGS = ("floor", "ceil", "trunc", "round")
 BINARY = ("mul", "maximum", "minimum")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 for _name in UNARY:
     LOWERINGS[getattr(aten, _name).default] = partial(_unary, _name)
+for _name in ROUNDINGS:
+    LOWERINGS[getattr(aten, _name).default] = partial(_rounding, _name)
 for _name in BINARY:
     for _overload in getattr(aten, _name).overloads():
         if _overload in ("Tensor", "Scalar", "default"):
@@ -74,13 +81,13 @@ LOWERINGS[aten.sgn.default] = partial(_unary, "sign")
 LOWERINGS[aten.logical_not.default] = partial(_logical, "logical_not")
 LOWERINGS[aten.logical_and.default] = partial(_logical, "logical_and")
 LOWERINGS[aten.logical_or.default] = partial(_logical, "logical_or")
-LOWERINGS[aten.bitwise_not.default] = partial(_bitwise, "logical_not")
-LOWERINGS[aten.bitwise_and.Tensor] = partial(_bitwise, "logical_and")
-LOWERINGS[aten.bitwise_or.Tensor] = partial(_bitwise, "logical_or")
+LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
 
 
 @lowers(aten.add.Tensor, aten.add.Scalar)
 def add(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
+    if context.dtype is DType.BOOL:
+        return context.apply("logical_or", x, y)
     return context.apply("add", x, _times(context, y, alpha))
 
 
@@ -105,17 +112,13 @@ def div(context: Context, x: Operand, y: Operand) -> Value:
     return context.apply("div", x, y)
 
 
-@lowers(aten.div.Tensor_mode, aten.div.Scalar_mode)
-def div_rounded(context: Context, x: Operand, y: Operand, *, rounding_mode: str | None) -> Value:
-    if rounding_mode == "trunc" or (rounding_mode and not context.dtype.is_float):
-        context.refuse("a division that rounds", "divide floating-point tensors and round with torch.floor")
-    quotient = context.apply("div", x, y)
-    return context.emit("floor", quotient) if rounding_mode else quotient
-
-
-@lowers(aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor)
-def power(context: Context, x: Value, exponent: Operand) -> Value:
-    """Small powers as products and roots: the general one is slow."""
+@lowers(aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.pow.Scalar)
+def power(context: Context, x: Operand, exponent: Operand) -> Value:
+    """Small powers as products and roots: the general one is slow. Of integers there are no others."""
+    if not context.dtype.is_float:
+        return _whole_power(context, x, exponent)
+    if isinstance(exponent, Value) or not isinstance(x, Value):
+        return context.apply("pow", x, exponent)
     if exponent == 1:
         return context.cast(x, context.dtype)
     if exponent in (2, 3):
@@ -123,22 +126,19 @@ def power(context: Context, x: Value, exponent: Operand) -> Value:
         square = context.emit("mul", x, x)
         return square if exponent == 2 else context.emit("mul", square, x)
     roots = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
-    if isinstance(exponent, (int, float)) and exponent in roots and context.dtype.is_float:
-        return context.apply(roots[exponent], x)
-    return context.apply("pow", x, exponent)
+    return context.apply(roots[exponent], x) if exponent in roots else context.apply("pow", x, exponent)
 
 
-@lowers(aten.expm1.default)
-def expm1(context: Context, x: Value) -> Value:
-    """exp(x) - 1 as tanh(x/2) * (exp(x) + 1), which keeps its digits where x is small."""
-    x = context.cast(x, context.dtype)
-    half = context.emit("tanh", context.scaled(x, 0.5))
-    return context.apply("mul", half, context.apply("add", context.emit("exp", x), 1))
-
-
-@lowers(aten.log1p.default)
-def log1p(context: Context, x: Value) -> Value:
-    return context.emit("log", context.apply("add", x, 1))
+def _whole_power(context: Context, x: Operand, exponent: Operand) -> Value:
+    """A power of integers, by squaring."""
+    if not isinstance(x, Value) or not isinstance(exponent, int) or exponent < 0:
+        context.refuse("a power of integers whose exponent is a tensor or negative", "raise floating-point numbers")
+    square, result = context.cast(x, context.dtype), context.full(x.type.shape, 1, context.dtype)
+    while exponent:
+        result = context.emit("mul", result, square) if exponent % 2 else result
+        exponent //= 2
+        square = context.emit("mul", square, square) if exponent else square
+    return result
 
 
 @lowers(aten.gelu.default)
@@ -246,13 +246,3 @@ def full_like(context: Context, x: Value, value: Scalar, **_: Any) -> Value:
 @lowers(aten.new_full.default)
 def new_full(context: Context, x: Value, size: list[int], value: Scalar, **_: Any) -> Value:
     return context.full(context.shape, value, context.dtype)
-
-
-@lowers(aten.native_dropout.default)
-def native_dropout(context: Context, x: Value, p: float, train: bool | None) -> tuple[Value, ...]:
-    if p and train:
-        context.refuse(
-            f"dropout with p={p} in training draws random numbers, which the device does not have yet",
-            "set p=0, or put the dropout in eval mode: `module.eval()`",
-        )
-    return x, context.full(x.type.shape, 1, DType.BOOL)

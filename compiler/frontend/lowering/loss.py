@@ -94,20 +94,3 @@ def embedding_backward(
         counts = context.emit("ne", column, context.scalar(padding_idx, DType.I32))
         grad = context.emit("where", counts, grad, context.scalar(0, grad.type.dtype))
     return context.emit("embedding_gradient", grad, index, rows=rows)
-
-
-@lowers(aten.index_select.default)
-def index_select(context: Context, x: Value, dim: int, index: Value) -> Value:
-    """Rows of a table whose rows are the slices along `dim`."""
-    dim %= x.type.rank
-    front = (dim, *(axis for axis in range(x.type.rank) if axis != dim))
-    moved = context.permute(x, front)
-    table = context.reshape(moved, (moved.type.shape[0], moved.type.numel // moved.type.shape[0]))
-    rows = context.emit("embedding", table, index)
-    back = context.reshape(rows, (rows.type.shape[0], *moved.type.shape[1:]))
-    return context.permute(back, tuple(front.index(axis) for axis in range(x.type.rank)))
-
-
-@lowers(aten.gather.default)
-def gather(context: Context, x: Value, dim: int, index: Value, *, sparse_grad: bool = False) -> Value:
-    return context.emit("gather", x, index, dim=dim % x.type.rank)

@@ -17,7 +17,7 @@ Dims = int | list[int] | None
 
 @lowers(aten.sum.default, aten.sum.dim_IntList)
 def sum_(context: Context, x: Value, dims: Dims = None, keepdim: bool = False, **_: Any) -> Value:
-    return context.sum(context.cast(x, context.dtype), axes(dims, x.type.rank), keepdim)
+    return context.reshape(context.sum(context.cast(x, context.dtype), axes(dims, x.type.rank), keepdim), context.shape)
 
 
 @lowers(aten.mean.default, aten.mean.dim)
@@ -56,12 +56,26 @@ def var_mean(
 
 @lowers(aten.amax.default)
 def amax(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -> Value:
-    return context.emit("amax", x, dims=axes(dims, x.type.rank), keepdim=keepdim)
+    return _extremum(context, "amax", x, dims, keepdim)
 
 
 @lowers(aten.amin.default)
 def amin(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -> Value:
-    return context.emit("amin", x, dims=axes(dims, x.type.rank), keepdim=keepdim)
+    return _extremum(context, "amin", x, dims, keepdim)
+
+
+def _extremum(context: Context, op: str, x: Value, dims: Dims, keepdim: bool) -> Value:
+    """Of truth values, whether any or all hold."""
+    if not x.type.rank:
+        return x
+    if x.type.dtype in (DType.BOOL, DType.I8):
+        found = _extremum(context, op, context.cast(x, DType.I32), dims, keepdim)
+        return (
+            context.emit("ne", found, context.scalar(0, DType.I32))
+            if x.type.dtype is DType.BOOL
+            else context.cast(found, DType.I8)
+        )
+    return context.emit(op, x, dims=axes(dims, x.type.rank), keepdim=keepdim)
 
 
 @lowers(aten.max.default)
@@ -72,20 +86,6 @@ def max_all(context: Context, x: Value) -> Value:
 @lowers(aten.min.default)
 def min_all(context: Context, x: Value) -> Value:
     return amin(context, x)  # type: ignore[return-value]
-
-
-@lowers(aten.max.dim)
-def max_dim(context: Context, x: Value, dim: int, keepdim: bool = False) -> tuple[Value, ...]:
-    largest = context.emit("amax", x, dims=axes(dim, x.type.rank), keepdim=keepdim)
-    return largest, context.emit("argmax", x, dim=dim % x.type.rank, keepdim=keepdim)
-
-
-@lowers(aten.argmax.default)
-def argmax(context: Context, x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
-    if dim is None:
-        x, dim = context.reshape(x, (x.type.numel,)), 0
-    index = context.emit("argmax", x, dim=dim % x.type.rank, keepdim=keepdim)
-    return context.reshape(index, context.shape)
 
 
 @lowers(aten.any.default, aten.any.dim, aten.any.dims)

@@ -21,18 +21,6 @@ def reshape(context: Context, x: Value, *_: Any) -> Value:
     return context.reshape(x, context.shape)
 
 
-@lowers(aten.as_strided.default)
-def as_strided(
-    context: Context, x: Value, size: list[int], stride: list[int], storage_offset: int | None = None
-) -> Value:
-    """A reshape, where strides say no more than that."""
-    source = context.node.args[0].meta["val"]
-    in_order = source.is_contiguous() and context.meta().is_contiguous()
-    if not in_order or storage_offset or context.meta().numel() != x.type.numel:
-        context.refuse("as_strided", "write the view with reshape, permute, expand and slices")
-    return context.reshape(x, context.shape)
-
-
 @lowers(aten.t.default)
 def t(context: Context, x: Value) -> Value:
     return context.transpose(x) if x.type.rank == 2 else x

@@ -44,7 +44,3 @@ class SambaParameter(SambaTensor, nn.Parameter):  # type: ignore[misc]
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled as a plain parameter, so that plain `torch.load` reads it anywhere."""
         return nn.Parameter(self.torch_tensor(), self.requires_grad).__reduce_ex__(protocol)
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        """As torch prints a parameter, with the name."""
-        return super().__repr__().replace("SambaTensor(", "SambaParameter(", 1)

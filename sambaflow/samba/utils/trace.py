@@ -46,8 +46,15 @@ def trace_graph(
 
 
 def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:
-    """Trace one graph of several without compiling; returns its outputs."""
-    return trace(model, inputs).outputs
+    """Trace one graph of several without compiling; returns its outputs as forward does, named after the prefix.
+
+    Give outputs and inputs that share device memory one `sn_region_name`, then add a FwdGraph.
+    """
+    from_torch_model_(model)
+    traced = trace(model, inputs)
+    for number, output in enumerate(traced.outputs):
+        output.sn_name = f"{trace_prefix}output_{number}"
+    return traced.result
 
 
 def init_output_grads(

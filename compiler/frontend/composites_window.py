@@ -1,0 +1,218 @@
+"""Pooling that no single operator of the device does, as index arithmetic that PyTorch differentiates.
+
+Per axis, `_Windows` says which elements each window holds: those that lie beyond the tensor are left out. Windows are
+read by index, so an axis of n elements becomes one of windows and one within them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+POSITIONS = 127
+"""Largest window whose positions the device's own maximum pooling can tell apart."""
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows along one axis: [windows, positions] of indices, whether each exists, and how many count."""
+
+    index: Tensor
+    exists: Tensor
+    count: Tensor
+
+    @staticmethod
+    def sliding(extent: int, size: int, stride: int, padding: int, dilation: int, ceil: bool, padded: bool) -> _Windows:
+        """Windows every `stride` elements. With `padded`, elements of the padding count too."""
+        windows = output_extent(extent, size, stride, padding, dilation, ceil)
+        start = torch.arange(windows) * stride - padding
+        index = start[:, None] + torch.arange(size) * dilation
+        exists = (index >= 0) & (index < extent)
+        end = torch.clamp(start + size, max=extent + padding)
+        count = end - start if padded else exists.sum(1)
+        return _Windows(index.clamp(0, extent - 1), exists, count)
+
+    @staticmethod
+    def adaptive(extent: int, windows: int) -> _Windows:
+        """Windows that cover the axis as evenly as can be."""
+        numbers = torch.arange(windows)
+        start, end = numbers * extent // windows, ((numbers + 1) * extent + windows - 1) // windows
+        size = max(-(-(i + 1) * extent // windows) - i * extent // windows for i in range(windows)) if windows else 1
+        index = start[:, None] + torch.arange(size)
+        return _Windows(index.clamp(max=extent - 1), index < end[:, None], end - start)
+
+    def read(self, x: Tensor, dim: int) -> Tensor:
+        """The axis `dim` as one of windows and one of positions within them."""
+        return x.index_select(dim, self.index.reshape(-1)).unflatten(dim, tuple(self.index.shape))
+
+    def among(self, flags: Tensor, rank: int, dim: int) -> Tensor:
+        """[windows, positions] shaped to broadcast with a tensor of `rank` axes that were read along `dim`."""
+        return flags.reshape(*[1] * dim, *flags.shape, *[1] * (rank - dim - 2))
+
+
+def output_extent(extent: int, size: int, stride: int, padding: int, dilation: int, ceil: bool) -> int:
+    """How many windows there are; with `ceil` also one that begins on the tensor but does not fit it."""
+    room = extent + 2 * padding - dilation * (size - 1) - 1
+    windows = (-(-room // stride) if ceil else room // stride) + 1
+    return windows - 1 if ceil and (windows - 1) * stride >= extent + padding else windows
+
+
+def _average(x: Tensor, windows: Sequence[_Windows], divisor: int | None = None) -> Tensor:
+    """The mean of each window over the last axes, one axis after another."""
+    for number, along in enumerate(windows):
+        dim = x.dim() - len(windows) + number
+        read = along.read(x, dim)
+        total = torch.where(along.among(along.exists, read.dim(), dim), read, 0).sum(dim + 1)
+        count = along.count.reshape(-1, *[1] * (len(windows) - number - 1)).to(x.dtype)
+        x = total if divisor else total / count
+    return x / divisor if divisor else x
+
+
+def _largest(x: Tensor, windows: Sequence[_Windows]) -> tuple[Tensor, Tensor]:
+    """The largest element of each window over the last axes, and its place in all of them."""
+    count, first = len(windows), x.dim() - len(windows)
+    extents = x.shape[first:]
+    place = torch.zeros((), dtype=torch.int64)
+    for number, along in enumerate(windows):
+        dim = first + 2 * number
+        x = along.read(x, dim)
+        x = torch.where(along.among(along.exists, x.dim(), dim), x, _lowest(x.dtype))
+        index = along.among(along.index * math.prod(extents[number + 1 :]), 2 * count, 2 * number)
+        place = place + index
+    spread = x.movedim([first + 2 * i + 1 for i in range(count)], list(range(-count, 0))).flatten(-count)
+    table = place.movedim([2 * i + 1 for i in range(count)], list(range(-count, 0))).flatten(-count)
+    values, chosen = spread.max(-1)
+    return values, table.expand(spread.shape).gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+
+
+def _lowest(dtype: torch.dtype) -> float:
+    return -math.inf if dtype.is_floating_point else torch.iinfo(torch.int32).min
+
+
+def _each(value: int | Sequence[int], axes: int) -> list[int]:
+    """One number for each axis."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values * axes if len(values) == 1 else values
+
+
+def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
+    def pool(
+        x: Tensor,
+        kernel: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
+        if own and not ceil_mode and divisor_override is None:
+            original = aten.avg_pool1d if axes == 1 else aten.avg_pool2d
+            return original(x, sizes, steps, pads, False, count_include_pad)
+        windows = [
+            _Windows.sliding(extent, size, step, pad, 1, ceil_mode, count_include_pad)
+            for extent, size, step, pad in zip(x.shape[-axes:], sizes, steps, pads)
+        ]
+        return _average(x, windows, divisor_override)
+
+    return pool
+
+
+def average_pool3d(
+    x: Tensor,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean over height and width, then over depth."""
+    if ceil_mode or divisor_override is not None:
+        general = _average_pool(3, own=False)
+        return general(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    size, step, pad = _each(kernel, 3), _each(stride or kernel, 3), _each(padding, 3)
+    flat = x.reshape(-1, *x.shape[-3:])
+    flat = aten.avg_pool2d(flat, size[1:], step[1:], pad[1:], False, count_include_pad)
+    rows, columns = flat.shape[-2:]
+    deep = aten.avg_pool2d(flat.flatten(-2), [size[0], 1], [step[0], 1], [pad[0], 0], False, count_include_pad)
+    return deep.reshape(*x.shape[:-3], deep.shape[-2], rows, columns)
+
+
+def _max_pool(axes: int, indices: bool) -> Callable[..., Any]:
+    def pool(
+        x: Tensor,
+        kernel: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        size, step, pad = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
+        gap = _each(dilation, axes)
+        if not indices and not ceil_mode and x.is_floating_point() and math.prod(size[-2:]) <= POSITIONS:
+            return _device_max_pool(x, size, step, pad, gap)
+        windows = [_Windows.sliding(*sizes, ceil_mode, False) for sizes in zip(x.shape[-axes:], size, step, pad, gap)]
+        values, places = _largest(x, windows)
+        return (values, places) if indices else values
+
+    return pool
+
+
+def _device_max_pool(x: Tensor, size: list[int], step: list[int], pad: list[int], gap: list[int]) -> Tensor:
+    """Over the last two axes, and then over the one before: the first largest element stays the first."""
+    axes = len(size)
+    if axes == 1:
+        flat = x.reshape(-1, 1, x.shape[-1])
+        pooled = aten.max_pool2d(flat, [1, *size], [1, *step], [0, *pad], [1, *gap])
+        return pooled.reshape(*x.shape[:-1], pooled.shape[-1])
+    if axes == 2:
+        return aten.max_pool2d(x, size, step, pad, gap)
+    flat = aten.max_pool2d(x.reshape(-1, *x.shape[-3:]), size[1:], step[1:], pad[1:], gap[1:])
+    rows, columns = flat.shape[-2:]
+    deep = aten.max_pool2d(flat.flatten(-2), [size[0], 1], [step[0], 1], [pad[0], 0], [gap[0], 1])
+    return deep.reshape(*x.shape[:-3], deep.shape[-2], rows, columns)
+
+
+def _adaptive_average(axes: int) -> Callable[..., Any]:
+    def pool(x: Tensor, size: Sequence[int]) -> Tensor:
+        divides = all(wanted and extent % wanted == 0 for extent, wanted in zip(x.shape[-axes:], size))
+        if axes == 2 and divides:
+            return aten._adaptive_avg_pool2d(x, list(size))
+        return _average(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
+
+    return pool
+
+
+def _adaptive_largest(axes: int) -> Callable[..., Any]:
+    def pool(x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return _largest(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
+
+    return pool
+
+
+POOLING: dict[Any, Callable[..., Any]] = {
+    aten.avg_pool1d.default: _average_pool(1, own=True),
+    aten.avg_pool2d.default: _average_pool(2, own=True),
+    aten.avg_pool3d.default: average_pool3d,
+    aten.max_pool1d.default: _max_pool(1, indices=False),
+    aten.max_pool2d.default: _max_pool(2, indices=False),
+    aten.max_pool3d.default: _max_pool(3, indices=False),
+    aten.max_pool1d_with_indices.default: _max_pool(1, indices=True),
+    aten.max_pool2d_with_indices.default: _max_pool(2, indices=True),
+    aten.max_pool3d_with_indices.default: _max_pool(3, indices=True),
+    aten.adaptive_avg_pool1d.default: _adaptive_average(1),
+    aten.adaptive_avg_pool2d.default: _adaptive_average(2),
+    aten.adaptive_avg_pool3d.default: _adaptive_average(3),
+    aten._adaptive_avg_pool3d.default: _adaptive_average(3),
+    aten.adaptive_max_pool1d.default: _adaptive_largest(1),
+    aten.adaptive_max_pool2d.default: _adaptive_largest(2),
+    aten.adaptive_max_pool3d.default: _adaptive_largest(3),
+}
+"""By ATen overload."""

@@ -1,0 +1,99 @@
+"""Running results along one axis: each element combines all up to it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.space import Space
+from ir.types import DType, TensorType
+
+
+class Scan(Op):
+    """A running result along the axis `dim`, which a tile holds whole."""
+
+    dim: int
+    cost: ClassVar[Cost] = Cost(CostClass.REDUCE)
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not 0 <= self.dim < x.rank:
+            raise ValueError(f"{x} has no axis {self.dim}")
+        return x
+
+    def space(self, x: TensorType) -> Space:
+        return Space.elementwise((x,), x, whole=(self.dim,))
+
+    @limit
+    def numbers_only(self, x: TensorType) -> bool:
+        "the operator takes a floating-point or i32 tensor"
+        return x.dtype.is_float or x.dtype is DType.I32
+
+
+@op("cumsum")
+class Cumsum(Scan):
+    """The sum of all elements up to each."""
+
+    dim: int
+
+    def kernel(self, x: Array, out: Array) -> None:
+        np.cumsum(x, axis=self.dim, dtype=out.dtype, out=out)
+
+
+@op("cumprod")
+class Cumprod(Scan):
+    """The product of all elements up to each."""
+
+    dim: int
+
+    def kernel(self, x: Array, out: Array) -> None:
+        np.cumprod(x, axis=self.dim, dtype=out.dtype, out=out)
+
+
+class RunningExtremum(Scan):
+    """The largest or smallest element up to each, and the index of the last that equals it."""
+
+    cost = Cost(CostClass.REDUCE, operations=3)
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return super().infer(x), x.with_dtype(DType.I32)
+
+    def space(self, x: TensorType) -> Space:
+        one = Space.elementwise((x,), x, whole=(self.dim,))
+        return Space(one.operands, one.results * 2, one.sizes, one.whole)
+
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (x.with_dtype(DType.BOOL),)
+
+    def locate(self, x: Array, out: Array, index: Array, reached: Array) -> None:
+        """The index of the last element so far that is the running extremum, or NaN as it is."""
+        np.equal(x, out, out=reached)
+        np.logical_or(reached, np.isnan(x), out=reached) if x.dtype.kind == "f" else None
+        positions = np.arange(x.shape[self.dim], dtype=np.int32)
+        shape = [1] * x.ndim
+        shape[self.dim] = -1
+        np.multiply(reached, positions.reshape(shape), out=index)
+        np.maximum.accumulate(index, axis=self.dim, out=index)
+
+
+@op("cummax")
+class Cummax(RunningExtremum):
+    """The largest element up to each, and the index of the last that equals it."""
+
+    dim: int
+
+    def kernel(self, x: Array, out: Array, index: Array, reached: Array) -> None:
+        np.maximum.accumulate(x, axis=self.dim, out=out)
+        self.locate(x, out, index, reached)
+
+
+@op("cummin")
+class Cummin(RunningExtremum):
+    """The smallest element up to each, and the index of the last that equals it."""
+
+    dim: int
+
+    def kernel(self, x: Array, out: Array, index: Array, reached: Array) -> None:
+        np.minimum.accumulate(x, axis=self.dim, out=out)
+        self.locate(x, out, index, reached)
