@@ -156,13 +156,13 @@ class _Lowerer:
             return self.stand_in(node)  # type: ignore[no-any-return]
 
     def check_dtype(self, node: fx.Node) -> bool:
-        """Whether the device has the element types of the results; noted where they first go wrong."""
+        """Whether the device has all element types that go in and come out; noted where they first go wrong."""
         missing = [tensor.dtype for tensor in _tensors(node) if tensor.dtype not in DTYPES]
         inherited = [t for operand in node.all_input_nodes for t in _tensors(operand) if t.dtype not in DTYPES]
         if missing and not inherited:
             name = str(missing[0]).removeprefix("torch.")
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
-        return not missing
+        return not missing and not inherited
 
     def unsupported(self, node: fx.Node) -> Any:
         name = _aten_name(node.target)

@@ -100,7 +100,7 @@ class CosineTransform(nn.Module):
         matrix[0] /= math.sqrt(2)
         self.register_buffer("matrix", matrix[:kept].clone())
         self.size = size
-        self.gain = nn.Parameter(torch.ones(kept, kept))
+        self.gain = nn.Parameter(torch.rand(kept, kept))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         batch, height, width = image.shape
