@@ -92,7 +92,7 @@ class _Lowerer:
         for node in self.joint.graph.nodes:
             checks_only = "val" not in node.meta and not node.users
             if node.op == "call_function" and node not in self.constants and not checks_only:
-                self.builder.location = self.joint.locations[node]
+                self.builder.location = self.joint.locations.get(node) or self.builder.location or self.joint.start
                 self.values[node] = self.lowered(node)
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):

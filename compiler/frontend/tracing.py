@@ -258,9 +258,11 @@ class _Tracer:
 
     def gradients(self, losses: list[Tensor], leaves: list[Tensor], tangents: Sequence[Tensor]) -> list[Tensor | None]:
         """The gradients of the leaves, None for those that no loss depends on."""
-        if not losses:
+        differentiable = [pair for pair in zip(losses, tangents) if pair[0].requires_grad]
+        if not differentiable or not leaves:
             return [None] * len(leaves)
-        return list(torch.autograd.grad(losses, leaves, list(tangents), allow_unused=True))
+        results, seeds = zip(*differentiable)
+        return list(torch.autograd.grad(results, leaves, seeds, allow_unused=True))
 
     def leaves(self) -> list[int]:
         """Inputs of the graph that get a gradient: trainable parameters, and inputs that ask for one."""

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 WORKAROUNDS: dict[str, str] = {
-    "topk": "use argmax or amax on the device, and rank the outputs on the host",
-    "sort": "sort on the host, before or after the run",
-    "argsort": "sort on the host, before or after the run",
-    "cumsum": "sum floating-point numbers",
-    "index": "use index_select or an embedding for rows, slices for ranges, torch.where for masks",
-    "index_put": "use torch.where with a mask, or build the tensor with torch.cat",
-    "scatter": "use torch.where with a one-hot mask",
-    "scatter_add": "use a one-hot matrix product",
-    "rand": "make random numbers on the host and pass them as an input",
-    "randn": "make random numbers on the host and pass them as an input",
-    "rand_like": "make random numbers on the host and pass them as an input",
-    "randn_like": "make random numbers on the host and pass them as an input",
+    "nonzero": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
+    "masked_select": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
+    "unique": "find unique elements on the host, before or after the run",
+    "unique_consecutive": "find unique elements on the host, before or after the run",
+    "bincount": "compare with torch.arange and sum: (x[:, None] == torch.arange(n)).sum(0)",
+    "histc": "compare with the edges and sum the truth values",
+    "repeat_interleave": "give the number of repeats as a Python number",
+    "copy_": "keep running statistics outside the operator (instance norm: track_running_stats=False or eval mode)",
     "randint": "make random numbers on the host and pass them as an input",
-    "bernoulli": "make random numbers on the host and pass them as an input",
-    "flip": "reverse on the host, before or after the run, or multiply by a reversed identity matrix",
-    "prod": "sum the logarithms, where the factors are positive",
-    "convolution": "use Conv1d or Conv2d",
-    "upsample_nearest2d": "repeat by reshape and expand",
+    "randperm": "make random numbers on the host and pass them as an input",
+    "multinomial": "sample on the host, after the run",
     "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "linalg_inv_ex": "solve on the host, before or after the run",
+    "linalg_solve_ex": "solve on the host, before or after the run",
+    "linalg_lu_factor_ex": "factorise on the host, before or after the run",
+    "linalg_cholesky_ex": "factorise on the host, before or after the run",
+    "linalg_qr": "factorise on the host, before or after the run",
+    "linalg_eigh": "factorise on the host, before or after the run",
+    "_linalg_svd": "factorise on the host, before or after the run",
+    "_linalg_eigh": "factorise on the host, before or after the run",
+    "_linalg_det": "factorise on the host, before or after the run",
+    "_ctc_loss": "compute the loss on the host from the device's log probabilities",
+    "_fft_r2c": "multiply by the matrices of cosines and sines",
+    "_fft_c2c": "multiply by the matrices of cosines and sines",
+    "_fft_c2r": "multiply by the matrices of cosines and sines",
+    "lgamma": "use a polynomial of torch.log on the range you need",
+    "grid_sampler_3d": "sample slice by slice with the two-dimensional grid_sample",
+    "mode": "count by comparing every two elements, then argmax",
+    "multilabel_margin_loss_backward": "write the loss with gather and clamp",
+    "fractional_max_pool2d": "use adaptive or plain max pooling",
+    "fractional_max_pool3d": "use adaptive or plain max pooling",
 }
-"""By the operator's name without namespace and trailing underscore."""
+"""By the operator's name without namespace, with or without trailing underscore."""
 
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with other operators, or compute it on the host, before or after the run"
-    return WORKAROUNDS.get(name.rpartition(".")[2].rstrip("_"), default)
+    default = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
+    short = name.rpartition(".")[2]
+    return WORKAROUNDS.get(short, WORKAROUNDS.get(short.rstrip("_"), default))

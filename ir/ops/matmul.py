@@ -32,6 +32,8 @@ class Matmul(Op):
         return Gemm(batch, a.shape[-2], b.shape[-1], a.shape[-1])
 
     @limit
-    def float_operands(self, a: TensorType, b: TensorType) -> bool:
-        "matmul takes floating-point matrices"
-        return a.dtype.is_float and b.dtype.is_float
+    def numbers(self, a: TensorType, b: TensorType) -> bool:
+        "matmul takes floating-point matrices, or i32 ones that make an i32 one"
+        if self.dtype.is_float:
+            return a.dtype.is_float and b.dtype.is_float
+        return a.dtype is b.dtype is self.dtype is DType.I32

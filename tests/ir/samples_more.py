@@ -35,6 +35,7 @@ ROUNDED = [
 
 
 INTEGERS = [
+    Sample(op("matmul", dtype=DType.I32), (i32(4, 6), i32(6, 9)), torch.matmul),
     *binary("floor_div", torch.floor_divide),
     *binary("remainder", torch.remainder),
     *binary("fmod", torch.fmod),

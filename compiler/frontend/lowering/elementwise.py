@@ -187,18 +187,18 @@ def masked_fill(context: Context, x: Value, mask: Value, value: Operand) -> Valu
 @lowers(aten.clamp.default, aten.clamp.Tensor)
 def clamp(context: Context, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
     if low is not None:
-        x = context.apply("maximum", x, low)
-    return x if high is None else context.apply("minimum", x, high)
+        x = _binary("maximum", context, x, low)
+    return x if high is None else _binary("minimum", context, x, high)
 
 
-@lowers(aten.clamp_min.default)
+@lowers(aten.clamp_min.default, aten.clamp_min.Tensor)
 def clamp_min(context: Context, x: Value, low: Operand) -> Value:
-    return context.apply("maximum", x, low)
+    return _binary("maximum", context, x, low)
 
 
-@lowers(aten.clamp_max.default)
+@lowers(aten.clamp_max.default, aten.clamp_max.Tensor)
 def clamp_max(context: Context, x: Value, high: Operand) -> Value:
-    return context.apply("minimum", x, high)
+    return _binary("minimum", context, x, high)
 
 
 @lowers(aten._to_copy.default, aten.to.dtype, prims.convert_element_type.default)

@@ -98,19 +98,25 @@ def any_(context: Context, x: Value, dims: Dims = None, keepdim: bool = False) -
 
 @lowers(aten._softmax.default)
 def softmax(context: Context, x: Value, dim: int, half_to_float: bool = False) -> Value:
-    return context.emit("softmax", context.cast(x, context.dtype), dim=dim % x.type.rank)
+    return _along(context, "softmax", context.cast(x, context.dtype), dim=dim)
 
 
 @lowers(aten._log_softmax.default)
 def log_softmax(context: Context, x: Value, dim: int, half_to_float: bool = False) -> Value:
-    return context.emit("log_softmax", context.cast(x, context.dtype), dim=dim % x.type.rank)
+    return _along(context, "log_softmax", context.cast(x, context.dtype), dim=dim)
 
 
 @lowers(aten._softmax_backward_data.default)
 def softmax_backward(context: Context, grad: Value, y: Value, dim: int, dtype: torch.dtype) -> Value:
-    return context.cast(context.emit("softmax_backward", grad, y, dim=dim % y.type.rank), context.dtype)
+    return context.cast(_along(context, "softmax_backward", grad, y, dim=dim), context.dtype)
 
 
 @lowers(aten._log_softmax_backward_data.default)
 def log_softmax_backward(context: Context, grad: Value, y: Value, dim: int, dtype: torch.dtype) -> Value:
-    return context.cast(context.emit("log_softmax_backward", grad, y, dim=dim % y.type.rank), context.dtype)
+    return context.cast(_along(context, "log_softmax_backward", grad, y, dim=dim), context.dtype)
+
+
+def _along(context: Context, op: str, *operands: Value, dim: int) -> Value:
+    """An operator along one axis; a scalar is a tensor of one element."""
+    lines = [context.reshape(operand, operand.type.shape or (1,)) for operand in operands]
+    return context.reshape(context.emit(op, *lines, dim=dim % lines[0].type.rank), context.shape)

@@ -1,0 +1,42 @@
+"""PyTorch's operators, forward and backward, on PyTorch's own sample inputs."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.frontend.sweep import FAULTS, coverage, report, run, run_all
+from tests.frontend.sweep_cases import Family, families
+from tests.frontend.sweep_check import Status
+from tests.frontend.test_module_db import check_result
+
+FAMILIES = families("ops")
+SAMPLE = random.Random(21).sample(FAMILIES, 24)
+"""A fixed, representative sample, for every run of the tests."""
+MAPPED = random.Random(22).sample(FAMILIES, 6)
+"""Those that go through the backend and the functional simulator too."""
+
+
+def name(family: Family) -> str:
+    return f"{family.name}-{str(family.dtype).removeprefix('torch.')}"
+
+
+@pytest.mark.parametrize("family", SAMPLE, ids=map(name, SAMPLE))
+def test_operator(family: Family) -> None:
+    check_result(run(family, most=3))
+
+
+@pytest.mark.parametrize("family", MAPPED, ids=map(name, MAPPED))
+def test_operator_on_the_simulated_device(family: Family) -> None:
+    check_result(run(family, most=2, backend=True))
+
+
+@pytest.mark.full
+def test_every_operator() -> None:
+    results = list(run_all(FAMILIES, most=12, backend=False, processes=2))
+    print(report(results, verbose=False))
+    assert not [result for result in results if result.count(*FAULTS)]
+    refused = sum(result.count(Status.REFUSED) for result in results)
+    compared = sum(result.count(Status.EQUAL, Status.RANDOM) for result in results)
+    assert compared >= 0.95 * (compared + refused), coverage(results)

@@ -1,0 +1,108 @@
+"""Dropout and other random numbers: the right share, the same mask backward, new ones every step, any tiling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from backends.rdu.compile import BackendOptions, compile_program
+from backends.rdu.machine import load_machine
+from compiler.frontend.capture import Captured, capture
+from compiler.frontend.model_file import ModelSpec
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
+from ir import interpreter
+from ir.graph import SymbolKind
+from ir.op import Array
+from runtime.session import Session
+
+
+class Dropped(nn.Module):
+    """Two dropouts of different rates, after a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 16)
+        self.first = nn.Dropout(0.25)
+        self.second = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.linear(x)
+        return self.first(y), self.second(y)
+
+
+def captured(model: nn.Module | None = None) -> Captured:
+    torch.manual_seed(0)
+    x = torch.randn(64, 32, 16, requires_grad=True)
+    return capture(ModelSpec(model or Dropped(), {"x": x}, file=Path("model.py")), inference=False)
+
+
+def steps(program: Captured, count: int, **changed: Array) -> list[dict[str, Array]]:
+    """What the symbols hold after each step."""
+    symbols = {**program.values, **changed}
+    found = []
+    for _ in range(count):
+        for graph in program.program.graphs:
+            symbols = {**symbols, **interpreter.run(graph, symbols)}
+        found.append(symbols)
+    return found
+
+
+def test_share_and_scale() -> None:
+    program = captured()
+    (after,) = steps(program, 1)
+    whole = after["x"] @ after["linear.weight"].T + after["linear.bias"]
+    for name, rate in (("output", 0.25), ("output_1", 0.5)):
+        kept = after[name] != 0
+        assert abs(kept.mean() - (1 - rate)) < 0.01
+        np.testing.assert_allclose(after[name][kept], whole[kept] / (1 - rate), rtol=1e-5)
+
+
+def test_each_step_and_site_and_seed_draws_anew() -> None:
+    program = captured()
+    first, second = steps(program, 2)
+    (other,) = steps(program, 1, **{"random.seed": np.asarray(9, np.int32)})
+    masks = [first["output"], second["output"], first["output_1"], other["output"]]
+    for i, one in enumerate(masks):
+        for another in masks[:i]:
+            assert 0.2 < ((one != 0) == (another != 0)).mean() < 0.8
+    (again,) = steps(program, 1)
+    np.testing.assert_array_equal(again["output"], first["output"])
+
+
+def test_the_rate_is_read_at_run_time() -> None:
+    program = captured()
+    hypers = {symbol.name for symbol in program.program.symbols if symbol.kind is SymbolKind.HYPER}
+    assert {"first.p", "second.p", "random.seed"} <= hypers
+    (after,) = steps(program, 1, **{"first.p": np.asarray(0.9, np.float32)})
+    kept = after["output"] != 0
+    assert abs(kept.mean() - 0.1) < 0.01
+    whole = after["x"] @ after["linear.weight"].T + after["linear.bias"]
+    np.testing.assert_allclose(after["output"][kept], whole[kept] / np.float32(0.1), rtol=1e-4)
+
+
+def test_backward_uses_the_forward_mask() -> None:
+    program = captured()
+    (after,) = steps(program, 1)
+    share = (after["output"] != 0) / 0.75 + (after["output_1"] != 0) / 0.5
+    np.testing.assert_allclose(after["x.grad"], share @ after["linear.weight"], rtol=1e-4, atol=1e-4)
+
+
+def test_tiles_draw_what_the_whole_draws() -> None:
+    source = captured()
+    program = PassManager(standard_pipeline("mp0")).run(source.program)
+    pef = compile_program(program, load_machine("sn30"), BackendOptions())
+    known = {symbol.name for symbol in program.symbols}
+    expected = steps(source, 2)
+    for coalesce in (True, False):
+        session = Session(pef, check=False, coalesce=coalesce)
+        for name, value in source.values.items():
+            if name in known:
+                session.write(name, value)
+        for whole in expected:
+            session.run()
+            for name in ("output", "output_1", "x.grad", "linear.weight.grad"):
+                np.testing.assert_allclose(session.read(name), whole[name], rtol=1e-4, atol=1e-3)
