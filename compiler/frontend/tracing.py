@@ -108,7 +108,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _quiet():
+    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
