@@ -14,11 +14,8 @@ WORKAROUNDS: dict[str, str] = {
     "randint": "make random numbers on the host and pass them as an input",
     "randperm": "make random numbers on the host and pass them as an input",
     "multinomial": "sample on the host, after the run",
-<<<<<<< HEAD
     "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
-=======
->>>>>>> zoo
     "linalg_inv_ex": "solve on the host, before or after the run",
     "linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_factor_ex": "factorise on the host, before or after the run",
@@ -44,10 +41,6 @@ WORKAROUNDS: dict[str, str] = {
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-<<<<<<< HEAD
     default = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
-=======
-    default = "express it with other operators, or compute it on the host, before or after the run"
->>>>>>> zoo
     short = name.rpartition(".")[2]
     return WORKAROUNDS.get(short, WORKAROUNDS.get(short.rstrip("_"), default))
