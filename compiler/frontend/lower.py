@@ -21,6 +21,7 @@ from ir.errors import GraphError, Problem, UnsupportedError
 from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
+from ir.types import DType, TensorType
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        if not self.check_dtype(node):
+        if not self.check_shape(node) or not self.check_dtype(node):
             return self.stand_in(node)
         rule = LOWERINGS.get(node.target)
         if rule is None:
@@ -132,6 +133,15 @@ class _Lowerer:
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
         return not missing
 
+    def check_shape(self, node: fx.Node) -> bool:
+        """Whether the shapes of the results are known; noted where they first depend on values."""
+        if not _is_data_dependent(node):
+            return True
+        if not any(map(_is_data_dependent, node.all_input_nodes)):
+            name = _aten_name(node.target)
+            self.note(node, f"the shape of what {name} makes depends on the values of a tensor", workaround(name))
+        return False
+
     def unsupported(self, node: fx.Node) -> Any:
         name = _aten_name(node.target)
         self.note(node, f"operator {name} is not supported", workaround(name))
@@ -139,15 +149,12 @@ class _Lowerer:
 
     def stand_in(self, node: fx.Node) -> Any:
         """Values of the types the node would have made, or float32 ones."""
-        metas = node.meta["val"]
+        metas = node.meta.get("val")
         fakes = [
-            self.builder.input(
-                f"missing.{node.name}.{i}",
-                tensor_type(meta if meta.dtype in DTYPES else meta.to(torch.float32)),
-            )
+            self.builder.input(f"missing.{node.name}.{i}", _stand_in_type(meta))
             for i, meta in enumerate(_tensors(node))
         ]
-        return fakes if isinstance(metas, (tuple, list)) else fakes[0]
+        return fakes if isinstance(metas, (tuple, list)) or not fakes else fakes[0]
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
         location: Location | None = self.joint.locations.get(node)
@@ -160,6 +167,20 @@ def _tensors(node: fx.Node) -> Iterator[Tensor]:
     for tensor in value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(tensor, Tensor):
             yield tensor
+
+
+def _is_data_dependent(node: fx.Node) -> bool:
+    """Whether a node makes a number that is only known at run time, or a tensor with such an extent."""
+    value = node.meta.get("val")
+    leaves = value if isinstance(value, (tuple, list)) else (value,)
+    numbers = [extent for leaf in leaves for extent in (leaf.shape if isinstance(leaf, Tensor) else (leaf,))]
+    return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
+
+
+def _stand_in_type(meta: Tensor) -> TensorType:
+    """The type of a tensor, or a likely one."""
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in meta.shape)
+    return TensorType(DTYPES.get(meta.dtype, DType.F32), shape)
 
 
 def _aten_name(target: Any) -> str:
