@@ -5,6 +5,7 @@ from __future__ import annotations
 WORKAROUNDS: dict[str, str] = {
     "nonzero": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
     "masked_select": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
+    "index": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
     "unique": "find unique elements on the host, before or after the run",
     "unique_consecutive": "find unique elements on the host, before or after the run",
     "bincount": "compare with torch.arange and sum: (x[:, None] == torch.arange(n)).sum(0)",
