@@ -36,7 +36,9 @@ test-full: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
 benchmarks: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/vs_torch.py
+	$(BIN)/python -m benchmarks.vs_torch
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.compile_time
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.errors import SncError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
     \b
+      snc check model.py                  does it compile? in seconds
       snc compile model.py -b 64          a training PEF in out/<name>/<name>.pef
       snc compile model.py --inference    forward only
       snc describe out/<name>/<name>.pef
@@ -36,8 +38,9 @@ def main() -> None:
     """
 
 
-@main.command("compile")
+@main.command("compile", context_settings={"ignore_unknown_options": True})
 @click.argument("model", metavar="MODEL.PY[:NAME]")
+@click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
@@ -60,6 +63,7 @@ def main() -> None:
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
 def compile_command(
     model: str,
+    program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
     output_folder: Path,
@@ -78,10 +82,22 @@ def compile_command(
     MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
     forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
 
+    A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
+    own.
+
     Writes into OUTPUT_FOLDER/NAME: NAME.pef, the initial weights and recorded inputs NAME.safetensors, PyTorch's
     outputs for them NAME.reference.npz, and NAME.log.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if is_sambaflow_program(model):
+        given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
+        given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
+        raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
+    unknown = [word for word in (model, *program_options) if word.startswith("-")]
+    if unknown:
+        raise click.NoSuchOption(unknown[0])
+    if program_options:
+        raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
     with readable_errors():
         from compiler import driver, report
 
@@ -116,15 +132,56 @@ def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
 
 
 @main.command("check")
-@click.argument("pef", type=click.Path(path_type=Path))
-def check_command(pef: Path) -> None:
-    """Check that a PEF is intact and legal on the machine it names; exit status 1 and every violation if not."""
-    with readable_errors():
-        from pef import check, file
+@click.argument("subject", metavar="MODEL.PY[:NAME]|FILE.PEF")
+@click.option("--inference", is_flag=True, help="Of a model: forward only.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
+@click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+    """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
-        record = file.read(pef)
-        check.check(record)
-        click.echo(f"{pef}: legal; {len(record.sections)} sections, {len(record.configurations)} configurations")
+    Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
+    and what to write instead. Models on PyTorch's meta device are checked without ever being materialised.
+
+    Of a PEF: that it is intact, and legal on the machine it names; every violation if not.
+    """
+    with readable_errors():
+        if Path(subject.partition(":")[0]).suffix == ".py":
+            _check_model(subject, inference, batch_size, as_json)
+        else:
+            _check_pef(Path(subject), as_json)
+
+
+def _check_pef(path: Path, as_json: bool) -> None:
+    from pef import check, file
+
+    record = file.read(path)
+    check.check(record)
+    counts = {"sections": len(record.sections), "configurations": len(record.configurations)}
+    if as_json:
+        click.echo(json.dumps({"pef": str(path), "legal": True, **counts}, indent=2))
+        return
+    click.echo(f"{path}: legal; {counts['sections']} sections, {counts['configurations']} configurations")
+
+
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+    from compiler import support
+
+    result = support.check_model(model, inference, batch_size)
+    if as_json:
+        click.echo(json.dumps(support.as_dict(result), indent=2))
+    else:
+        support.render(result, _console())
+    if not result.supported:
+        raise SystemExit(1)
+
+
+def _spelled(options: dict[str, Any]) -> Iterator[str]:
+    """Options as words of a command line: flags that are set, and values that are given."""
+    for name, value in options.items():
+        if value is True:
+            yield name
+        elif value not in (None, False):
+            yield from (name, str(value))
 
 
 def _console() -> Console:

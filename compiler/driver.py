@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from backends.rdu.machine import load_machine
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
-from ir.errors import UsageError
+from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
@@ -25,7 +25,9 @@ from pef.files import write_bytes, write_npz
 from pef.machine import Machine
 
 if TYPE_CHECKING:
+    from compiler.frontend.capture import Captured
     from compiler.frontend.model_file import ModelSpec
+    from compiler.frontend.multigraph import ForwardGraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, float], None]
@@ -51,6 +53,15 @@ class CompileRequest:
     seed: int = 0
     print_after: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            hint = f"use one of {', '.join(PRESETS)}"
+            raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
+
+    def machine(self) -> Machine:
+        """The machine to map onto. Raises MachineError for a file that does not describe one."""
+        return load_machine(self.arch)
+
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
@@ -72,18 +83,53 @@ class CompileResult:
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
     """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
-    from compiler.frontend.capture import capture
     from compiler.frontend.model_file import load_model
+
+    request.machine()  # a wrong --arch is told before the long work
+    progress("loading the model", 0.0)
+    return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
+
+
+def compile_spec(
+    spec: ModelSpec,
+    request: CompileRequest,
+    progress: Progress = lambda what, done: None,
+    metadata: Mapping[str, Any] | None = None,
+) -> CompileResult:
+    """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
+    from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
 
-    if request.preset not in PRESETS:
-        raise UsageError(f"unknown precision preset {request.preset!r}; there are {', '.join(PRESETS)}")
-    machine = load_machine(request.arch)
-    progress("loading the model", 0.0)
-    spec = load_model(request.model, request.batch_size, request.seed)
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
+    return _compile_captured(captured, reference, spec.name, request, progress, metadata or {})
+
+
+def compile_graphs(
+    graphs: Sequence[ForwardGraph],
+    name: str,
+    request: CompileRequest,
+    progress: Progress = lambda what, done: None,
+    metadata: Mapping[str, Any] | None = None,
+) -> CompileResult:
+    """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
+    from compiler.frontend.multigraph import capture_graphs
+
+    progress("capturing the graphs", 0.05)
+    captured, layout = capture_graphs(graphs, name)
+    return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+
+
+def _compile_captured(
+    captured: Captured,
+    reference: Mapping[str, Array],
+    model_name: str,
+    request: CompileRequest,
+    progress: Progress,
+    metadata: Mapping[str, Any],
+) -> CompileResult:
+    machine = request.machine()
     progress("improving the graph", 0.3)
     manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
     program = manager.run(captured.program)
@@ -93,14 +139,14 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
         program,
         machine,
         options,
-        header=_header(request, spec, program),
+        header=_header(request, model_name, program, {"losses": list(captured.losses), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
     check(pef)
     gains = _preset_gains(captured.program, request, machine)
     progress("writing", 0.95)
-    name = request.pef_name or spec.name
+    name = request.pef_name or model_name
     folder = Path(request.output_folder) / name
     result = CompileResult(
         folder / f"{name}.pef",
@@ -118,15 +164,15 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     return result
 
 
-def _header(request: CompileRequest, spec: ModelSpec, program: Program) -> dict[str, Any]:
+def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
     options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
-        "name": request.pef_name or spec.name,
+        "name": request.pef_name or model_name,
         "toolchain_version": TOOLCHAIN_VERSION,
         "options_json": options,
-        "metadata_json": {"model": spec.name, "inputs": inputs},
+        "metadata_json": {"model": model_name, "inputs": inputs, **metadata},
     }
 
 

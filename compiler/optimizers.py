@@ -2,15 +2,15 @@
 
 The arithmetic is PyTorch's, in its order, so that a run matches PyTorch to rounding. Learning rate, momentum and weight
 decay are HYPER symbols, read when the graph runs: changing them needs no new compile. Whether an optimizer keeps
-momentum at all is fixed when compiling: a momentum of 0 makes no momentum buffers, and no `momentum` symbol.
+momentum at all is fixed when compiling: a momentum of None makes no momentum buffers, and no `momentum` symbol.
 With several parameter groups the names of hyper-parameters carry the group's number: `lr`, `lr.1`, `lr.2`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,12 +31,15 @@ NORM_EPS = 1e-6
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share hyper-parameters. Fields an optimizer does not know are ignored."""
+    """Parameters that share hyper-parameters. Fields an optimizer does not know are ignored.
+
+    `momentum` of None keeps no momentum buffers; of 0 it keeps them, and the momentum can be raised at run time.
+    """
 
     parameters: tuple[str, ...]
     lr: float
     weight_decay: float = 0.0
-    momentum: float = 0.0
+    momentum: float | None = None
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -48,6 +51,12 @@ class OptimizerSpec:
 
     kind: Literal["sgd", "adam", "adamw"]
     groups: tuple[ParameterGroup, ...]
+
+    def over(self, trained: Collection[str]) -> OptimizerSpec:
+        """The same for the parameters among `trained` alone: the others have no gradients."""
+        kept = (tuple(name for name in group.parameters if name in trained) for group in self.groups)
+        groups = (replace(group, parameters=names) for group, names in zip(self.groups, kept) if names)
+        return replace(self, groups=tuple(groups))
 
 
 @dataclass(frozen=True)
@@ -72,23 +81,23 @@ def build_update(optimizer: OptimizerSpec, parameters: Mapping[str, TensorType],
         trained = {name: parameters[name] for group in optimizer.groups for name in group.parameters}
         graphs.append(_gradient_norm(symbols, trained, max_grad_norm))
     builder = _UpdateBuilder(optimizer, parameters, symbols, clip=max_grad_norm is not None)
-    return Update((*graphs, builder.graph()), tuple(symbols.declared), symbols.values)
+    return Update((*graphs, builder.graph()), tuple(symbols.declared.values()), symbols.values)
 
 
 class _Symbols:
     """Symbols declared along the way, with their initial content."""
 
     def __init__(self) -> None:
-        self.declared: list[Symbol] = []
+        self.declared: dict[str, Symbol] = {}
         self.values: dict[str, Array] = {}
 
     def declare(self, name: str, type: TensorType, kind: SymbolKind, initial: float | None = None) -> None:
         """Declare a symbol once."""
-        if any(symbol.name == name for symbol in self.declared):
+        if name in self.declared:
             return
-        self.declared.append(Symbol(name, type, kind))
+        self.declared[name] = Symbol(name, type, kind)
         if initial is not None:
-            self.values[name] = np.full(type.shape, initial, type.dtype.compute)
+            self.values[name] = np.broadcast_to(np.asarray(initial, type.dtype.compute), type.shape)
 
 
 class _Arithmetic:
@@ -170,7 +179,7 @@ class _UpdateBuilder:
         """torch.optim.SGD, whose first step starts from the gradient: what a momentum buffer of zeros gives too."""
         lr = self.hyper(f"lr{suffix}", group.lr)
         weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
-        momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum else None
+        momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum is not None else None
         for name in group.parameters:
             parameter, gradient = self.start(name)
             direction = self.decayed(gradient, parameter, weight_decay)

@@ -81,12 +81,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Graph:
-    """One section type's computation, in topological order."""
+    """One section type's computation, in topological order; a name tells several forward graphs apart."""
 
     kind: SectionKind
     inputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[Output, ...]
+    name: str = ""
 
     @cached_property
     def producers(self) -> dict[str, Node]:

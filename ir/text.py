@@ -35,7 +35,8 @@ def print_program(program: Program) -> str:
 
 def graph_lines(graph: Graph) -> Iterator[str]:
     """One graph as lines of text."""
-    yield f"graph {graph.kind.value} ({', '.join('%' + value.name for value in graph.inputs)}) {{"
+    name = f"{json.dumps(graph.name)} " if graph.name else ""
+    yield f"graph {graph.kind.value} {name}({', '.join('%' + value.name for value in graph.inputs)}) {{"
     for node in graph.nodes:
         yield f"  {print_node(node)}"
     for output in graph.outputs:
@@ -124,13 +125,14 @@ class _Parser:
     def graph(self, symbols: dict[str, TensorType]) -> Graph:
         self.expect("graph")
         kind = self.member(SectionKind)
+        name = self.string() if self.peek().startswith('"') else ""
         values: dict[str, Value] = {}
         inputs = []
-        for name in self.listing("(", self.value_name, ")"):
-            if name not in symbols:
-                raise self.error(f"%{name} is not a symbol")
-            values[name] = Value(name, symbols[name])
-            inputs.append(values[name])
+        for symbol in self.listing("(", self.value_name, ")"):
+            if symbol not in symbols:
+                raise self.error(f"%{symbol} is not a symbol")
+            values[symbol] = Value(symbol, symbols[symbol])
+            inputs.append(values[symbol])
         self.expect("{")
         nodes = []
         while self.peek() not in ("store", "}"):
@@ -143,7 +145,7 @@ class _Parser:
             self.expect("->")
             outputs.append(Output(self.value_name(), value))
         self.expect("}")
-        return Graph(kind, tuple(inputs), tuple(nodes), tuple(outputs))
+        return Graph(kind, tuple(inputs), tuple(nodes), tuple(outputs), name)
 
     def node(self, values: dict[str, Value]) -> Node:
         names = [self.value_name()]

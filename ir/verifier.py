@@ -20,9 +20,9 @@ def verify(program: Program) -> None:
 def _symbol_problems(program: Program) -> Iterator[Problem]:
     if len(program.symbol) != len(program.symbols):
         yield Problem(f"program {program.name} declares a symbol twice")
-    kinds = [graph.kind for graph in program.graphs]
+    kinds = [(graph.kind, graph.name) for graph in program.graphs]
     if len(set(kinds)) != len(kinds):
-        yield Problem(f"program {program.name} has two graphs of one section type")
+        yield Problem(f"program {program.name} has two graphs of one section type and name")
 
 
 def _graph_problems(program: Program, graph: Graph) -> Iterator[Problem]:

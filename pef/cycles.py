@@ -6,7 +6,7 @@ pipeline stages, and rho cycles per vector (1 for bf16, `fp32_cycles_per_vector`
     systolic   ceil(B/b) * ceil(M/(L*r)) * ceil(N/(S*c)) * K * rho       latency + L + S
     SIMD       passes * tau * rho * ceil(E/(L*p))                        latency + S*chain (+ log2 L to reduce)
 
-B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's stage cost, HARDWARE.md 2.1); E is the largest
+B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's published stage cost); E is the largest
 number of elements in the chain on p PCUs side by side; tau is 1, or `tail_cycles_per_vector` where the chain has a
 transcendental function. An epilogue fused behind a product runs in the tail, concurrently: the stage takes the longer
 of both. The latency part is paid once per tile in flight, not per tile: the next tile starts right behind.

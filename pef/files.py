@@ -56,13 +56,14 @@ def read_npz(path: Path, what: str) -> dict[str, Array]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as loaded:
-            if not hasattr(loaded, "files"):
-                raise UsageError(Problem(f"{path} holds one unnamed array", hint="write named arrays: numpy.savez"))
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise UsageError(Problem(f"{path} holds one unnamed array", hint="write named arrays: numpy.savez"))
+        with loaded:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise UsageError(Problem(f"the {what} {path} does not exist", hint="check the path")) from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(
             Problem(f"the {what} {path} cannot be read: {error}", hint="give an .npz file: numpy.savez(path, x=...)")
         ) from error

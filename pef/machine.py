@@ -54,6 +54,8 @@ class Machine:
 
     pmu_bytes: int
     pmu_port_bytes_per_cycle: int
+    pmu_read_ports: int
+    pmu_write_ports: int
     link_bytes_per_cycle: int
     hop_cycles: int
 

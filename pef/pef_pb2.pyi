@@ -36,7 +36,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ...) -> None: ...
 
 class Machine(_message.Message):
-    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us")
+    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,8 @@ class Machine(_message.Message):
     PROGRAM_LOAD_US_FIELD_NUMBER: _ClassVar[int]
     ARGUMENT_LOAD_US_FIELD_NUMBER: _ClassVar[int]
     LAUNCH_US_FIELD_NUMBER: _ClassVar[int]
+    PMU_READ_PORTS_FIELD_NUMBER: _ClassVar[int]
+    PMU_WRITE_PORTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     rows: int
     columns: int
@@ -79,7 +81,9 @@ class Machine(_message.Message):
     program_load_us: float
     argument_load_us: float
     launch_us: float
-    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ...) -> None: ...
+    pmu_read_ports: int
+    pmu_write_ports: int
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ...) -> None: ...
 
 class Tier(_message.Message):
     __slots__ = ("name", "capacity_bytes", "bandwidth_bytes_per_s")

@@ -22,7 +22,7 @@ def _hyper(context: click.Context, parameter: click.Parameter, values: tuple[str
     return pairs
 
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = click.Path(path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 

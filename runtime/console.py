@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.timing import Report
 
 
-REPORT_COLUMNS = 160
+REPORT_COLUMNS = 110
 """Width of tables that go to a file or another program."""
 
 

@@ -47,10 +47,14 @@ class FunctionalSimulator:
         return self._executor.threads
 
     def run(self, sections: Sequence[int]) -> None:
-        """Execute sections by index, in the order given. Matrix products run single-threaded in each lane."""
+        """Execute sections by index, in the order given."""
+        self.execute([self.plan(number) for number in sections])
+
+    def execute(self, plans: Sequence[Plan]) -> None:
+        """Execute laid-out sections in order. Matrix products run single-threaded in each lane."""
         with self._blas.limit(limits=1, user_api="blas"):
-            for number in sections:
-                self._executor.run(self.plan(number))
+            for plan in plans:
+                self._executor.run(plan)
 
     def plan(self, number: int) -> Plan:
         """The plan of one section."""

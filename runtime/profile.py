@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ir.op import OPS, CostClass
 from runtime.timing.advice import advice, grouped
-from runtime.timing.report import Bound, Report, SectionReport, StageReport, StreamReport
+from runtime.timing.report import Report, SectionReport, StageReport, StreamReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -187,7 +187,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], te
 
     table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < text_columns else "right", overflow="fold")
+        text = number < text_columns
+        table.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
         table.add_row(*row)
     return table
@@ -197,29 +198,31 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+WORTH_A_LOOK = 0.05
+"""Stalls above this share of a stage's time are shown: the threshold RDU users know."""
+
 _SECTION_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "kind": lambda s: s["kind"],
     "section": lambda s: s["name"],
-    "bound by": lambda s: Bound[s["bound"].upper()].value,
-    "latency us": lambda s: f"{s['latency_us']:,.1f}",
-    "share %": lambda s: _percent(s["share"]),
-    "exec %": lambda s: _percent(_ratio(s["exec_us"], s["latency_us"])),
-    "pload %": lambda s: _percent(_ratio(s["pload_us"], s["latency_us"])),
-    "aload %": lambda s: _percent(_ratio(s["aload_us"] + s["launch_us"], s["latency_us"])),
-    "PCUs": lambda s: f"{s['pcu']['allocated']}/{s['pcu']['machine']}",
-    "PCU busy %": lambda s: _percent(s["pcu"]["utilisation"]),
-    "PMUs": lambda s: f"{s['pmu']['allocated']}/{s['pmu']['machine']}",
-    "PMU busy %": lambda s: _percent(s["pmu"]["utilisation"]),
-    "read GB/s": lambda s: f"{sum(tier['read_gb_per_s'] for tier in s['dram']):,.1f}",
-    "write GB/s": lambda s: f"{sum(tier['write_gb_per_s'] for tier in s['dram']):,.1f}",
+    "bound by": lambda s: s["bound"],
+    "us": lambda s: f"{s['latency_us']:,.1f}",
+    "share": lambda s: _percent(s["share"]),
+    "exec": lambda s: _percent(_ratio(s["exec_us"], s["latency_us"])),
+    "pload": lambda s: _percent(_ratio(s["pload_us"], s["latency_us"])),
+    "aload": lambda s: _percent(_ratio(s["aload_us"] + s["launch_us"], s["latency_us"])),
+    "PCUs": lambda s: str(s["pcu"]["allocated"]),
+    "busy": lambda s: _percent(s["pcu"]["utilisation"]),
+    "PMUs": lambda s: str(s["pmu"]["allocated"]),
+    "busy ": lambda s: _percent(s["pmu"]["utilisation"]),
+    "GB/s in": lambda s: f"{sum(tier['read_gb_per_s'] for tier in s['dram']):,.1f}",
+    "out": lambda s: f"{sum(tier['write_gb_per_s'] for tier in s['dram']):,.1f}",
     "TFLOPS": lambda s: f"{s['tflops']:,.2f}",
 }
 
 _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "stage": lambda s: s["name"],
-    "operators": lambda s: _runs(s["operators"]),
+    "stage": lambda s: _runs(s["operators"]),
     "source": lambda s: _lines(s["sources"]),
     "parallel": lambda s: "x".join(str(n) for n in s["parallelism"].values()),
+    "stalls": lambda s: _stalls(s["stalls"]),
     "PCUs": lambda s: str(s["pcus"]),
     "PMUs": lambda s: str(s["pmus"]),
     "tiles": lambda s: str(s["tiles"]),
@@ -227,14 +230,13 @@ _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "slow": lambda s: f"{s['slowdown_factor']:.2f}",
     "share": lambda s: _percent(s["share"]),
     "busy": lambda s: _percent(s["busy"]),
-    "in": lambda s: _percent(s["stalls"]["input"]),
-    "out": lambda s: _percent(s["stalls"]["output"]),
-    "dram": lambda s: _percent(s["stalls"]["dram"]),
-    "port": lambda s: _percent(s["stalls"]["port"]),
-    "net": lambda s: _percent(s["stalls"]["network"]),
-    "fill": lambda s: _percent(s["stalls"]["fill"]),
-    "drain": lambda s: _percent(s["stalls"]["drain"]),
 }
+
+
+def _stalls(stalls: dict[str, float]) -> str:
+    """`dram 55, port 6`: what the stage waits for, in percent of its time, largest first."""
+    shown = sorted(((share, cause) for cause, share in stalls.items() if share >= WORTH_A_LOOK), reverse=True)
+    return ", ".join(f"{cause} {100 * share:.0f}" for share, cause in shown)
 
 
 def _runs(operators: Sequence[str]) -> str:
@@ -255,7 +257,8 @@ def _lines(sources: Sequence[str]) -> str:
 
 def _sections_table(sections: Sequence[dict[str, Any]]) -> Table:
     rows = [[show(section) for show in _SECTION_COLUMNS.values()] for section in sections]
-    return _table("Sections (simulated time; aload includes launch)", list(_SECTION_COLUMNS), rows, 3)
+    title = "Sections (simulated time; share to aload: % of time, aload with launch; busy: % of all units)"
+    return _table(title, list(_SECTION_COLUMNS), rows, 2)
 
 
 def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Table:
@@ -263,7 +266,7 @@ def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Ta
     stages = [stage for phase in data["phases"] for stage in phase["stages"]]
     rows = [[show(stage) for show in _STAGE_COLUMNS.values()] for stage in stages]
     return _table(
-        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain; from share on: %)",
+        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain; stalls over 5 %)",
         list(_STAGE_COLUMNS),
         rows,
         4,
@@ -271,7 +274,7 @@ def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Ta
 
 
 def _totals_table(data: dict[str, Any]) -> Table:
-    columns = ["kind", "sections", "latency us", "share %", "exec us", "launch us", "pload us", "aload us", "TFLOPS"]
+    columns = ["kind", "sections", "us", "share", "exec us", "launch us", "pload us", "aload us", "TFLOPS"]
     rows = [
         [
             name,

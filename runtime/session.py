@@ -75,6 +75,10 @@ class Session:
         """A symbol as device memory holds it, not copied: bf16 as uint16."""
         return self.memory.views[self._find(name)]
 
+    def has_value(self, name: str) -> bool:
+        """Whether anything was ever written to the symbol, by the host or by a section."""
+        return self._find(name) in self._written
+
     def load_weights(self, weights: Mapping[str, Any], strict: bool = True) -> None:
         """Write parameters, buffers and constants; also states, inputs and hyper-parameters if `weights` has them.
 
@@ -130,13 +134,38 @@ class Session:
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
         self._simulator.run(sections)
+        self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
-        self._written |= stored
         return {
             name: self.memory.read(index)
             for name, index in self._index.items()
             if index in stored and self.symbols[name].kind is SymbolKind.OUTPUT
         }
+
+    def prepare(
+        self, section_kinds: Sequence[str] | None = None, *, section_ids: Sequence[int] | None = None
+    ) -> PreparedRun:
+        """Sections laid out to run again and again without look-ups, on symbols that the host writes in place.
+
+        Raises as `run` does; what the sections read must have been written once.
+        """
+        sections = self.sections(section_kinds, section_ids)
+        self._require(sections)
+        return PreparedRun(self, self._simulator, sections)
+
+    def mark_stored(self, sections: Iterable[int]) -> None:
+        """Note that these sections have run: what they store has values."""
+        for number in sections:
+            self._written.update(self._stores[number])
+
+    def needed(self, sections: Iterable[int]) -> list[str]:
+        """The symbols of every kind that these sections read before any of them writes it."""
+        stored: set[int] = set()
+        found: dict[int, None] = {}
+        for number in sections:
+            found.update(dict.fromkeys(sorted(self._loads[number] - stored)))
+            stored |= self._stores[number]
+        return [self.memory.names[index] for index in found]
 
     def run_timing(
         self, section_kinds: Sequence[str] | None = None, *, section_ids: Sequence[int] | None = None
@@ -198,6 +227,22 @@ class Session:
                     problems.append(Problem(f"{_NEEDED[symbol.kind]} {symbol.name!r} ({symbol.type}) has no value yet"))
             stored |= self._stores[number]
         BindError.raise_if(list({problem.message: problem for problem in problems}.values()))
+
+
+class PreparedRun:
+    """Sections ready to run. Values of symbols are whatever `Session.raw` holds when `run` is called."""
+
+    def __init__(self, session: Session, simulator: FunctionalSimulator, sections: Sequence[int]) -> None:
+        self.sections = tuple(sections)
+        self._plans = [simulator.plan(number) for number in sections]
+        self._simulator = simulator
+        self._session = session
+        self.stores = {session.memory.names[index] for number in sections for index in session._stores[number]}
+
+    def run(self) -> None:
+        """Execute the sections in order."""
+        self._simulator.execute(self._plans)
+        self._session.mark_stored(self.sections)
 
 
 _NEEDED = {

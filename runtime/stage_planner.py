@@ -123,6 +123,7 @@ class StagePlanner:
         self.steps = steps
         self.combiners = combiners or {}
         self.count = buffers.group.count
+        self.types = [value.grown(self.count) for value in stage.values]
         self.arrays: dict[int, Array] = {}
         self.targets: dict[int, Array] = {}
         self.partial = {port.value for port in stage.outputs if port.buffer in self.combiners}
@@ -143,9 +144,6 @@ class StagePlanner:
         for port in self.stage.inputs:
             self.buffers.done(port.buffer)
 
-    def _type(self, value: int) -> TensorType:
-        return self.stage.values[value].grown(self.count)
-
     def _place(self, port: Port) -> Array | None:
         """Where an output belongs; None where it has to be added to what earlier groups left."""
         if port.buffer not in self.combiners:
@@ -162,13 +160,13 @@ class StagePlanner:
                 continue
             (operand,), (result,) = operation.operands, operation.results
             if result in self.targets and operand not in self.targets:
-                tensor = self._type(operand)
-                source = inverse_view(operation.op.retyped(self._type(result)), tensor.shape, self.targets[result])
+                tensor = self.types[operand]
+                source = inverse_view(operation.op.retyped(self.types[result]), tensor.shape, self.targets[result])
                 if source is not None:
                     self.targets[operand] = source
 
     def _operate(self, operation: Operation) -> None:
-        op = operation.op if self.count == 1 else operation.op.retyped(self._type(operation.results[0]))
+        op = operation.op if self.count == 1 else operation.op.retyped(self.types[operation.results[0]])
         operands = [self.arrays[operand] for operand in operation.operands]
         if op.is_free:
             self._view(op, operation, operands)
@@ -177,7 +175,7 @@ class StagePlanner:
 
     def _view(self, op: Op, operation: Operation, operands: list[Array]) -> None:
         (result,) = operation.results
-        tensor = self._type(result)
+        tensor = self.types[result]
         if not operands:
             self.arrays[result] = constant(op, tensor)
             return
@@ -195,14 +193,15 @@ class StagePlanner:
     def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
         contiguous = not _takes_any_layout(op)
         results = [self._result(result, contiguous) for result in operation.results]
-        types = [self._type(operand) for operand in operation.operands]
-        scratch = [self.temporaries.take(tensor) for tensor in op.scratch(*types)]
+        types = [self.types[operand] for operand in operation.operands]
+        wanted = op.scratch(*types)
+        scratch = [self.temporaries.take(tensor) for tensor in wanted]
         self.steps.append((op.kernel, (*operands, *results, *(array for array, _ in scratch))))
-        for (_, held), tensor in zip(scratch, op.scratch(*types)):
+        for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)
         for result, array in zip(operation.results, results):
-            if self._type(result).dtype is DType.BF16 and result not in self.partial:
-                self._round(array, self._type(result))
+            if self.types[result].dtype is DType.BF16 and result not in self.partial:
+                self._round(array, self.types[result])
             self.arrays[result] = array
 
     def _round(self, array: Array, tensor: TensorType) -> None:
@@ -215,8 +214,8 @@ class StagePlanner:
         target = self.targets.get(value)
         if target is not None and (not contiguous or target.flags.c_contiguous):
             return target
-        array, held = self.temporaries.take(self._type(value))
-        self.held[self.roots[value]].append((held, self._type(value)))
+        array, held = self.temporaries.take(self.types[value])
+        self.held[self.roots[value]].append((held, self.types[value]))
         return array
 
     def _deliver(self, port: Port, place: Array | None) -> None:

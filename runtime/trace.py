@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ir.errors import UsageError
+from pef.files import write_bytes
 from runtime.timing.memory_model import TrafficSample
 from runtime.timing.report import Report, SectionReport
 
@@ -30,18 +29,7 @@ Event = dict[str, Any]
 
 def write(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the trace of `report` to `path`, atomically. Raises UsageError where the file system refuses."""
-    target = Path(path)
-    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with new.open("x", encoding="utf-8") as file:
-            json.dump(as_trace(report), file, separators=(",", ":"))
-        os.replace(new, target)
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); check the folder and its permissions"
-        ) from error
-    finally:
-        new.unlink(missing_ok=True)
+    write_bytes(Path(path), json.dumps(as_trace(report), separators=(",", ":")).encode())
 
 
 def as_trace(report: Report) -> dict[str, Any]:

@@ -49,17 +49,20 @@ class AllocatedPhase:
         return sum(option.units for option in self.options)
 
 
-def allocate(phases: Sequence[Phase], dram_bytes: Sequence[int], machine: Machine, pcus: int) -> list[AllocatedPhase]:
+def allocate(
+    phases: Sequence[Phase], dram_bytes: Sequence[int], machine: Machine, pcus: int, *, finest: bool = False
+) -> list[AllocatedPhase]:
     """Tile counts and PCUs for the phases of one section.
 
-    `dram_bytes[i]` is what phase i streams from and to memory in all: a phase need not be faster than that. Returns
-    an empty list if `pcus` do not suffice for even one lane per stage.
+    `dram_bytes[i]` is what phase i streams from and to memory in all: a phase need not be faster than that. Every
+    stage gets at least one lane, even where that is more than `pcus`. With `finest`, phases have as many tiles as they
+    can, to need the least memory on chip, instead of as many as are fastest.
     """
     memory_rate = machine.tier_bytes_per_cycle(0)
-    share = pcus // len(phases)
-    plans = [_choose_tiles(phase, nbytes / memory_rate, machine, share) for phase, nbytes in zip(phases, dram_bytes)]
-    if sum(plan.least_units for plan in plans) > pcus:
-        return []
+    share = pcus // max(1, len(phases))
+    plans = [
+        _choose_tiles(phase, nbytes / memory_rate, machine, share, finest) for phase, nbytes in zip(phases, dram_bytes)
+    ]
     _spend(plans, machine, pcus)
     return [plan.allocated() for plan in plans]
 
@@ -155,9 +158,12 @@ class _Step:
     units: int
 
 
-def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int) -> _PhasePlan:
-    """The tile count with the least modelled time on `pcus` units."""
-    plans = [_PhasePlan(phase, tiles, floor, machine) for tiles in tile_counts(phase.divisor, MOST_TILES)]
+def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int, finest: bool) -> _PhasePlan:
+    """The tile count with the least modelled time on `pcus` units, or the largest."""
+    counts = tile_counts(phase.divisor, MOST_TILES)
+    if finest:
+        return _PhasePlan(phase, counts[-1], floor, machine)
+    plans = [_PhasePlan(phase, tiles, floor, machine) for tiles in counts]
     for plan in plans:
         _spend([plan], machine, pcus)
     best = min(plans, key=lambda plan: plan.time())

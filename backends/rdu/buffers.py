@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.allocate import AllocatedPhase
-from backends.rdu.phases import WHOLE, space_of
+from backends.rdu.phases import WHOLE, Phase, space_of
 from backends.rdu.sections import CutSection, Store
 from backends.rdu.tiling import TiledStage
 from ir.graph import Value
@@ -97,9 +97,8 @@ def lay_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Mach
     return _LayoutBuilder(section, phases, machine).build()
 
 
-def streamed_bytes(section: CutSection, phase_index: int, phases: Sequence[AllocatedPhase]) -> int:
+def streamed_bytes(section: CutSection, phase: Phase) -> int:
     """Bytes that a phase moves to and from memory, tile by tile."""
-    phase = phases[phase_index].phase
     made = {value.name for streamed in phase.stages for value in streamed.stage.writes}
     reads = {
         (value.name, streamed.axes[value.name]): value.type.nbytes

@@ -1,6 +1,6 @@
 """The RDU backend: a program of graphs to one PEF.
 
-    cut ─ sections ─▶ form_phases ─▶ allocate ─▶ lay_out ─▶ wire ─▶ place ─▶ route ─▶ emit
+    cut_graph ─▶ sections ─ plan_section ─▶ wire ─▶ place ─▶ route ─▶ emit
 
 Sections of equal structure share one configuration, so compile time follows the sections that differ.
 """
@@ -8,30 +8,29 @@ Sections of equal structure share one configuration, so compile time follows the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.rdu.allocate import AllocatedPhase, allocate
-from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.emit import emit_configuration
 from backends.rdu.memory import place_symbols
 from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
-from backends.rdu.phases import Phase, form_phases
 from backends.rdu.place import place
+from backends.rdu.plan import plan_section
 from backends.rdu.predict import predict_configuration
 from backends.rdu.route import Routing, route
 from backends.rdu.sections import CutSection, cut_graph
-from ir.errors import InfeasibleError, Problem
+from backends.rdu.signature import Signature, signature
+from ir.errors import InfeasibleError
 from ir.graph import Graph, Program, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
-from pef.machine import Machine, SiteKind
+from pef.machine import Machine
 
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
-"""Shares of the machine's units that sections may plan with; the next is tried where one cannot be placed."""
+"""Shares of the machine's units that sections may plan with; the next is tried where a section does not fit."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the mapping that is behind."""
@@ -45,15 +44,6 @@ class BackendOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Signature:
-    """The structure of a section without names: equal for sections that can share a configuration. `symbols` are the
-    symbols it binds, in slot order, and take no part in the comparison."""
-
-    structure: tuple[object, ...]
-    symbols: tuple[str, ...] = field(compare=False)
-
-
 def compile_program(
     program: Program,
     machine: Machine,
@@ -63,19 +53,14 @@ def compile_program(
     progress: Progress = lambda what, done: None,
 ) -> pb.Pef:
     """Map every graph of `program` onto `machine`. Raises InfeasibleError where something fits in no way tried."""
-    record = pb.Pef(machine=encode_machine(machine))
-    record.header.name = program.name
+    mapper = _Mapper(program, machine, options)
     for name, value in (header or {}).items():
-        setattr(record.header, name, value if isinstance(value, str) else canonical_json(value))
-    symbols = dict(program.symbol)
-    configured: dict[_Signature, int] = {}
-    strings = _Strings(record)
+        setattr(mapper.record.header, name, value if isinstance(value, str) else canonical_json(value))
     for number, graph in enumerate(program.graphs):
-        done, share = number / len(program.graphs), 1 / len(program.graphs)
-        report = _part(progress, done, share)
-        _compile_graph(graph, symbols, machine, options, record, configured, strings, report)
-    _place_in_memory(record, symbols, machine)
-    return record
+        start, share = number / len(program.graphs), 1 / len(program.graphs)
+        mapper.add(graph, lambda what, done, start=start, share=share: progress(what, start + share * done))  # type: ignore[misc]
+    mapper.place_in_memory()
+    return mapper.record
 
 
 def estimate_cycles(program: Program, machine: Machine, options: BackendOptions = BackendOptions()) -> float:
@@ -85,16 +70,12 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     for graph in program.graphs:
         cut = cut_graph(graph, machine, fuse=options.fuse, budget=BUDGETS[0])
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
+        predictions: dict[Signature, pb.Prediction] = {}
         for section in cut.sections:
-            layout = plan_section(section, machine)
-            wiring = wire(layout, machine)
-            unplaced, unrouted = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())
-            names = dict.fromkeys([*section.loads.values(), *(store.symbol for store in section.stores)])
-            slots = {name: index for index, name in enumerate(names)}
-            types = [known[name].type for name in names]
-            planned = emit_configuration(layout, wiring, unplaced, unrouted, slots, types, machine)
-            prediction = predict_configuration(planned, machine)
-            total += prediction.cycles + prediction.load_cycles
+            key = signature(section, known)
+            if key not in predictions:
+                predictions[key] = predict_configuration(_unplaced(section, key, known, machine), machine)
+            total += predictions[key].cycles + predictions[key].load_cycles
     return total
 
 
@@ -103,167 +84,108 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _part(progress: Progress, start: float, share: float) -> Progress:
-    """Progress of a part that begins at `start` and makes `share` of the whole."""
-    return lambda what, done: progress(what, start + share * done)
-
-
-def _compile_graph(
-    graph: Graph,
-    symbols: dict[str, Symbol],
-    machine: Machine,
-    options: BackendOptions,
-    record: pb.Pef,
-    configured: dict[_Signature, int],
-    strings: _Strings,
-    progress: Progress,
-) -> None:
-    """Append the sections of one graph, with the largest budget whose sections all fit."""
-    for attempt, budget in enumerate(BUDGETS):
-        try:
-            cut = cut_graph(graph, machine, fuse=options.fuse, budget=budget)
-            known = {**symbols, **{symbol.name: symbol for symbol in cut.symbols}}
-            fresh: list[tuple[_Signature, pb.Configuration]] = []
-            sections = []
-            for index, section in enumerate(cut.sections):
-                progress(
-                    f"mapping {graph.kind.value} section {index + 1} of {len(cut.sections)}", index / len(cut.sections)
-                )
-                signature = _signature(section, known)
-                planned = configured.get(signature)
-                if planned is None:
-                    found = [i for i, (other, _) in enumerate(fresh) if other == signature]
-                    planned = len(record.configurations) + (found[0] if found else len(fresh))
-                    if not found:
-                        fresh.append((signature, _configure(section, signature, known, machine, options)))
-                sections.append((section, signature, planned))
-            break
-        except InfeasibleError:
-            if attempt == len(BUDGETS) - 1 or not options.fuse:
-                raise
-    symbols.update(known)
-    for signature, configuration in fresh:
-        configured[signature] = len(record.configurations)
-        record.configurations.append(configuration)
-    index_of = {name: index for index, name in enumerate(symbols)}
-    for number, (section, signature, planned) in enumerate(sections):
-        entry = record.sections.add(
-            kind=graph.kind.value, name=f"{graph.kind.value.lower()}_{number}", configuration=planned
-        )
-        entry.bindings.extend(index_of[name] for name in signature.symbols)
-        entry.locations.extend(strings.location(node.location) for stage in section.stages for node in stage.nodes)
-        entry.prediction.CopyFrom(predict_configuration(record.configurations[planned], machine))
-
-
-def _signature(section: CutSection, symbols: Mapping[str, Symbol]) -> _Signature:
-    """Number values and symbols in order of appearance, and spell out the section in numbers, types and operators."""
-    values: dict[str, int] = {}
-    slots: dict[str, int] = {}
-
-    def number(table: dict[str, int], name: str) -> int:
-        return table.setdefault(name, len(table))
-
-    structure: list[object] = []
-    for stage in section.stages:
-        for node in stage.nodes:
-            operands = tuple(number(values, value.name) for value in node.operands)
-            results = tuple((number(values, value.name), value.type) for value in node.results)
-            structure.append((node.op, operands, results))
-        structure.append(tuple(number(values, value.name) for value in stage.writes))
-    for name in sorted(section.loads, key=lambda name: number(values, name)):
-        symbol = section.loads[name]
-        structure.append((number(values, name), number(slots, symbol), symbols[symbol].type))
-    for store in section.stores:
-        views = tuple(node.op for node in store.views)
-        structure.append((number(values, store.base.name), views, store.value.type, number(slots, store.symbol)))
-    return _Signature(tuple(structure), tuple(slots))
-
-
-def _configure(
-    section: CutSection,
-    signature: _Signature,
-    symbols: Mapping[str, Symbol],
-    machine: Machine,
-    options: BackendOptions,
-) -> pb.Configuration:
+def _unplaced(section: CutSection, key: Signature, symbols: Mapping[str, Symbol], machine: Machine) -> pb.Configuration:
+    """The configuration of a section whose units have no sites and whose nets have no routes."""
     layout = plan_section(section, machine)
     wiring = wire(layout, machine)
-    placement = place(wiring.netlist, machine, options.seed)
-    routing = route(wiring.netlist, placement, machine)
-    slots = {name: index for index, name in enumerate(signature.symbols)}
-    types = [symbols[name].type for name in signature.symbols]
+    placement, routing = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())
+    slots = {name: index for index, name in enumerate(key.symbols)}
+    types = [symbols[name].type for name in key.symbols]
     return emit_configuration(layout, wiring, placement, routing, slots, types, machine)
 
 
-def plan_section(section: CutSection, machine: Machine) -> Layout:
-    """Phases, tiles, PCUs and buffers of a section. Raises InfeasibleError with the biggest contributors."""
-    phases = form_phases(section.stages)
-    pcus = len(machine.working_sites(SiteKind.PCU)) * 9 // 10
-    allocated = allocate(phases, _dram_bytes(section, phases), machine, pcus) if phases else []
-    if phases and not allocated:
-        raise _too_big("PCU", len(section.stages), pcus, [stage.name for stage in section.stages])
-    layout = lay_out(section, allocated, machine)
-    available = len(machine.working_sites(SiteKind.PMU))
-    needed = sum(buffer.pmus for buffer in layout.buffers)
-    if needed > available:
-        largest = sorted(layout.buffers, key=lambda buffer: -buffer.pmus)[:5]
-        shown = [f"{buffer.name} {buffer.type}: {buffer.pmus}" for buffer in largest]
-        raise _too_big("PMU", needed, available, shown)
-    return layout
+@dataclass(frozen=True, slots=True)
+class _MappedGraph:
+    """The sections of a graph, the symbols they add, and the configurations that no graph before had."""
+
+    sections: list[tuple[CutSection, Signature]]
+    symbols: tuple[Symbol, ...]
+    fresh: dict[Signature, pb.Configuration] = field(default_factory=dict)
 
 
-def _too_big(resource: str, needed: int, available: int, contributors: Sequence[str]) -> InfeasibleError:
-    hint = "a smaller batch, bf16 (--graphamp-preset mp4), --o0, or a machine with more units"
-    biggest = ", ".join(contributors[:5])
-    message = f"a section needs {needed} {resource}s, the machine has {available}; biggest: {biggest}"
-    return InfeasibleError(Problem(message, hint=hint))
+class _Mapper:
+    """Collects the mapped graphs of a program in one record."""
 
+    def __init__(self, program: Program, machine: Machine, options: BackendOptions) -> None:
+        self.machine = machine
+        self.options = options
+        self.record = pb.Pef(machine=encode_machine(machine))
+        self.record.header.name = program.name
+        self.symbols = dict(program.symbol)
+        self.configured: dict[Signature, int] = {}
+        self.strings: dict[str, int] = {}
 
-def _dram_bytes(section: CutSection, phases: Sequence[Phase]) -> list[int]:
-    """Bytes each phase streams to and from memory."""
-    bare = [AllocatedPhase(phase, 1, (), (), 1) for phase in phases]
-    return [streamed_bytes(section, index, bare) for index in range(len(phases))]
+    def add(self, graph: Graph, progress: Progress) -> None:
+        """Map a graph and append its sections."""
+        mapped = self._first_that_fits(graph, progress)
+        self.symbols.update((symbol.name, symbol) for symbol in mapped.symbols)
+        for key, configuration in mapped.fresh.items():
+            self.configured[key] = len(self.record.configurations)
+            self.record.configurations.append(configuration)
+        index_of = {name: index for index, name in enumerate(self.symbols)}
+        for number, (section, key) in enumerate(mapped.sections):
+            entry = self.record.sections.add(kind=graph.kind.value, configuration=self.configured[key])
+            entry.name = f"{graph.name or graph.kind.value.lower()}_{number}"
+            entry.bindings.extend(index_of[name] for name in key.symbols)
+            entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
+            configuration = self.record.configurations[entry.configuration]
+            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine))
 
+    def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
+        """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
+        budgets = BUDGETS if self.options.fuse else BUDGETS[:1]
+        for budget in budgets[:-1]:
+            try:
+                return self._map(graph, budget, progress)
+            except InfeasibleError:
+                continue
+        return self._map(graph, budgets[-1], progress)
 
-def _place_in_memory(record: pb.Pef, symbols: Mapping[str, Symbol], machine: Machine) -> None:
-    """Give every symbol its memory and append it; lifetimes are positions in the order of sections."""
-    names = list(symbols)
-    lifetimes = dict.fromkeys(names, (0, 0))
-    seen: set[str] = set()
-    for position, section in enumerate(record.sections):
-        for index in section.bindings:
-            first = lifetimes[names[index]][0] if names[index] in seen else position
-            seen.add(names[index])
-            lifetimes[names[index]] = (first, position)
-    places = place_symbols(list(symbols.values()), lifetimes, machine)
-    for symbol in symbols.values():
-        spot = places[symbol.name]
-        record.symbols.append(
-            pb.Symbol(
-                name=symbol.name,
-                type=encode_type(symbol.type),
-                kind=symbol.kind.value,
-                tier=spot.tier,
-                offset=spot.offset,
-                persistent=spot.persistent,
-                first=spot.first,
-                last=spot.last,
-            )
-        )
+    def _map(self, graph: Graph, budget: float, progress: Progress) -> _MappedGraph:
+        cut = cut_graph(graph, self.machine, fuse=self.options.fuse, budget=budget)
+        known = {**self.symbols, **{symbol.name: symbol for symbol in cut.symbols}}
+        mapped = _MappedGraph([], cut.symbols)
+        for index, section in enumerate(cut.sections):
+            what = f"mapping {graph.kind.value} section {index + 1} of {len(cut.sections)}"
+            progress(what, index / len(cut.sections))
+            key = signature(section, known)
+            mapped.sections.append((section, key))
+            if key not in self.configured and key not in mapped.fresh:
+                mapped.fresh[key] = self._configure(section, key, known)
+        return mapped
 
+    def _configure(self, section: CutSection, key: Signature, symbols: Mapping[str, Symbol]) -> pb.Configuration:
+        layout = plan_section(section, self.machine)
+        wiring = wire(layout, self.machine)
+        placement = place(wiring.netlist, self.machine, self.options.seed)
+        routing = route(wiring.netlist, placement, self.machine)
+        slots = {name: index for index, name in enumerate(key.symbols)}
+        types = [symbols[name].type for name in key.symbols]
+        return emit_configuration(layout, wiring, placement, routing, slots, types, self.machine)
 
-class _Strings:
-    """The string table of a PEF."""
+    def place_in_memory(self) -> None:
+        """Give every symbol its memory and append it; lifetimes are positions in the order of sections."""
+        names = list(self.symbols)
+        lifetimes = dict.fromkeys(names, (0, 0))
+        seen: set[str] = set()
+        for position, section in enumerate(self.record.sections):
+            for name in (names[index] for index in section.bindings):
+                lifetimes[name] = (lifetimes[name][0] if name in seen else position, position)
+                seen.add(name)
+        places = place_symbols(list(self.symbols.values()), lifetimes, self.machine)
+        for symbol in self.symbols.values():
+            spot = places[symbol.name]
+            entry = self.record.symbols.add(name=symbol.name, type=encode_type(symbol.type), kind=symbol.kind.value)
+            entry.tier, entry.offset, entry.persistent = spot.tier, spot.offset, spot.persistent
+            entry.first, entry.last = spot.first, spot.last
 
-    def __init__(self, record: pb.Pef) -> None:
-        self.record = record
-        self.index: dict[str, int] = {}
+    def _location(self, location: Location) -> pb.Location:
+        file, module = self._string(location.file), self._string(location.module)
+        return pb.Location(file=file, line=location.line, module=module)
 
-    def location(self, location: Location) -> pb.Location:
-        return pb.Location(file=self._number(location.file), line=location.line, module=self._number(location.module))
-
-    def _number(self, text: str) -> int:
-        if text not in self.index:
-            self.index[text] = len(self.record.strings)
+    def _string(self, text: str) -> int:
+        """The index of `text` in the PEF's table of strings."""
+        if text not in self.strings:
+            self.strings[text] = len(self.record.strings)
             self.record.strings.append(text)
-        return self.index[text]
+        return self.strings[text]

@@ -64,7 +64,12 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "fp32_cycles_per_vector": COUNT,
         "tail_cycles_per_vector": COUNT,
     },
-    "pmu": {"pmu_bytes": COUNT, "pmu_port_bytes_per_cycle": COUNT},
+    "pmu": {
+        "pmu_bytes": COUNT,
+        "pmu_port_bytes_per_cycle": COUNT,
+        "pmu_read_ports": COUNT,
+        "pmu_write_ports": COUNT,
+    },
     "network": {"link_bytes_per_cycle": COUNT, "hop_cycles": COUNT_OR_NONE, "agcu_bytes_per_cycle": COUNT},
     "orchestration": {
         "program_load_us": QUANTITY_OR_NONE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ir.errors import InfeasibleError, Problem
+from backends.rdu.infeasibility import Contributor, DoesNotFitError, Infeasibility, Resource
 from ir.graph import Symbol, SymbolKind
 from pef.machine import Machine
 
@@ -33,7 +33,7 @@ def place_symbols(
     symbols: Sequence[Symbol], lifetimes: Mapping[str, tuple[int, int]], machine: Machine
 ) -> dict[str, Place]:
     """A place for each symbol: persistent ones first, then the others, largest first, each at the lowest offset free
-    during its life. Raises InfeasibleError where no tier has room."""
+    during its life. Raises DoesNotFitError where no tier has room."""
     end = max((last for _, last in lifetimes.values()), default=0)
     order = sorted(symbols, key=lambda s: (not is_persistent(s), -s.type.nbytes if not is_persistent(s) else 0))
     taken: list[list[tuple[Place, int]]] = [[] for _ in machine.tiers]
@@ -72,12 +72,9 @@ def _fit(
             offset = max(offset, start + length)
         if offset + size <= machine.tiers[tier].capacity_bytes:
             return Place(tier, offset, persistent, first, last)
-    raise InfeasibleError(
-        Problem(
-            f"symbol {symbol.name} ({symbol.type.nbytes / 2**20:.1f} MiB) does not fit the memory of {machine.name}",
-            hint="use a smaller batch, bf16 (--graphamp-preset mp4), or a machine with more memory",
-        )
-    )
+    bound = max(tier.capacity_bytes for tier in machine.tiers)
+    everyone = [Contributor(symbol.name, size), *(Contributor("symbols placed before", n) for _, n in taken[-1])]
+    raise DoesNotFitError(Infeasibility(Resource.MEMORY, sum(c.amount for c in everyone), bound, tuple(everyone)))
 
 
 def _aligned(nbytes: int) -> int:

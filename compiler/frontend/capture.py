@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.dtypes import DTYPES, has_content, remedy, tensor_type, to_array
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
-from compiler.frontend.tracing import Joint, Role, trace
-from compiler.optimizers import Update, build_update
+from compiler.frontend.tracing import Joint, Placeholder, Role, trace
+from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
 from ir.graph import Program, Symbol, SymbolKind
@@ -36,12 +35,14 @@ KINDS = {
 class Captured:
     """A program, and the content its symbols start from, in their compute dtypes.
 
-    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones) and
-    the sample inputs.
+    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones for
+    losses, else zeros) and the sample inputs, except tensors without content (on the meta device). `losses` are the
+    outputs that training starts from.
     """
 
     program: Program
     values: dict[str, Array]
+    losses: tuple[str, ...]
 
 
 def capture(spec: ModelSpec, *, inference: bool) -> Captured:
@@ -50,24 +51,29 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     Raises CaptureError where PyTorch cannot trace the model, UnsupportedError with everything in it that the device
     does not have, both with the user's lines.
     """
-    check_dtypes(spec)
+    UnsupportedError.raise_if(dtype_problems(spec))
     joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
     lowered = lower(joint)
+    program, update = assemble(spec, joint, lowered, inference=inference)
+    return Captured(program, _values(joint, lowered, update, program), joint.losses)
+
+
+def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool) -> tuple[Program, Update | None]:
+    """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
     split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated))
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)
-    return Captured(program, _values(joint, lowered, update, program))
+    return program, update
 
 
-def check_dtypes(spec: ModelSpec) -> None:
-    """Raise one UnsupportedError with every tensor of the model whose element type the device does not have."""
-    problems = [
+def dtype_problems(spec: ModelSpec) -> list[Problem]:
+    """Every tensor of the model whose element type the device does not have."""
+    return [
         Problem(f"{what} {name} is {str(tensor.dtype).removeprefix('torch.')}", hint=remedy(tensor.dtype))
         for what, name, tensor in _tensors(spec)
         if tensor.dtype not in DTYPES
     ]
-    UnsupportedError.raise_if(problems)
 
 
 def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str, Tensor]]:
@@ -84,7 +90,10 @@ def _update(spec: ModelSpec, joint: Joint) -> Update | None:
         return None
     types = {source.name: tensor_type(source.tensor) for source in joint.placeholders if source.role is Role.PARAMETER}
     trained = {name: types[name] for name in joint.gradients if name in types}
-    return build_update(optimizer_spec(spec.optimizer, spec.model, trained), trained, spec.max_grad_norm)
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, OptimizerSpec):
+        optimizer = optimizer_spec(optimizer, spec.model, trained)
+    return build_update(optimizer.over(trained), trained, spec.max_grad_norm)
 
 
 def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split, update: Update | None) -> Program:
@@ -122,16 +131,24 @@ def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program:
     values: dict[str, Array] = {}
     problems = []
     for source in joint.placeholders:
-        if source.name not in program.symbol or source.role is Role.CONSTANT:
+        if source.name not in program.symbol or source.role is Role.CONSTANT or not _has_start(source):
             continue
         try:
-            values[source.name] = to_array(_concrete(source.role, source.tensor))
+            values[source.name] = to_array(_concrete(source, joint))
         except OverflowError as error:
             problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
     UnsupportedError.raise_if(problems)
     return {**values, **lowered.constants, **lowered.initial, **(update.values if update else {})}
 
 
-def _concrete(role: Role, tensor: Tensor) -> Any:
-    """The tensor with content: the gradient of an output was traced without, and starts from ones."""
-    return torch.ones(tensor.shape, dtype=tensor.dtype) if role is Role.TANGENT else tensor
+def _has_start(source: Placeholder) -> bool:
+    """Whether it is known what the tensor starts from; models may be compiled before they have any content."""
+    return source.role is Role.TANGENT or has_content(source.tensor)
+
+
+def _concrete(source: Placeholder, joint: Joint) -> Tensor:
+    """The tensor with content: the gradient of an output was traced without."""
+    if source.role is not Role.TANGENT:
+        return source.tensor
+    start = 1.0 if source.name.removesuffix(".grad") in joint.losses else 0.0
+    return torch.full(source.tensor.shape, start, dtype=source.tensor.dtype)

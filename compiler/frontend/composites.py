@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
+from torch._decomp import decompositions as rules
 
 from compiler.frontend.composites_convolution import CONVOLUTION
 from compiler.frontend.composites_window import POOLING
@@ -42,8 +43,7 @@ def attention(
         scores = torch.where(attn_mask, scores, float("-inf"))
     elif attn_mask is not None:
         scores = scores + attn_mask
-    weights = torch.nn.functional.dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0)
-    return weights @ value
+    return dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:
@@ -51,6 +51,31 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     *batch, heads, length, features = tensor.shape
     expanded = tensor.unsqueeze(-3).expand(*batch, heads, groups, length, features)
     return expanded.reshape(*batch, heads * groups, length, features)
+
+
+def dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    """Dropout as one operator, whose mask the backward pass reads again."""
+    dropped: Tensor = torch.native_dropout(x, p, train)[0] if train and p > 0 else x
+    return dropped
+
+
+def long_short_term_memory(
+    x: Tensor,
+    states: list[Tensor],
+    parameters: list[Tensor],
+    has_biases: bool,
+    layers: int,
+    dropout_p: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """An LSTM step by step, as PyTorch decomposes it where the host has no fused one."""
+    groups = rules.gather_params(parameters, has_biases, states[0].size(2) != states[1].size(2))
+    rest = (has_biases, layers, dropout_p, train, bidirectional, batch_first, rules.one_layer_lstm)
+    out, finals = rules._rnn_helper(x, list(zip(*states)), groups, *rest)
+    hidden, cell = zip(*finals)
+    return out, torch.stack(hidden), torch.stack(cell)
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -147,6 +172,8 @@ TAKEN_APART = (
 
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
+    aten.dropout.default: dropout,
+    aten.lstm.input: long_short_term_memory,
     aten.copy.default: _copied,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,

@@ -26,8 +26,13 @@ class Constants:
         if node not in self._values:
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.value)
             with torch.no_grad():
-                self._values[node] = node.target(*args, **kwargs)
+                self._values[node] = node.target(*args, **_on_the_host(kwargs))
         return self._values[node]
+
+
+def _on_the_host(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without the device the model is on: a model without content still has constants with content."""
+    return {**kwargs, "device": torch.device("cpu")} if kwargs.get("device") is not None else kwargs
 
 
 def _is_random(target: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -34,6 +35,11 @@ def remedy(dtype: torch.dtype) -> str:
     """What to write instead of `dtype`, which the device does not have."""
     known = ", ".join(str(supported).removeprefix("torch.") for supported in DTYPES)
     return REMEDIES.get(dtype, f"use one of {known}")
+
+
+def has_content(tensor: Tensor) -> bool:
+    """Whether the tensor has elements, not a shape and an element type alone."""
+    return not tensor.is_meta and not isinstance(tensor, FakeTensor)
 
 
 def tensor_type(tensor: Tensor) -> TensorType:

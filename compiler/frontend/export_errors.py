@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
+
+import torch
+from torch import fx
 
 from compiler.frontend.locations import Locator, innermost_frame
 from compiler.frontend.model_file import ModelSpec
 from ir.errors import Problem
 from ir.location import Location
+
+NUMBERS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 RULES: tuple[tuple[str, str, str], ...] = (
     (
@@ -16,6 +22,11 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "the model's control flow depends on the values of a tensor",
         "both branches must be part of the graph: choose with torch.where(condition, a, b), or decide from a Python "
         "value or a shape, which are known when compiling",
+    ),
+    (
+        r"\.numpy\(\) is not supported|Cannot access data pointer|__array__|can't convert .* to numpy",
+        "the model leaves PyTorch: it turns a tensor into a NumPy array or hands its memory to other code",
+        "write it with torch's functions, or move it out of forward, to the host's side of the run",
     ),
     (
         r"missing a required argument|unexpected keyword argument|got multiple values|required positional argument",
@@ -26,16 +37,47 @@ RULES: tuple[tuple[str, str, str], ...] = (
 """Pattern in the error PyTorch raises, what it means, what to write instead. The first match counts."""
 
 
-def explain(error: BaseException, locator: Locator, spec: ModelSpec) -> Problem:
-    """One problem at the user's line for an exception that torch.export raised."""
+def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Location | None = None) -> Problem:
+    """One problem at the user's line, found in the exception unless given, for what PyTorch's tracing raised."""
     text = f"{type(error).__name__}: {error}"
-    where = _location(error, locator)
+    where = where or _location(error, locator)
     for pattern, message, hint in RULES:
         if re.search(pattern, text):
             return Problem(message, where, hint)
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch, and see torch.export's rules"
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)
+
+
+def problems_with_sizes(exported: torch.export.ExportedProgram, locator: Locator) -> list[Problem]:
+    """Every place where a tensor's size, or a number from Python, depends on the values of a tensor."""
+    found = [
+        Problem(message, locator.locate(node), hint)
+        for node in exported.graph.nodes
+        for message, hint in _unknown_when_compiling(node)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _unknown_when_compiling(node: fx.Node) -> Iterator[tuple[str, str]]:
+    if not isinstance(node.meta.get("val"), torch.Tensor):
+        return
+    if node.meta.get("unbacked_bindings"):
+        name = str(getattr(node.target, "overloadpacket", node.target))
+        yield (
+            f"the size of what {name} returns depends on the values of a tensor",
+            "keep every element and choose with a mask: torch.where(condition, a, b), or multiply by the condition",
+        )
+    elif any(_is_number(operand) for operand in node.all_input_nodes):
+        yield (
+            "a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()",
+            "keep it a tensor: arithmetic with tensors of one element runs on the device",
+        )
+
+
+def _is_number(node: fx.Node) -> bool:
+    """Whether the node makes a Python number that is not an extent of a tensor."""
+    return isinstance(node.meta.get("val"), NUMBERS) and node.target is not torch.ops.aten.sym_size.int
 
 
 def _location(error: BaseException, locator: Locator) -> Location:

@@ -17,6 +17,7 @@ from ir.location import Location
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _FRONTEND = str(Path(__file__).parent)
+_SDK = str(Path(__file__).parent.parent.parent / "sambaflow")
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class Locator:
 
 
 def innermost_frame(trace: str) -> tuple[str, int] | None:
-    """File and line of the innermost frame outside PyTorch and this package."""
+    """File and line of the innermost frame outside PyTorch, this package and the SDK."""
     frames = [(file, int(line)) for file, line in _FRAME.findall(trace)]
     return next((frame for frame in reversed(frames) if _is_users(frame[0])), None)
 
 
 def _is_users(file: str) -> bool:
-    return not file.startswith((_TORCH, _FRONTEND, "<"))
+    return not file.startswith((_TORCH, _FRONTEND, _SDK, "<"))

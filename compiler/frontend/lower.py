@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,9 +40,32 @@ class LoweredJoint:
     updated: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a joint graph: how often each ATen operator occurs and how often it was refused, why, and the
+    graph if nothing was."""
+
+    operators: Counter[str]
+    refused: Counter[str]
+    problems: tuple[Problem, ...]
+    lowered: LoweredJoint | None
+
+
 def lower(joint: Joint) -> LoweredJoint:
     """The nodes of `joint` as operators of the device. Raises one UnsupportedError with all that has none."""
-    return _Lowerer(joint).run()
+    attempt = attempt_to_lower(joint)
+    if attempt.lowered is None:
+        raise UnsupportedError(*attempt.problems)
+    return attempt.lowered
+
+
+def attempt_to_lower(joint: Joint) -> Attempt:
+    """The nodes of `joint` as operators of the device, or all reasons why not."""
+    lowerer = _Lowerer(joint)
+    lowered = lowerer.run()
+    operators = Counter(_aten_name(node.target) for node in lowerer.visited)
+    refused = Counter(_aten_name(node.target) for node in lowerer.refused)
+    return Attempt(operators, refused, tuple(lowerer.problems), lowered)
 
 
 class _Lowerer:
@@ -51,6 +75,8 @@ class _Lowerer:
         self.context = Context(self.builder)
         self.values: dict[fx.Node, Any] = {}
         self.problems: dict[Problem, None] = {}
+        self.visited: list[fx.Node] = []
+        self.refused: dict[fx.Node, None] = {}
         placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
         known = {
             node: source.tensor
@@ -61,19 +87,20 @@ class _Lowerer:
         self.placeholders = dict(zip(placeholders, joint.placeholders))
         self.result = next(node for node in joint.graph.nodes if node.op == "output").args[0]
 
-    def run(self) -> LoweredJoint:
+    def run(self) -> LoweredJoint | None:
+        """The graph; None where there are problems."""
         self.read_placeholders()
         for node in self.joint.graph.nodes:
             checks_only = "val" not in node.meta and not node.users
             if node.op == "call_function" and node not in self.constants and not checks_only:
                 self.builder.location = self.joint.locations.get(node) or self.builder.location or self.joint.start
                 self.values[node] = self.lowered(node)
-        UnsupportedError.raise_if(list(self.problems))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             self.builder.location = self.joint.locations.get(node, self.joint.start)
             self.builder.output(name, self.operand(node))
-        UnsupportedError.raise_if(list(self.problems))
+        if self.problems:
+            return None
         updated = count_steps(self.context)
         graph = self.builder.build()
         graph = graph.with_nodes(graph.nodes)
@@ -84,7 +111,7 @@ class _Lowerer:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
             if source.role not in (Role.CONSTANT, Role.ALIAS):
-                self.values[node] = self.builder.input(source.name, tensor_type(source.tensor))
+                self.values[node] = self.builder.input(source.name, _type_of(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             if node.meta["val"].dtype in DTYPES:
@@ -94,11 +121,14 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        if not self.check_shape(node) or not self.check_dtype(node):
+        self.visited.append(node)
+        if not self.check_shape(node):
             return self.stand_in(node)
         rule = LOWERINGS.get(node.target)
-        if rule is None:
+        if rule is None and not _is_complex(node):
             return self.unsupported(node)
+        if not self.check_dtype(node) or rule is None:
+            return self.stand_in(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
@@ -122,16 +152,20 @@ class _Lowerer:
         if not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
         source = self.placeholders.get(node)
-        return self.context.constant(to_array(tensor), source.name if source else f"constant.{node.name}")
+        try:
+            return self.context.constant(to_array(tensor), source.name if source else f"constant.{node.name}")
+        except OverflowError as error:
+            self.note(node, f"a constant {error}", "use numbers that fit 32 bits")
+            return self.stand_in(node)  # type: ignore[no-any-return]
 
     def check_dtype(self, node: fx.Node) -> bool:
-        """Whether the device has the element types of the results; noted where they first go wrong."""
+        """Whether the device has all element types that go in and come out; noted where they first go wrong."""
         missing = [tensor.dtype for tensor in _tensors(node) if tensor.dtype not in DTYPES]
         inherited = [t for operand in node.all_input_nodes for t in _tensors(operand) if t.dtype not in DTYPES]
         if missing and not inherited:
             name = str(missing[0]).removeprefix("torch.")
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
-        return not missing
+        return not missing and not inherited
 
     def check_shape(self, node: fx.Node) -> bool:
         """Whether the shapes of the results are known; noted where they first depend on values."""
@@ -149,14 +183,16 @@ class _Lowerer:
 
     def stand_in(self, node: fx.Node) -> Any:
         """Values of the types the node would have made, or float32 ones."""
-        metas = node.meta.get("val")
+        meta = node.meta.get("val")
+        metas = meta if isinstance(meta, (tuple, list)) else (meta,)
         fakes = [
-            self.builder.input(f"missing.{node.name}.{i}", _stand_in_type(meta))
-            for i, meta in enumerate(_tensors(node))
+            self.builder.input(f"missing.{node.name}.{i}", _type_of(tensor)) if isinstance(tensor, Tensor) else None
+            for i, tensor in enumerate(metas)
         ]
-        return fakes if isinstance(metas, (tuple, list)) or not fakes else fakes[0]
+        return fakes if isinstance(meta, (tuple, list)) else fakes[0]
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
+        self.refused[node] = None
         location: Location | None = self.joint.locations.get(node)
         self.problems[Problem(message, location, hint)] = None
 
@@ -177,10 +213,15 @@ def _is_data_dependent(node: fx.Node) -> bool:
     return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
 
 
-def _stand_in_type(meta: Tensor) -> TensorType:
-    """The type of a tensor, or a likely one."""
-    shape = tuple(extent if isinstance(extent, int) else 1 for extent in meta.shape)
-    return TensorType(DTYPES.get(meta.dtype, DType.F32), shape)
+def _is_complex(node: fx.Node) -> bool:
+    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
+    return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
+
+
+def _type_of(tensor: Tensor) -> TensorType:
+    """The type of a tensor; float32 and extent one in place of what the device does not have or know."""
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in tensor.shape)
+    return TensorType(DTYPES.get(tensor.dtype, DType.F32), shape)
 
 
 def _aten_name(target: Any) -> str:

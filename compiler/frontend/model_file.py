@@ -31,10 +31,19 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from compiler.optimizers import OptimizerSpec
 from ir.errors import Problem, UsageError
 from ir.location import Location
 
 Result = TypeVar("Result")
+
+
+def call_with_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    """What `model` returns for inputs named after forward's parameters, or in order where forward takes *tensors."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return model(*inputs.values())
+    return model(**inputs)
 
 
 @dataclass(frozen=True)
@@ -43,17 +52,21 @@ class ModelSpec:
 
     `inputs` and `targets` are sample tensors by name, in the order of forward's (loss's) parameters. `loss` maps
     forward's outputs and the targets to the loss; without it, forward returns the loss itself.
-    `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written.
+    `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
+    model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
+    output, not from the losses alone: the gradients of outputs that are no loss start from zeros.
     """
 
     model: nn.Module
     inputs: Mapping[str, Tensor]
-    optimizer: torch.optim.Optimizer | None = None
+    optimizer: torch.optim.Optimizer | OptimizerSpec | None = None
     loss: Callable[..., Tensor] | None = None
     max_grad_norm: float | None = None
     name: str = "model"
     file: Path = Path("model.py")
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    call: Callable[[nn.Module, Mapping[str, Tensor]], Any] = call_with_inputs
+    every_gradient: bool = False
 
 
 def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> ModelSpec:
@@ -77,7 +90,7 @@ def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> Model
         optimizer=loader.optimizer(model),
         loss=loss,
         max_grad_norm=loader.max_grad_norm(),
-        name=type(model).__name__.lower(),
+        name=_program_name(model, file),
         file=file,
         targets=targets,
     )
@@ -142,6 +155,12 @@ def _named(module: ModuleType, name: str | None, file: Path) -> object:
     if isinstance(source, tuple):
         return SimpleNamespace(**dict(zip(("model", "inputs", "optimizer", "loss"), source)))
     return source
+
+
+def _program_name(model: nn.Module, file: Path) -> str:
+    """What the PEF is called by default: the model's class, or the file where the class is one of PyTorch's own."""
+    own = not type(model).__module__.startswith("torch.")
+    return type(model).__name__.lower() if own else file.stem
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -55,7 +55,7 @@ def _group(group: dict[str, Any], names: dict[int, str], trained: Collection[str
         parameters=tuple(name for name in found if name in trained),
         lr=float(group["lr"]),
         weight_decay=float(group.get("weight_decay", 0.0)),
-        momentum=float(group.get("momentum", 0.0)),
+        momentum=float(group.get("momentum", 0.0)) or None,
         nesterov=bool(group.get("nesterov", False)),
         betas=tuple(float(beta) for beta in group.get("betas", (0.9, 0.999))),  # type: ignore[arg-type]
         eps=float(group.get("eps", 1e-8)),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.dtypes import to_array
@@ -17,7 +16,13 @@ from ir.op import Array
 
 
 def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
-    """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is."""
+    """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is.
+
+    A model without content (of fake tensors) has none.
+    """
+    tensors = (*spec.model.parameters(), *spec.model.buffers(), *spec.inputs.values())
+    if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+        return {}
     forward = program.graph(SectionKind.FWD)
     stored = {output.symbol for output in forward.outputs} if forward else set()
     names = [s.name for s in program.symbols if s.kind is SymbolKind.OUTPUT and s.name in stored]
@@ -31,14 +36,7 @@ def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
 
 def call(spec: ModelSpec, model: torch.nn.Module, **inputs: Tensor) -> list[Tensor]:
     """The outputs of `model`, the loss first where `spec` computes it, for `inputs` in place of the samples."""
-    arguments = {**spec.inputs, **inputs}
-    outputs: Any = model(*arguments.values()) if takes_any_number(model) else model(**arguments)
+    outputs = spec.call(model, {**spec.inputs, **inputs})
     if spec.loss is not None:
         outputs = (spec.loss(outputs, *spec.targets.values()), outputs)
     return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-
-
-def takes_any_number(model: torch.nn.Module) -> bool:
-    """Whether forward has a parameter like *tensors, so that inputs cannot be passed by name."""
-    code = getattr(model.forward, "__code__", None)
-    return bool(code and code.co_flags & inspect.CO_VARARGS)

@@ -7,10 +7,12 @@ gives the joint graph. Operators that the lowering knows stay whole; others are 
 from __future__ import annotations
 
 import ast
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -24,11 +26,11 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.composites import COMPOSITES
-from compiler.frontend.export_errors import explain
+from compiler.frontend.dtypes import has_content
+from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.reference import takes_any_number
-from ir.errors import CaptureError, Problem
+from ir.errors import CaptureError, Problem, SncError
 from ir.location import Location
 
 LOSSES = (
@@ -37,6 +39,10 @@ LOSSES = (
     "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
 )  # fmt: skip
 """ATen operators that compute a loss."""
+
+
+WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
+"""ATen operators that update running statistics, though their schemas do not say so."""
 
 
 class Role(Enum):
@@ -65,7 +71,7 @@ class Joint:
     no users.
 
     The results are, in order: the user's outputs, the new contents of the buffers in `mutated`, and the gradients of
-    the tensors in `gradients`.
+    the tensors in `gradients`. `losses` are the outputs that training starts from unless told otherwise.
     """
 
     graph: fx.Graph
@@ -73,6 +79,7 @@ class Joint:
     outputs: tuple[str, ...]
     mutated: tuple[str, ...]
     gradients: tuple[str, ...]
+    losses: tuple[str, ...]
     locations: dict[fx.Node, Location]
     start: Location
 
@@ -84,13 +91,12 @@ class _Wrapper(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = spec.model
         self.names = tuple(spec.inputs)
-        self.positional = takes_any_number(spec.model)
+        self.call = spec.call
         self.loss = None if spec.loss is None else _hidden(spec.loss)
 
     def forward(self, tensors: tuple[Tensor, ...]) -> Any:
         arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
-        named = {} if self.positional else dict(zip(self.names, arguments))
-        outputs = self.model(*(arguments if self.positional else ()), **named)
+        outputs = self.call(self.model, dict(zip(self.names, arguments)))
         return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
 
 
@@ -102,19 +108,40 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _quiet():
+    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
-    return _Tracer(spec, exported, locator, inference).joint(decompositions)
+    CaptureError.raise_if(problems_with_sizes(exported, locator))
+    tracer = _Tracer(spec, exported, locator, inference)
+    try:
+        return tracer.joint(decompositions)
+    except SncError:
+        raise
+    except Exception as error:
+        raise CaptureError(explain(error, locator, spec, tracer.recorder.location)) from error
 
 
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = _Wrapper(spec)
     wrapper.training = spec.model.training
-    tensors = (*spec.inputs.values(), *spec.targets.values())
+    tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
+    said = io.StringIO()
     try:
-        return torch.export.export(wrapper, (tensors,), strict=False).run_decompositions({})
+        with redirect_stderr(said):
+            exported = torch.export.export(wrapper, (tensors,), strict=False)
+            writes = any(_writes(node.target) for node in exported.graph.nodes)
+            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
     except Exception as error:
+        if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
+            said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
         raise CaptureError(explain(error, locator, spec)) from error
+    finally:
+        sys.stderr.write(said.getvalue())
+
+
+def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
+    """The tensor as the model can take it: without content where the model's parameters have none."""
+    first = next(model.parameters(), None)
+    return tensor.to("meta") if first is not None and first.is_meta else tensor
 
 
 @contextmanager
@@ -179,10 +206,12 @@ class _Tracer:
         """Trace, and say what everything is."""
         losses = [] if self.inference else self.losses()
         names = self.output_names(losses)
+        differentiated = [] if self.inference else self.differentiated(losses)
         leaves = [] if self.inference else self.leaves()
         fakes = [node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"]
-        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in losses]
+        tangents = [torch.ones_like(self.results[self.result_names[i]].meta["val"]) for i in differentiated]
         used: list[int] = []
+        reached: set[int] = set()
 
         def run(*arguments: Tensor) -> list[Any]:
             values = list(arguments[: len(fakes)])
@@ -190,10 +219,12 @@ class _Tracer:
                 values[i] = values[i].detach().requires_grad_()
             for i, first in self.shared.items():
                 values[i] = values[first]
-            with torch.set_grad_enabled(bool(losses)):
+            with torch.set_grad_enabled(bool(differentiated)):
                 results = list(_Interpreter(self.exported.graph_module, self.locator, self.recorder).run(*values))
             given = arguments[len(fakes) :]
-            gradients = self.gradients([results[i] for i in losses], [values[i] for i in leaves], given)
+            starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
+            reached.update(starts)
+            gradients = self.gradients([results[i] for i in starts], [values[i] for i in leaves], [*starts.values()])
             used[:] = [leaf for leaf, gradient in zip(leaves, gradients) if gradient is not None]
             self.recorder.flush()
             mutated = [result for result, kind in zip(results, self.kinds) if kind is OutputKind.BUFFER_MUTATION]
@@ -202,8 +233,11 @@ class _Tracer:
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
             traced, locations = _functional(traced, self.recorder.locations, (*fakes, *tangents))
-        of_losses = [names[self.outputs.index(i)] for i in losses]
-        seeds = [Placeholder(f"{name}.grad", Role.TANGENT, seed) for name, seed in zip(of_losses, tangents)]
+        name_of = dict(zip(self.outputs, names))
+        seeds = [
+            Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)
+            for i, seed in zip(differentiated, tangents)
+        ]
         sources = [
             replace(source, role=Role.ALIAS) if i in self.shared else source for i, source in enumerate(self.inputs)
         ]
@@ -217,6 +251,7 @@ class _Tracer:
                 if kind is OutputKind.BUFFER_MUTATION
             ),
             gradients=tuple(self.inputs[i].name for i in used),
+            losses=tuple(name_of[i] for i in losses if i in reached),
             locations=locations,
             start=self.start,
         )
@@ -236,6 +271,12 @@ class _Tracer:
             for i, placeholder in enumerate(self.inputs)
             if placeholder.tensor.requires_grad and i not in self.shared and placeholder.role is not Role.CONSTANT
         ]
+
+    def differentiated(self, losses: list[int]) -> list[int]:
+        """The results whose gradients back-propagation may be given."""
+        if not self.spec.every_gradient:
+            return losses
+        return [i for i in self.outputs if self.results[self.result_names[i]].meta["val"].is_floating_point()]
 
     def losses(self) -> list[int]:
         """The results that training differentiates: losses, or every differentiable output where none is a loss."""
@@ -275,8 +316,10 @@ class _Tracer:
                 name, tensor = next(user)
                 found.append(Placeholder(name, Role.INPUT, tensor))
                 continue
-            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, Role.CONSTANT)
-            found.append(Placeholder(_strip(str(spec.target)), role, tensors[str(spec.target)]))
+            tensor = tensors[str(spec.target)]
+            other = Role.CONSTANT if has_content(tensor) else Role.BUFFER
+            role = {InputKind.PARAMETER: Role.PARAMETER, InputKind.BUFFER: Role.BUFFER}.get(spec.kind, other)
+            found.append(Placeholder(_strip(str(spec.target)), role, tensor))
         return tuple(found)
 
 
@@ -298,7 +341,7 @@ def _functional(
 
 def _writes(target: Any) -> bool:
     schema = getattr(target, "_schema", None)
-    return schema is not None and bool(schema.is_mutable)
+    return schema is not None and (bool(schema.is_mutable) or schema.name in WRITES_UNDECLARED)
 
 
 def _strip(target: str) -> str:

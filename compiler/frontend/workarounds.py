@@ -15,6 +15,8 @@ WORKAROUNDS: dict[str, str] = {
     "randint": "make random numbers on the host and pass them as an input",
     "randperm": "make random numbers on the host and pass them as an input",
     "multinomial": "sample on the host, after the run",
+    "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
+    "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "linalg_inv_ex": "solve on the host, before or after the run",
     "linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_factor_ex": "factorise on the host, before or after the run",
@@ -40,6 +42,6 @@ WORKAROUNDS: dict[str, str] = {
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with supported operators (`snc operators` lists them), or compute it on the host"
+    default = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
     short = name.rpartition(".")[2]
     return WORKAROUNDS.get(short, WORKAROUNDS.get(short.rstrip("_"), default))

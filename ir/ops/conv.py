@@ -5,9 +5,11 @@ With the columns of an image the matrix [ci * kh * kw, oh * ow] whose column is 
     y       = w @ columns(x)              columns copied out of the image
     dx      = image(w^T @ dy)             columns added back into the image; or, where that is less work,
               w' @ columns(dy)            w' being the weight with its channels exchanged and its positions reversed
-    dw      = dy @ columns(x)^T
+    dw      = (columns(x) @ dy^T)^T
 
-Images are taken in blocks of enough columns to keep the product busy, few enough to stay in cache.
+The work is cut into blocks of enough columns to keep the product busy, few enough to stay in cache: several images, or
+several rows of one. Inside a block the images are the last axis, [c, h, w, n], so that columns are copied and added in
+runs of whole rows of pixels of all its images. A convolution of single pixels is a product per image, without columns.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -26,51 +29,76 @@ from ir.types import DType, TensorType
 COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
+SMALL_PRODUCT = 1_000_000
+"""Multiplications up to which OpenBLAS multiplies matrices where they are, without packing them first."""
+
 MINIMUM_COLUMNS = 256
-"""Columns below which a matrix product is dominated by the packing of its other operand."""
+"""Columns below which a matrix product is dominated by calls, or by the packing of its other operand."""
+
+RUN_ELEMENTS = 96
+"""Elements that a copy should find side by side: rows of this many pixels are copied as they are, shorter ones with
+as many images side by side."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
-    """The sizes of one convolution and how its images are blocked."""
+    """The sizes of one convolution and how it is blocked: for products without packing, unless `packs`."""
 
     images: int
     groups: int
     inputs: int
     outputs: int
     windows: Windows
+    packs: bool = False
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Rows of the columns of one group: the length of the inner products."""
         return self.inputs // self.groups * math.prod(self.windows.kernel)
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Output pixels of one image: its columns."""
         return math.prod(self.windows.count)
 
-    @property
-    def block(self) -> int:
-        """Images whose columns are multiplied at once."""
-        columns = max(MINIMUM_COLUMNS, COLUMN_ELEMENTS // (self.depth * self.groups))
-        return max(1, min(self.images, columns // self.pixels))
+    @cached_property
+    def columns(self) -> int:
+        """Output pixels that are best multiplied at once."""
+        unpacked = SMALL_PRODUCT // (self.depth * self.outputs // self.groups)
+        cached = max(MINIMUM_COLUMNS, COLUMN_ELEMENTS // (self.depth * self.groups))
+        return cached if self.packs or unpacked < MINIMUM_COLUMNS else min(cached, unpacked)
+
+    @cached_property
+    def block(self) -> tuple[int, int]:
+        """Images whose columns are multiplied at once, and rows of output pixels of each."""
+        height, width = self.windows.count
+        images = min(self.images, max(1, RUN_ELEMENTS // width, self.columns // self.pixels))
+        return _even(self.images, images), _even(height, self.columns // (width * images))
 
     @property
     def is_padded(self) -> bool:
         """Whether windows reach beyond the image."""
         return any(self.windows.padding)
 
-    def blocks(self) -> Iterator[slice]:
+    def image_blocks(self) -> Iterator[slice]:
         """The images of each block."""
-        return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
+        return _stretches(self.images, self.block[0])
+
+    def row_blocks(self) -> Iterator[slice]:
+        """The rows of output pixels of each block."""
+        return _stretches(self.windows.count[0], self.block[1])
 
     def scratch(self) -> tuple[TensorType, TensorType, TensorType]:
-        """One block's columns, its output images channel first, and its input images channel first with padding."""
-        columns = (self.groups, self.depth, self.block, *self.windows.count)
-        outputs = (self.outputs, self.block, *self.windows.count)
-        padded = (self.inputs, self.block if self.is_padded else 0, *self.windows.padded)
-        return TensorType(DType.F32, columns), TensorType(DType.F32, outputs), TensorType(DType.F32, padded)
+        """One block's columns, its output pixels, and its input images with padding; images last."""
+        images, rows = self.block
+        pixels = (rows, self.windows.count[1], images)
+        shapes = (
+            (self.groups, self.depth, *pixels),
+            (self.outputs, *pixels),
+            (self.inputs, *self.windows.padded, images),
+        )
+        columns, outputs, inputs = (TensorType(DType.F32, shape) for shape in shapes)
+        return columns, outputs, inputs
 
     def space(self, operands: str, result: str, operand_types: tuple[TensorType, ...], out: TensorType) -> Space:
         """The space written in terms of `ci` and `co`, which `groups` divides; a group's channels are never parted.
@@ -84,54 +112,61 @@ class Geometry:
         return Space.parse(text, operand_types, (out,), g=self.groups, kh=kh, kw=kw)
 
     def as_matrices(self, array: Array) -> Array:
-        """A block's columns or output images as a matrix of channels (and positions) by pixels for each group."""
+        """A block's columns or output pixels as a matrix of channels (and positions) by pixels for each group."""
         matrices: Array = array.reshape(self.groups, -1, math.prod(array.shape[-3:]))
         return matrices
 
-    def in_place(self, images: Array) -> Array | None:
-        """A block of one image as such matrices without a copy, or None where it has more or its layout forbids."""
-        if len(images) > 1:
-            return None
-        matrices = self.as_matrices(images.transpose(1, 0, 2, 3))
-        return matrices if np.may_share_memory(matrices, images) else None
-
-    def columns_of(self, x: Array, columns: Array, padded: Array) -> Array:
-        """The columns of a block of images x, as matrices."""
-        images = self.in_place(x) if self.windows.is_pointwise else None
-        if images is not None:
-            return images
-        source = x.transpose(1, 0, 2, 3)
+    def windows_of(self, x: Array, padded: Array) -> Array:
+        """The windows of a block of images x: a view [ci, kh, kw, oh, ow, n] of its padded images."""
+        source = x.transpose(1, 2, 3, 0)
+        if len(x) == 1 and not self.is_padded:
+            return self.windows.view(source)
+        padded = _shortened(padded, 3, len(x))
         if self.is_padded:
-            padded = _first(padded, 1, len(x))
             padded.fill(0)
-            padded[self.windows.inner()] = source
-            source = padded
-        columns = _first(columns, 2, len(x))
-        np.copyto(self.by_position(columns), self.windows.view(source))
+        padded[self.windows.inner()] = source
+        return self.windows.view(padded)
+
+    def columns_of(self, windows: Array, rows: slice, columns: Array) -> Array:
+        """The columns of some rows of output pixels, as matrices, from the windows of a block of images."""
+        columns = _shortened(_shortened(columns, 4, windows.shape[5]), 2, rows.stop - rows.start)
+        np.copyto(self.by_position(columns), windows[:, :, :, rows])
         return self.as_matrices(columns)
 
-    def outputs_of(self, y: Array, outputs: Array) -> Array:
-        """A block of output images y, as matrices."""
-        images = self.in_place(y)
-        if images is not None:
-            return images
-        outputs = _first(outputs, 1, len(y))
-        outputs[...] = y.transpose(1, 0, 2, 3)
+    def outputs_of(self, y: Array, rows: slice, outputs: Array) -> Array:
+        """Some rows of a block of output images y, as matrices."""
+        outputs = _shortened(_shortened(outputs, 3, len(y)), 1, rows.stop - rows.start)
+        np.copyto(outputs, y[:, :, rows].transpose(1, 2, 3, 0))
         return self.as_matrices(outputs)
 
-    def convolve(self, x: Array, weight: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
-        """Images x convolved with a weight [g, co / g, depth] into y, block by block."""
-        for images in self.blocks():
-            made = y[images]
-            windows = self.columns_of(x[images], columns, padded)
-            in_place = self.in_place(made)
-            if in_place is not None:
-                np.matmul(weight, windows, out=in_place)
-            else:
-                outputs = _first(product, 1, len(made))
-                np.matmul(weight, windows, out=self.as_matrices(outputs))
-                made.transpose(1, 0, 2, 3)[...] = outputs
+    def pixels_of(self, y: Array, rows: slice, outputs: Array) -> Array:
+        """Some rows of a block of output images y, as matrices [g, pixels, co / g]."""
+        source = y[:, :, rows].reshape(len(y), self.groups, -1, rows.stop - rows.start, y.shape[3])
+        pixels = outputs.reshape(-1)[: source.size].reshape(self.groups, *source.shape[3:], len(y), source.shape[2])
+        np.copyto(pixels, source.transpose(1, 3, 4, 0, 2))
+        matrices: Array = pixels.reshape(self.groups, -1, source.shape[2])
+        return matrices
 
+    def convolve(self, x: Array, weight: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
+        """Images x convolved with a weight [g, co / g, depth] into y."""
+        if self.windows.is_pointwise and y.flags.c_contiguous:
+            shape = (self.images, self.groups, -1, self.pixels)
+            np.matmul(weight, x.reshape(shape), out=y.reshape(shape))
+            return
+        for images in self.image_blocks():
+            windows = self.windows_of(x[images], padded)
+            for rows in self.row_blocks():
+                made = y[images, :, rows].transpose(1, 2, 3, 0)
+                outputs = _shortened(_shortened(product, 3, made.shape[3]), 1, made.shape[1])
+                np.matmul(weight, self.columns_of(windows, rows, columns), out=self.as_matrices(outputs))
+                np.copyto(made, outputs)
+
+    @cached_property
+    def with_packing(self) -> Geometry:
+        """The same in larger blocks, for where the product is followed by many small additions."""
+        return replace(self, packs=True)
+
+    @cached_property
     def transposed(self) -> Geometry | None:
         """The convolution of dy, with the weight's channels exchanged and its positions reversed, that makes dx.
 
@@ -144,25 +179,21 @@ class Geometry:
             return None
         windows = replace(self.windows, image=self.windows.count, padding=padding)
         other = replace(self, inputs=self.outputs, outputs=self.inputs, windows=windows)
-        return other if other.depth * other.pixels <= self.depth * self.pixels else None
+        is_smaller = windows.is_pointwise or other.depth * other.pixels <= self.depth * self.pixels
+        return other if is_smaller else None
 
-    def add_columns(self, columns: Array, dx: Array, padded: Array) -> None:
-        """Add up columns [g, depth, images, oh, ow] where they came from, in a block of images dx."""
-        target = dx.transpose(1, 0, 2, 3)
-        if self.windows.tiles(0) and self.windows.tiles(1):
-            np.copyto(self.windows.view(target), self.by_position(columns))
-            return
-        total = _first(padded, 1, len(dx)) if self.is_padded else target
-        total.fill(0)
+    def add_columns(self, columns: Array, windows: Array) -> None:
+        """Add up columns [g, depth, rows, ow, images] where they came from: in the windows of these rows."""
         positions = self.by_position(columns)
+        if self.windows.tiles(0) and self.windows.tiles(1):
+            np.copyto(windows, positions)
+            return
         for row, column in self.windows.positions():
-            pixels = total[self.windows.on_padded((row, column))]
+            pixels = windows[:, row, column]
             np.add(pixels, positions[:, row, column], out=pixels)
-        if self.is_padded:
-            target[...] = total[self.windows.inner()]
 
     def by_position(self, columns: Array) -> Array:
-        """Columns [g, depth, images, oh, ow] as [ci, kh, kw, images, oh, ow]."""
+        """Columns [g, depth, rows, ow, images] as [ci, kh, kw, rows, ow, images]."""
         positions: Array = columns.reshape(self.inputs, *self.windows.kernel, *columns.shape[2:])
         return positions
 
@@ -178,13 +209,7 @@ class Convolution(Op):
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
-        shapes = f"images {list(x_shape)} and weight {list(w_shape)}"
-        if len(x_shape) != 4 or len(w_shape) != 4:
-            raise ValueError(f"{shapes} are not [n, ci, h, w] and [co, ci, kh, kw]")
-        if self.groups < 1 or x_shape[1] != w_shape[1] * self.groups or w_shape[0] % self.groups:
-            raise ValueError(f"{shapes} do not fit each other in {self.groups} group(s) of channels")
-        windows = Windows(x_shape[2:], w_shape[2:], self.stride, self.padding, self.dilation)
-        return Geometry(x_shape[0], self.groups, x_shape[1], w_shape[0], windows)
+        return _geometry(x_shape, w_shape, self.stride, self.padding, self.dilation, self.groups)
 
     def check_gradient(self, dy: TensorType, geometry: Geometry) -> None:
         """Raise ValueError where dy is not what the convolution of these sizes makes."""
@@ -260,7 +285,7 @@ class Conv2dInputGradient(Convolution):
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
         sizes = self.geometry(self.input_shape, w.shape)
-        return *(sizes.transposed() or sizes).scratch(), TensorType(DType.F32, w.shape)
+        return *(sizes.transposed or sizes.with_packing).scratch(), TensorType(DType.F32, w.shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
@@ -268,8 +293,8 @@ class Conv2dInputGradient(Convolution):
     def kernel(
         self, dy: Array, w: Array, dx: Array, columns: Array, product: Array, padded: Array, weight: Array
     ) -> None:
-        sizes = self.geometry(dx.shape, w.shape)
-        transposed = sizes.transposed()
+        sizes = self.geometry(dx.shape, w.shape).with_packing
+        transposed = self.geometry(dx.shape, w.shape).transposed
         if transposed is not None:
             _transpose_weight(w, sizes.groups, weight)
             transposed.convolve(dy, weight.reshape(sizes.groups, -1, transposed.depth), dx, columns, product, padded)
@@ -277,11 +302,16 @@ class Conv2dInputGradient(Convolution):
         by_position = w.reshape(sizes.groups, -1, sizes.depth).transpose(0, 2, 1)
         # A product of a column and a row is no work for BLAS, and np.matmul is slow at it.
         multiply = np.matmul if sizes.outputs > sizes.groups else np.multiply
-        for images in sizes.blocks():
-            outputs = sizes.outputs_of(dy[images], product)
-            part = _first(columns, 2, len(dx[images]))
-            multiply(by_position, outputs, out=sizes.as_matrices(part))
-            sizes.add_columns(part, dx[images], padded)
+        for images in sizes.image_blocks():
+            total = _shortened(padded, 3, len(dx[images]))
+            total.fill(0)
+            windows = sizes.windows.view(total)
+            for rows in sizes.row_blocks():
+                outputs = sizes.outputs_of(dy[images], rows, product)
+                part = _shortened(_shortened(columns, 4, total.shape[3]), 2, rows.stop - rows.start)
+                multiply(by_position, outputs, out=sizes.as_matrices(part))
+                sizes.add_columns(part, windows[:, :, :, rows])
+            np.copyto(dx[images].transpose(1, 2, 3, 0), total[sizes.windows.inner()])
 
 
 @op("conv2d_weight_gradient")
@@ -320,13 +350,28 @@ class Conv2dWeightGradient(Convolution):
         self, dy: Array, x: Array, dw: Array, columns: Array, gradient: Array, padded: Array, product: Array
     ) -> None:
         sizes = self.geometry(x.shape, dw.shape)
-        share = product.reshape(sizes.groups, -1, sizes.depth)
+        share = product.reshape(sizes.groups, sizes.depth, -1)
+        total = dw.reshape(sizes.groups, -1, *dw.shape[1:]).transpose(0, 2, 3, 4, 1)
+        by_position = share.reshape(total.shape)
         dw.fill(0)
-        for images in sizes.blocks():
-            outputs = sizes.outputs_of(dy[images], gradient)
-            windows = sizes.columns_of(x[images], columns, padded)
-            np.matmul(outputs, windows.transpose(0, 2, 1), out=share)
-            np.add(dw, product, out=dw)
+        for images in sizes.image_blocks():
+            windows = sizes.windows_of(x[images], padded)
+            for rows in sizes.row_blocks():
+                pixels = sizes.pixels_of(dy[images], rows, gradient)
+                np.matmul(sizes.columns_of(windows, rows, columns), pixels, out=share)
+                np.add(total, by_position, out=total)
+
+
+@lru_cache(maxsize=1024)
+def _geometry(x_shape: Pair, w_shape: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
+    shapes = f"images {list(x_shape)} and weight {list(w_shape)}"
+    if len(x_shape) != 4 or len(w_shape) != 4:
+        raise ValueError(f"{shapes} are not [n, ci, h, w] and [co, ci, kh, kw]")
+    if groups < 1 or x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
+        raise ValueError(f"{shapes} do not fit each other in {groups} group(s) of channels")
+    return Geometry(
+        x_shape[0], groups, x_shape[1], w_shape[0], Windows(x_shape[2:], w_shape[2:], stride, padding, dilation)
+    )
 
 
 def _transpose_weight(w: Array, groups: int, out: Array) -> None:
@@ -336,7 +381,20 @@ def _transpose_weight(w: Array, groups: int, out: Array) -> None:
     np.copyto(out.reshape(groups, inputs, outputs // groups, *kernel), grouped.swapaxes(1, 2))
 
 
-def _first(scratch: Array, axis: int, count: int) -> Array:
-    """The scratch array with `axis` shortened to `count`, contiguous: the last block may hold fewer images."""
+def _even(length: int, wanted: int) -> int:
+    """The size of the pieces when `length` is cut evenly into pieces of at most `wanted`, but at least one."""
+    pieces = -(-length // max(1, wanted))
+    return -(-length // pieces)
+
+
+def _stretches(length: int, size: int) -> Iterator[slice]:
+    """Successive stretches of `size`, the last one shorter where they do not fit."""
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def _shortened(scratch: Array, axis: int, count: int) -> Array:
+    """The scratch array with `axis` shortened to `count`, contiguous: the last block may be smaller."""
+    if scratch.shape[axis] == count:
+        return scratch
     shape = (*scratch.shape[:axis], count, *scratch.shape[axis + 1 :])
     return scratch.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -100,30 +100,81 @@ class MaxPool2d(ForwardPooling):
         return pooled, pooled.with_dtype(DType.I8)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        flags = self.pooled(x).with_dtype(DType.BOOL)
-        return flags, flags
+        rows = x.with_shape((*x.shape[:-1], self.pooled(x).shape[-1]))
+        indices = rows.with_dtype(DType.I8)
+        return rows, rows, indices, indices, rows.with_dtype(DType.BOOL)
 
-    def kernel(self, x: Array, y: Array, index: Array, ahead: Array, differs: Array) -> None:
+    def kernel(self, x: Array, y: Array, index: Array, *scratch: Array) -> None:
         windows = self.windows(x.shape)
-        y.fill(-np.inf)
-        for position in windows.positions():
-            touching, pixels = windows.touched(position)
-            largest = y[touching]
-            np.maximum(largest, x[pixels], out=largest)
-        # The position is the number of positions ahead of the first that equals the maximum.
-        ahead.fill(True)
-        index.fill(0)
-        for position in windows.positions()[:-1]:
-            touching, pixels = windows.touched(position)
-            part, still = differs[touching], ahead[touching]
-            np.not_equal(x[pixels], y[touching], out=part)
-            np.logical_and(still, part, out=still)
-            np.add(index, ahead.view(np.int8), out=index)
+        if windows.tiles(0) and windows.tiles(1):
+            _largest_of_tiles(windows.kernel, x, y, index, *scratch)
+        else:
+            flags = (array.view(np.bool_).reshape(-1)[: y.size].reshape(y.shape) for array in scratch[-2:])
+            _largest_of_windows(windows, x, y, index, *flags)
 
     @limit
     def window_has_small_index(self, x: TensorType) -> bool:
         "max_pool2d takes windows of fewer than 128 elements"
         return math.prod(self.kernel_size) < 128
+
+
+def _largest_of_tiles(
+    kernel: Pair,
+    x: Array,
+    y: Array,
+    index: Array,
+    row_largest: Array,
+    largest: Array,
+    row_index: Array,
+    first: Array,
+    flags: Array,
+) -> None:
+    """max_pool2d for windows side by side: along rows, then over the rows of each window, keeping the first of equals.
+
+    The second step takes the rows below every row, also of those that begin no window: arrays without gaps are worth
+    more to NumPy than half the work.
+    """
+    height, width = kernel
+    np.copyto(row_largest, x[..., ::width])
+    row_index.fill(0)
+    candidate = largest
+    for column in range(1, width):
+        np.copyto(candidate, x[..., column::width])  # NumPy copies elements apart much faster than it compares them
+        np.greater(candidate, row_largest, out=flags)
+        np.maximum(row_largest, candidate, out=row_largest)
+        # A larger element has a higher position than all before it, so the highest one so far is its.
+        np.multiply(flags.view(np.int8), np.int8(column), out=flags.view(np.int8))
+        np.maximum(row_index, flags.view(np.int8), out=row_index)
+    np.copyto(largest, row_largest)
+    np.copyto(first, row_index)
+    below = row_largest.reshape(-1), row_index.reshape(-1)
+    for row in range(1, height):
+        count, shift = row_largest.size - row * y.shape[-1], row * y.shape[-1]
+        greater, so_far, index_so_far = (array.reshape(-1)[:count] for array in (flags, largest, first))
+        np.greater(below[0][shift:], so_far, out=greater)
+        np.maximum(so_far, below[0][shift:], out=so_far)
+        np.add(row_index, np.int8(width), out=row_index)
+        np.multiply(greater.view(np.int8), below[1][shift:], out=greater.view(np.int8))
+        np.maximum(index_so_far, greater.view(np.int8), out=index_so_far)
+    np.copyto(y, largest[..., ::height, :])
+    np.copyto(index, first[..., ::height, :])
+
+
+def _largest_of_windows(windows: Windows, x: Array, y: Array, index: Array, ahead: Array, differs: Array) -> None:
+    """max_pool2d for windows of any kind: the largest elements, then for each the number of positions ahead of it."""
+    y.fill(-np.inf)
+    for position in windows.positions():
+        touching, pixels = windows.touched(position)
+        largest = y[touching]
+        np.maximum(largest, x[pixels], out=largest)
+    ahead.fill(True)
+    index.fill(0)
+    for position in windows.positions()[:-1]:
+        touching, pixels = windows.touched(position)
+        part, still = differs[touching], ahead[touching]
+        np.not_equal(x[pixels], y[touching], out=part)
+        np.logical_and(still, part, out=still)
+        np.add(index, ahead.view(np.int8), out=index)
 
 
 @op("max_pool2d_backward")
@@ -151,7 +202,7 @@ class MaxPool2dBackward(BackwardPooling):
             dx.fill(0)
         for number, position in enumerate(windows.positions()):
             touching, pixels = windows.touched(position)
-            np.equal(index, number, out=here)
+            np.equal(index, np.int8(number), out=here)
             keep(here, dy, share)
             target = dx[pixels]
             if tiled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import EllipsisType
 
 from numpy.lib.stride_tricks import as_strided
@@ -14,7 +15,7 @@ Region = tuple[EllipsisType, slice, slice]
 """An index of an array's last two axes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Windows:
     """Where windows lie on an image of extents `image`; every field holds a height and a width."""
 
@@ -33,7 +34,7 @@ class Windows:
         if min(self.count) < 1:
             raise ValueError(f"a window of {list(self.kernel)} does not fit an image of {list(self.image)}")
 
-    @property
+    @cached_property
     def count(self) -> Pair:
         """How many windows there are along each axis."""
         reach = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(self.kernel, self.dilation)]
@@ -45,7 +46,7 @@ class Windows:
         """The extents of the image with its padding."""
         return tuple(extent + 2 * padding for extent, padding in zip(self.image, self.padding))
 
-    @property
+    @cached_property
     def is_pointwise(self) -> bool:
         """Whether each window is one pixel of the image, and each pixel a window."""
         return self.kernel == (1, 1) and self.tiles(0) and self.tiles(1)
@@ -83,23 +84,15 @@ class Windows:
         pixel = first * stride + start
         return slice(first, last), slice(pixel, pixel + (last - first - 1) * stride + 1, stride)
 
-    def on_padded(self, position: tuple[int, int]) -> Region:
-        """The pixels of the padded image that `position` of all windows lies on."""
-        row, column = (
-            slice(start := offset * dilation, start + (count - 1) * stride + 1, stride)
-            for offset, dilation, count, stride in zip(position, self.dilation, self.count, self.stride)
-        )
-        return ..., row, column
-
     def view(self, padded: Array) -> Array:
-        """The windows of padded images [c, n, h, w] as a view [c, kh, kw, n, oh, ow]."""
-        channel, image, row, column = padded.strides
-        shape = (padded.shape[0], *self.kernel, padded.shape[1], *self.count)
+        """The windows of padded images [c, h, w, n] as a view [c, kh, kw, oh, ow, n]."""
+        channel, row, column, image = padded.strides
+        shape = (padded.shape[0], *self.kernel, *self.count, padded.shape[3])
         within = (row * self.dilation[0], column * self.dilation[1])
         between = (row * self.stride[0], column * self.stride[1])
-        return as_strided(padded, shape, (channel, *within, image, *between))
+        return as_strided(padded, shape, (channel, *within, *between, image))
 
-    def inner(self) -> Region:
-        """The image within the padded image."""
+    def inner(self) -> tuple[slice, slice, slice]:
+        """The image within padded images [c, h, w, n]."""
         row, column = (slice(padding, padding + extent) for padding, extent in zip(self.padding, self.image))
-        return ..., row, column
+        return slice(None), row, column

@@ -22,6 +22,8 @@ _COUNTS = (
     "tail_cycles_per_vector",
     "pmu_bytes",
     "pmu_port_bytes_per_cycle",
+    "pmu_read_ports",
+    "pmu_write_ports",
     "link_bytes_per_cycle",
     "agcu_bytes_per_cycle",
 )

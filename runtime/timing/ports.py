@@ -1,9 +1,8 @@
 """PMU ports: how many cycles per tile the memories need to send and take what a phase asks of them.
 
-A PMU has two read ports and one write port (HARDWARE.md 1.4: the published on-chip bandwidth is three ports per PMU,
-and the profiler's counters tell two read ports apart). A reader uses one port of each PMU of its buffer, so a single
-operand takes `pef.cycles.port_cycles`; all readers of a PMU together share its two read ports, all writers its write
-port, whichever of its buffers they use. Whole transfers happen outside the steady state and do not count in it.
+A reader uses one read port of each PMU of its buffer, so a single operand takes `pef.cycles.port_cycles`; all readers
+of a PMU together share its read ports, all writers its write ports, whichever of its buffers they use. Whole
+transfers happen outside the steady state and do not count in it.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from pef.codec import product_side
 from pef.cycles import Parallelism, StageWork, operand_bytes, port_cycles
 from pef.machine import Machine
 from runtime.timing.shapes import tile_type, transfer_bytes
-
-READ_PORTS = 2
-WRITE_PORTS = 1
 
 
 @dataclass(slots=True)
@@ -40,15 +36,18 @@ class PortLoad:
 
     def cycles(self, units: Sequence[int], sent_bytes: int, write: bool) -> int:
         """Cycles per tile for one user of the PMUs `units` that moves `sent_bytes`, others of the phase included."""
-        load, ports = (self.write, WRITE_PORTS) if write else (self.read, READ_PORTS)
-        width = ports * self.machine.pmu_port_bytes_per_cycle
+        machine = self.machine
+        load, ports = (self.write, machine.pmu_write_ports) if write else (self.read, machine.pmu_read_ports)
+        width = ports * machine.pmu_port_bytes_per_cycle
         shared = max((math.ceil(load[unit] / width) for unit in units), default=0)
         return max(shared, port_cycles(sent_bytes, len(units), self.machine))
 
     def busy_cycles(self, unit: int) -> float:
         """Cycles per tile in which the PMU moves data, reading and writing at once where it does both."""
         width = self.machine.pmu_port_bytes_per_cycle
-        return float(max(self.read[unit] / (READ_PORTS * width), self.write[unit] / (WRITE_PORTS * width)))
+        reading = self.read[unit] / (self.machine.pmu_read_ports * width)
+        writing = self.write[unit] / (self.machine.pmu_write_ports * width)
+        return float(max(reading, writing))
 
 
 def input_bytes(stage: pb.Stage, port: pb.Port, work: StageWork, parallel: Parallelism, machine: Machine) -> int:

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from tests.backends.machines import small_machine
 from tests.models.toolchain import MODELS, OPTIMIZERS, Compiled, compiled, spec, train_beside_torch
 
 TOLERANCE = 1e-5
@@ -45,6 +46,15 @@ def test_hyperparameters_are_read_at_run_time() -> None:
     assert (session.read("gemm1.weight") == before).all()
     session.run(hyper={"lr": 0.1})
     assert (session.read("gemm1.weight") != before).any()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_machine_of_64_sites_trains_too(model: str) -> None:
+    subject = spec(model, "sgd")
+    result = compiled(subject, arch=small_machine(8))
+    assert len(result.pef.sections) > 4
+    worst = train_beside_torch(subject, result, STEPS)
+    assert {name: error for name, error in worst.items() if error > TOLERANCE} == {}
 
 
 def shape_of(result: Compiled) -> tuple[int, int, int]:

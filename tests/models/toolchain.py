@@ -26,10 +26,15 @@ from ir.graph import Program, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.machine import Machine
 from runtime.session import Session
 
 NOISE = 1e-4
 """A gradient element this much smaller than its tensor's largest may be rounding."""
+
+VANISHING = 1e-6
+"""A gradient this much smaller than that of the whole model is rounding: attention does not depend on the bias of its
+keys."""
 
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -86,22 +91,28 @@ class Compiled:
 
 
 def compiled(
-    model: ModelSpec, *, inference: bool = False, preset: str = "mp0", arch: str = "sn30", fuse: bool = True
+    model: ModelSpec, *, inference: bool = False, preset: str = "mp0", arch: str | Machine = "sn30", fuse: bool = True
 ) -> Compiled:
     """Capture, improve, map and check."""
     captured = capture(model, inference=inference)
     program = PassManager(standard_pipeline(preset)).run(captured.program)
-    pef = compile_program(program, load_machine(arch), BackendOptions(fuse=fuse))
+    machine = load_machine(arch) if isinstance(arch, str) else arch
+    pef = compile_program(program, machine, BackendOptions(fuse=fuse))
     check(pef)
     known = {symbol.name for symbol in program.symbols}
     values = {n: v for n, v in round_values(program, captured.values).items() if n in known}
     return Compiled(program, pef, values)
 
 
-def distance(actual: Array, expected: Array) -> float:
-    """Relative distance of two tensors: |a - b| / |b| in the Euclidean norm; absolute where b is zero."""
+def distance(actual: Array, expected: Array, vanishing: float = 0.0) -> float:
+    """Relative distance of two tensors: |a - b| / |b| in the Euclidean norm; absolute where b is zero.
+
+    Where |b| is below `vanishing`, both must be: their distance is to that, a tolerance of 1e-5 allows its tenth.
+    """
     a, b = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     norm = float(np.linalg.norm(b))
+    if norm < vanishing:
+        return 1e-4 * float(np.linalg.norm(a - b)) / vanishing
     return float(np.linalg.norm(a - b)) / (norm if norm > 0 else 1.0)
 
 
@@ -119,9 +130,10 @@ def train_beside_torch(model: ModelSpec, compiled_model: Compiled, steps: int) -
 
     meaningful = {name: torch.ones_like(p, dtype=torch.bool) for name, p in module.named_parameters()}
 
-    def compare(name: str, tensor: Tensor) -> None:
+    def compare(name: str, tensor: Tensor, vanishing: float = 0.0) -> None:
         where = meaningful[name].numpy() if name in meaningful else ...
-        worst[name] = max(worst.get(name, 0.0), distance(session.read(name)[where], to_array(tensor)[where]))
+        found = distance(session.read(name)[where], to_array(tensor)[where], vanishing)
+        worst[name] = max(worst.get(name, 0.0), found)
 
     for step in range(steps):
         inputs = {name: torch.roll(tensor, step, 0) for name, tensor in model.inputs.items()}
@@ -131,13 +143,16 @@ def train_beside_torch(model: ModelSpec, compiled_model: Compiled, steps: int) -
         outputs[0].backward()
         for name, tensor in zip(names, outputs, strict=True):
             compare(name, tensor)
+        total = torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None
-            compare(f"{name}.grad", parameter.grad)
+            compare(f"{name}.grad", parameter.grad, VANISHING * float(total))
             meaningful[name] &= parameter.grad.abs() > NOISE * parameter.grad.abs().max()
+            meaningful[name] &= parameter.grad.norm() > VANISHING * total
         if model.max_grad_norm is not None:
             compare("grad_norm", torch.nn.utils.clip_grad_norm_(module.parameters(), model.max_grad_norm))
         optimizer.step()
-        for name, parameter in module.named_parameters():
-            compare(name, parameter)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            if name in compiled_model.program.symbol:
+                compare(name, tensor)
     return worst

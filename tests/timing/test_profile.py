@@ -79,7 +79,7 @@ def test_tables_say_what_is_simulated() -> None:
     render(report, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "simulated time" in text
-    for word in ("fwd_0", "bckwd_0", "pload %", "matmul, tanh", "model.py:10,11", "mul x 7", "1x2x2x1", "bound by"):
+    for word in ("fwd_0", "bckwd_0", "pload", "matmul, tanh", "model.py:10,11", "mul x 7", "1x2x2x1", "bound by"):
         assert word in text
 
 

@@ -87,6 +87,7 @@ def test_merged_counters_keep_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None
     assert moved == pytest.approx(sum(execution.read_bytes + execution.write_bytes), rel=1e-4)
 
 
-def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_for_a_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="cannot be written"):
-        trace.write(simulate(SAMPLES["residual"]()), tmp_path / "nowhere" / "trace.json")
+        trace.write(simulate(SAMPLES["residual"]()), tmp_path / "taken" / "trace.json")

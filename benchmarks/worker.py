@@ -1,0 +1,86 @@
+"""One side of a comparison in a process of its own: runs steps when told to over standard input.
+
+    python -m benchmarks.worker torch|rdu NAME forward|train PEF THREADS
+
+Answers each line "N" with a line of JSON: the wall and processor time of N steps, in seconds each; and the line
+"losses" with the loss of every step so far. The simulator's process does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Step = Callable[[], float]
+
+
+def torch_step(name: str, training: bool, threads: int) -> Step:
+    """PyTorch eager: a training step, or the forward pass without gradients."""
+    import torch
+
+    from benchmarks.models import make, sgd
+
+    torch.set_num_threads(threads)
+    module, inputs = make(name)
+    optimizer = sgd(module.parameters())
+
+    def train() -> float:
+        optimizer.zero_grad()
+        loss = module(**inputs)[0]
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    def forward() -> float:
+        with torch.no_grad():
+            return float(module(**inputs)[0])
+
+    return train if training else forward
+
+
+def rdu_step(pef: Path, threads: int) -> Step:
+    """The simulated RDU: every section of the PEF once, with the inputs written and the outputs read."""
+    from ir.graph import SymbolKind
+    from runtime.session import Session
+
+    session = Session(pef, threads=threads)
+    with np.load(pef.with_suffix(".npz")) as values:
+        session.load_weights(dict(values), strict=False)
+        inputs = {name: values[name] for name in session.names(SymbolKind.INPUT)}
+
+    def step() -> float:
+        return float(next(iter(session.run(inputs=inputs).values())))
+
+    return step
+
+
+def serve(step: Step) -> None:
+    """Answer requests until standard input ends."""
+    losses: list[float] = []
+    for request in sys.stdin:
+        if request.strip() == "losses":
+            print(json.dumps(losses), flush=True)
+            continue
+        times = []
+        for _ in range(int(request)):
+            wall, cpu = time.perf_counter(), time.process_time()
+            losses.append(step())
+            times.append((time.perf_counter() - wall, time.process_time() - cpu))
+        print(json.dumps(times), flush=True)
+
+
+def main() -> None:
+    side, name, mode, pef, threads = sys.argv[1:]
+    if side == "torch":
+        serve(torch_step(name, mode == "train", int(threads)))
+    else:
+        serve(rdu_step(Path(pef), int(threads)))
+
+
+if __name__ == "__main__":
+    main()

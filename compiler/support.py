@@ -1,0 +1,156 @@
+"""Does this model compile? Every operator in it, and everything that is not supported, without mapping anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
+from ir.errors import Problem
+from ir.location import Location
+
+SHOWN_MODULES = 3
+"""Modules named for a problem that several have."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportReport:
+    """What `snc check` found.
+
+    operators: how often each ATen operator occurs; refused: how often one was refused; inputs: types as text, by name;
+    device_operators: how often each operator of the device occurs after the passes; parameter_bytes: as PyTorch holds
+    them. Where PyTorch could not trace the model there are no operators, where anything is refused none of the device.
+    """
+
+    model: str
+    inference: bool
+    inputs: Mapping[str, str]
+    parameters: int
+    parameter_bytes: int
+    operators: Mapping[str, int]
+    refused: Mapping[str, int]
+    device_operators: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether the model compiles."""
+        return not self.problems
+
+
+def check_model(path: str, inference: bool = False, batch_size: int | None = None) -> SupportReport:
+    """Load, capture, lower and improve the model. Raises UsageError where there is no model to look at."""
+    from compiler.frontend.model_file import load_model
+    from compiler.frontend.survey import parameter_counts, survey
+
+    spec = load_model(path, batch_size)
+    found = survey(spec, inference=inference)
+    device: Counter[str] = Counter()
+    if found.program is not None:
+        program = PassManager(standard_pipeline("mp0")).run(found.program)
+        device.update(node.op.name for graph in program.graphs for node in graph.nodes)
+    inputs = {name: f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in spec.inputs.items()}
+    parameters, nbytes = parameter_counts(spec.model)
+    return SupportReport(
+        path, inference, inputs, parameters, nbytes, found.operators, found.refused, device, found.problems
+    )
+
+
+def as_dict(report: SupportReport) -> dict[str, Any]:
+    """The report for machines; a problem's `modules` are all those it occurs in."""
+    return {
+        "model": report.model,
+        "supported": report.supported,
+        "inference": report.inference,
+        "inputs": dict(report.inputs),
+        "parameters": report.parameters,
+        "parameter_bytes": report.parameter_bytes,
+        "operators": [
+            {"name": name, "count": count, "refused": report.refused.get(name, 0)}
+            for name, count in _by_count(report.operators)
+        ],
+        "device_operators": dict(_by_count(report.device_operators)),
+        "problems": [
+            {"message": each.message, "file": each.file, "line": each.line, "modules": each.modules, "try": each.hint}
+            for each in grouped(report.problems)
+        ],
+    }
+
+
+def render(report: SupportReport, console: Console) -> None:
+    """Print the operators, the problems, and the answer last."""
+    if report.operators:
+        console.print(_table(report))
+    for group in grouped(report.problems):
+        console.print(str(group), soft_wrap=True, highlight=False, markup=False)
+    console.print(_answer(report), soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(report: SupportReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("operator")
+    table.add_column("count", justify="right")
+    if report.refused:
+        table.add_column("not supported", justify="right")
+    for name, count in _by_count(report.operators):
+        refused = [str(report.refused.get(name, ""))] if report.refused else []
+        table.add_row(name, str(count), *refused)
+    return table
+
+
+def _answer(report: SupportReport) -> str:
+    """One line: yes, with the size of the model; or no, with how much stands in the way."""
+    purpose = "inference" if report.inference else "training"
+    inputs = ", ".join(f"{name} {text}" for name, text in report.inputs.items())
+    subject = f"{report.model} ({purpose}; {inputs}; {report.parameters:,} parameters)"
+    total = sum(report.operators.values())
+    if report.supported:
+        device = sum(report.device_operators.values())
+        return f"supported: {subject}: all {total} operators, {device} on the device"
+    count = len(grouped(report.problems))
+    problems = f"{count} problem{'s' if count > 1 else ''}"
+    refused = f", {sum(report.refused.values())} of {total} operators" if total else ""
+    return f"not supported: {subject}: {problems}{refused}"
+
+
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The most frequent first, then by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemGroup:
+    """One problem at one line, with all modules that have it: layers of a model share their code."""
+
+    message: str
+    hint: str
+    file: str
+    line: int
+    modules: list[str]
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file else ""
+        modules = ", ".join(self.modules[:SHOWN_MODULES])
+        more = len(self.modules) - SHOWN_MODULES
+        within = f" ({modules}{f' and {more} more' if more > 0 else ''})" if modules else ""
+        remedy = f"\n    try: {self.hint}" if self.hint else ""
+        return f"{place}{within}{': ' if place else ''}{self.message}{remedy}"
+
+
+def grouped(problems: Sequence[Problem]) -> list[ProblemGroup]:
+    """The problems in order, those that differ in the module alone as one."""
+    groups: dict[tuple[str, str, str, int], ProblemGroup] = {}
+    for problem in problems:
+        where = problem.where if isinstance(problem.where, Location) else Location(str(problem.where or ""), 0)
+        key = (problem.message, problem.hint or "", where.file, where.line)
+        group = groups.setdefault(key, ProblemGroup(*key, []))
+        if where.module and where.module not in group.modules:
+            group.modules.append(where.module)
+    return list(groups.values())

@@ -1,0 +1,1 @@
+"""Hints to the graph compiler."""

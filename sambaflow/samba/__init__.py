@@ -1,0 +1,39 @@
+"""samba: convert a torch model, compile it to a PEF, and run it on the simulated RDU."""
+
+from sambaflow.samba.convert import from_torch_, from_torch_model_
+from sambaflow.samba.creation import (
+    arange,
+    empty,
+    full,
+    normal,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    zeros,
+    zeros_like,
+)
+from sambaflow.samba.functional import FUNCTIONS
+from sambaflow.samba.misc import is_internal, patched_torch
+from sambaflow.samba.nn.parameter import SambaParameter
+from sambaflow.samba.sambatensor import SambaTensor, from_named_dict, from_torch_tensor, to_torch
+from sambaflow.samba.session import SambaSession
+
+from_torch = from_torch_tensor
+to_torch_tensor = to_torch
+globals().update(FUNCTIONS)
+
+session = SambaSession()
+"""The one session of a program; it takes the place of the module of the same name."""
+
+from sambaflow.samba import directives, env, functional, nn, optim, utils  # noqa: E402
+
+__all__ = [
+    "FUNCTIONS", "SambaParameter", "SambaSession", "SambaTensor", "arange", "directives", "empty", "env",
+    "from_named_dict", "from_torch", "from_torch_", "from_torch_model_", "from_torch_tensor", "full", "functional",
+    "is_internal", "nn", "normal", "ones", "ones_like", "optim", "patched_torch", "rand", "rand_like", "randint",
+    "randn", "randn_like", "session", "to_torch", "to_torch_tensor", "utils", "zeros", "zeros_like",
+]  # fmt: skip

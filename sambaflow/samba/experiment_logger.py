@@ -1,0 +1,56 @@
+"""Meters that programs of 2020 to 2022 log with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class AccMeter:
+    """A running mean."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.total = 0.0
+        self.count = 0
+
+    def update(self, value: float, n: int = 1) -> None:
+        """Count `value` n times."""
+        self.total += float(value) * n
+        self.count += n
+
+    @property
+    def avg(self) -> float:
+        """The mean so far."""
+        return self.total / self.count if self.count else 0.0
+
+
+class CountMeter(AccMeter):
+    """A running sum: `total`."""
+
+
+class DisplayMeter(AccMeter):
+    """The latest value: `value`."""
+
+    value = 0.0
+
+    def update(self, value: float, n: int = 1) -> None:
+        """Show `value`."""
+        super().update(value, n)
+        self.value = float(value)
+
+
+class Logger:
+    """Writes lines to a file, or to standard output without one."""
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = Path(path) if path else None
+
+    def log(self, *parts: Any) -> None:
+        """Write one line."""
+        line = " ".join(map(str, parts))
+        if self.path is None:
+            print(line)
+            return
+        with self.path.open("a") as file:
+            file.write(line + "\n")

@@ -1,0 +1,44 @@
+"""Products of matrices, convolutions, normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sambaflow.samba.functional.mirror import mirror
+
+baddbmm = mirror(torch.baddbmm)
+batch_norm = mirror(F.batch_norm)
+bmm = mirror(torch.bmm)
+conv1d = mirror(F.conv1d)
+conv2d = mirror(F.conv2d)
+conv3d = mirror(F.conv3d)
+conv_transpose2d = mirror(F.conv_transpose2d)
+dropout = mirror(F.dropout)
+einsum = mirror(torch.einsum)
+layer_norm = mirror(F.layer_norm)
+linear = mirror(F.linear)
+matmul = mirror(torch.matmul)
+max_pool2d = mirror(F.max_pool2d)
+mm = mirror(torch.mm)
+scaled_dot_product_attention = mirror(F.scaled_dot_product_attention)
+
+
+def addmm(
+    input: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
+    out: Any = None,
+    is_transposed: bool = False,
+) -> Any:
+    """beta * input + alpha * mat1 @ mat2; with `is_transposed`, mat2 is stored transposed: [out, in]."""
+    return _addmm(input, mat1, mat2.transpose(0, 1) if is_transposed else mat2, beta=beta, alpha=alpha, out=out)
+
+
+_addmm = mirror(torch.addmm)

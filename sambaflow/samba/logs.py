@@ -1,0 +1,60 @@
+"""The log files of a compile, and the lines it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.driver import CompileRequest, CompileResult
+from compiler.report import as_dict
+from pef.files import write_bytes
+from sambaflow.logging import announce
+from sambaflow.samba.tracing import Operator
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """Where the parts of the toolchain write what they did."""
+
+    samba: Path
+    mac: Path
+    plasma: Path
+    resources: Path
+
+
+def start(request: CompileRequest) -> LogFiles:
+    """Make the folder and say where the logs will be."""
+    folder = (request.output_folder / str(request.pef_name)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    name = request.pef_name
+    files = LogFiles(
+        folder / f"{name}.samba.log",
+        folder / f"{name}.mac.log",
+        folder / f"{name}.plasma_compile.log",
+        folder / "mac_gen" / "mac_resources.json",
+    )
+    announce(f"[Info][SAMBA]# Placing log files in {files.samba}")
+    announce(f"[Info][MAC]# Placing log files in {files.mac}")
+    return files
+
+
+def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult) -> None:
+    """Write the logs: what was traced, how it was improved and cut, and what every section takes of the machine."""
+    report = as_dict(result)
+    traced_lines = [f"{operator.where}: {operator}" for operator in operators]
+    mac_lines = [f"pass {entry['name']}: {entry['nodes']} nodes" for entry in report["passes"]]
+    plasma_lines = [
+        f"{section['name']}: {section['pcus']} PCUs, {section['pmus']} PMUs, {section['stages']} stages, "
+        f"{section['predicted_us']:.1f} us, bound by {section['bound']}"
+        for section in report["sections"]
+    ]
+    files.resources.parent.mkdir(exist_ok=True)
+    for path, lines in ((files.samba, traced_lines), (files.mac, mac_lines), (files.plasma, plasma_lines)):
+        write_bytes(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(files.resources, json.dumps(report["sections"], indent=2).encode())
+    announce(f"[info   ] [PLASMA] Launching plasma compilation! See log file: {files.plasma}")
+    announce("[info   ] Compilation succeeded for partition_0_0")
+    announce(f"[info   ] Logs are generated in {files.plasma.parent}")
+    announce(f"[info   ] PEF file {result.pef_path.absolute()} created")

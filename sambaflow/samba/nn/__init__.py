@@ -1,0 +1,5 @@
+"""torch.nn under the name old SambaFlow programs use, and SambaParameter."""
+
+from torch.nn import *  # noqa: F403
+
+from sambaflow.samba.nn.parameter import SambaParameter as SambaParameter

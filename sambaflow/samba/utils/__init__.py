@@ -1,0 +1,13 @@
+"""What programs use around the session: tracing for a PEF, seeds, comparisons, measurements, process ranks."""
+
+from sambaflow.samba.utils.comparison import assert_close
+from sambaflow.samba.utils.measure import measure_performance, measure_sections
+from sambaflow.samba.utils.processes import fix_rdu_affinity, get_rank, get_world_size, is_main_process
+from sambaflow.samba.utils.support import SNType, create_mac_resource_report, get_file_dir, set_seed, weight_norm_
+from sambaflow.samba.utils.trace import init_output_grads, trace_graph, trace_multigraph
+
+__all__ = [
+    "SNType", "assert_close", "create_mac_resource_report", "fix_rdu_affinity", "get_file_dir", "get_rank",
+    "get_world_size", "init_output_grads", "is_main_process", "measure_performance", "measure_sections", "set_seed",
+    "trace_graph", "trace_multigraph", "weight_norm_",
+]  # fmt: skip

@@ -1,0 +1,33 @@
+"""Comparing tensors of host and device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sambaflow.samba.sambatensor import to_torch
+
+
+def assert_close(
+    a: Any, b: Any, name: str = "", threshold: float = 1e-3, rtol: float = 0.0, visualize: bool = False, **options: Any
+) -> None:
+    """Raise AssertionError unless |a - b| <= threshold + rtol |b| everywhere; any mix of torch and Samba tensors."""
+    first, second = _plain(a), _plain(b)
+    label = name or "tensors"
+    if first.shape != second.shape:
+        raise AssertionError(f"{label}: shapes {list(first.shape)} and {list(second.shape)} differ")
+    difference = (first - second).abs()
+    allowed = threshold + rtol * second.abs()
+    wrong = ~(difference <= allowed)
+    if wrong.any():
+        index = tuple(int(i) for i in wrong.nonzero()[0])
+        raise AssertionError(
+            f"{label}: {int(wrong.sum())} of {wrong.numel()} elements differ by over {threshold:g} + {rtol:g} |b|; "
+            f"first at {list(index)}: {first[index]:g} and {second[index]:g}; largest difference {difference.max():g}"
+        )
+
+
+def _plain(value: Any) -> Tensor:
+    return torch.as_tensor(to_torch(value)).detach().to(torch.float64)

@@ -1,0 +1,109 @@
+"""Measuring how long runs take, on the host and in simulated time."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sambaflow.samba.utils.processes import get_world_size
+
+
+def measure_performance(
+    model: nn.Module,
+    inputs: Any,
+    batch_size: int = 1,
+    n_chips: int = 1,
+    inference: bool = False,
+    run_graph_only: bool = False,
+    n_iterations: int = 100,
+    json: str | None = None,
+    compiled_stats_json: str | None = None,
+    data_parallel: bool = False,
+    reduce_on_rdu: bool = False,
+    min_duration: float = 0.0,
+    **options: Any,
+) -> tuple[float, float]:
+    """Run the loaded PEF again and again; returns (throughput in samples/s, latency in seconds) on this host.
+
+    The time the RDU would take is printed, and written to `json`, beside it. `run_graph_only` leaves out copying
+    inputs and outputs.
+    """
+    from sambaflow.samba import session
+
+    world = get_world_size()
+    sections = ["fwd"] if inference else None
+    prepared = session.device.prepared
+
+    def step() -> None:
+        session.run(inputs, section_types=sections, data_parallel=data_parallel, reduce_on_rdu=reduce_on_rdu)
+
+    print(f"Measuring peformance with world size: {world}")
+    print("initial run starts.")
+    step()
+    print("initial run completes.")
+    action: Callable[[], None] = prepared(sections, None).run if run_graph_only else step
+    iterations, duration = _repeat(action, n_iterations, min_duration)
+    latency = duration / iterations
+    throughput = batch_size * world / latency
+    simulated = session.device.simulated_seconds(prepared(sections, None).sections)
+    print(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
+    if world > 1:
+        print(f"NOTE: This is the combined throughput for {world} workers")
+    print(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
+    print(f"total duration: {duration} s")
+    if json:
+        report = {
+            "e2e_latency": latency,
+            "throughput": throughput,
+            "iterations": iterations,
+            "simulated_latency": simulated,
+            "simulated_throughput": batch_size * world / simulated,
+            "batch_size": batch_size,
+            "world_size": world,
+        }
+        Path(json).write_text(json_format.dumps(report, indent=2) + "\n")
+    return throughput, latency
+
+
+def measure_sections(
+    model: nn.Module,
+    inputs: Any,
+    num_sections: int = 0,
+    n_iterations: int = 100,
+    batch_size: int = 1,
+    json: str | None = None,
+    min_duration: float = 0.0,
+    **options: Any,
+) -> dict[str, float]:
+    """Seconds per run of each section (the first `num_sections`, 0 for all) on this host, printed and returned."""
+    from sambaflow.samba import session
+
+    session.run(inputs)
+    names = [section.name for section in session.device.pef.sections]
+    seconds = {}
+    for number, name in enumerate(names[: num_sections or None]):
+        iterations, duration = _repeat(session.device.prepared(None, [number]).run, n_iterations, min_duration)
+        seconds[name] = duration / iterations
+        simulated = session.device.simulated_seconds([number])
+        print(f"section {number} {name}: {seconds[name]} seconds, simulated RDU {simulated} seconds")
+    if json:
+        Path(json).write_text(json_format.dumps(seconds, indent=2) + "\n")
+    return seconds
+
+
+def _repeat(action: Callable[[], None], iterations: int, min_duration: float) -> tuple[int, float]:
+    """How often the action ran, and the seconds in all."""
+    done = 0
+    began = time.perf_counter()
+    while True:
+        for _ in range(max(1, iterations)):
+            action()
+        done += max(1, iterations)
+        duration = time.perf_counter() - began
+        if duration >= min_duration:
+            return done, duration

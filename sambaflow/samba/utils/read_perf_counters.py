@@ -1,0 +1,37 @@
+"""Performance counters of a PEF, from the timing simulation: `python -m sambaflow.samba.utils.read_perf_counters`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pef import file
+from runtime.timing import simulate
+
+
+def counters(pef_path: str) -> dict[str, Any]:
+    """Simulated cycles of every section, and what bounds it."""
+    record = file.read(pef_path)
+    report = simulate(record, list(range(len(record.sections))))
+    sections = {section.name: {"cycles": section.cycles, "bound": section.bound.value} for section in report.sections}
+    return {"pef": pef_path, "cycles": report.cycles, "us": report.us(report.cycles), "sections": sections}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the counters of `-p PEF`, or write them to `--json FILE`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-p", "--pef", required=True)
+    parser.add_argument("--json")
+    args = parser.parse_args(argv)
+    text = json.dumps(counters(args.pef), indent=2)
+    if args.json:
+        Path(args.json).write_text(text + "\n")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Tracing a model for the PEF that it was compiled to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from sambaflow.samba.convert import from_torch_model_
+from sambaflow.samba.sambatensor import SambaTensor
+from sambaflow.samba.tracing import trace
+
+
+def trace_graph(
+    model: nn.Module,
+    inputs: Any,
+    optim: Any = None,
+    init_output_grads: bool = True,
+    loss_indices: Sequence[Any] | None = None,
+    pef: str = "",
+    mapping: str = "section",
+    data_parallel_mode: str = "normal",
+    transfer_device: bool = True,
+    **options: Any,
+) -> tuple[SambaTensor, ...]:
+    """Trace `model`, check it against the PEF, load the PEF, and copy weights and optimizer state to the device.
+
+    Returns the model's outputs and keeps them in `model.output_tensors`. Back-propagation starts from ones at the
+    losses (the outputs at `loss_indices`, else those made by a loss operator), zeros elsewhere.
+    Raises BindError naming everything in which model and PEF differ.
+    """
+    from sambaflow.samba import session
+
+    from_torch_model_(model)
+    outputs = session.load(
+        trace(model, inputs),
+        pef or session.arguments.get("pef") or "",
+        optim if optim is not None else options.get("optimizers"),
+        init_output_grads=init_output_grads,
+        loss_indices=loss_indices,
+        transfer_device=transfer_device,
+    )
+    model.output_tensors = outputs
+    return outputs
+
+
+def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:
+    """Trace one graph of several without compiling; returns its outputs as forward does, named after the prefix.
+
+    Give outputs and inputs that share device memory one `sn_region_name`, then add a FwdGraph.
+    """
+    from_torch_model_(model)
+    traced = trace(model, inputs)
+    for number, output in enumerate(traced.outputs):
+        output.sn_name = f"{trace_prefix}output_{number}"
+    return traced.result
+
+
+def init_output_grads(
+    output_tensors: Sequence[SambaTensor],
+    unspecified_tensor_grad: Sequence[Any] = (),
+    customized_tensors_dict: Mapping[str, Tensor] | None = None,
+    is_variable_batch_size: bool = False,
+) -> None:
+    """Set what back-propagation starts from: per output name as given, ones for the others that take a gradient."""
+    given = customized_tensors_dict or {}
+    for tensor in output_tensors:
+        if tensor.on_device is not None and tensor.on_device.takes_gradient:
+            tensor.sn_grad = given.get(tensor.sn_name or "", 1.0)

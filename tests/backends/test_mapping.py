@@ -1,0 +1,229 @@
+"""From graphs to sections, phases, tiles and buffers: each decision of the mapper on graphs small enough to see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from backends.rdu.allocate import allocate, options
+from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
+from backends.rdu.infeasibility import DoesNotFitError, Resource
+from backends.rdu.machine import load_machine
+from backends.rdu.phases import WHOLE, form_phases
+from backends.rdu.plan import plan_section
+from backends.rdu.sections import cut_graph
+from backends.rdu.stages import form_stages
+from ir.builder import GraphBuilder
+from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
+from ir.location import Location
+from ir.op import OPS, Gemm
+from ir.types import DType, TensorType
+from pef.check import check
+from pef.cycles import StageWork
+from tests.backends.machines import small_machine
+
+SN30 = load_machine("sn30")
+
+
+class Net:
+    """A graph under construction, with its symbols."""
+
+    def __init__(self) -> None:
+        self.builder = GraphBuilder(SectionKind.FWD)
+        self.builder.location = Location("model.py", 1, "net")
+        self.symbols: list[Symbol] = []
+
+    def input(self, name: str, *shape: int, kind: SymbolKind = SymbolKind.INPUT) -> Value:
+        tensor = TensorType(DType.F32, shape)
+        self.symbols.append(Symbol(name, tensor, kind))
+        return self.builder.input(name, tensor)
+
+    def weight(self, name: str, *shape: int) -> Value:
+        return self.input(name, *shape, kind=SymbolKind.PARAMETER)
+
+    def __call__(self, op: str, *operands: Value, **attributes: object) -> Value:
+        if op == "matmul":
+            attributes["dtype"] = DType.F32
+        return self.builder.add(OPS[op](**attributes), *operands)
+
+    def output(self, name: str, value: Value) -> None:
+        self.symbols.append(Symbol(name, value.type, SymbolKind.OUTPUT))
+        self.builder.output(name, value)
+
+    def graph(self) -> Graph:
+        return self.builder.build()
+
+    def program(self) -> Program:
+        return Program("net", tuple(self.symbols), (self.graph(),))
+
+
+def residual() -> Net:
+    """x -> two layers, the first one's activations added back."""
+    net = Net()
+    hidden = net("tanh", net("matmul", net.input("x", 256, 64), net.weight("w1", 64, 128)))
+    deep = net("layer_norm", net("matmul", hidden, net.weight("w2", 128, 128)), *norm(net), axes=1, eps=1e-5)
+    wide = net("matmul", net("tanh", deep), net.weight("w3", 128, 128))
+    net.output("y", net("add", wide, hidden))
+    return net
+
+
+def norm(net: Net) -> tuple[Value, Value]:
+    return net.weight("gamma", 128), net.weight("beta", 128)
+
+
+def names(graph: Graph, *, fuse: bool = True) -> list[str]:
+    return [stage.name for stage in form_stages(graph, fuse=fuse)]
+
+
+def test_elementwise_work_joins_the_product_before_it() -> None:
+    assert names(residual().graph()) == ["matmul+tanh", "matmul", "layer_norm+tanh", "matmul+add"]
+
+
+def test_without_fusion_every_operator_is_a_stage() -> None:
+    assert names(residual().graph(), fuse=False) == ["matmul", "tanh", "matmul", "layer_norm", "tanh", "matmul", "add"]
+
+
+def test_a_value_that_others_read_first_does_not_pull_its_reader_in() -> None:
+    net = Net()
+    a = net("tanh", net.input("x", 64, 64))
+    b = net("matmul", a, net.weight("w", 64, 64))
+    net.output("y", net("add", net("exp", a), b))
+    stages = form_stages(net.graph(), fuse=True)
+    done: set[str] = set()
+    for stage in stages:
+        made = {result.name for node in stage.nodes for result in node.results}
+        assert all(value.name in done or value.name in ("x", "w") for value in stage.reads)
+        done |= made
+
+
+def test_free_operators_belong_to_their_readers() -> None:
+    net = Net()
+    turned = net("permute", net.weight("w", 10, 64), dims=(1, 0))
+    net.output("y", net("matmul", net.input("x", 32, 64), turned))
+    (stage,) = form_stages(net.graph(), fuse=True)
+    assert stage.name == "matmul"
+    assert [value.name for value in stage.reads] == ["x", "w"]
+
+
+def test_a_network_streams_along_its_batch_with_weights_whole() -> None:
+    (phase,) = form_phases(form_stages(residual().graph(), fuse=True))
+    assert phase.divisor == 256
+    first = phase.stages[0]
+    assert first.axes["x"] == 0
+    assert first.axes["w1"] == WHOLE
+
+
+def test_a_reduction_over_the_stream_ends_the_phase() -> None:
+    net = Net()
+    total = net("sum", net("tanh", net.input("x", 64, 96)), dims=(0, 1), keepdim=False)
+    net.output("y", net("exp", total))
+    phases = form_phases(form_stages(net.graph(), fuse=True))
+    assert [[s.stage.name for s in phase.stages] for phase in phases] == [["tanh+sum"], ["exp"]]
+    assert phases[0].accumulators == {"sum"}
+
+
+def test_a_weight_gradient_accumulates_in_the_phase_of_its_operands() -> None:
+    net = Net()
+    dy = net("tanh", net.input("dy", 64, 32))
+    x = net.input("x", 64, 48)
+    net.output("dw", net("matmul", net("permute", dy, dims=(1, 0)), x))
+    net.output("dx", net("matmul", dy, net.weight("w", 32, 48)))
+    (phase,) = form_phases(form_stages(net.graph(), fuse=True))
+    assert phase.accumulators == {"matmul"}
+    assert all(stage.axes[name] == 0 for stage in phase.stages for name in ("x", "tanh") if name in stage.axes)
+
+
+def test_attention_streams_through_views() -> None:
+    net = Net()
+    q, k, v = (net.input(name, 8, 16, 32) for name in "qkv")
+    flat = [net("reshape", net("permute", heads(net, t), dims=(0, 2, 1, 3)), shape=(32, 16, 8)) for t in (q, k, v)]
+    scores = net("softmax", net("matmul", flat[0], net("permute", flat[1], dims=(0, 2, 1))), dim=2)
+    net.output("y", net("matmul", scores, flat[2]))
+    (phase,) = form_phases(form_stages(net.graph(), fuse=True))
+    assert [stage.stage.name for stage in phase.stages] == ["matmul", "softmax", "matmul"]
+    assert phase.divisor > 1
+    assert phase.stages[0].axes["q"] >= 0
+
+
+def heads(net: Net, value: Value) -> Value:
+    return net("reshape", value, shape=(8, 16, 4, 8))
+
+
+def test_the_short_arm_of_a_residual_gets_a_deeper_buffer() -> None:
+    cut = cut_graph(residual().graph(), SN30, fuse=True, budget=0.9)
+    layout = plan_section(cut.sections[0], SN30)
+    depth = {buffer.name: buffer.depth for buffer in layout.buffers}
+    assert layout.phases[0].phase.tiles >= 4
+    assert depth["tanh"] > depth["matmul.1"] >= 2
+
+
+def test_options_are_a_pareto_front() -> None:
+    work = StageWork(Gemm(2, 100, 50, 64), 0, 0, 0, False, False, 1, True, 0)
+    found = options(work, SN30)
+    assert all(a.units < b.units and a.cycles > b.cycles for a, b in pairwise(found))
+    assert found[0].units == 1
+    assert found[-1].cycles == 64 * SN30.fp32_cycles_per_vector
+
+
+def test_allocation_stays_within_its_budget_and_uses_more_where_it_helps() -> None:
+    phases = form_phases(form_stages(residual().graph(), fuse=True))
+    few, many = (allocate(phases, [0], SN30, pcus)[0] for pcus in (8, 400))
+    assert few.units <= 8
+    assert many.units <= 400
+    assert many.tiles * many.interval < few.tiles * few.interval
+
+
+def test_a_phase_bound_by_memory_does_not_hoard_units() -> None:
+    phases = form_phases(form_stages(residual().graph(), fuse=True))
+    free, bound = (allocate(phases, [nbytes], SN30, 400)[0] for nbytes in (0, 1 << 30))
+    assert bound.units < free.units
+
+
+@pytest.mark.parametrize("side", [6, 5])
+def test_a_small_machine_gets_more_sections(side: int) -> None:
+    program = residual().program()
+    roomy = compile_program(program, SN30)
+    tight = compile_program(program, small_machine(side, pmu_bytes=1 << 13))
+    check(tight)
+    assert len(roomy.sections) == 1
+    assert len(tight.sections) > 1
+    carried = {symbol.name for symbol in tight.symbols} - {symbol.name for symbol in roomy.symbols}
+    assert carried
+    assert all(not symbol.persistent for symbol in tight.symbols if symbol.name in carried)
+
+
+def test_cutting_is_no_worse_than_one_operator_per_section() -> None:
+    program = residual().program()
+    assert estimate_cycles(program, SN30) < estimate_cycles(program, SN30, BackendOptions(fuse=False))
+
+
+def test_what_fits_in_no_way_says_what_it_needs_and_what_helps() -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        compile_program(residual().program(), small_machine(4, pmu_bytes=1 << 10))
+    found = caught.value.infeasibility
+    assert found.resource is Resource.PMU
+    assert found.demand > found.bound == 8
+    assert found.contributors[0].amount >= found.contributors[-1].amount
+    assert "--graphamp-preset mp4" in str(caught.value)
+    assert "the machine has 8" in str(caught.value)
+
+
+def test_memory_that_is_too_small_is_refused() -> None:
+    tiny = replace(SN30, tiers=(replace(SN30.tiers[0], capacity_bytes=1 << 16),))
+    with pytest.raises(DoesNotFitError, match="bytes of memory"):
+        compile_program(residual().program(), tiny)
+
+
+def test_identical_sections_share_a_configuration() -> None:
+    net = Net()
+    x = net.input("x", 64, 64)
+    for layer in range(5):
+        x = net("tanh", net("matmul", x, net.weight(f"w{layer}", 64, 64)))
+    net.output("y", x)
+    pef = compile_program(net.program(), SN30, BackendOptions(fuse=False))
+    check(pef)
+    assert len(pef.sections) == 10
+    assert len(pef.configurations) == 2
+    assert len({tuple(section.bindings) for section in pef.sections}) == 10

@@ -1,0 +1,168 @@
+"""Time comes from where things are: a unit moved to the far corner makes a section slower, never faster.
+
+Where links are shared, moving a unit away can relieve one: stages then gain what sharing that link had cost them, and
+no more. With links too wide to be shared at a cost, what remains is distance, and nothing ever gets faster.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from backends.rdu.place import place
+from pef import pef_pb2 as pb
+from pef.check import check
+from pef.codec import decode_machine
+from pef.machine import SiteKind
+from runtime.timing import PhaseReport, simulate
+from runtime.timing.report import Bound
+from tests.honesty.placement import cycles, far_corner, netlist_of, rerouted, sites_of
+from tests.honesty.subjects import Subject
+
+CONFIGURATIONS = [0, 1, 2]
+WIDE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def narrow(step: Subject) -> pb.Pef:
+    return step.copy()
+
+
+@pytest.fixture(scope="module")
+def wide(step: Subject) -> pb.Pef:
+    """The same program on a machine whose links take anything in a cycle, and whose memory delivers at once."""
+    pef = step.copy()
+    pef.machine.link_bytes_per_cycle = WIDE
+    for tier in pef.machine.tiers:
+        tier.bandwidth_bytes_per_s = 1e15
+    return pef
+
+
+def with_unit_far_away(pef: pb.Pef, number: int, unit: int) -> pb.Pef:
+    """The PEF with one unit in the far corner and every net of its configuration routed anew."""
+    sites = list(sites_of(pef, number))
+    sites[unit] = far_corner(pef, number, unit)
+    moved = rerouted(pef, number, tuple(sites))
+    check(moved)
+    return moved
+
+
+def some_units(pef: pb.Pef, number: int, count: int = 5) -> list[int]:
+    return random.Random(number).sample(range(len(pef.configurations[number].units)), count)
+
+
+def critical_stages(pef: pb.Pef, phase: PhaseReport, record: pb.Phase) -> list[int]:
+    """The stages of a phase of one tile that decide when its last result arrives, by walking back from it."""
+    ends = [stage.starts[-1] + stage.latency_cycles for stage in phase.stages]
+    path = [max(range(len(ends)), key=ends.__getitem__)]
+    while True:
+        read = {port.buffer for port in record.stages[path[-1]].inputs}
+        writers = [i for i in range(path[-1]) if any(port.buffer in read for port in record.stages[i].outputs)]
+        if not writers:
+            return path
+        path.append(max(writers, key=ends.__getitem__))
+
+
+@pytest.mark.parametrize("number", CONFIGURATIONS)
+def test_distance_never_helps(wide: pb.Pef, number: int) -> None:
+    before = cycles(rerouted(wide, number, sites_of(wide, number)), number)
+    after = {unit: cycles(with_unit_far_away(wide, number, unit), number) for unit in some_units(wide, number)}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
+    assert max(after.values()) > before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", CONFIGURATIONS)
+def test_distance_never_helps_any_unit(wide: pb.Pef, number: int) -> None:
+    before = cycles(rerouted(wide, number, sites_of(wide, number)), number)
+    units = range(len(wide.configurations[number].units))
+    after = {unit: cycles(with_unit_far_away(wide, number, unit), number) for unit in units}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
+
+
+@pytest.mark.parametrize("number", CONFIGURATIONS)
+def test_a_far_unit_gains_at_most_what_a_shared_link_cost(narrow: pb.Pef, number: int) -> None:
+    base = rerouted(narrow, number, sites_of(narrow, number))
+    section = next(i for i, section in enumerate(base.sections) if section.configuration == number)
+    execution = simulate(base, [section]).sections[0].execution
+    shared = execution.path[Bound.NETWORK]
+    after = {unit: cycles(with_unit_far_away(narrow, number, unit), number) for unit in some_units(narrow, number)}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < execution.cycles - shared} == {}
+    assert sum(after.values()) > len(after) * execution.cycles
+
+
+def test_a_far_unit_of_the_critical_path_costs_time(wide: pb.Pef) -> None:
+    base = rerouted(wide, 0, sites_of(wide, 0))
+    before = cycles(base, 0)
+    record = base.configurations[0].phases[0]
+    assert record.tiles == 1
+    critical = critical_stages(base, simulate(base, [0]).sections[0].execution.phases[0], record)
+    assert len(critical) >= 5
+    after = {stage: cycles(with_unit_far_away(wide, 0, record.stages[stage].units[0]), 0) for stage in critical}
+    assert {stage: cycles for stage, cycles in after.items() if cycles <= before} == {}
+
+
+def test_a_far_unit_off_the_critical_path_costs_nothing(wide: pb.Pef) -> None:
+    """The bias of the second norm arrives long before it is needed, wherever it lies."""
+    configuration = wide.configurations[0]
+    record = configuration.phases[0]
+    base = rerouted(wide, 0, sites_of(wide, 0))
+    critical = critical_stages(base, simulate(base, [0]).sections[0].execution.phases[0], record)
+    idle = next(i for i in range(len(record.stages)) if i not in critical)
+    unit = record.stages[idle].units[0]
+    assert cycles(with_unit_far_away(wide, 0, unit), 0) == cycles(base, 0)
+
+
+def test_another_placement_takes_another_time(narrow: pb.Pef) -> None:
+    netlist = netlist_of(narrow, 0)
+    machine = decode_machine(narrow.machine)
+    times = set()
+    for seed in range(3):
+        placed = rerouted(narrow, 0, place(netlist, machine, seed).sites)
+        check(placed)
+        times.add(cycles(placed, 0))
+    assert len(times) > 1
+
+
+def test_a_careless_placement_is_slower(narrow: pb.Pef) -> None:
+    """Units scattered over the whole chip."""
+    machine = decode_machine(narrow.machine)
+    pick = random.Random(0)
+    free = {kind: list(machine.working_sites(kind)) for kind in SiteKind}
+    for sites in free.values():
+        pick.shuffle(sites)
+    scattered = rerouted(narrow, 0, tuple(free[machine.kind(site)].pop() for site in sites_of(narrow, 0)))
+    check(scattered)
+    assert cycles(scattered, 0) > 1.2 * cycles(narrow, 0)
+
+
+def rings_of(pef: pb.Pef, number: int) -> list[int]:
+    return [i for i, b in enumerate(pef.configurations[number].buffers) if 1 < b.depth < b.tiles]
+
+
+def with_shallower_ring(pef: pb.Pef, number: int, ring: int) -> pb.Pef:
+    shallow = pb.Pef.FromString(pef.SerializeToString())
+    shallow.configurations[number].buffers[ring].depth -= 1
+    check(shallow)
+    return shallow
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_shallower_rings_are_never_faster(wide: pb.Pef, narrow: pb.Pef, number: int) -> None:
+    """Nor are they with shared memory, but for the little that a transfer gains while a delayed one is not there."""
+    before, shared = cycles(wide, number), cycles(narrow, number)
+    rings = rings_of(wide, number)
+    assert rings
+    for ring in rings[:: max(1, len(rings) // 6)]:
+        assert cycles(with_shallower_ring(wide, number, ring), number) >= before
+        assert cycles(with_shallower_ring(narrow, number, ring), number) >= 0.99 * shared
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_rings_of_one_tile_are_slower(narrow: pb.Pef, number: int) -> None:
+    shallow = pb.Pef.FromString(narrow.SerializeToString())
+    for ring in rings_of(narrow, number):
+        shallow.configurations[number].buffers[ring].depth = 1
+    check(shallow)
+    assert cycles(shallow, number) > 1.1 * cycles(narrow, number)

@@ -1,0 +1,138 @@
+"""What users see when program and PEF do not fit: the parameter, both sides, and the fix."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import sambaflow.samba as samba
+from ir.errors import SncError
+from sambaflow.samba import utils
+from tests.sdk.programs import batch, classifier, compiled, loaded
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def refused(*words: str) -> Any:
+    """The raised message holds all words."""
+    pattern = "(?s)" + "".join(f"(?=.*{word})" for word in words)
+    return pytest.raises(SncError, match=pattern)
+
+
+def renamed(names: tuple[str, str]) -> tuple[samba.SambaTensor, ...]:
+    return tuple(samba.from_torch_tensor(t.torch(), name=name) for t, name in zip(batch(), names))
+
+
+def test_wrong_and_missing_input_names() -> None:
+    _, (_, label), _ = loaded()
+    with refused("no input 'picture'", "expects image, label"):
+        samba.session.run(renamed(("picture", "label")), section_types=["fwd"])
+    with refused("input 'image' is missing", r"image f32\[4,6\]"):
+        samba.session.run([label], section_types=["fwd"])
+
+
+def test_wrong_shape_in_a_run() -> None:
+    loaded()
+    with refused("'image' has shape", r"\[3, 6\]", r"\[4, 6\]", "batches of 4"):
+        samba.session.run(batch(size=3), section_types=["fwd"])
+
+
+def test_tracing_for_other_shapes_and_names() -> None:
+    model = classifier()
+    pef = compiled(model, batch())
+    with refused("input 'image' has shape", r"\[8, 6\]", r"\[4, 6\]", "-b 4"):
+        utils.trace_graph(model, batch(size=8), pef=pef)
+    with refused("input 'image' of the PEF is missing", "gives picture, label"):
+        utils.trace_graph(model, renamed(("picture", "label")), pef=pef)
+
+
+def test_a_model_that_computes_something_else() -> None:
+    model = classifier()
+    pef = compiled(model, batch())
+    model.criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    model.lin_layer = torch.nn.Sequential(model.lin_layer, torch.nn.ReLU())
+    with refused("parameter 'lin_layer.weight'", "missing in the model"):
+        utils.trace_graph(model, batch(), pef=pef)
+
+
+def test_an_inference_pef_does_not_train() -> None:
+    model = classifier()
+    optimizer = samba.optim.SGD(model.parameters(), lr=0.1)
+    outputs = utils.trace_graph(model, batch(), optimizer, pef=compiled(model, batch(), inference=True))
+    with refused("compiled for inference", "BCKWD", "without --inference"):
+        samba.session.run(batch(), outputs, section_types=["fwd", "bckwd", "opt"])
+    with refused("takes no gradient"):
+        outputs[0].sn_grad = 1.0
+
+
+def test_no_pef_and_no_such_pef() -> None:
+    model = classifier()
+    with refused("no PEF is given", "--pef"):
+        utils.trace_graph(model, batch())
+    with refused("missing.pef does not exist"):
+        utils.trace_graph(model, batch(), pef="missing.pef")
+    with refused("no PEF is loaded", "trace_graph"):
+        samba.session.run(batch())
+
+
+def test_a_pef_of_another_origin(tmp_path: Path) -> None:
+    from pef import file
+
+    pef = compiled(classifier(), batch())
+    record = file.read(pef)
+    record.header.metadata_json = "{}"
+    file.write(record, tmp_path / "other.pef")
+    with refused("not compiled by a SambaFlow program", "snrun"):
+        utils.trace_graph(classifier(), batch(), pef=str(tmp_path / "other.pef"))
+
+
+def test_a_pef_of_another_toolchain(tmp_path: Path) -> None:
+    from pef import file
+
+    pef = compiled(classifier(), batch())
+    record = file.read(pef)
+    record.header.toolchain_version = "0.0.1"
+    file.write(record, pef)
+    with refused("toolchain 0.0.1", "compile again"):
+        utils.trace_graph(classifier(), batch(size=8), pef=pef)
+    utils.trace_graph(classifier(), batch(), pef=pef)
+
+
+def test_two_inputs_of_one_name() -> None:
+    with refused("two inputs are called 'same'", "its own name"):
+        compiled(classifier(), renamed(("same", "same")))
+
+
+def test_a_forward_that_does_not_take_the_inputs() -> None:
+    with refused("tracing the model raised", "x=label, y=image"):
+        compiled(classifier(), tuple(reversed(batch())))
+
+
+def test_optimizers_that_the_device_does_not_have() -> None:
+    model = classifier()
+    with refused("optimizer RMSprop is not supported", "samba.optim.SGD"):
+        compiled(model, batch(), torch.optim.RMSprop(model.parameters()))
+    with refused("one model is updated by AdamW, SGD"):
+        compiled(model, batch(), [samba.optim.SGD(model.parameters()), samba.optim.AdamW(model.parameters())])
+
+
+def test_hyper_parameters_must_be_numbers() -> None:
+    loaded(lambda parameters: samba.optim.SGD(parameters, lr=0.1))
+    with refused("'lr' is 'fast'", "no number"):
+        samba.session.run(batch(), hyperparam_dict={"lr": "fast"})
+
+
+def test_an_uncaught_error_is_short(tmp_path: Path) -> None:
+    program = "from sambaflow import samba\nsamba.session.run([])\n"
+    (tmp_path / "app.py").write_text(program)
+    result = subprocess.run(
+        [sys.executable, "app.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    lines = result.stderr.splitlines()
+    assert result.returncode == 1 and len(lines) == 3
+    assert lines[0].endswith("app.py:2: samba.session.run([])") and lines[1].startswith("error[USAGE]: no PEF")

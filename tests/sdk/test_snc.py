@@ -1,0 +1,37 @@
+"""SambaFlow programs through the toolchain's own commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from compiler.sambaflow_program import is_sambaflow_program
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def command(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `snc` or `snrun` as a program."""
+    code = f"from {package}.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+
+def test_programs_are_told_by_their_imports() -> None:
+    assert is_sambaflow_program(str(EXAMPLES / "samba" / "logreg.py"))
+    assert not is_sambaflow_program(str(EXAMPLES / "res_ffn.py"))
+    assert not is_sambaflow_program("missing.py")
+
+
+def test_snc_compiles_a_program_and_snrun_runs_its_pef(tmp_path: Path) -> None:
+    program = str(EXAMPLES / "samba" / "logreg.py")
+    options = ("-b", "2", "--pef-name", "m", "-o", str(tmp_path), "--num-classes", "4")
+    made = command("compiler", "compile", program, *options)
+    assert made.returncode == 0, made.stderr
+    ran = command("runtime", str(tmp_path / "m" / "m.pef"), "--test")
+    assert ran.returncode == 0 and "passed" in ran.stdout
+    refused = command("compiler", "compile", str(EXAMPLES / "res_ffn.py"), "--num-classes", "4")
+    assert refused.returncode == 2 and "No such option" in refused.stderr

@@ -1,0 +1,92 @@
+"""Models of the transformers library in small configurations, with random weights."""
+
+from __future__ import annotations
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+transformers.logging.set_verbosity_error()
+
+VOCABULARY = 61
+WIDTH = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SHAPE = {**WIDTH, "intermediate_size": 64, "max_position_embeddings": 16}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+Model = tuple[nn.Module, dict[str, Tensor]]
+
+
+def tokens(batch: int = 4, length: int = 12) -> Tensor:
+    return torch.randint(3, VOCABULARY, (batch, length))
+
+
+def language() -> dict[str, Tensor]:
+    """Inputs of a causal language model, whose labels it shifts itself."""
+    ids = tokens()
+    return {"input_ids": ids, "labels": ids.clone()}
+
+
+def gpt2() -> Model:
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False, **SPECIAL,
+    )  # fmt: skip
+    return transformers.GPT2LMHeadModel(config), language()
+
+
+def bert_masked() -> Model:
+    """Every fourth token is to be predicted; the others are not scored."""
+    ids = tokens()
+    labels = torch.where(torch.arange(12) % 4 == 1, ids, -100)
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**SHAPE, **NO_DROPOUT, **SPECIAL))
+    return model, {"input_ids": ids, "labels": labels}
+
+
+def bert_classification() -> Model:
+    """Sequences of two lengths, padded, with a mask."""
+    mask = torch.ones(4, 12, dtype=torch.int64)
+    mask[::2, 9:] = 0
+    model = transformers.BertForSequenceClassification(
+        transformers.BertConfig(**SHAPE, **NO_DROPOUT, **SPECIAL, num_labels=3)
+    )
+    return model, {"input_ids": tokens(), "attention_mask": mask, "labels": torch.randint(3, (4,))}
+
+
+def llama() -> Model:
+    config = transformers.LlamaConfig(**SHAPE, **SPECIAL, num_key_value_heads=2, use_cache=False)
+    return transformers.LlamaForCausalLM(config), language()
+
+
+def mistral() -> Model:
+    """Attention looks back over six tokens."""
+    config = transformers.MistralConfig(**SHAPE, **SPECIAL, num_key_value_heads=2, sliding_window=6, use_cache=False)
+    return transformers.MistralForCausalLM(config), language()
+
+
+def falcon() -> Model:
+    """One key and value head for all queries, attention beside the feed-forward network."""
+    config = transformers.FalconConfig(
+        **WIDTH, **SPECIAL, max_position_embeddings=16, hidden_dropout=0.0, attention_dropout=0.0, use_cache=False
+    )
+    return transformers.FalconForCausalLM(config), language()
+
+
+def vit() -> Model:
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        image_size=16, patch_size=4, num_labels=3, **NO_DROPOUT,
+    )  # fmt: skip
+    model = transformers.ViTForImageClassification(config)
+    return model, {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.randint(3, (4,))}
+
+
+MODELS = {
+    "gpt2": gpt2,
+    "bert_masked": bert_masked,
+    "bert_classification": bert_classification,
+    "llama": llama,
+    "mistral": mistral,
+    "falcon": falcon,
+    "vit": vit,
+}

@@ -1,0 +1,69 @@
+"""Whole models through the whole toolchain: two training steps, and inference, equal PyTorch's."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.reference import eager_outputs
+from tests.models.toolchain import adamw, compiled, distance, sgd, train_beside_torch
+from tests.zoo import science, vision
+
+TOLERANCE = 2e-5
+STEPS = 2
+
+MODELS: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {**vision.MODELS, **science.MODELS}
+LIBRARY = ("gpt2", "bert_masked", "bert_classification", "llama", "mistral", "falcon", "vit")
+needs_library = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
+
+TRAINED = {("gpt2", "o3"), ("llama", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("diffusion", "o3"), ("cosine", "o0")}
+INFERRED = {("falcon", "o3"), ("vit", "o0"), ("lstm", "o3"), ("autoencoder", "o0"), ("multitask", "o0")}
+
+
+def cases(sample: set[tuple[str, str]]) -> list[object]:
+    """Every model at both levels; outside the sample they are for the full run."""
+    found = []
+    for name, level in itertools.product((*MODELS, *LIBRARY), ("o3", "o0")):
+        marks = [] if (name, level) in sample else [pytest.mark.full]
+        found.append(pytest.param(name, level, marks=[*marks, needs_library] if name in LIBRARY else marks))
+    return found
+
+
+def spec(name: str, training: bool) -> ModelSpec:
+    """The model with its inputs, the same every time; recurrent ones learn by AdamW."""
+    torch.manual_seed(7)
+    if name in LIBRARY:
+        from tests.zoo import hugging_face
+
+        model, inputs = hugging_face.MODELS[name]()
+    else:
+        model, inputs = MODELS[name]()
+    optimizer = adamw if name in ("lstm", "gru") else sgd
+    return ModelSpec(model, inputs, optimizer=optimizer(model.parameters()) if training else None, name=name)
+
+
+@pytest.mark.parametrize(("name", "level"), cases(TRAINED))
+def test_training_equals_pytorch(name: str, level: str) -> None:
+    subject = spec(name, training=True)
+    result = compiled(subject, fuse=level == "o3")
+    worst = train_beside_torch(subject, result, STEPS)
+    assert {tensor: error for tensor, error in worst.items() if error > TOLERANCE} == {}
+    assert max(phase.tiles for configuration in result.pef.configurations for phase in configuration.phases) > 1
+
+
+@pytest.mark.parametrize(("name", "level"), cases(INFERRED))
+def test_inference_equals_pytorch(name: str, level: str) -> None:
+    subject = spec(name, training=False)
+    result = compiled(subject, inference=True, fuse=level == "o3")
+    session = result.session()
+    session.run()
+    expected = eager_outputs(subject, result.program)
+    assert expected
+    errors = {tensor: distance(session.read(tensor), array) for tensor, array in expected.items()}
+    assert {tensor: error for tensor, error in errors.items() if error > TOLERANCE} == {}
