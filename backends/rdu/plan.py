@@ -15,7 +15,7 @@ from pef.machine import Machine, SiteKind
 
 
 def plan_section(section: CutSection, machine: Machine) -> Layout:
-    """The section with the fastest tiles, or with the finest where those do not fit. One without stages only moves data.
+    """The section with the fastest tiles, or with the finest where those do not fit; one without stages moves data.
 
     Raises DoesNotFitError with the biggest contributors.
     """
