@@ -22,8 +22,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.host_profile import print_profile
 from benchmarks.models import CASES, compile_case
-from benchmarks.profile import print_profile
 
 SETTLE_S = 0.03
 """Between turns: until the threads of the other side have stopped to wait actively for work."""

@@ -145,10 +145,10 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
     Of a PEF: that it is intact, and legal on the machine it names; every violation if not.
     """
     with readable_errors():
-        if Path(subject).suffix == ".pef":
-            _check_pef(Path(subject), as_json)
-        else:
+        if Path(subject.partition(":")[0]).suffix == ".py":
             _check_model(subject, inference, batch_size, as_json)
+        else:
+            _check_pef(Path(subject), as_json)
 
 
 def _check_pef(path: Path, as_json: bool) -> None:

@@ -120,13 +120,26 @@ def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = N
     return torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
 
 
-def replicated(x: Tensor, padding: list[int]) -> Tensor:
-    """Each axis read by index, with the first and the last element repeated beyond it."""
+def replicated(x: Tensor, padding: list[int], around: bool = False) -> Tensor:
+    """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again."""
     for number in range(len(padding) // 2):
         dim, (before, after) = -1 - number, padding[2 * number : 2 * number + 2]
         extent = x.shape[dim]
-        x = x.index_select(dim, torch.arange(-before, extent + after, device=x.device).clamp(0, extent - 1))
+        index = torch.arange(-before, extent + after, device=x.device)
+        x = x.index_select(dim, index % extent if around else index.clamp(0, extent - 1))
     return x
+
+
+def padded(x: Tensor, pad: list[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Padding, which unless with a constant is reading by index."""
+    if mode in ("replicate", "circular"):
+        return replicated(x, pad, around=mode == "circular")
+    if mode == "reflect":
+        rule = (aten.reflection_pad1d, aten.reflection_pad2d, aten.reflection_pad3d)[len(pad) // 2 - 1]
+        reflected: Tensor = decomposition_table[rule.default](x, pad)
+        return reflected
+    result: Tensor = aten.pad(x, pad, mode, value)
+    return result
 
 
 def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Tensor:
@@ -153,7 +166,7 @@ TAKEN_APART = (
     aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default, aten.grid_sampler_2d.default,
     aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
-    aten.affine_grid_generator.default,
+    aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
@@ -166,6 +179,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten._embedding_bag_forward_only.default: embedding_bag,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
+    aten.pad.default: padded,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
     ),

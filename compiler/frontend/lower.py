@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
@@ -110,7 +111,7 @@ class _Lowerer:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
             if source.role not in (Role.CONSTANT, Role.ALIAS):
-                self.values[node] = self.builder.input(source.name, _type_of(source.tensor))
+                self.values[node] = self.builder.input(source.name, _stand_in_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             if node.meta["val"].dtype in DTYPES:
@@ -121,6 +122,8 @@ class _Lowerer:
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
         self.visited.append(node)
+        if not self.check_shape(node):
+            return self.stand_in(node)
         rule = LOWERINGS.get(node.target)
         if rule is None and not _is_complex(node):
             return self.unsupported(node)
@@ -164,6 +167,15 @@ class _Lowerer:
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
         return not missing and not inherited
 
+    def check_shape(self, node: fx.Node) -> bool:
+        """Whether the shapes of the results are known; noted where they first depend on values."""
+        if not _is_data_dependent(node):
+            return True
+        if not any(map(_is_data_dependent, node.all_input_nodes)):
+            name = _aten_name(node.target)
+            self.note(node, f"the shape of what {name} makes depends on the values of a tensor", workaround(name))
+        return False
+
     def unsupported(self, node: fx.Node) -> Any:
         name = _aten_name(node.target)
         self.note(node, f"operator {name} is not supported", workaround(name))
@@ -171,11 +183,11 @@ class _Lowerer:
 
     def stand_in(self, node: fx.Node) -> Any:
         """Values of the types the node would have made, or float32 ones."""
-        meta = node.meta["val"]
-        metas = meta if isinstance(meta, (tuple, list)) else (meta,)
+        meta = node.meta.get("val")
+        leaves = meta if isinstance(meta, (tuple, list)) else (meta,)
         fakes = [
-            self.builder.input(f"missing.{node.name}.{i}", _type_of(tensor)) if isinstance(tensor, Tensor) else None
-            for i, tensor in enumerate(metas)
+            self.builder.input(f"missing.{node.name}.{i}", _stand_in_type(leaf)) if isinstance(leaf, Tensor) else None
+            for i, leaf in enumerate(leaves)
         ]
         return fakes if isinstance(meta, (tuple, list)) else fakes[0]
 
@@ -198,9 +210,18 @@ def _is_complex(node: fx.Node) -> bool:
     return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
 
 
-def _type_of(tensor: Tensor) -> TensorType:
-    """The type of a tensor; float32 in place of an element type that the device does not have."""
-    return TensorType(DTYPES.get(tensor.dtype, DType.F32), tuple(tensor.shape))
+def _is_data_dependent(node: fx.Node) -> bool:
+    """Whether a node makes a number that is only known at run time, or a tensor with such an extent."""
+    value = node.meta.get("val")
+    leaves = value if isinstance(value, (tuple, list)) else (value,)
+    numbers = [extent for leaf in leaves for extent in (leaf.shape if isinstance(leaf, Tensor) else (leaf,))]
+    return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
+
+
+def _stand_in_type(meta: Tensor) -> TensorType:
+    """The type of a tensor, or a likely one."""
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in meta.shape)
+    return TensorType(DTYPES.get(meta.dtype, DType.F32), shape)
 
 
 def _aten_name(target: Any) -> str:

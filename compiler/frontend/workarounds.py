@@ -5,6 +5,7 @@ from __future__ import annotations
 WORKAROUNDS: dict[str, str] = {
     "nonzero": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
     "masked_select": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
+    "index": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
     "unique": "find unique elements on the host, before or after the run",
     "unique_consecutive": "find unique elements on the host, before or after the run",
     "bincount": "compare with torch.arange and sum: (x[:, None] == torch.arange(n)).sum(0)",
@@ -14,6 +15,8 @@ WORKAROUNDS: dict[str, str] = {
     "randint": "make random numbers on the host and pass them as an input",
     "randperm": "make random numbers on the host and pass them as an input",
     "multinomial": "sample on the host, after the run",
+    "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
+    "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "linalg_inv_ex": "solve on the host, before or after the run",
     "linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_factor_ex": "factorise on the host, before or after the run",
@@ -39,6 +42,6 @@ WORKAROUNDS: dict[str, str] = {
 
 def workaround(name: str) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with other operators, or compute it on the host, before or after the run"
+    default = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
     short = name.rpartition(".")[2]
     return WORKAROUNDS.get(short, WORKAROUNDS.get(short.rstrip("_"), default))

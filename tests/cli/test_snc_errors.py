@@ -69,8 +69,8 @@ FILES = {
     ),
     "number from a tensor": (
         net("return self.linear(x) * x.max().item()"),
-        "UNSUPPORTED",
-        ["model.py:11", "try: leave it a tensor"],
+        "CAPTURE",
+        ["model.py:11", "try: keep it a tensor"],
     ),
     "unsupported operator": (
         net("return torch.linalg.svd(self.linear(x))[0]"),

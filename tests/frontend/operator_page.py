@@ -65,7 +65,7 @@ def _rule(operator: type[Op]) -> str:
 
 
 def _aten() -> Iterator[str]:
-    decomposed = {str(overload) for overload in decompositions(LOWERINGS)}
+    decomposed = {name for name in map(str, decompositions(LOWERINGS)) if name.startswith("aten.")}
     yield "## PyTorch's operators"
     yield ""
     yield f"{len(LOWERINGS)} overloads are lowered as they are:"

@@ -54,12 +54,19 @@ def load_message(folder: Path, text: str, name: str = "", batch_size: int | None
 
 def test_all_unsupported_operators_at_once(tmp_path: Path) -> None:
     body = "y = torch.linalg.inv(self.fc(x)[:, :2])\nreturn y.sum() + torch.lgamma(self.fc(x)).sum()"
-    assert message(tmp_path, body, UnsupportedError, inference=True).splitlines() == [
+    assert message(tmp_path, body, UnsupportedError).splitlines()[:4] == [
         "error[UNSUPPORTED]: model.py:11: operator aten.linalg_inv_ex is not supported",
         "    try: solve on the host, before or after the run",
         "error[UNSUPPORTED]: model.py:12: operator aten.lgamma is not supported",
         "    try: use a polynomial of torch.log on the range you need",
     ]
+
+
+def test_shapes_that_depend_on_values(tmp_path: Path) -> None:
+    body = "y = self.fc(x)\ny = y[y > 0]\nreturn y.sum()"
+    text = message(tmp_path, body, CaptureError)
+    assert "model.py:12: the size of what aten.index returns depends on the values of a tensor" in text
+    assert "torch.where(condition, a, b)" in text
 
 
 def test_dropout_is_identity_in_inference(tmp_path: Path) -> None:

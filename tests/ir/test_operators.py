@@ -234,7 +234,11 @@ CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups"
         (op("add"), (boolean(4), boolean(4)), "the operator takes floating-point or i32 tensors"),
         (op("logical_not"), (f32(4),), "the operator takes bool tensors"),
         (op("gelu", approximate="sigmoid"), (f32(4),), "gelu's approximate is none or tanh"),
-        (op("matmul", dtype=DType.F32), (i32(4, 4), i32(4, 4)), "matmul takes floating-point matrices, or i32 ones that make an i32 one"),
+        (
+            op("matmul", dtype=DType.F32),
+            (i32(4, 4), i32(4, 4)),
+            "matmul takes floating-point matrices, or i32 ones that make an i32 one",
+        ),
         (op("amax", dims=(0,), keepdim=False), (f32(0),), "a tensor without elements has no largest or smallest one"),
         (op("embedding"), (f32(4, 4), f32(4)), "an index is an i32 tensor"),
         (

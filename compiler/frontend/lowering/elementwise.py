@@ -174,6 +174,13 @@ def threshold_backward(context: Context, grad: Value, x: Value, threshold: Scala
     return context.emit("where", passes, grad, context.scalar(0, grad.type.dtype))
 
 
+@lowers(aten.hardshrink_backward.default, aten.softshrink_backward.default)
+def shrink_backward(context: Context, grad: Value, x: Value, width: Scalar) -> Value:
+    """The gradient where x lies outside -width .. width."""
+    inside = context.emit("le", context.emit("abs", x), context.scalar(width, x.type.dtype))
+    return context.emit("where", inside, context.scalar(0, grad.type.dtype), grad)
+
+
 @lowers(aten.where.self)
 def where(context: Context, condition: Value, x: Operand, y: Operand) -> Value:
     return context.emit("where", condition, context.cast(x, context.dtype), context.cast(y, context.dtype))
