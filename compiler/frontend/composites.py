@@ -166,7 +166,7 @@ TAKEN_APART = (
     aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default, aten.grid_sampler_2d.default,
     aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
-    aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
+    aten.affine_grid_generator.default, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 

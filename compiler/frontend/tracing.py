@@ -21,15 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
-from torch.func import functionalize
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from compiler.frontend.composites import COMPOSITES
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.recording import Recorder, RecordingInterpreter, functional, writes
 from ir.errors import CaptureError, Problem, SncError
 from ir.location import Location
 
@@ -39,10 +38,6 @@ LOSSES = (
     "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
 )  # fmt: skip
 """ATen operators that compute a loss."""
-
-
-WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
-"""ATen operators that update running statistics, though their schemas do not say so."""
 
 
 class Role(Enum):
@@ -108,7 +103,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference):
+    with _mode(spec.model, inference), _quiet():
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
@@ -128,8 +123,9 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     try:
         with redirect_stderr(said):
             exported = torch.export.export(wrapper, (tensors,), strict=False)
-            writes = any(_writes(node.target) for node in exported.graph.nodes)
-            return exported.run_decompositions({}) if writes else exported  # which makes it functional, and takes time
+            if any(writes(node.target) for node in exported.graph.nodes):
+                exported = exported.run_decompositions({})  # which makes it functional, and takes time
+            return exported
     except Exception as error:
         if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
             said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))
@@ -192,7 +188,7 @@ class _Tracer:
         self.locator = locator
         self.inference = inference
         self.start = Location(locator.shown(str(locator.file)), locator.line)
-        self.recorder = _Recorder(self.start)
+        self.recorder = Recorder(self.start)
         self.inputs = self._inputs()
         self.shared = _shared(self.inputs, spec.model)
         names = [spec.arg.name for spec in exported.graph_signature.output_specs]
@@ -220,7 +216,9 @@ class _Tracer:
             for i, first in self.shared.items():
                 values[i] = values[first]
             with torch.set_grad_enabled(bool(differentiated)):
-                results = list(_Interpreter(self.exported.graph_module, self.locator, self.recorder).run(*values))
+                results = list(
+                    RecordingInterpreter(self.exported.graph_module, self.locator, self.recorder).run(*values)
+                )
             given = arguments[len(fakes) :]
             starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
             reached.update(starts)
@@ -232,7 +230,7 @@ class _Tracer:
 
         with _quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
-            traced, locations = _functional(traced, self.recorder.locations, (*fakes, *tangents))
+            traced, locations = functional(traced, self.recorder.locations, (*fakes, *tangents))
         name_of = dict(zip(self.outputs, names))
         seeds = [
             Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)
@@ -323,27 +321,6 @@ class _Tracer:
         return tuple(found)
 
 
-def _functional(
-    module: fx.GraphModule, locations: dict[fx.Node, Location], arguments: Sequence[Tensor]
-) -> tuple[fx.GraphModule, dict[fx.Node, Location]]:
-    """The traced module without operators that write into their operands, as some of autograd's formulas have."""
-    if not any(_writes(node.target) for node in module.graph.nodes):
-        return module, locations
-    recorder = _Recorder(next(iter(locations.values())))
-
-    def run(*tensors: Tensor) -> Any:
-        results = _Relocated(module, locations, recorder).run(*tensors)
-        recorder.flush()
-        return results
-
-    return make_fx(functionalize(run), tracing_mode="real")(*arguments), recorder.locations
-
-
-def _writes(target: Any) -> bool:
-    schema = getattr(target, "_schema", None)
-    return schema is not None and (bool(schema.is_mutable) or schema.name in WRITES_UNDECLARED)
-
-
 def _strip(target: str) -> str:
     """A tensor's name in the user's model."""
     return target.removeprefix("model.")
@@ -374,75 +351,3 @@ def _output_keys(exported: torch.export.ExportedProgram, count: int) -> list[str
     paths = pytree.tree_flatten_with_path(tree)[0]
     keys = {leaf: [entry.key for entry in path if isinstance(entry, pytree.MappingKey)] for path, leaf in paths}
     return [".".join(map(str, keys.get(i, []))) for i in range(count)]
-
-
-class _Recorder:
-    """Knows which location the nodes now being traced come from."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-        self.locations: dict[fx.Node, Location] = {}
-
-    def switch(self, location: Location) -> None:
-        """Nodes traced until now come from the current location, later ones from `location`."""
-        self.flush()
-        self.location = location
-
-    def flush(self) -> None:
-        """Note the current location for the nodes traced since the last call."""
-        mode = get_proxy_mode()
-        if mode is None:
-            return
-        for node in reversed(mode.tracer.graph.nodes):
-            if node in self.locations:
-                return
-            self.locations[node] = self.location
-
-
-class _Relocated(fx.Interpreter):  # type: ignore[misc]
-    """Runs a traced graph; what is traced meanwhile gets each node's location."""
-
-    def __init__(self, module: fx.GraphModule, locations: dict[fx.Node, Location], recorder: _Recorder) -> None:
-        super().__init__(module)
-        self.locations = locations
-        self.recorder = recorder
-
-    def run_node(self, n: fx.Node) -> Any:
-        if n in self.locations:
-            self.recorder.switch(self.locations[n])
-        return super().run_node(n)
-
-
-class _Interpreter(fx.Interpreter):  # type: ignore[misc]
-    """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
-
-    def __init__(self, module: fx.GraphModule, locator: Locator, recorder: _Recorder) -> None:
-        super().__init__(module)
-        self.locator = locator
-        self.recorder = recorder
-        self.seen: set[Any] = set()
-
-    def run_node(self, n: fx.Node) -> Any:
-        if n.op != "call_function":
-            return super().run_node(n)
-        location = self.locator.locate(n)
-        self.recorder.switch(location)
-        result = super().run_node(n)
-        for leaf in pytree.tree_leaves(result):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
-                self.follow(leaf.grad_fn, location)
-        return result
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return super().call_function(COMPOSITES.get(target, target), args, kwargs)
-
-    def follow(self, function: Any, location: Location) -> None:
-        """Have `function` and what leads to it, as far as it is new, switch to `location` when autograd runs it."""
-        pending = [function]
-        while pending:
-            function = pending.pop()
-            if function in self.seen:
-                continue
-            self.seen.add(function)
-            function.register_prehook(lambda _: self.recorder.switch(location))
-            pending += [following for following, _ in function.next_functions if following is not None]
