@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.rdu.allocate import allocate
+from backends.rdu.allocate import AllocatedPhase, allocate
 from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.phases import Phase, form_phases
@@ -15,10 +15,12 @@ from pef.machine import Machine, SiteKind
 
 
 def plan_section(section: CutSection, machine: Machine) -> Layout:
-    """The section with the fastest tiles, or with the finest where those do not fit.
+    """The section with the fastest tiles, or with the finest where those do not fit; one without stages moves data.
 
     Raises DoesNotFitError with the biggest contributors.
     """
+    if not section.stages:
+        return lay_out(section, [AllocatedPhase(Phase(divisor=1), 1, (), (), 1)], machine)
     phases = form_phases(section.stages)
     pcus = len(machine.working_sites(SiteKind.PCU))
     pmus = len(machine.working_sites(SiteKind.PMU))

@@ -64,6 +64,8 @@ class CutGraph:
 def cut_graph(graph: Graph, machine: Machine, *, fuse: bool, budget: float) -> CutGraph:
     """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`."""
     stages = form_stages(graph, fuse=fuse)
+    if not stages:
+        return _materialise(graph, stages, [0, 0])
     cuts = _best_cuts(_Costs(graph, stages, machine, budget)) if fuse else list(range(len(stages) + 1))
     return _materialise(graph, stages, cuts)
 

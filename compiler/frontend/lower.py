@@ -111,7 +111,7 @@ class _Lowerer:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
             if source.role not in (Role.CONSTANT, Role.ALIAS):
-                self.values[node] = self.builder.input(source.name, _type_of(source.tensor))
+                self.values[node] = self.builder.input(source.name, _stand_in_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             if node.meta["val"].dtype in DTYPES:
@@ -184,10 +184,10 @@ class _Lowerer:
     def stand_in(self, node: fx.Node) -> Any:
         """Values of the types the node would have made, or float32 ones."""
         meta = node.meta.get("val")
-        metas = meta if isinstance(meta, (tuple, list)) else (meta,)
+        leaves = meta if isinstance(meta, (tuple, list)) else (meta,)
         fakes = [
-            self.builder.input(f"missing.{node.name}.{i}", _type_of(tensor)) if isinstance(tensor, Tensor) else None
-            for i, tensor in enumerate(metas)
+            self.builder.input(f"missing.{node.name}.{i}", _stand_in_type(leaf)) if isinstance(leaf, Tensor) else None
+            for i, leaf in enumerate(leaves)
         ]
         return fakes if isinstance(meta, (tuple, list)) else fakes[0]
 
@@ -205,6 +205,11 @@ def _tensors(node: fx.Node) -> Iterator[Tensor]:
             yield tensor
 
 
+def _is_complex(node: fx.Node) -> bool:
+    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
+    return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
+
+
 def _is_data_dependent(node: fx.Node) -> bool:
     """Whether a node makes a number that is only known at run time, or a tensor with such an extent."""
     value = node.meta.get("val")
@@ -213,15 +218,10 @@ def _is_data_dependent(node: fx.Node) -> bool:
     return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
 
 
-def _is_complex(node: fx.Node) -> bool:
-    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
-    return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
-
-
-def _type_of(tensor: Tensor) -> TensorType:
-    """The type of a tensor; float32 and extent one in place of what the device does not have or know."""
-    shape = tuple(extent if isinstance(extent, int) else 1 for extent in tensor.shape)
-    return TensorType(DTYPES.get(tensor.dtype, DType.F32), shape)
+def _stand_in_type(meta: Tensor) -> TensorType:
+    """The type of a tensor, or a likely one."""
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in meta.shape)
+    return TensorType(DTYPES.get(meta.dtype, DType.F32), shape)
 
 
 def _aten_name(target: Any) -> str:

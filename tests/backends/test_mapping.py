@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from backends.rdu.allocate import allocate, options
@@ -22,6 +23,7 @@ from ir.op import OPS, Gemm
 from ir.types import DType, TensorType
 from pef.check import check
 from pef.cycles import StageWork
+from runtime.session import Session
 from tests.backends.machines import small_machine
 
 SN30 = load_machine("sn30")
@@ -227,3 +229,12 @@ def test_identical_sections_share_a_configuration() -> None:
     assert len(pef.sections) == 10
     assert len(pef.configurations) == 2
     assert len({tuple(section.bindings) for section in pef.sections}) == 10
+
+
+def test_a_graph_that_only_moves_data_is_a_section_without_stages() -> None:
+    net = Net()
+    net.output("y", net("permute", net.input("x", 8, 4), dims=(1, 0)))
+    pef = compile_program(net.program(), SN30)
+    check(pef)
+    x = np.arange(32, dtype=np.float32).reshape(8, 4)
+    assert (Session(pef).run(inputs={"x": x})["y"] == x.T).all()

@@ -62,6 +62,13 @@ def test_all_unsupported_operators_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_shapes_that_depend_on_values(tmp_path: Path) -> None:
+    body = "y = self.fc(x)\ny = y[y > 0]\nreturn y.sum()"
+    text = message(tmp_path, body, CaptureError)
+    assert "model.py:12: the size of what aten.index returns depends on the values of a tensor" in text
+    assert "torch.where(condition, a, b)" in text
+
+
 def test_dropout_is_identity_in_inference(tmp_path: Path) -> None:
     spec = load_model(write(tmp_path, START + "        return self.drop(self.fc(x))\n" + END))
     program = capture(spec, inference=True).program

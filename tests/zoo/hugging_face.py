@@ -58,6 +58,29 @@ def llama() -> Model:
     return transformers.LlamaForCausalLM(config), language()
 
 
+class LlamaStep(nn.Module):
+    """Llama for one new token, with the library's static cache as buffers that are updated in place."""
+
+    def __init__(self, batch: int, length: int) -> None:
+        super().__init__()
+        self.model = transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(**SHAPE, **SPECIAL, num_key_value_heads=2)
+        ).eval()
+        config = self.model.config
+        self.cache = transformers.StaticCache(config=config, max_cache_len=length)
+        width = config.hidden_size // config.num_attention_heads
+        self.cache.early_initialization(batch, config.num_key_value_heads, width, torch.float32, torch.device("cpu"))
+        for number, layer in enumerate(self.cache.layers):
+            self.register_buffer(f"keys_{number}", layer.keys)
+            self.register_buffer(f"values_{number}", layer.values)
+
+    def forward(self, token: Tensor, position: Tensor) -> Tensor:
+        for number, layer in enumerate(self.cache.layers):
+            layer.keys, layer.values = getattr(self, f"keys_{number}"), getattr(self, f"values_{number}")
+            layer.cumulative_length = position[0].clone()
+        return self.model(token, position_ids=position[None], past_key_values=self.cache, use_cache=True).logits
+
+
 def mistral() -> Model:
     """Attention looks back over six tokens."""
     config = transformers.MistralConfig(**SHAPE, **SPECIAL, num_key_value_heads=2, sliding_window=6, use_cache=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 
@@ -13,6 +15,8 @@ from tests.zoo.decoding import Decoder
 
 BATCH, LENGTH, PROMPT = 2, 8, 3
 TOLERANCE = 1e-5
+
+needs_library = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
 
 
 def decoder(tokens: int, level: str) -> tuple[Decoder, Compiled]:
@@ -61,3 +65,20 @@ def test_the_cache_is_updated_in_place() -> None:
     caches = {name for name, _ in model.named_buffers()}
     assert caches <= {output.symbol for output in forward.outputs} & {value.name for value in forward.inputs}
     assert caches == {symbol.name for symbol in result.program.symbols if symbol.kind is SymbolKind.BUFFER}
+
+
+@needs_library
+def test_llama_with_the_librarys_static_cache() -> None:
+    from tests.zoo.hugging_face import LlamaStep, tokens
+
+    torch.manual_seed(3)
+    model, sequence = LlamaStep(BATCH, LENGTH).eval(), tokens(BATCH, LENGTH)
+    with torch.no_grad():
+        expected = to_array(model.model(sequence, use_cache=False).logits)
+    inputs = {"token": sequence[:, :1], "position": torch.zeros(1, dtype=torch.int64)}
+    session = compiled(ModelSpec(model, inputs, name="llama"), inference=True).session()
+    for step in range(LENGTH):
+        session.run(
+            inputs={"token": to_array(sequence[:, step : step + 1]), "position": to_array(torch.tensor([step]))}
+        )
+        assert distance(session.read("output")[:, 0], expected[:, step]) < TOLERANCE
