@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
-from torch._decomp import decompositions as rules
 
 from compiler.frontend.composites_convolution import CONVOLUTION
 from compiler.frontend.composites_window import POOLING
@@ -57,25 +56,6 @@ def dropout(x: Tensor, p: float, train: bool) -> Tensor:
     """Dropout as one operator, whose mask the backward pass reads again."""
     dropped: Tensor = torch.native_dropout(x, p, train)[0] if train and p > 0 else x
     return dropped
-
-
-def long_short_term_memory(
-    x: Tensor,
-    states: list[Tensor],
-    parameters: list[Tensor],
-    has_biases: bool,
-    layers: int,
-    dropout_p: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """An LSTM step by step, as PyTorch decomposes it where the host has no fused one."""
-    groups = rules.gather_params(parameters, has_biases, states[0].size(2) != states[1].size(2))
-    rest = (has_biases, layers, dropout_p, train, bidirectional, batch_first, rules.one_layer_lstm)
-    out, finals = rules._rnn_helper(x, list(zip(*states)), groups, *rest)
-    hidden, cell = zip(*finals)
-    return out, torch.stack(hidden), torch.stack(cell)
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -166,14 +146,13 @@ TAKEN_APART = (
     aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default, aten.grid_sampler_2d.default,
     aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
-    aten.affine_grid_generator.default, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
+    aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.dropout.default: dropout,
-    aten.lstm.input: long_short_term_memory,
     aten.copy.default: _copied,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,

@@ -112,9 +112,10 @@ def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Tensor:
         sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
-        if own and not ceil_mode and divisor_override is None:
-            original = aten.avg_pool1d if axes == 1 else aten.avg_pool2d
-            return original(x, sizes, steps, pads, False, count_include_pad)
+        if not x.is_floating_point() or (own and not ceil_mode and divisor_override is None):
+            original = (aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d)[axes - 1]
+            rest = () if axes == 1 else (divisor_override,)
+            return original(x, sizes, steps, pads, ceil_mode, count_include_pad, *rest)
         windows = [
             _Windows.sliding(extent, size, step, pad, 1, ceil_mode, count_include_pad)
             for extent, size, step, pad in zip(x.shape[-axes:], sizes, steps, pads)
@@ -134,14 +135,16 @@ def average_pool3d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """The mean over height and width, then over depth."""
-    if ceil_mode or divisor_override is not None:
+    if ceil_mode or divisor_override is not None or not x.is_floating_point():
         general = _average_pool(3, own=False)
         return general(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
     size, step, pad = _each(kernel, 3), _each(stride or kernel, 3), _each(padding, 3)
-    flat = x.reshape(-1, *x.shape[-3:])
+    flat = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
     flat = aten.avg_pool2d(flat, size[1:], step[1:], pad[1:], False, count_include_pad)
     rows, columns = flat.shape[-2:]
-    deep = aten.avg_pool2d(flat.flatten(-2), [size[0], 1], [step[0], 1], [pad[0], 0], False, count_include_pad)
+    deep = aten.avg_pool2d(
+        flat.flatten(-2).unsqueeze(1), [size[0], 1], [step[0], 1], [pad[0], 0], False, count_include_pad
+    )
     return deep.reshape(*x.shape[:-3], deep.shape[-2], rows, columns)
 
 
@@ -169,14 +172,14 @@ def _device_max_pool(x: Tensor, size: list[int], step: list[int], pad: list[int]
     """Over the last two axes, and then over the one before: the first largest element stays the first."""
     axes = len(size)
     if axes == 1:
-        flat = x.reshape(-1, 1, x.shape[-1])
+        flat = x.reshape(math.prod(x.shape[:-1]), 1, 1, x.shape[-1])
         pooled = aten.max_pool2d(flat, [1, *size], [1, *step], [0, *pad], [1, *gap])
         return pooled.reshape(*x.shape[:-1], pooled.shape[-1])
     if axes == 2:
         return aten.max_pool2d(x, size, step, pad, gap)
-    flat = aten.max_pool2d(x.reshape(-1, *x.shape[-3:]), size[1:], step[1:], pad[1:], gap[1:])
+    flat = aten.max_pool2d(x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:]), size[1:], step[1:], pad[1:], gap[1:])
     rows, columns = flat.shape[-2:]
-    deep = aten.max_pool2d(flat.flatten(-2), [size[0], 1], [step[0], 1], [pad[0], 0], [gap[0], 1])
+    deep = aten.max_pool2d(flat.flatten(-2).unsqueeze(1), [size[0], 1], [step[0], 1], [pad[0], 0], [gap[0], 1])
     return deep.reshape(*x.shape[:-3], deep.shape[-2], rows, columns)
 
 

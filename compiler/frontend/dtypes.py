@@ -53,7 +53,7 @@ def to_array(tensor: Tensor) -> Array:
     dtype = DTYPES[tensor.dtype]
     if dtype is DType.BF16:
         tensor = tensor.float()
-    array: Array = tensor.numpy()
+    array: Array = tensor.numpy(force=True)
     if array.dtype == np.int64 and array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
         raise OverflowError(f"holds {max(array.max(), -array.min())}, which does not fit 32 bits")
     return np.array(array, dtype.compute)

@@ -103,12 +103,14 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _quiet():
+    plain = torch.backends.mkldnn.flags(enabled=False)  # else recurrent layers become one opaque call
+    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference), plain:
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
     try:
-        return tracer.joint(decompositions)
+        with torch.backends.mkldnn.flags(enabled=False):
+            return tracer.joint(decompositions)
     except SncError:
         raise
     except Exception as error:

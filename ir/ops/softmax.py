@@ -32,7 +32,8 @@ class AlongAxis(Op):
 
     def row_sum(self, x: TensorType) -> tuple[TensorType, TensorType]:
         """The types of one number per row, and of the vector that a sum along rows is a product with."""
-        return x.sliced(self.dim, x.shape[self.dim]), x.with_shape((x.shape[self.dim],))
+        row = x.with_shape((*x.shape[: self.dim], 1, *x.shape[self.dim + 1 :]))
+        return row, x.with_shape((x.shape[self.dim],))
 
     @limit
     def floats_only(self, *operands: TensorType) -> bool:

@@ -19,11 +19,19 @@ DTYPES = (torch.float32, torch.int64, torch.bool)
 """What operators are swept in; modules are swept in float32."""
 
 
+TIES = ("topk", "kthvalue", "mode", "median", "nanmedian", "sort", "argsort", "msort", "aminmax")
+"""Operators whose integer results say which of several equal elements was taken, which
+PyTorch leaves open; only their first results are compared."""
+UNSET = ("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided")
+"""Operators whose results hold anything."""
+
+
 class Call(nn.Module):
     """A module or function with its arguments, of which the tensors are given anew with every call."""
 
-    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, results: int | None = None) -> None:
         super().__init__()
+        self.results = results
         self.function = function
         leaves, self.tree = pytree.tree_flatten((tuple(args), dict(kwargs)))
         self.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
@@ -32,7 +40,7 @@ class Call(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Call:
         args, kwargs = pytree.tree_unflatten(self.leaves(self.samples), self.tree)
-        return Call(copy.deepcopy(self.function, memo), args, kwargs)
+        return Call(copy.deepcopy(self.function, memo), args, kwargs, self.results)
 
     def leaves(self, tensors: Any) -> list[Any]:
         """All arguments, flat."""
@@ -43,6 +51,7 @@ class Call(nn.Module):
         """Every tensor among the results. A leading axis keeps scalars from being taken for losses."""
         args, kwargs = pytree.tree_unflatten(self.leaves(tensors), self.tree)
         results = [leaf for leaf in pytree.tree_leaves(self.function(*args, **kwargs)) if isinstance(leaf, Tensor)]
+        results = results[: self.results]
         return [result.unsqueeze(0) if result.is_floating_point() else result for result in results]
 
 
@@ -106,8 +115,10 @@ class Family:
     def _op_calls(self) -> Iterator[Call]:
         entry = op_db[self.index]
         gradients = self.dtype is torch.float32 and entry.supports_autograd
+        if entry.name in UNSET:
+            return
         for sample in entry.sample_inputs("cpu", self.dtype, requires_grad=gradients):
-            yield Call(entry.op, (sample.input, *sample.args), sample.kwargs)
+            yield Call(entry.op, (sample.input, *sample.args), sample.kwargs, 1 if entry.name in TIES else None)
 
 
 def families(kind: str) -> list[Family]:

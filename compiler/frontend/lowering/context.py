@@ -189,6 +189,8 @@ class Context:
 
 def axes(dims: int | list[int] | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
     """ATen's dims as ascending non-negative axes; None or none at all means every axis."""
+    if not rank:
+        return ()
     if isinstance(dims, int):
         dims = (dims,)
     return tuple(sorted({dim % rank for dim in dims})) if dims else tuple(range(rank))

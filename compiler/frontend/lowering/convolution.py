@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from compiler.frontend.lowering.context import Context, lowers
@@ -189,10 +191,28 @@ def max_pool2d_backward(
     ceil_mode: bool,
     index: Value,
 ) -> Value:
+    if not _is_position(context):
+        return _scattered_back(context, grad, x, index)
     attributes = _pooling(kernel, stride, padding, dilation)
     shape = x.type.shape if x.type.rank == 4 else (1, *x.type.shape)
     result = context.emit("max_pool2d_backward", _batched(context, grad), index, input_shape=shape, **attributes)
     return context.reshape(result, context.shape)
+
+
+def _is_position(context: Context) -> bool:
+    """Whether the node's index comes from a max pooling of the model, which keeps positions within windows."""
+    index = context.node.args[-1]
+    source = index.args[0] if isinstance(index, torch.fx.Node) and index.args else None
+    return isinstance(source, torch.fx.Node) and source.target is aten.max_pool2d_with_indices.default
+
+
+def _scattered_back(context: Context, grad: Value, x: Value, index: Value) -> Value:
+    """Each gradient added where an index into the image, as PyTorch has it, says."""
+    *batch, height, width = x.type.shape
+    images, windows = math.prod(batch), grad.type.shape[-2] * grad.type.shape[-1]
+    zeros = context.full((images, height * width), 0, grad.type.dtype)
+    rows = [context.reshape(part, (images, windows)) for part in (index, grad)]
+    return context.reshape(context.emit("scatter_add", zeros, *rows, dim=1), context.shape)
 
 
 @lowers(aten.avg_pool2d.default)

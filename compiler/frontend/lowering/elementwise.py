@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from compiler.frontend.dtypes import DTYPES
+from compiler.frontend.dtypes import DTYPES, remedy
 from compiler.frontend.lowering.context import LOWERINGS, Context, Operand, Scalar, lowers
 from ir.graph import Value
 from ir.types import DType
@@ -50,7 +50,10 @@ def _truth(context: Context, x: Operand) -> Value:
 def _common_dtype(context: Context) -> DType:
     """The element type that PyTorch compares the node's two operands in."""
     operands = [arg.meta["val"] if isinstance(arg, torch.fx.Node) else arg for arg in context.node.args[:2]]
-    return DTYPES[torch.result_type(*operands)]
+    dtype = torch.result_type(*operands)
+    if dtype not in DTYPES:
+        context.refuse(f"a comparison in {str(dtype).removeprefix('torch.')}", remedy(dtype))
+    return DTYPES[dtype]
 
 
 UNARY = (

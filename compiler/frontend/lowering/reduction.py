@@ -68,6 +68,8 @@ def _extremum(context: Context, op: str, x: Value, dims: Dims, keepdim: bool) ->
     """Of truth values, whether any or all hold."""
     if not x.type.rank:
         return x
+    if not x.type.numel and 0 in context.shape:
+        return context.full(context.shape, 0, x.type.dtype)
     if x.type.dtype in (DType.BOOL, DType.I8):
         found = _extremum(context, op, context.cast(x, DType.I32), dims, keepdim)
         return (
@@ -118,5 +120,7 @@ def log_softmax_backward(context: Context, grad: Value, y: Value, dim: int, dtyp
 
 def _along(context: Context, op: str, *operands: Value, dim: int) -> Value:
     """An operator along one axis; a scalar is a tensor of one element."""
+    if not operands[0].type.numel:
+        return context.full(context.shape, 0, operands[0].type.dtype)
     lines = [context.reshape(operand, operand.type.shape or (1,)) for operand in operands]
     return context.reshape(context.emit(op, *lines, dim=dim % lines[0].type.rank), context.shape)

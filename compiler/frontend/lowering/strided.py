@@ -110,3 +110,18 @@ def _places(source: torch.Tensor, size: list[int], stride: list[int], offset: in
     where = torch.arange(memory).as_strided(size, stride, offset or 0).numpy()
     found: Array = element[where]
     return found
+
+
+@lowers(aten.roll.default)
+def roll(context: Context, x: Value, shifts: list[int], dims: list[int] | tuple[int, ...] = ()) -> Value:
+    """Each axis as its end and then its beginning; without axes, all elements as one."""
+    if not x.type.numel:
+        return x
+    line = x if dims else context.reshape(x, (x.type.numel,))
+    for shift, dim in zip(shifts, dims or (0,)):
+        dim %= line.type.rank
+        extent = line.type.shape[dim]
+        start = -shift % extent
+        parts = [context.slice(line, dim, start, extent), context.slice(line, dim, 0, start)]
+        line = context.cat(parts, dim)
+    return context.reshape(line, x.type.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 
 from compiler.frontend.lowering.context import Context, Scalar, lowers
@@ -104,9 +105,10 @@ def unbind(context: Context, x: Value, dim: int = 0) -> list[Value]:
 @lowers(aten.slice_backward.default)
 def slice_backward(context: Context, grad: Value, sizes: list[int], dim: int, start: int, end: int, step: int) -> Value:
     """The gradient in its place, zeros around it."""
-    if step != 1:
-        context.refuse("the gradient of a slice with a step", "reshape the axis into (n, step) and select from that")
     first, stop, _ = slice(start, end).indices(sizes[dim])
+    if step != 1:
+        zeros = context.full(tuple(sizes), 0, grad.type.dtype)
+        return _every(context, zeros, grad, dim % len(sizes), range(first, max(first, stop), step))
     return _padded(context, grad, dim % len(sizes), first, sizes[dim] - max(first, stop), 0)
 
 
@@ -129,9 +131,9 @@ def slice_scatter(
     step: int = 1,
 ) -> Value:
     dim %= x.type.rank
-    if step != 1:
-        context.refuse("an assignment to a slice with a step", "build the tensor with torch.where or torch.stack")
     first, stop, _ = slice(start, end).indices(x.type.shape[dim])
+    if step != 1:
+        return _every(context, x, context.cast(source, x.type.dtype), dim, range(first, max(first, stop), step))
     return _replaced(context, x, source, dim, first, max(first, stop))
 
 
@@ -151,6 +153,16 @@ def constant_pad_nd(context: Context, x: Value, pad: list[int], value: Scalar = 
         x = context.slice(x, dim, max(0, -pad[i]), x.type.shape[dim] - max(0, -pad[i + 1]))
         x = _padded(context, x, dim, max(0, pad[i]), max(0, pad[i + 1]), value)
     return x
+
+
+def _every(context: Context, x: Value, source: Value, dim: int, places: range) -> Value:
+    """`x` with `source` at places along an axis that lie apart."""
+    if not source.type.numel:
+        return x
+    shape = [1] * x.type.rank
+    shape[dim] = len(places)
+    index = context.constant(np.asarray(places, np.int32).reshape(shape))
+    return context.emit("scatter", x, context.expand(index, source.type.shape), source, dim=dim)
 
 
 def _padded(context: Context, x: Value, dim: int, before: int, after: int, value: Scalar) -> Value:
