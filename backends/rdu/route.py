@@ -183,20 +183,22 @@ class _Negotiation:
         """Route nets one after the other, each without its former tree and at the prices the others leave."""
         for member in members:
             for link in self.trees[member]:
-                self.users[link].remove(member)
-                self._update(link)
-            self.trees[member] = self._grow(self.demands[member])
+                self._take_off(member, link)
+            demand = self.demands[member]
+            self.trees[member] = self._grow(demand)
             for link in self.trees[member]:
                 self.users[link].append(member)
-                self._update(link)
+                self.load[link] += demand.load
+                self.bound[link] = min(self.bound[link], demand.bound)
 
     def _widest_first(self, members: Iterable[int]) -> list[int]:
         """Nets in order of demand: what is hard to fit chooses first."""
         return sorted(members, key=lambda member: (-self.demands[member].load, member))
 
-    def _update(self, link: int) -> None:
-        """The load of a link, and what its least patient net allows it."""
-        users = [self.demands[member] for member in self.users[link]]
+    def _take_off(self, member: int, link: int) -> None:
+        """Sum up what is left, rather than subtract: rounding errors would add up."""
+        self.users[link].remove(member)
+        users = [self.demands[user] for user in self.users[link]]
         self.load[link] = sum(demand.load for demand in users)
         self.bound[link] = min((demand.bound for demand in users), default=FREE)
 
