@@ -56,6 +56,8 @@ def main() -> None:
     metavar="mp0|mp1|mp4",
     help="mp0: precision as written; mp1: matrix products read bf16; mp4: everything bf16.",
 )
+@click.option("--data-parallel", is_flag=True, help="Average gradients over replicas, each with a batch of its own.")
+@click.option("-ws", "--world-size", type=click.IntRange(min=1), help="Fewest replicas of --data-parallel; default: 2.")
 @click.option("--seed", default=0, show_default=True, help="Of initial weights, recorded inputs and placement.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
@@ -71,6 +73,8 @@ def compile_command(
     arch: str,
     level: str,
     preset: str,
+    data_parallel: bool,
+    world_size: int | None,
     seed: int,
     as_json: bool,
     verbose: bool,
@@ -92,18 +96,22 @@ def compile_command(
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
+        given |= {"--data-parallel": data_parallel, "-ws": world_size}
         raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
     unknown = [word for word in (model, *program_options) if word.startswith("-")]
     if unknown:
         raise click.NoSuchOption(unknown[0])
+    if world_size and not data_parallel:
+        raise click.UsageError("-ws/--world-size is for --data-parallel")
     if program_options:
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
     with readable_errors():
         from compiler import driver, report
 
         request = driver.CompileRequest(
-            model, inference, batch_size, output_folder, pef_name, arch, level == "o3", preset, seed, print_after
-        )
+            model, inference, batch_size, output_folder, pef_name, arch, level == "o3", preset, seed, print_after,
+            replicas=(world_size or 2) if data_parallel else None,
+        )  # fmt: skip
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)
         if as_json:

@@ -13,6 +13,7 @@ import numpy as np
 
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.machine import load_machine
+from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
@@ -40,7 +41,10 @@ log = logging.getLogger("snc")
 
 @dataclass(frozen=True, slots=True)
 class CompileRequest:
-    """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`."""
+    """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`.
+
+    replicas: the fewest of a data parallel training run; None where it is not data parallel.
+    """
 
     model: str
     inference: bool = False
@@ -52,11 +56,18 @@ class CompileRequest:
     preset: str = "mp0"
     seed: int = 0
     print_after: tuple[str, ...] = ()
+    replicas: int | None = None
 
     def __post_init__(self) -> None:
+        if self.replicas is not None and self.replicas < 1:
+            raise UsageError(Problem(f"{self.replicas} replicas cannot train anything", hint="give -ws 2"))
         if self.preset not in PRESETS:
             hint = f"use one of {', '.join(PRESETS)}"
             raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
+
+    def backend_options(self) -> BackendOptions:
+        """What the mapping depends on beside the machine."""
+        return BackendOptions(fuse=self.fuse, seed=self.seed, replicas=self.replicas or 0)
 
     def machine(self) -> Machine:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
@@ -130,21 +141,21 @@ def _compile_captured(
     metadata: Mapping[str, Any],
 ) -> CompileResult:
     machine = request.machine()
+    written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)
     manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
-    program = manager.run(captured.program)
+    program = manager.run(written)
     values = round_values(program, captured.values)
-    options = BackendOptions(fuse=request.fuse, seed=request.seed)
     pef = compile_program(
         program,
         machine,
-        options,
+        request.backend_options(),
         header=_header(request, model_name, program, {"losses": list(captured.losses), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
     check(pef)
-    gains = _preset_gains(captured.program, request, machine)
+    gains = _preset_gains(written, request, machine)
     progress("writing", 0.95)
     name = request.pef_name or model_name
     folder = Path(request.output_folder) / name
@@ -166,7 +177,7 @@ def _compile_captured(
 
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
-    options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
+    options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed", "replicas")}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,
@@ -181,7 +192,7 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
     gains = {}
     for preset in PRESETS:
         variant = PassManager(standard_pipeline(preset)).run(program)
-        gains[preset] = estimate_cycles(variant, machine, BackendOptions(fuse=request.fuse, seed=request.seed))
+        gains[preset] = estimate_cycles(variant, machine, request.backend_options())
     return gains
 
 

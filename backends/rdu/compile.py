@@ -27,6 +27,7 @@ from ir.graph import Graph, Program, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
+from pef.exchange import Replicas
 from pef.machine import Machine
 
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
@@ -38,10 +39,17 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
-    """fuse: the optimiser's sections (o3), else one operator each (o0); seed: of placement."""
+    """fuse: the optimiser's sections (o3), else one operator each (o0); seed: of placement. replicas: the fewest of a
+    data parallel run, 0 where the program is not data parallel."""
 
     fuse: bool = True
     seed: int = 0
+    replicas: int = 0
+
+    @property
+    def predicted(self) -> Replicas:
+        """The replicas that times are predicted for: the fewest that exchange anything."""
+        return Replicas(max(2, self.replicas))
 
 
 def compile_program(
@@ -74,7 +82,9 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
         for section in cut.sections:
             key = signature(section, known)
             if key not in predictions:
-                predictions[key] = predict_configuration(_unplaced(section, key, known, machine), machine)
+                predictions[key] = predict_configuration(
+                    _unplaced(section, key, known, machine), machine, options.predicted
+                )
             total += predictions[key].cycles + predictions[key].load_cycles
     return total
 
@@ -111,6 +121,7 @@ class _Mapper:
         self.options = options
         self.record = pb.Pef(machine=encode_machine(machine))
         self.record.header.name = program.name
+        self.record.header.replicas = options.replicas
         self.symbols = dict(program.symbol)
         self.configured: dict[Signature, int] = {}
         self.strings: dict[str, int] = {}
@@ -129,7 +140,7 @@ class _Mapper:
             entry.bindings.extend(index_of[name] for name in key.symbols)
             entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
             configuration = self.record.configurations[entry.configuration]
-            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine))
+            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine, self.options.predicted))
 
     def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
         """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""

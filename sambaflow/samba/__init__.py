@@ -16,6 +16,7 @@ from sambaflow.samba.creation import (
     zeros,
     zeros_like,
 )
+from sambaflow.samba.distributed import install
 from sambaflow.samba.functional import FUNCTIONS
 from sambaflow.samba.misc import is_internal, patched_torch
 from sambaflow.samba.nn.parameter import SambaParameter
@@ -26,6 +27,7 @@ from_torch = from_torch_tensor
 to_torch_tensor = to_torch
 globals().update(FUNCTIONS)
 
+install()
 session = SambaSession()
 """The one session of a program; it takes the place of the module of the same name."""
 

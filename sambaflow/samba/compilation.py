@@ -97,6 +97,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         fuse=not arguments.get("o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
+        replicas=int(arguments.get("world_size") or 1) if arguments.get("data_parallel") is True else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
+from sambaflow.samba import distributed
 from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
@@ -58,6 +59,8 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
+        distributed.start()
     return parsed
 
 

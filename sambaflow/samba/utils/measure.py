@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba.utils.processes import get_world_size
+from sambaflow.samba.utils.processes import get_world_size, is_main_process
 
 
 def measure_performance(
@@ -37,26 +37,30 @@ def measure_performance(
 
     world = get_world_size()
     sections = ["fwd"] if inference else None
-    prepared = session.device.prepared
+    loaded = session.loaded
 
     def step() -> None:
         session.run(inputs, section_types=sections, data_parallel=data_parallel, reduce_on_rdu=reduce_on_rdu)
 
-    print(f"Measuring peformance with world size: {world}")
-    print("initial run starts.")
+    def graph() -> None:
+        loaded.prepared(sections).run(loaded.collective)
+
+    say = print if is_main_process() else _silent
+    say(f"Measuring peformance with world size: {world}")
+    say("initial run starts.")
     step()
-    print("initial run completes.")
-    action: Callable[[], None] = prepared(sections, None).run if run_graph_only else step
+    say("initial run completes.")
+    action: Callable[[], None] = graph if run_graph_only else step
     iterations, duration = _repeat(action, n_iterations, min_duration)
     latency = duration / iterations
     throughput = batch_size * world / latency
-    simulated = session.device.simulated_seconds(prepared(sections, None).sections)
-    print(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
+    simulated = loaded.device.simulated_seconds(loaded.prepared(sections).sections, loaded.replicas)
+    say(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
     if world > 1:
-        print(f"NOTE: This is the combined throughput for {world} workers")
-    print(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
-    print(f"total duration: {duration} s")
-    if json:
+        say(f"NOTE: This is the combined throughput for {world} workers")
+    say(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
+    say(f"total duration: {duration} s")
+    if json and is_main_process():
         report = {
             "e2e_latency": latency,
             "throughput": throughput,
@@ -94,6 +98,10 @@ def measure_sections(
     if json:
         Path(json).write_text(json_format.dumps(seconds, indent=2) + "\n")
     return seconds
+
+
+def _silent(line: str) -> None:
+    """What replicas other than the first have to say: they measure the same."""
 
 
 def _repeat(action: Callable[[], None], iterations: int, min_duration: float) -> tuple[int, float]:
