@@ -13,10 +13,6 @@ _HOUSE = str(Path(__file__).resolve().parent.parent)
 _OWN = tuple(f"{_HOUSE}/{package}/" for package in ("sambaflow", "compiler", "runtime", "backends", "pef", "ir"))
 
 
-prefix = ""
-"""Comes before every error: which of several replicas it is that says so."""
-
-
 def install() -> None:
     """Print uncaught errors of the toolchain without the toolchain's own frames; `--debug` shows them all."""
     previous = sys.excepthook
@@ -28,6 +24,6 @@ def install() -> None:
         frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith((*_OWN, "<"))]
         for frame in frames[-1:]:
             print(f"{frame.filename}:{frame.lineno}: {frame.line}", file=sys.stderr)
-        print(f"{prefix}{error}", file=sys.stderr, flush=True)
+        print(error, file=sys.stderr)
 
     sys.excepthook = hook

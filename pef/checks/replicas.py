@@ -28,7 +28,7 @@ def exchanged_in_reduce_only(pef: pb.Pef, configurations: Mapping[int, Configura
             continue
         for operator in _exchanges(configuration):
             where = named("section", number, section.name)
-            yield Problem(f"{operator} exchanges with other replicas in a {section.kind} section", where)
+            yield Problem(f"{operator} exchanges with other replicas in section type {section.kind}", where)
 
 
 def links_to_replicas(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:

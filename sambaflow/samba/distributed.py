@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,6 @@ import torch.distributed as dist
 
 from ir.errors import Problem, ReplicaError
 from ir.op import Array
-from sambaflow import errors
 from sambaflow.logging import samba_logger
 from sambaflow.samba.launch import Launch, launched
 
@@ -65,8 +64,8 @@ def _join(launch: Launch) -> None:
 
 
 def _label(rank: int) -> None:
-    """Say in every message which replica it comes from; only the first tells of what all do alike."""
-    errors.prefix = samba_logger.prefix = f"rank {rank}: "
+    """Say in every message which replica it comes from, as torch does for errors; only the first tells what all do."""
+    samba_logger.prefix = f"[rank{rank}]: "
     if rank:
         samba_logger.raise_level("warning")
 
@@ -104,20 +103,27 @@ class Group:
 
     def all_reduce(self, array: Array) -> None:
         """Replace an array by its sum over all replicas. Gloo gives every replica the same bits."""
-        with explained(self.size):
-            dist.all_reduce(torch.from_numpy(array))
+        self._together(dist.all_reduce, torch.from_numpy(array))
 
     def broadcast(self, tensor: torch.Tensor) -> None:
         """Replace a contiguous tensor by that of rank 0, whatever its element type."""
-        with explained(self.size):
-            dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0)
+        self._together(dist.broadcast, tensor.reshape(-1).view(torch.uint8), 0)
 
     def gather(self, text: str) -> list[str]:
         """The texts of all replicas, by rank."""
         texts: list[Any] = [None] * self.size
-        with explained(self.size):
-            dist.all_gather_object(texts, text)
+        self._together(dist.all_gather_object, texts, text)
         return texts
+
+    def _together(self, operation: Callable[..., Any], *arguments: Any) -> None:
+        """What all replicas do. Raises ReplicaError where one of them is gone."""
+        try:
+            operation(*arguments)
+        except RuntimeError as error:
+            others = "the other replica" if self.size == 2 else f"one of the other {self.size - 1} replicas"
+            hint = f"see that one's own output; {TIMEOUT_VARIABLE}=<seconds> sets how long to wait for one that is late"
+            what = f"{others} stopped, or did not answer for {timeout().total_seconds():g} s ({_first_line(error)})"
+            raise ReplicaError(Problem(what, hint=hint)) from error
 
 
 def group() -> Group:
@@ -125,17 +131,7 @@ def group() -> Group:
     return Group(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Group(0, 1)
 
 
-@contextmanager
-def explained(size: int) -> Iterator[None]:
-    """Turn what torch raises when another process is gone into one sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        others = "the other replica" if size == 2 else f"one of the other {size - 1} replicas"
-        hint = f"see that one's own output; {TIMEOUT_VARIABLE}=<seconds> sets how long to wait for one that is late"
-        what = f"{others} stopped, or did not answer for {timeout().total_seconds():g} s ({_first_line(error)})"
-        raise ReplicaError(Problem(what, hint=hint)) from error
-
-
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What torch says, without its own source file and line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return re.sub(r"^\[\S+:\d+\] ", "", text)
