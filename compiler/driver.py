@@ -150,7 +150,7 @@ def _compile_captured(
         program,
         machine,
         request.backend_options(),
-        header=_header(request, model_name, program, {"losses": list(captured.losses), **metadata}),
+        header=_header(request, model_name, program, {**_starts(captured), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
@@ -173,6 +173,12 @@ def _compile_captured(
     _write(result, request, values, reference)
     progress("done", 1.0)
     return result
+
+
+def _starts(captured: Captured) -> dict[str, Any]:
+    """What a PEF tells of how to start: the outputs that training starts from, and the hyper-parameters."""
+    hyper = [symbol.name for symbol in captured.program.symbols if symbol.kind is SymbolKind.HYPER]
+    return {"losses": list(captured.losses), "hyper": {name: captured.values[name].item() for name in hyper}}
 
 
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:

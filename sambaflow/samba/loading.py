@@ -115,6 +115,8 @@ class Loaded:
 
     def meet(self, data_parallel: bool, reduce_on_rdu: bool) -> None:
         """Let the next runs be those of one replica of several, or of one alone. Raises ReplicaError."""
+        if data_parallel and not self.replica.has_joined:
+            self.hyper.seed(self.replica.join().rank)
         self.collective = self.replica.join() if data_parallel else ALONE
         self.replicas = Replicas(self.collective.size, reduce_on_rdu)
 

@@ -24,6 +24,11 @@ class Replica:
         self._is_averaged = False
         self._updates_on_device = SectionKind.OPT.value in device.kinds
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether this replica has met the others."""
+        return self._group is not None
+
     def join(self) -> Group:
         """The replicas. The first time, all must run one PEF, and take the weights and states of rank 0.
 

@@ -269,8 +269,8 @@ class SambaSession:
         self.buffer_dict.clear()
 
     def get_dropout_rate_argin_names(self) -> list[str]:
-        """The hyper-parameters that are dropout rates."""
-        return [name for name in self.device.hyper if name.endswith("__p") or name == "p"]
+        """The keys of `hyperparam_dict` that are dropout rates, one for each dropout; `p` counts for all of them."""
+        return list(self.loaded.hyper.rates)
 
     def atexit_register(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Have `function` called when the program ends."""
