@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -88,6 +89,19 @@ class HyperParameters:
         """Start the device's random numbers from torch's seed; each replica draws numbers of its own."""
         if SEED in self.device.hyper:
             self.device.runtime.write(SEED, (torch.initial_seed() + replica) % (1 << 31))
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """All dropout rates at zero for a while."""
+        memories = [self.device.memory(symbol) for symbol in self.rates.values()]
+        rates = [float(memory) for memory in memories]
+        try:
+            for memory in memories:
+                memory.zero_()
+            yield
+        finally:
+            for memory, rate in zip(memories, rates):
+                memory.fill_(rate)
 
     def _add_group(self, group: Mapping[str, Any], prefix: str, suffix: str) -> None:
         for key in OPTIMIZER_KEYS:
