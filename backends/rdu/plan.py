@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.rdu.allocate import AllocatedPhase, allocate
+from backends.rdu.allocate import AllocatedPhase, Microbatches, allocate
 from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.phases import Phase, form_phases

@@ -87,6 +87,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
     if preset not in PRESETS:
         hint = f"use one of {', '.join(PRESETS)}"
         raise UsageError(Problem(f"--graphamp-preset {preset} is not known", hint=hint))
+    is_data_parallel = arguments.get("data_parallel") is True
     return CompileRequest(
         model=sys.argv[0] or app,
         inference=inference,
@@ -97,7 +98,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         fuse=not arguments.get("o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
-        replicas=int(arguments.get("world_size") or 1) if arguments.get("data_parallel") is True else None,
+        replicas=int(arguments.get("world_size") or 1) if is_data_parallel and not inference else None,
     )
 
 
