@@ -43,6 +43,7 @@ def main() -> None:
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
+@click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
@@ -68,6 +69,7 @@ def compile_command(
     program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
+    microbatch_size: int | None,
     output_folder: Path,
     pef_name: str | None,
     arch: str,
@@ -96,7 +98,7 @@ def compile_command(
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
-        given |= {"--data-parallel": data_parallel, "-ws": world_size}
+        given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
         raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
     unknown = [word for word in (model, *program_options) if word.startswith("-")]
     if unknown:
@@ -109,9 +111,20 @@ def compile_command(
         from compiler import driver, report
 
         request = driver.CompileRequest(
-            model, inference, batch_size, output_folder, pef_name, arch, level == "o3", preset, seed, print_after,
+            model,
+            inference,
+            batch_size,
+            output_folder,
+            pef_name,
+            arch,
+            level == "o3",
+            preset,
+            seed,
+            print_after,
+            compare_presets=True,
             replicas=(world_size or 2) if data_parallel else None,
-        )  # fmt: skip
+            microbatch_size=microbatch_size,
+        )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)
         if as_json:

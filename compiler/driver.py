@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.rdu.allocate import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.machine import load_machine
 from compiler.data_parallel import with_reduction
@@ -22,7 +23,7 @@ from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.check import check
-from pef.files import write_bytes, write_npz
+from pef.files import require_writable, write_bytes, write_npz
 from pef.machine import Machine
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the compile that is behind."""
 
+_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "fuse", "preset", "seed", "replicas")
+"""What a PEF tells of the request for it."""
+
 TOOLCHAIN_VERSION = "0.1.0"
 
 log = logging.getLogger("snc")
@@ -43,7 +47,9 @@ log = logging.getLogger("snc")
 class CompileRequest:
     """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`.
 
+    compare_presets: also plan, without placing, the model in the other precisions, for the report's advice.
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
+    microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     """
 
     model: str
@@ -56,29 +62,44 @@ class CompileRequest:
     preset: str = "mp0"
     seed: int = 0
     print_after: tuple[str, ...] = ()
+    compare_presets: bool = False
     replicas: int | None = None
+    microbatch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 1:
             raise UsageError(Problem(f"{self.replicas} replicas cannot train anything", hint="give -ws 2"))
+        if self.microbatch_size is not None and not divides(self.microbatch_size, self.batch_size):
+            what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
+            raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
         if self.preset not in PRESETS:
             hint = f"use one of {', '.join(PRESETS)}"
             raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
 
     def backend_options(self) -> BackendOptions:
         """What the mapping depends on beside the machine."""
-        return BackendOptions(fuse=self.fuse, seed=self.seed, replicas=self.replicas or 0)
+        return BackendOptions(self.fuse, self.seed, self.replicas or 0, self._microbatches())
+
+    def _microbatches(self) -> Microbatches | None:
+        """None also where a microbatch is the whole batch: that asks for nothing."""
+        if self.microbatch_size is None or self.batch_size in (None, self.microbatch_size):
+            return None
+        return Microbatches(self.batch_size or 0, self.microbatch_size)
 
     def machine(self) -> Machine:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
         return load_machine(self.arch)
+
+    def folder(self, model_name: str) -> Path:
+        """Where the PEF and everything that belongs to it go."""
+        return Path(self.output_folder) / (self.pef_name or model_name)
 
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
     """Where everything was written, and what the compiler knows about it.
 
-    gains: modelled cycles of a whole step for each precision preset, by name.
+    gains: modelled cycles of a whole step for each precision preset, by name, where it was asked to compare them.
     """
 
     pef_path: Path
@@ -90,6 +111,11 @@ class CompileResult:
     program: Program
     pass_timings: tuple[PassTiming, ...]
     gains: Mapping[str, float] = field(default_factory=dict)
+
+
+def divides(microbatch_size: int, batch_size: int | None) -> bool:
+    """Whether a batch consists of whole microbatches."""
+    return microbatch_size > 0 and bool(batch_size) and batch_size % microbatch_size == 0  # type: ignore[operator]
 
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
@@ -111,6 +137,7 @@ def compile_spec(
     from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
 
+    require_writable(request.folder(spec.name) / "pef")
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
@@ -127,6 +154,7 @@ def compile_graphs(
     """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
     from compiler.frontend.multigraph import capture_graphs
 
+    require_writable(request.folder(name) / "pef")
     progress("capturing the graphs", 0.05)
     captured, layout = capture_graphs(graphs, name)
     return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
@@ -155,10 +183,13 @@ def _compile_captured(
     )
     progress("checking", 0.9)
     check(pef)
-    gains = _preset_gains(written, request, machine)
-    progress("writing", 0.95)
+    gains = {}
+    if request.compare_presets:
+        progress("comparing precisions", 0.93)
+        gains = _preset_gains(written, request, machine)
+    progress("writing", 0.97)
     name = request.pef_name or model_name
-    folder = Path(request.output_folder) / name
+    folder = request.folder(model_name)
     result = CompileResult(
         folder / f"{name}.pef",
         folder / f"{name}.safetensors",
@@ -183,7 +214,7 @@ def _starts(captured: Captured) -> dict[str, Any]:
 
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
-    options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed", "replicas")}
+    options = {name: asked[name] for name in _RECORDED}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,

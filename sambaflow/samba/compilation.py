@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec
+from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec, divides
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
+from sambaflow.logging import samba_logger
 from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
@@ -98,8 +99,18 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         fuse=not arguments.get("o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
+        microbatch_size=_microbatch_size(arguments),
         replicas=int(arguments.get("world_size") or 1) if is_data_parallel and not inference else None,
     )
+
+
+def _microbatch_size(arguments: Mapping[str, Any]) -> int | None:
+    """The microbatch that the arguments ask for, None where the batch that they give does not consist of such."""
+    size, batch = arguments.get("microbatch_size"), arguments.get("batch_size")
+    if not size or divides(size, batch):
+        return size or None
+    samba_logger.warning("-mb %s is ignored: it does not divide -b %s", size, batch)
+    return None
 
 
 def sdk_metadata(

@@ -55,7 +55,7 @@ def _hardware_flag(flag: str, help: str) -> Option:
 
 MODEL = (
     _value("-b --batch-size", "samples in a batch; static in the graph", int, 1),
-    _value("-mb --microbatch-size", "samples in a piece of the batch; results do not depend on it", int),
+    _value("-mb --microbatch-size", "samples that stream through the RDU as one tile; changes time, not results", int),
     _flag("--inference", "forward sections only"),
     _value("-p --pef", "the PEF to run", default=""),
     _value("--mapping", "section or spatial", default="section"),
