@@ -16,6 +16,7 @@ from sambaflow.samba.creation import (
     zeros,
     zeros_like,
 )
+from sambaflow.samba.current import make_current
 from sambaflow.samba.distributed import install
 from sambaflow.samba.functional import FUNCTIONS
 from sambaflow.samba.misc import is_internal, patched_torch
@@ -28,7 +29,7 @@ to_torch_tensor = to_torch
 globals().update(FUNCTIONS)
 
 install()
-session = SambaSession()
+session = make_current(SambaSession())
 """The one session of a program; it takes the place of the module of the same name."""
 
 from sambaflow.samba import directives, env, functional, nn, optim, utils  # noqa: E402

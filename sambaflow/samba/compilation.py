@@ -20,7 +20,7 @@ from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import logs
+from sambaflow.samba import fusion_rules, logs
 from sambaflow.samba.agreement import SECTION
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
 from sambaflow.samba.graph import FwdGraph
@@ -120,6 +120,7 @@ def sdk_metadata(
     recorded: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the PEF tells of the program: its arguments, its own metadata, and the operators it traced."""
+    recorded = {**recorded, "optimization_rules": fusion_rules.read(arguments)}
     hints = {key: value for key, value in recorded.items() if value not in (None, False, {}, "")}
     return {
         "arguments": plain(arguments),

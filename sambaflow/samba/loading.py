@@ -152,12 +152,22 @@ class Loaded:
             section_types = self.replica.with_reduction(section_types)
         return self.device.prepared(section_types, section_ids)
 
+    def named_inputs(self, inputs: Any) -> dict[str, Tensor]:
+        """The inputs that a program gives for a run, by name."""
+        return dict(self._named(inputs))
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that the PEF expects, by name."""
+        symbols = self.device.runtime.symbols
+        return {name: symbols[symbol].type.shape for name, symbol in self.layout.inputs.items()}
+
     def _write_inputs(self, inputs: Any) -> None:
         """Copy inputs to the device: straight into its memory where they match the last ones, else with checks."""
         for name, tensor in self._named(inputs):
             bound = self._inputs.get(name)
             if bound is None or tensor.shape != bound.shape or tensor.dtype is not bound.dtype:
-                self._write_new_inputs(dict(self._named(inputs)))
+                self._write_new_inputs(self.named_inputs(inputs))
                 return
             bound.memory.copy_(tensor)
             if isinstance(tensor, SambaTensor):

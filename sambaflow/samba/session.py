@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from runtime.session import require_replicas
-from sambaflow.samba import checkpointing, distributed, profile
+from sambaflow.samba import checkpointing, distributed, profile, spatial
 from sambaflow.samba.compilation import compile_model, compile_multigraph
 from sambaflow.samba.device import Device
 from sambaflow.samba.graph import FwdGraph
@@ -171,7 +171,13 @@ class SambaSession:
         """
         loaded = self.loaded if graph_name is None else self._graph(graph_name)
         loaded.meet(data_parallel, reduce_on_rdu)
-        return loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        count = spatial.asked_for(self.arguments)
+        if count == 1:
+            return loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        outputs: tuple[SambaTensor, ...] = ()
+        for batch in spatial.batches(loaded.named_inputs(input_tensors), loaded.input_shapes, count):
+            outputs = loaded.run(batch, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        return outputs
 
     def _graph(self, name: str) -> Loaded:
         if name not in self._by_graph:

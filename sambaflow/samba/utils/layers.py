@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from sambaflow.samba import current
 from sambaflow.samba.sambatensor import SambaTensor, to_torch
 from sambaflow.samba.tracing import structure_of
 from sambaflow.samba.utils.probe import layers, without_dropout
@@ -36,8 +37,7 @@ def compare_step(
     they are computed. The model is traced for `args.pef`; of an inference PEF there are no gradients. Dropout rates
     are zero meanwhile.
     """
-    from sambaflow.samba import session
-
+    session = current.session()
     outputs = trace_graph(model, inputs, optim, pef=args.pef, mapping=args.mapping)
     trains = "BCKWD" in session.device.kinds
     with without_dropout(model), session.loaded.hyper.without_dropout():

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from sambaflow.samba import current
 from sambaflow.samba.utils.processes import get_world_size, is_main_process
 
 
@@ -33,10 +34,9 @@ def measure_performance(
     The time the RDU would take is printed, and written to `json`, beside it. `run_graph_only` leaves out copying
     inputs and outputs.
     """
-    from sambaflow.samba import session
-
     world = get_world_size()
     sections = ["fwd"] if inference else None
+    session = current.session()
     loaded = session.loaded
 
     def step() -> None:
@@ -85,8 +85,7 @@ def measure_sections(
     **options: Any,
 ) -> dict[str, float]:
     """Seconds per run of each section (the first `num_sections`, 0 for all) on this host, printed and returned."""
-    from sambaflow.samba import session
-
+    session = current.session()
     session.run(inputs)
     names = [section.name for section in session.device.pef.sections]
     seconds = {}
