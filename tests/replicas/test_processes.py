@@ -30,6 +30,8 @@ import torch.distributed as dist
 from sambaflow import samba
 dist.init_process_group(backend="mpi")
 assert (dist.get_backend(), dist.get_world_size()) == ("gloo", 2)
+seed = samba.utils.set_seed
+samba.utils.set_seed = lambda number: seed(number + dist.get_rank())  # replicas start from other weights
 import data_parallel
 data_parallel.main(sys.argv[1:])
 """
