@@ -37,11 +37,16 @@ class Replica:
         if self._group is None:
             group = distributed.group()
             require_replicas(self.device.pef, group.size)
-            self._require_one_pef(group)
-            for name in self.device.runtime.names(*CHECKPOINTED):
-                group.broadcast(self.device.memory(name))
+            if group.size > 1:
+                self._agree(group)
             self._group = group
         return self._group
+
+    def _agree(self, group: Group) -> None:
+        """Take the weights and states of rank 0."""
+        self._require_one_pef(group)
+        for name in self.device.runtime.names(*CHECKPOINTED):
+            group.broadcast(self.device.memory(name))
 
     def _require_one_pef(self, group: Group) -> None:
         digests = group.gather(hashlib.sha256(self.device.pef.SerializeToString(deterministic=True)).hexdigest())

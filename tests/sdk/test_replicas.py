@@ -67,6 +67,13 @@ def test_fewer_replicas_than_compiled_for_are_refused(arguments: dict[str, Any])
         samba.session.run(loaded(2, **arguments), data_parallel=True)
 
 
+def test_one_replica_is_enough_where_one_was_asked_for() -> None:
+    assert not dist.is_initialized()
+    inputs = loaded(1)
+    losses = [float(samba.session.run(inputs, data_parallel=True)[0]) for _ in range(2)]
+    assert losses[1] < losses[0]
+
+
 def test_a_data_parallel_pef_runs_alone_without_the_option() -> None:
     loss, _ = samba.session.run(loaded(2), section_types=["fwd", "bckwd", "reduce", "opt"])
     again, _ = samba.session.run(batch(), section_types=["fwd"])
