@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sambaflow.samba import current
 from sambaflow.samba.convert import from_torch_model_
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import trace
@@ -30,8 +31,7 @@ def trace_graph(
     losses (the outputs at `loss_indices`, else those made by a loss operator), zeros elsewhere.
     Raises BindError naming everything in which model and PEF differ.
     """
-    from sambaflow.samba import session
-
+    session = current.session()
     from_torch_model_(model)
     outputs = session.load(
         trace(model, inputs),
