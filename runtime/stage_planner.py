@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ir.errors import IllegalPefError
-from ir.op import Array, CostClass, Op
+from ir.op import Array, Op
+from ir.ops.elementwise import Elementwise
 from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
@@ -250,7 +251,7 @@ def plan_free_chain(store: Stream, source: Array, count: int, steps: Lane, tempo
 
 def _takes_any_layout(op: Op) -> bool:
     """Whether the kernel writes results of any strides as well as contiguous ones."""
-    return isinstance(op, Matmul) or (op.cost.kind is CostClass.SIMD and op.cost.passes == 1)
+    return isinstance(op, (Matmul, Elementwise))
 
 
 def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:

@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
+from ir.ops.depthwise import Depthwise
 from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -74,6 +75,13 @@ class Geometry:
         height, width = self.windows.count
         images = min(self.images, max(1, RUN_ELEMENTS // width, self.columns // self.pixels))
         return _even(self.images, images), _even(height, self.columns // (width * images))
+
+    @cached_property
+    def depthwise(self) -> Depthwise | None:
+        """The same as a convolution of every channel by itself, where it is one."""
+        if not self.groups == self.inputs == self.outputs:
+            return None
+        return Depthwise(self.images, self.groups, self.windows)
 
     @property
     def is_padded(self) -> bool:
@@ -185,7 +193,7 @@ class Geometry:
     def add_columns(self, columns: Array, windows: Array) -> None:
         """Add up columns [g, depth, rows, ow, images] where they came from: in the windows of these rows."""
         positions = self.by_position(columns)
-        if self.windows.tiles(0) and self.windows.tiles(1):
+        if self.windows.are_tiles:
             np.copyto(windows, positions)
             return
         for row, column in self.windows.positions():
@@ -249,10 +257,14 @@ class Conv2d(Convolution):
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
 
     def scratch(self, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        return self.geometry(x.shape, w.shape).scratch()
+        sizes = self.geometry(x.shape, w.shape)
+        return (sizes.depthwise or sizes).scratch()
 
     def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
         sizes = self.geometry(x.shape, w.shape)
+        if sizes.depthwise is not None:
+            sizes.depthwise.convolve(x, w, y, columns, product, padded)
+            return
         sizes.convolve(x, w.reshape(sizes.groups, -1, sizes.depth), y, columns, product, padded)
 
 
@@ -285,7 +297,7 @@ class Conv2dInputGradient(Convolution):
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
         sizes = self.geometry(self.input_shape, w.shape)
-        return *(sizes.transposed or sizes.with_packing).scratch(), TensorType(DType.F32, w.shape)
+        return *(sizes.depthwise or sizes.transposed or sizes.with_packing).scratch(), TensorType(DType.F32, w.shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
@@ -295,6 +307,9 @@ class Conv2dInputGradient(Convolution):
     ) -> None:
         sizes = self.geometry(dx.shape, w.shape).with_packing
         transposed = self.geometry(dx.shape, w.shape).transposed
+        if sizes.depthwise is not None:
+            sizes.depthwise.input_gradient(dy, w, dx, columns, product, padded)
+            return
         if transposed is not None:
             _transpose_weight(w, sizes.groups, weight)
             transposed.convolve(dy, weight.reshape(sizes.groups, -1, transposed.depth), dx, columns, product, padded)
@@ -341,7 +356,8 @@ class Conv2dWeightGradient(Convolution):
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        return *self.geometry(x.shape, self.weight_shape).scratch(), TensorType(DType.F32, self.weight_shape)
+        sizes = self.geometry(x.shape, self.weight_shape)
+        return *(sizes.depthwise or sizes).scratch(), TensorType(DType.F32, self.weight_shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -350,6 +366,9 @@ class Conv2dWeightGradient(Convolution):
         self, dy: Array, x: Array, dw: Array, columns: Array, gradient: Array, padded: Array, product: Array
     ) -> None:
         sizes = self.geometry(x.shape, dw.shape)
+        if sizes.depthwise is not None:
+            sizes.depthwise.weight_gradient(dy, x, dw, columns, gradient, padded)
+            return
         share = product.reshape(sizes.groups, sizes.depth, -1)
         total = dw.reshape(sizes.groups, -1, *dw.shape[1:]).transpose(0, 2, 3, 4, 1)
         by_position = share.reshape(total.shape)
