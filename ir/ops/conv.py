@@ -23,6 +23,7 @@ import numpy as np
 
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
 from ir.ops.depthwise import Depthwise
+from ir.ops.layout import in_order
 from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -367,7 +368,8 @@ class Conv2dWeightGradient(Convolution):
     ) -> None:
         sizes = self.geometry(x.shape, dw.shape)
         if sizes.depthwise is not None:
-            sizes.depthwise.weight_gradient(dy, x, dw, columns, gradient, padded)
+            with in_order(dw) as (made,):
+                sizes.depthwise.weight_gradient(dy, x, made, columns, gradient, padded)
             return
         share = product.reshape(sizes.groups, sizes.depth, -1)
         total = dw.reshape(sizes.groups, -1, *dw.shape[1:]).transpose(0, 2, 3, 4, 1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.layout import in_order
 from ir.ops.planes import Planes
 from ir.ops.window import Pair, Windows
 from ir.space import Space
@@ -107,8 +108,9 @@ class MaxPool2d(ForwardPooling):
 
     def kernel(self, x: Array, y: Array, index: Array, *scratch: Array) -> None:
         planes = Planes(self.windows(x.shape), x.shape)
-        for images, largest, position in planes.blocks(x, y, index):
-            planes.largest(images, largest, position, *scratch)
+        with in_order(y, index) as made:
+            for images, largest, position in planes.blocks(x, *made):
+                planes.largest(images, largest, position, *scratch)
 
     @limit
     def window_has_small_index(self, x: TensorType) -> bool:
@@ -141,8 +143,9 @@ class MaxPool2dBackward(BackwardPooling):
         planes = Planes(self.windows(dx.shape), dx.shape)
         places = place.view(np.int64).reshape(3, planes.size, -1)
         planes.first_pixels(places[2])
-        for share, position, images in planes.blocks(dy, index, dx):
-            planes.scatter(share, position, images, places[:, : len(share)], padded)
+        with in_order(dx) as made:
+            for share, position, images in planes.blocks(dy, index, *made):
+                planes.scatter(share, position, images, places[:, : len(share)], padded)
 
 
 class Averaging(Pooling):
@@ -183,11 +186,12 @@ class AvgPool2d(ForwardPooling, Averaging):
 
     def kernel(self, x: Array, y: Array, lines: Array, sums: Array) -> None:
         planes = Planes(self.windows(x.shape), x.shape)
-        for images, total in planes.blocks(x, y):
-            if planes.windows.are_tiles:
-                planes.sum_tiles(images, total, sums)
-            else:
-                planes.sum(images, total, lines, sums)
+        with in_order(y) as made:
+            for images, total in planes.blocks(x, *made):
+                if planes.windows.are_tiles:
+                    planes.sum_tiles(images, total, sums)
+                else:
+                    planes.sum(images, total, lines, sums)
         np.divide(y, self.divisor(planes.windows), out=y)
 
 
@@ -211,8 +215,9 @@ class AvgPool2dBackward(BackwardPooling, Averaging):
     def kernel(self, dy: Array, dx: Array, share: Array, lines: Array, grid: Array) -> None:
         planes = Planes(self.windows(dx.shape), dx.shape)
         np.divide(dy, self.divisor(planes.windows), out=share)
-        for part, images in planes.blocks(share, dx):
-            if planes.windows.are_tiles:
-                planes.repeat_in_tiles(part, images, grid)
-            else:
-                planes.add(part, images, lines, grid)
+        with in_order(dx) as made:
+            for part, images in planes.blocks(share, *made):
+                if planes.windows.are_tiles:
+                    planes.repeat_in_tiles(part, images, grid)
+                else:
+                    planes.add(part, images, lines, grid)
