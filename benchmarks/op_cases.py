@@ -139,7 +139,9 @@ def _softmax() -> Iterator[OpCase]:
 def _norms() -> Iterator[OpCase]:
     rows, learned = _normal(TEXT, TEXT[-1:], TEXT[-1:]), (0, 1, 2)
     yield OpCase("layer_norm", "text", lambda x, g, b: F.layer_norm(x, x.shape[-1:], g, b), rows, True, learned)
-    yield OpCase("rms_norm", "text", lambda x, g: F.rms_norm(x, x.shape[-1:], g), _normal(TEXT, TEXT[-1:]), True, (0, 1))
+    yield OpCase(
+        "rms_norm", "text", lambda x, g: F.rms_norm(x, x.shape[-1:], g), _normal(TEXT, TEXT[-1:]), True, (0, 1)
+    )
     channels = _normal(IMAGES, (64,), (64,))
     yield OpCase(
         "batch_norm", "training", lambda x, g, b: F.batch_norm(x, None, None, g, b, True), channels, True, learned
@@ -172,7 +174,9 @@ def _convolutions() -> Iterator[OpCase]:
     yield conv("convolution 3d", "3x3x3", (2, 16, 16, 56, 56), (32, 16, 3, 3, 3), padding=1)
     yield conv("grouped convolution", "32 groups", (8, 128, 56, 56), (128, 4, 3, 3), padding=1, groups=32)
     yield conv("depthwise convolution", "3x3", (8, 144, 56, 56), (144, 1, 3, 3), padding=1, groups=144)
-    yield conv("depthwise convolution", "5x5 stride 2", (8, 144, 56, 56), (144, 1, 5, 5), stride=2, padding=2, groups=144)
+    yield conv(
+        "depthwise convolution", "5x5 stride 2", (8, 144, 56, 56), (144, 1, 5, 5), stride=2, padding=2, groups=144
+    )
     yield conv("depthwise convolution", "7x7", (8, 96, 56, 56), (96, 1, 7, 7), padding=3, groups=96)
     yield conv("depthwise convolution", "1d", (8, 1024, 1024), (1024, 1, 4), padding=3, groups=1024)
     upwards = lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1)  # noqa: E731
@@ -201,8 +205,12 @@ def _indexing() -> Iterator[OpCase]:
     add_up = lambda x, i, source: x.scatter_add(0, i, source)  # noqa: E731
     graph = _scattered((10_000, 64), (60_000, 64))
     yield OpCase("scatter", "add", add_up, graph, True, (0, 2))
-    yield OpCase("scatter", "replace", lambda x, i, source: x.scatter(0, i, source), _scattered((60_000, 64), (10_000, 64)))
-    yield OpCase("index_select", "rows", lambda x, i: x.index_select(0, i), _indexed((10_000, 256), 10_000, 20_000), True)
+    yield OpCase(
+        "scatter", "replace", lambda x, i, source: x.scatter(0, i, source), _scattered((60_000, 64), (10_000, 64))
+    )
+    yield OpCase(
+        "index_select", "rows", lambda x, i: x.index_select(0, i), _indexed((10_000, 256), 10_000, 20_000), True
+    )
     yield OpCase("index_select", "columns", lambda x, i: x.index_select(1, i), _indexed((4096, 1024), 1024, 512), True)
 
 
@@ -210,10 +218,18 @@ def _resizing() -> Iterator[OpCase]:
     images = _normal((8, 64, 56, 56))
     for mode in ("nearest", "bilinear"):
         yield OpCase(
-            "interpolation", f"{mode} by 2", lambda x, mode=mode: F.interpolate(x, scale_factor=2, mode=mode), images, True
+            "interpolation",
+            f"{mode} by 2",
+            lambda x, mode=mode: F.interpolate(x, scale_factor=2, mode=mode),
+            images,
+            True,
         )
         yield OpCase(
-            "interpolation", f"{mode} to 73x91", lambda x, mode=mode: F.interpolate(x, (73, 91), mode=mode), images, True
+            "interpolation",
+            f"{mode} to 73x91",
+            lambda x, mode=mode: F.interpolate(x, (73, 91), mode=mode),
+            images,
+            True,
         )
 
 

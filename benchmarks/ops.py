@@ -125,7 +125,9 @@ def _difference(stem: Path, is_random: bool) -> float:
 
 def print_tables(results: list[Result]) -> None:
     """All results a row each, then the families."""
-    table = Table(Column("operator", no_wrap=True), "mode", "PyTorch ms", "snc ms", "ratio", "ratio of CPU time", "differs by")
+    table = Table(
+        Column("operator", no_wrap=True), "mode", "PyTorch ms", "snc ms", "ratio", "ratio of CPU time", "differs by"
+    )
     for r in results:
         times = f"{r.torch_ms:.1f}", f"{r.rdu_ms:.1f}", f"{r.wall_ratio:.2f}", f"{r.cpu_ratio:.2f}"
         table.add_row(r.case, r.mode, *times, f"{r.difference:.0e}")
@@ -168,7 +170,9 @@ def measure(chosen: list[tuple[OpCase, str]], arguments: argparse.Namespace) -> 
             for pef in pefs:
                 print_profile(pef, pef.stem)
             return []
-        sides = [Side("op_worker", side, folder, arguments.threads, environment=KEEP_PAGES) for side in ("torch", "rdu")]
+        sides = [
+            Side("op_worker", side, folder, arguments.threads, environment=KEEP_PAGES) for side in ("torch", "rdu")
+        ]
         results = []
         for case, mode in chosen:
             result = compare(case, mode, folder, sides, arguments)

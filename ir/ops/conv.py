@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -83,6 +84,13 @@ class Geometry:
         if not self.groups == self.inputs == self.outputs:
             return None
         return Depthwise(self.images, self.groups, self.windows)
+
+    @cached_property
+    def column_bytes(self) -> int:
+        """Bytes of all columns that are made."""
+        if self.depthwise is not None or self.windows.is_pointwise:
+            return 0
+        return 4 * self.images * self.groups * self.depth * self.pixels
 
     @property
     def is_padded(self) -> bool:
@@ -215,6 +223,12 @@ class Convolution(Op):
     dilation: Pair
     groups: int
     dtype: DType
+    images_operand: ClassVar[int] = 0
+    """The operand of which columns are made."""
+
+    def column_bytes(self, *operands: TensorType) -> int:
+        """Bytes of the columns that are made of the images on the way."""
+        raise ValueError(f"operator {self.name} does not say what columns it makes")
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
@@ -252,6 +266,9 @@ class Conv2d(Convolution):
         rows, columns = sizes.windows.sliding(0, "oh", "kh"), sizes.windows.sliding(1, "ow", "kw")
         operands = f"n (g! ci) {rows} {columns}, (g! co) ci kh! kw!"
         return sizes.space(operands, "n (g! co) oh ow", (x, w), self.infer(x, w))
+
+    def column_bytes(self, x: TensorType, w: TensorType) -> int:
+        return self.geometry(x.shape, w.shape).column_bytes
 
     def gemm(self, x: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, w.shape)
@@ -291,6 +308,10 @@ class Conv2dInputGradient(Convolution):
         ow, w_axis = sizes.windows.gradient(1, "ow", "kw")
         operands = f"n (g! co) {oh} {ow}, (g! co) ci kh! kw!"
         return sizes.space(operands, f"n (g! ci) {h} {w_axis}", (dy, w), self.infer(dy, w))
+
+    def column_bytes(self, dy: TensorType, w: TensorType) -> int:
+        sizes = self.geometry(self.input_shape, w.shape)
+        return (sizes.transposed or sizes).column_bytes
 
     def gemm(self, dy: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(self.input_shape, w.shape)
@@ -341,6 +362,7 @@ class Conv2dWeightGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    images_operand = 1
 
     def infer(self, dy: TensorType, x: TensorType) -> TensorType:
         self.check_gradient(dy, self.geometry(x.shape, self.weight_shape))
@@ -351,6 +373,9 @@ class Conv2dWeightGradient(Convolution):
         rows, columns = sizes.windows.sliding(0, "oh", "kh"), sizes.windows.sliding(1, "ow", "kw")
         operands = f"n (g! co) oh ow, n (g! ci) {rows} {columns}"
         return sizes.space(operands, "(g! co) ci kh! kw!", (dy, x), self.infer(dy, x))
+
+    def column_bytes(self, dy: TensorType, x: TensorType) -> int:
+        return self.geometry(x.shape, self.weight_shape).column_bytes
 
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, self.weight_shape)

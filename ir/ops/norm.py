@@ -59,9 +59,7 @@ class LayerNorm(RowNormalisation):
     def scratch(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
         return (gamma,)
 
-    def kernel(
-        self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, share: Array
-    ) -> None:
+    def kernel(self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, share: Array) -> None:
         share.fill(1 / share.size)
         dot_along(x, share, mean)
         np.subtract(x, mean, out=y)

@@ -73,7 +73,7 @@ class Phases:
     def spread(self, x: Array, lines: Array, around: float = 0) -> None:
         """Lay images [images, channels, h, w] out in phases, with the number `around` about them."""
         for phase, inside, pixels in self._shares(x, lines):
-            np.copyto(phase[(..., *inside)], pixels)
+            np.copyto(phase[..., inside[0], inside[1]], pixels)
         self.surround(x, lines, around)
 
     def surround(self, x: Array, lines: Array, around: float) -> None:
@@ -87,7 +87,7 @@ class Phases:
     def collect(self, lines: Array, x: Array) -> None:
         """The images that phases hold."""
         for phase, inside, pixels in self._shares(x, lines):
-            np.copyto(pixels, phase[(..., *inside)])
+            np.copyto(pixels, phase[..., inside[0], inside[1]])
 
     def lay_out(self, y: Array, grid: Array) -> None:
         """Lay one number per window [images, channels, oh, ow] out on the grid, with zeros behind them."""
