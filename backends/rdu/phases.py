@@ -125,6 +125,7 @@ def _seeds(stage: StageNodes) -> list[Seed]:
     node = stage.busy[0]
     cuts = space_of(node).cuts()
     streaming = [cut for cut in cuts if any(axis >= 0 for axis in cut.results)]
+    streaming.sort(key=lambda cut: min(axis for axis in cut.results if axis >= 0))
     return [(node, cut.dim) for cut in streaming or cuts]
 
 
