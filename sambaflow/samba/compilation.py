@@ -20,7 +20,7 @@ from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.samba import logs
-from sambaflow.samba.agreement import SECTION
+from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
@@ -61,6 +61,7 @@ def compile_spec_of(
     model = traced.model
     names = {id(parameter): path for path, parameter in model.named_parameters()}
     update, max_grad_norm = (None, None) if request.inference else optimizer_spec(as_list(optimizers), names)
+    metadata = {**metadata, "optimizer": optimizer_record(update, max_grad_norm)}
     fake = FakeTensorMode(allow_non_fake_inputs=True) if lacks_content(model) else None
     with plain_torch(model, fake):
         spec = replace(model_spec(traced, app, fake), optimizer=update, max_grad_norm=max_grad_norm)
@@ -94,7 +95,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         output_folder=Path(arguments.get("output_folder") or "out"),
         pef_name=arguments.get("pef_name") or f"{app}_{time.strftime('%m%d%H%M%S')}_{os.getpid()}",
         arch=ARCHITECTURES.get(arch, arch),
-        fuse=not arguments.get("o0"),
+        fuse=not (arguments.get("o0") or arguments.get("optim_level") == "o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
     )

@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ir.errors import Problem, UsageError
+from sambaflow.logging import samba_logger
+from sambaflow.samba import agreement
 from sambaflow.samba.convert import from_torch_model_
+from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import trace
 
@@ -33,16 +37,37 @@ def trace_graph(
     from sambaflow.samba import session
 
     from_torch_model_(model)
+    optimizers = optim if optim is not None else options.get("optimizers")
     outputs = session.load(
         trace(model, inputs),
         pef or session.arguments.get("pef") or "",
-        optim if optim is not None else options.get("optimizers"),
+        optimizers,
         init_output_grads=init_output_grads,
         loss_indices=loss_indices,
         transfer_device=transfer_device,
     )
+    _check_mode(optimizers)
     model.output_tensors = outputs
     return outputs
+
+
+def _check_mode(optimizers: Any) -> None:
+    """Whether the program was started for what its PEF was compiled for. Raises UsageError where it would train with
+    a PEF for inference; warns where it infers with one for training, which keeps dropout and the batch's statistics."""
+    from sambaflow.samba import session
+
+    is_inference = session.arguments.get("inference")
+    is_training = agreement.is_training(session.device.pef)
+    if is_inference is False and as_list(optimizers) and not is_training:
+        hint = "compile without --inference to train, or run with --inference"
+        problem = "the program has an optimizer and runs without --inference, but the PEF was compiled for inference"
+        raise UsageError(Problem(problem, hint=hint))
+    if is_inference and is_training:
+        samba_logger.warning(
+            "--inference with a PEF compiled for training: only its forward sections run, with dropout and batch "
+            "statistics as in training; compile with --inference for those of inference",
+            log_limit=1,
+        )
 
 
 def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:
