@@ -116,7 +116,9 @@ def test_the_common_driver_compiles_measures_and_leaves_the_rest(capsys: pytest.
     arguments = ["--pef-name", "m"]
     args = parse_app_args(["compile", *arguments])
     model = classifier()
-    pef = common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()), name="app")
+    noted = {"note": [1, None]}
+    pef = common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()), name="app", pef_metadata=noted)
+    assert get_pef_info(pef, noted) == noted
     assert pef == str(Path("out/m/m.pef").absolute())
     args = parse_app_args(["measure-performance", "--pef", pef, "-n", "3"])
     common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()))
@@ -147,3 +149,9 @@ def test_plain_models_are_converted_by_compile() -> None:
     model = nn.Linear(2, 2)
     compiled(model, torch.zeros(1, 2), inference=True)
     assert isinstance(model.weight, samba.SambaParameter)
+
+
+def test_a_compile_warns_of_nothing_in_pytorch(recwarn: pytest.WarningsRecorder) -> None:
+    model = classifier()
+    compiled(model, batch(), samba.optim.SGD(model.parameters()))
+    assert [str(warning.message) for warning in recwarn.list] == []

@@ -32,6 +32,9 @@ def test_casts_keep_the_name() -> None:
     tensor = samba.randn(2, 3, name="image", batch_dim=0).bfloat16().float()
     assert (tensor.sn_name, tensor.batch_dim, tensor.dtype) == ("image", 0, torch.float32)
     assert tensor.to(torch.int32).long().sn_name == "image"
+    for cast in (tensor.half(), tensor.double(), tensor.type(torch.int32), tensor.contiguous()):
+        assert (cast.sn_name, cast.batch_dim) == ("image", 0)
+    assert (tensor + 1).sn_name is None
 
 
 @pytest.mark.parametrize("make", [lambda: samba.randint(5, (2, 3)), lambda: samba.randint(0, 5, (2, 3))])

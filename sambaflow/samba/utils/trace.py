@@ -65,8 +65,7 @@ def _check_mode(optimizers: Any) -> None:
     if is_inference and is_training:
         samba_logger.warning(
             "--inference with a PEF compiled for training: only its forward sections run, with dropout and batch "
-            "statistics as in training; compile with --inference for those of inference",
-            log_limit=1,
+            "statistics as in training; compile with --inference for those of inference"
         )
 
 
