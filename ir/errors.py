@@ -93,6 +93,12 @@ class IllegalPefError(SncError):
     code = "CHECK"
 
 
+class IndexOutsideError(SncError, IndexError):
+    """Cause: a label or an index beyond the classes or rows there are. Fix: the data, or a larger table."""
+
+    code = "INDEX"
+
+
 class BindError(SncError):
     """Cause: tensors given to a run do not match the PEF's symbols. Fix: names, shapes and dtypes as listed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ir.errors import IndexOutsideError, Problem
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
@@ -161,7 +162,8 @@ class NllBackward(Indexed):
 
 
 def check_index(index: Array, extent: int) -> None:
-    """Raise IndexError where an index lies outside 0 .. extent - 1."""
+    """Raise IndexOutsideError where an index lies outside 0 .. extent - 1."""
     if index.size and (index.min() < 0 or index.max() >= extent):
         outside = index[(index < 0) | (index >= extent)].flat[0]
-        raise IndexError(f"index {outside} is outside 0 .. {extent - 1}")
+        hint = "labels must be below the number of classes, indices below the number of rows of their table"
+        raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))

@@ -41,7 +41,7 @@ class Scattering(Op):
         return Space((target, given, given), (target,), sizes, frozenset(whole))
 
     def positions(self, index: Array, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """Where each element of src goes, as one index array per axis. Raises IndexError where one lies outside."""
+        """Where each element of src goes, as one index array per axis. Raises IndexOutsideError."""
         check_index(index, shape[self.dim])
         grid: list[Array] = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
         grid[self.dim] = index

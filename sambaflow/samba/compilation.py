@@ -47,7 +47,7 @@ def compile_model(
     is_inference = bool(arguments.get("inference")) if inference is None else inference
     app = name or model_name(model)
     request = compile_request(arguments, app, is_inference)
-    log = logs.start(request)
+    log = logs.start(request, arguments)
     traced = trace(model, inputs)
     result = compile_spec_of(traced, optimizers, request, app, sdk_metadata(traced, arguments, pef_metadata, recorded))
     logs.finish(log, traced.operators, result)
@@ -150,7 +150,7 @@ def compile_multigraph(
         raise UsageError(Problem("there are no graphs to compile", hint=hint))
     app = name or model_name(graphs[0].traced.model)
     request = compile_request(arguments, app, inference=True)
-    log = logs.start(request)
+    log = logs.start(request, arguments)
     operators = [operator for graph in graphs for operator in graph.traced.operators]
     metadata = sdk_metadata(graphs[0].traced, arguments, pef_metadata, recorded)
     metadata["operators"] = [str(operator) for operator in operators]

@@ -144,10 +144,13 @@ class Loaded:
 
     def _write_inputs(self, inputs: Any) -> None:
         """Copy inputs to the device: straight into its memory where they match the last ones, else with checks."""
-        for name, tensor in self._named(inputs):
+        named = list(self._named(inputs))
+        if len({name for name, _ in named}) != len(named):
+            raise BindError(_twice([name for name, _ in named]))
+        for name, tensor in named:
             bound = self._inputs.get(name)
             if bound is None or tensor.shape != bound.shape or tensor.dtype is not bound.dtype:
-                self._write_new_inputs(dict(self._named(inputs)))
+                self._write_new_inputs(dict(named))
                 return
             bound.memory.copy_(tensor)
             if isinstance(tensor, SambaTensor):
@@ -275,6 +278,12 @@ def _named_item(value: Any, fallback: str) -> Iterator[tuple[str, Tensor]]:
                 f"input {fallback!r} is a {type(value).__name__}", hint="give tensors, or None for absent arguments"
             )
         )
+
+
+def _twice(names: Sequence[str]) -> Problem:
+    repeated = next(name for name in names if names.count(name) > 1)
+    hint = "inputs are matched by name: give each its own in samba.from_torch_tensor(tensor, name=...)"
+    return Problem(f"two inputs of this run are called {repeated!r}", hint=hint)
 
 
 def _fetched(tensor: SambaTensor) -> SambaTensor:

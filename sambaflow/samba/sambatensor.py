@@ -195,6 +195,10 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         memo[id(self)] = result
         return result
 
+    def __format__(self, format_spec: str) -> str:
+        """A single number as the format says, as torch does for its own tensors."""
+        return format(self.torch_tensor(), format_spec) if self.dim() == 0 else super().__format__(format_spec)
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         """The name, and the content as torch prints it."""
         name = f"{self.sn_name!r}, " if self.sn_name else ""

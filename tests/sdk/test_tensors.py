@@ -47,6 +47,12 @@ def test_printing_names_the_tensor() -> None:
     assert repr(samba.zeros(2, name="x", batch_dim=0)).startswith("SambaTensor('x', batch_dim=0, [0., 0.]")
 
 
+def test_a_single_number_is_formatted_as_torch_does() -> None:
+    loss = samba.full((), 1.25, name="loss", requires_grad=True)
+    assert (f"{loss:.1f}", f"{loss * 2:.2f}", f"{loss}") == ("1.2", "2.50", f"{loss.torch_tensor()}")
+    assert f"{samba.zeros(2, name='x')}" == repr(samba.zeros(2, name="x"))
+
+
 def test_conversion_keeps_identity_ties_and_optimizers() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight

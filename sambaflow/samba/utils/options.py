@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +41,15 @@ def _flag(flag: str, help: str, verbs: frozenset[str] = ALL_VERBS, **named: bool
     return Option((flag,), help, verbs, {"action": "store_true"}, **named)
 
 
-def _value(flags: str, help: str, type: Any = str, default: Any = None, verbs: frozenset[str] = ALL_VERBS) -> Option:
-    return Option(tuple(flags.split()), help, verbs, {"type": type, "default": default})
+def _value(
+    flags: str,
+    help: str,
+    type: Any = str,
+    default: Any = None,
+    verbs: frozenset[str] = ALL_VERBS,
+    recorded: bool = False,
+) -> Option:
+    return Option(tuple(flags.split()), help, verbs, {"type": type, "default": default}, recorded)
 
 
 def _hardware(flags: str, help: str, type: Any = str, default: Any = None, nargs: Any = None) -> Option:
@@ -58,10 +66,10 @@ MODEL = (
     _value("-mb --microbatch-size", "samples in a piece of the batch; results do not depend on it", int),
     _flag("--inference", "forward sections only"),
     _value("-p --pef", "the PEF to run", default=""),
-    _value("--mapping", "section or spatial", default="section"),
-    _value("--num-spatial-batches", "batches consumed per run with --mapping spatial", int, 1),
-    _value("--n-chips", "RDUs used by one copy of the model", int, 1),
-    _value("--num-tiles", "tiles per chip", int, 4),
+    _value("--mapping", "section or spatial", default="section", recorded=True),
+    _value("--num-spatial-batches", "batches consumed per run with --mapping spatial", int, 1, recorded=True),
+    _value("--n-chips", "RDUs used by one copy of the model", int, 1, recorded=True),
+    _value("--num-tiles", "tiles per chip", int, 4, recorded=True),
     _value("-ws --world-size", "replicas the graph is compiled for, at least", int, 1),
     _flag("--data-parallel", "one of several replicas that average their gradients"),
     _flag("--reduce-on-rdu", "average gradients device to device"),
@@ -76,9 +84,9 @@ COMPILING = (
     _value("--pef-name", "name of the PEF and of its folder; default: with the time and process", verbs=COMPILE),
     _value("--output-folder", "the PEF becomes FOLDER/NAME/NAME.pef", default="./out", verbs=ALL_VERBS),
     _flag("--o0", "one operator per section"),
-    _flag("--o1", "fuse by rules"),
+    _flag("--o1", "fuse by rules", recorded=True),
     _flag("--o3", "fuse the whole graph (default)"),
-    _value("--optimization-rules", "YAML file with fusion rules"),
+    _value("--optimization-rules", "YAML file with fusion rules", recorded=True),
     _value("--arch", "sn10, sn20, sn30, sn40, or a machine file"),
     _value("--graphamp-preset", "mp0: as written; mp1: products read bf16; mp4: everything bf16"),
 )
@@ -138,3 +146,9 @@ DEFAULTS: dict[str, Any] = {
     for option in OPTIONS
 }
 """Every attribute that programs read, with its value on verbs that lack the option."""
+
+
+def without_effect(arguments: Mapping[str, Any]) -> list[str]:
+    """The options among a program's arguments that only hardware can honour, as on the command line."""
+    given = [o for o in OPTIONS if o.recorded and arguments.get(o.name) not in (None, False, [], DEFAULTS[o.name])]
+    return [f"--{option.name.replace('_', '-')}" for option in given]
