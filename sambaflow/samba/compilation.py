@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from compiler.driver import CompileRequest, CompileResult, compile_graphs, compi
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
+from sambaflow.logging import samba_logger
 from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
@@ -44,6 +46,8 @@ def compile_model(
 ) -> str:
     """Compile a model and return the path of its PEF."""
     from_torch_model_(model)
+    if recorded.get("graph_transform_hook") is not None:
+        samba_logger.warning("graph_transform_hook is not called: the compiler here has another graph")
     is_inference = bool(arguments.get("inference")) if inference is None else inference
     app = name or model_name(model)
     request = compile_request(arguments, app, is_inference)
@@ -119,14 +123,14 @@ def sdk_metadata(
 
 
 def plain(value: Any) -> Any:
-    """JSON-like values as they are; anything else as text."""
+    """JSON-like values as they are; anything else as text that is the same in every process."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return str(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import sambaflow.samba as samba
+from sambaflow.logging import samba_logger
 from sambaflow.samba.argconf.args import CompileArgs, RunArgs
 from sambaflow.samba.compilation import compile_request
 from sambaflow.samba.utils.argparser import SambaConfig, parse_app_args, parse_yaml_to_args
@@ -169,3 +170,22 @@ def test_a_compile_warns_of_nothing_in_pytorch(recwarn: pytest.WarningsRecorder)
     model = classifier()
     compiled(model, batch(), samba.optim.SGD(model.parameters()))
     assert [str(warning.message) for warning in recwarn.list] == []
+
+
+def test_two_compiles_of_a_program_give_the_same_file() -> None:
+    class Hint:
+        """An object that prints with its address."""
+
+    files = []
+    for _ in range(2):
+        args = parse_app_args(["compile", "--pef-name", "m"])
+        pef = common_app_driver(args, classifier(), batch(), name="app", metadata={"hint": Hint()})
+        files.append(Path(pef).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_hook_that_is_not_called_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(samba_logger, "warning", said.append)
+    compiled(classifier(), batch(), inference=True, graph_transform_hook=lambda graph: graph)
+    assert len(said) == 1 and said[0].startswith("graph_transform_hook is not called")

@@ -113,6 +113,10 @@ def test_the_loader_hands_on_originals_hooks_lengths_and_errors() -> None:
     failing = (1 / 0 for _ in range(1))
     with pytest.raises(DataLoaderException, match="ZeroDivisionError"):
         list(SambaLoader(failing, ["x"]))
+    with pytest.raises(DataLoaderException, match="a batch has 2 tensors, but 1 names are given: image"):
+        list(SambaLoader(data, ["image"]))
+    with pytest.raises(DataLoaderException, match=r"is a dict(?s:.)*\[batch\['x'\], batch\['y'\]\]"):
+        list(SambaLoader([{"x": data[0][0], "y": data[0][1]}], ["x", "y"]))
     with pytest.raises(DataLoaderException, match="no batch within"):
         list(SambaLoader((time.sleep(1) for _ in range(1)), ["x"], timeout=0.05))
 

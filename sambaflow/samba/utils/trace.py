@@ -13,7 +13,7 @@ from sambaflow.samba import agreement
 from sambaflow.samba.convert import from_torch_model_
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import trace
+from sambaflow.samba.tracing import Traced, trace
 
 
 def trace_graph(
@@ -38,22 +38,27 @@ def trace_graph(
 
     from_torch_model_(model)
     optimizers = optim if optim is not None else options.get("optimizers")
+    traced = trace(model, inputs)
     outputs = session.load(
-        trace(model, inputs),
+        traced,
         pef or session.arguments.get("pef") or "",
         optimizers,
         init_output_grads=init_output_grads,
         loss_indices=loss_indices,
         transfer_device=transfer_device,
     )
-    _check_mode(optimizers)
+    _check_mode(traced, optimizers)
     model.output_tensors = outputs
     return outputs
 
 
-def _check_mode(optimizers: Any) -> None:
+ONLY_IN_TRAINING = ("dropout", "batch_norm")
+"""Functions that compute something else in training."""
+
+
+def _check_mode(traced: Traced, optimizers: Any) -> None:
     """Whether the program was started for what its PEF was compiled for. Raises UsageError where it would train with
-    a PEF for inference; warns where it infers with one for training, which keeps dropout and the batch's statistics."""
+    a PEF for inference; warns where it infers with one for training and the results are not those of inference."""
     from sambaflow.samba import session
 
     is_inference = session.arguments.get("inference")
@@ -62,10 +67,12 @@ def _check_mode(optimizers: Any) -> None:
         hint = "compile without --inference to train, or run with --inference"
         problem = "the program has an optimizer and runs without --inference, but the PEF was compiled for inference"
         raise UsageError(Problem(problem, hint=hint))
-    if is_inference and is_training:
+    differing = sorted({o.name for o in traced.operators if any(word in o.name for word in ONLY_IN_TRAINING)})
+    if is_inference and is_training and differing:
         samba_logger.warning(
-            "--inference with a PEF compiled for training: only its forward sections run, with dropout and batch "
-            "statistics as in training; compile with --inference for those of inference"
+            "--inference with a PEF compiled for training: %s as in training; compile with --inference for results "
+            "of inference",
+            ", ".join(differing),
         )
 
 
