@@ -43,6 +43,7 @@ def main() -> None:
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
+@click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
@@ -56,6 +57,8 @@ def main() -> None:
     metavar="mp0|mp1|mp4",
     help="mp0: precision as written; mp1: matrix products read bf16; mp4: everything bf16.",
 )
+@click.option("--data-parallel", is_flag=True, help="Average gradients over replicas, each with a batch of its own.")
+@click.option("-ws", "--world-size", type=click.IntRange(min=1), help="Fewest replicas of --data-parallel; default: 2.")
 @click.option("--seed", default=0, show_default=True, help="Of initial weights, recorded inputs and placement.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
@@ -66,11 +69,14 @@ def compile_command(
     program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
+    microbatch_size: int | None,
     output_folder: Path,
     pef_name: str | None,
     arch: str,
     level: str,
     preset: str,
+    data_parallel: bool,
+    world_size: int | None,
     seed: int,
     as_json: bool,
     verbose: bool,
@@ -92,10 +98,13 @@ def compile_command(
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
+        given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
         raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
     unknown = [word for word in (model, *program_options) if word.startswith("-")]
     if unknown:
         raise click.NoSuchOption(unknown[0])
+    if world_size and not data_parallel:
+        raise click.UsageError("-ws/--world-size is for --data-parallel")
     if program_options:
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
     with readable_errors():
@@ -113,6 +122,8 @@ def compile_command(
             seed,
             print_after,
             compare_presets=True,
+            replicas=(world_size or 2) if data_parallel else None,
+            microbatch_size=microbatch_size,
         )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.rdu.allocate import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.machine import load_machine
+from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
@@ -33,6 +35,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the compile that is behind."""
 
+_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "fuse", "preset", "seed", "replicas")
+"""What a PEF tells of the request for it."""
+
 TOOLCHAIN_VERSION = "0.1.0"
 
 log = logging.getLogger("snc")
@@ -43,6 +48,8 @@ class CompileRequest:
     """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`.
 
     compare_presets: also plan, without placing, the model in the other precisions, for the report's advice.
+    replicas: the fewest of a data parallel training run; None where it is not data parallel.
+    microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     """
 
     model: str
@@ -56,11 +63,28 @@ class CompileRequest:
     seed: int = 0
     print_after: tuple[str, ...] = ()
     compare_presets: bool = False
+    replicas: int | None = None
+    microbatch_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.replicas is not None and self.replicas < 1:
+            raise UsageError(Problem(f"{self.replicas} replicas cannot train anything", hint="give -ws 2"))
+        if self.microbatch_size is not None and not divides(self.microbatch_size, self.batch_size):
+            what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
+            raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
         if self.preset not in PRESETS:
             hint = f"use one of {', '.join(PRESETS)}"
             raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
+
+    def backend_options(self) -> BackendOptions:
+        """What the mapping depends on beside the machine."""
+        return BackendOptions(self.fuse, self.seed, self.replicas or 0, self._microbatches())
+
+    def _microbatches(self) -> Microbatches | None:
+        """None also where a microbatch is the whole batch: that asks for nothing."""
+        if self.microbatch_size is None or self.batch_size in (None, self.microbatch_size):
+            return None
+        return Microbatches(self.batch_size or 0, self.microbatch_size)
 
     def machine(self) -> Machine:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
@@ -87,6 +111,11 @@ class CompileResult:
     program: Program
     pass_timings: tuple[PassTiming, ...]
     gains: Mapping[str, float] = field(default_factory=dict)
+
+
+def divides(microbatch_size: int, batch_size: int | None) -> bool:
+    """Whether a batch consists of whole microbatches."""
+    return microbatch_size > 0 and bool(batch_size) and batch_size % microbatch_size == 0  # type: ignore[operator]
 
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
@@ -140,16 +169,16 @@ def _compile_captured(
     metadata: Mapping[str, Any],
 ) -> CompileResult:
     machine = request.machine()
+    written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)
     manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
-    program = manager.run(captured.program)
+    program = manager.run(written)
     values = round_values(program, captured.values)
-    options = BackendOptions(fuse=request.fuse, seed=request.seed)
     pef = compile_program(
         program,
         machine,
-        options,
-        header=_header(request, model_name, program, {"losses": list(captured.losses), **metadata}),
+        request.backend_options(),
+        header=_header(request, model_name, program, {**_starts(captured), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
     progress("checking", 0.9)
@@ -157,7 +186,7 @@ def _compile_captured(
     gains = {}
     if request.compare_presets:
         progress("comparing precisions", 0.93)
-        gains = _preset_gains(captured.program, request, machine)
+        gains = _preset_gains(written, request, machine)
     progress("writing", 0.97)
     name = request.pef_name or model_name
     folder = request.folder(model_name)
@@ -177,9 +206,15 @@ def _compile_captured(
     return result
 
 
+def _starts(captured: Captured) -> dict[str, Any]:
+    """What a PEF tells of how to start: the outputs that training starts from, and the hyper-parameters."""
+    hyper = [symbol.name for symbol in captured.program.symbols if symbol.kind is SymbolKind.HYPER]
+    return {"losses": list(captured.losses), "hyper": {name: captured.values[name].item() for name in hyper}}
+
+
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
-    options = {name: asked[name] for name in ("inference", "batch_size", "arch", "fuse", "preset", "seed")}
+    options = {name: asked[name] for name in _RECORDED}
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,
@@ -194,7 +229,7 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
     gains = {}
     for preset in PRESETS:
         variant = PassManager(standard_pipeline(preset)).run(program)
-        gains[preset] = estimate_cycles(variant, machine, BackendOptions(fuse=request.fuse, seed=request.seed))
+        gains[preset] = estimate_cycles(variant, machine, request.backend_options())
     return gains
 
 

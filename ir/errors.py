@@ -99,6 +99,12 @@ class IndexOutsideError(SncError, IndexError):
     code = "INDEX"
 
 
+class ReplicaError(SncError):
+    """Cause: replicas of a data parallel run that do not fit together, or one that stopped. Fix: as the hint says."""
+
+    code = "REPLICA"
+
+
 class BindError(SncError):
     """Cause: tensors given to a run do not match the PEF's symbols. Fix: names, shapes and dtypes as listed."""
 

@@ -79,6 +79,8 @@ class Op:
     name: ClassVar[str]
     cost: ClassVar[Cost]
     combine: ClassVar[Combine] = Combine.SUM
+    exchanges: ClassVar[bool] = False
+    """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:

@@ -15,6 +15,7 @@ from pef.checks.buffers import BUFFER_RULES
 from pef.checks.decoded import Configuration
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.nets import net_problems
+from pef.checks.replicas import REPLICA_RULES
 from pef.checks.stages import STAGE_RULES
 from pef.checks.streams import STREAM_RULES
 from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
@@ -48,5 +49,5 @@ def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
         for rule in CONFIGURATION_RULES:
             yield from rule(configuration)
     if not unsound:
-        for section_rule in SECTION_RULES:
+        for section_rule in (*SECTION_RULES, *REPLICA_RULES):
             yield from section_rule(pef, configurations)

@@ -27,6 +27,7 @@ def as_dict(pef: pb.Pef) -> Facts:
         "toolchain_version": pef.header.toolchain_version,
         "options": json.loads(pef.header.options_json or "null"),
         "metadata": json.loads(pef.header.metadata_json or "null"),
+        "replicas": pef.header.replicas,
         "machine": _machine(machine),
         "symbols": [_symbol(symbol, machine) for symbol in pef.symbols],
         "sections": [_section(pef, section, machine) for section in pef.sections],

@@ -67,6 +67,13 @@ class Machine:
     launch_us: float
     """What starting a section costs besides the loads: host- or hardware-orchestrated launch."""
 
+    ring_bytes_per_s: float
+    """Bandwidth of the link to the next RDU of a ring of replicas."""
+    ring_step_us: float
+    """Latency of one step around that ring."""
+    host_bytes_per_s: float
+    """Bandwidth of the link to the host, each way."""
+
     @property
     def sites(self) -> int:
         """Positions of the grid, faulty ones included."""
@@ -89,4 +96,8 @@ class Machine:
 
     def tier_bytes_per_cycle(self, tier: int) -> float:
         """Bandwidth of memory tier `tier` in bytes per cycle of the fabric clock."""
-        return self.tiers[tier].bandwidth_bytes_per_s / (self.clock_ghz * 1e9)
+        return self.bytes_per_cycle(self.tiers[tier].bandwidth_bytes_per_s)
+
+    def bytes_per_cycle(self, bytes_per_s: float) -> float:
+        """A bandwidth in bytes per cycle of the fabric clock."""
+        return bytes_per_s / (self.clock_ghz * 1e9)

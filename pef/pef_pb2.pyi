@@ -24,19 +24,21 @@ class Pef(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ..., strings: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[Symbol, _Mapping]]] = ..., configurations: _Optional[_Iterable[_Union[Configuration, _Mapping]]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json")
+    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json", "replicas")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOOLCHAIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_JSON_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     name: str
     toolchain_version: str
     options_json: str
     metadata_json: str
-    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+    replicas: int
+    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ...) -> None: ...
 
 class Machine(_message.Message):
-    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports")
+    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +62,9 @@ class Machine(_message.Message):
     LAUNCH_US_FIELD_NUMBER: _ClassVar[int]
     PMU_READ_PORTS_FIELD_NUMBER: _ClassVar[int]
     PMU_WRITE_PORTS_FIELD_NUMBER: _ClassVar[int]
+    RING_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    RING_STEP_US_FIELD_NUMBER: _ClassVar[int]
+    HOST_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     rows: int
     columns: int
@@ -83,7 +88,10 @@ class Machine(_message.Message):
     launch_us: float
     pmu_read_ports: int
     pmu_write_ports: int
-    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ...) -> None: ...
+    ring_bytes_per_s: float
+    ring_step_us: float
+    host_bytes_per_s: float
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ..., ring_bytes_per_s: _Optional[float] = ..., ring_step_us: _Optional[float] = ..., host_bytes_per_s: _Optional[float] = ...) -> None: ...
 
 class Tier(_message.Message):
     __slots__ = ("name", "capacity_bytes", "bandwidth_bytes_per_s")

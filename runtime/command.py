@@ -13,6 +13,7 @@ import numpy as np
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
+from pef.exchange import Replicas
 from pef.files import read_npz, require_writable, write_npz
 from runtime.compare import compare, usual_tolerance
 from runtime.console import Console, progress
@@ -50,6 +51,8 @@ class Options:
     profile: bool
     trace: Path | None
     timing_only: bool
+    world_size: int | None
+    reduce_on_rdu: bool
     threads: int | None
     as_json: bool
     verbose: bool
@@ -94,6 +97,12 @@ def _check(options: Options) -> None:
         problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
     if options.timing_only and options.test:
         problems.append(Problem("--timing-only computes no outputs to test", hint="leave out one of the two"))
+    if options.world_size and not (options.profile or options.trace or options.timing_only):
+        problems.append(Problem("-ws is about simulated time", hint="add --profile, --trace or --timing-only"))
+    if options.world_size and not options.train:
+        problems.append(Problem("replicas train: -ws has no meaning for inference", hint="add --train"))
+    if options.reduce_on_rdu and not options.world_size:
+        problems.append(Problem("--reduce-on-rdu is about several replicas", hint="add -ws N"))
     UsageError.raise_if(problems)
 
 
@@ -224,7 +233,8 @@ def _checkpoint(folder: Path, step: int) -> Path:
 
 def _time(session: Session, options: Options, console: Console) -> None:
     kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
-    report: Report = session.run_timing(kinds)
+    replicas = Replicas(options.world_size or 1, options.reduce_on_rdu)
+    report: Report = session.run_timing(kinds, replicas=replicas)
     if options.trace is not None:
         from runtime import trace
 

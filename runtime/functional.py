@@ -9,6 +9,7 @@ from threadpoolctl import ThreadpoolController
 
 from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
+from runtime.collective import ALONE, Collective, Exchange
 from runtime.configuration import Configuration
 from runtime.memory import Memory
 from runtime.plan import Executor, Plan
@@ -33,6 +34,7 @@ class FunctionalSimulator:
         self._memory = memory
         self._coalesce = coalesce
         self._scratch = Scratch()
+        self._exchange = Exchange()
         self._executor = Executor(threads if threads is not None else host_cores())
         self._plans: dict[int, Plan] = {}
         self._blas = ThreadpoolController()
@@ -46,12 +48,16 @@ class FunctionalSimulator:
         """Host threads that run lanes."""
         return self._executor.threads
 
-    def run(self, sections: Sequence[int]) -> None:
+    def run(self, sections: Sequence[int], collective: Collective = ALONE) -> None:
         """Execute sections by index, in the order given."""
-        self.execute([self.plan(number) for number in sections])
+        self.execute([self.plan(number) for number in sections], collective)
 
-    def execute(self, plans: Sequence[Plan]) -> None:
-        """Execute laid-out sections in order. Matrix products run single-threaded in each lane."""
+    def execute(self, plans: Sequence[Plan], collective: Collective = ALONE) -> None:
+        """Execute laid-out sections in order. Matrix products run single-threaded in each lane.
+
+        `collective` are the replicas that REDUCE sections average over.
+        """
+        self._exchange.collective = collective
         with self._blas.limit(limits=1, user_api="blas"):
             for plan in plans:
                 self._executor.run(plan)
@@ -65,6 +71,7 @@ class FunctionalSimulator:
                 section.bindings,
                 [self._memory.views[symbol] for symbol in section.bindings],
                 self._scratch,
+                self._exchange,
                 self._coalesce,
             )
         return self._plans[number]

@@ -38,9 +38,15 @@ class Group:
 
 
 def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list[list[Group]]:
-    """The lanes of a phase, each a list of groups in order; together all tiles in order."""
+    """The lanes of a phase, each a list of groups in order; together all tiles in order.
+
+    Replicas exchange in one order and in as few calls as can be: in one lane, all tiles at once.
+    """
     if phase.tiles == 1:
         return [[Group(0, 1)]]
+    if any(operation.op.exchanges for stage in phase.stages for operation in stage.operations):
+        whole = coalesce and all(_grows(stage, phase.tiles) for stage in phase.stages)
+        return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
     tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
     worthwhile = _overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns)
     lanes = _lane_count(phase, tile_ns, worthwhile)

@@ -9,6 +9,7 @@ import numpy as np
 from ir.op import Array, Combine
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType
+from runtime.collective import Exchange
 from runtime.configuration import Configuration, Phase, Stream
 from runtime.grouping import Group, lanes_of
 from runtime.plan import Lane, Plan
@@ -23,10 +24,15 @@ CHUNK_BYTES = 1 << 18
 
 
 def plan_section(
-    configuration: Configuration, symbols: Sequence[int], views: Sequence[Array], scratch: Scratch, coalesce: bool
+    configuration: Configuration,
+    symbols: Sequence[int],
+    views: Sequence[Array],
+    scratch: Scratch,
+    exchange: Exchange,
+    coalesce: bool,
 ) -> Plan:
     """The plan of a section whose slot i is symbol `symbols[i]`, in device memory at `views[i]`."""
-    return _SectionPlanner(configuration, symbols, views, scratch, coalesce).build()
+    return _SectionPlanner(configuration, symbols, views, scratch, exchange, coalesce).build()
 
 
 class _SectionPlanner:
@@ -36,11 +42,13 @@ class _SectionPlanner:
         symbols: Sequence[int],
         views: Sequence[Array],
         scratch: Scratch,
+        exchange: Exchange,
         coalesce: bool,
     ) -> None:
         scratch.release(Mark(0, 0))
         self.configuration = configuration
         self.scratch = scratch
+        self.exchange = exchange
         self.coalesce = coalesce
         self.residence = Residence(configuration, symbols, views, scratch)
         self.plan = Plan()
@@ -103,7 +111,7 @@ class _PhasePlanner:
         buffers = GroupBuffers(self.section.configuration, self.phase, self.number, self.residence, Group(0, 1), steps)
         for stage in self.phase.stages:
             if stage.is_resident:
-                StagePlanner(stage, buffers, temporaries, steps).build()
+                StagePlanner(stage, buffers, temporaries, steps, self.section.exchange).build()
         return steps
 
     def _lane(self, groups: list[Group], first: bool) -> tuple[Lane, dict[int, Array]]:
@@ -124,7 +132,7 @@ class _PhasePlanner:
             )
             for stage in self.phase.stages:
                 if self.phase.tiles == 1 or not stage.is_resident:
-                    StagePlanner(stage, buffers, temporaries, steps, self.sums).build()
+                    StagePlanner(stage, buffers, temporaries, steps, self.section.exchange, self.sums).build()
             self._tiled_stores(group, buffers, steps, temporaries)
             buffers.finish()
         return steps, sums

@@ -25,6 +25,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "name": report.name,
         "simulated": True,
         "machine": {"name": report.machine.name, "clock_ghz": report.machine.clock_ghz},
+        "replicas": {"count": report.replicas.count, "on_rdu": report.replicas.on_rdu},
         "total": _totals(report, report.sections),
         "kinds": {kind: _totals(report, sections) for kind, sections in _by_kind(report).items()},
         "sections": [_section(report, section) for section in report.sections],
@@ -40,6 +41,9 @@ def render(report: Report, console: Console) -> None:
         f"[bold]{report.name}[/bold] on {report.machine.name} at {report.machine.clock_ghz:g} GHz: "
         f"{total['latency_us']:,.1f} us simulated time in {total['sections']} sections"
     )
+    if report.replicas.count > 1:
+        way = "from RDU to RDU" if report.replicas.on_rdu else "by the host"
+        console.print(f"One of {report.replicas.count} replicas, which average gradients {way}.")
     console.print(_sections_table(data["sections"]))
     for sections in grouped(report):
         console.print(_stages_table(sections, data["sections"][report.sections.index(sections[0])]))
@@ -141,13 +145,14 @@ def _stage(report: Report, section: SectionReport, stage: StageReport) -> dict[s
         "compute_cycles": stage.compute_cycles,
         "port_cycles": stage.port_cycles,
         "network_cycles": stage.network_cycles,
+        "exchange_cycles": stage.exchange_cycles,
         "slowdown_factor": stage.interval_cycles / stage.compute_cycles,
         "latency_us": report.us(stage.latency_cycles),
         "busy": _ratio(time.busy, time.total),
         "share": _ratio(time.busy, section.execution.cycles),
         "stalls": {
             cause: _ratio(getattr(time, cause), time.total)
-            for cause in ("input", "output", "dram", "port", "network", "fill", "drain")
+            for cause in ("input", "output", "dram", "port", "network", "exchange", "fill", "drain")
         },
         "flops": stage.flops,
     }

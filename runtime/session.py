@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ir.errors import BindError, Problem, UsageError
+from ir.errors import BindError, Problem, ReplicaError, UsageError
 from ir.graph import SectionKind, Symbol, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
+from pef.exchange import ONE, Replicas
+from runtime.collective import ALONE, Collective
 from runtime.functional import FunctionalSimulator
 from runtime.memory import Memory, to_device
 
@@ -124,16 +126,18 @@ class Session:
         section_ids: Sequence[int] | None = None,
         inputs: Mapping[str, Any] | None = None,
         hyper: Mapping[str, Any] | None = None,
+        collective: Collective = ALONE,
     ) -> dict[str, Array]:
         """Run sections for their numbers; all of them unless kinds (any case) or indices are given.
 
-        `inputs` and `hyper` are written first. Returns copies of the outputs that these sections store, by name.
+        `inputs` and `hyper` are written first. REDUCE sections average over `collective`. Returns copies of the
+        outputs that these sections store, by name.
         Raises BindError for whatever is missing or does not match, UsageError for sections that do not exist.
         """
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        self._simulator.run(sections)
+        self._simulator.run(sections, collective)
         self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
@@ -168,12 +172,21 @@ class Session:
         return [self.memory.names[index] for index in found]
 
     def run_timing(
-        self, section_kinds: Sequence[str] | None = None, *, section_ids: Sequence[int] | None = None
+        self,
+        section_kinds: Sequence[str] | None = None,
+        *,
+        section_ids: Sequence[int] | None = None,
+        replicas: Replicas = ONE,
     ) -> Report:
-        """Simulate the time that sections take on the machine; no numbers are computed."""
+        """Simulate the time that sections take on one of `replicas` machines; no numbers are computed.
+
+        Raises ReplicaError where the PEF was not compiled for so many.
+        """
         from runtime import timing
 
-        return timing.simulate(self.pef, self.sections(section_kinds, section_ids))
+        if replicas.count > 1:
+            require_replicas(self.pef, replicas.count)
+        return timing.simulate(self.pef, self.sections(section_kinds, section_ids), replicas)
 
     def sections(
         self, section_kinds: Sequence[str] | None = None, section_ids: Sequence[int] | None = None
@@ -234,15 +247,31 @@ class PreparedRun:
 
     def __init__(self, session: Session, simulator: FunctionalSimulator, sections: Sequence[int]) -> None:
         self.sections = tuple(sections)
+        self.kinds = frozenset(session.pef.sections[number].kind for number in sections)
         self._plans = [simulator.plan(number) for number in sections]
         self._simulator = simulator
         self._session = session
         self.stores = {session.memory.names[index] for number in sections for index in session._stores[number]}
 
-    def run(self) -> None:
-        """Execute the sections in order."""
-        self._simulator.execute(self._plans)
+    def run(self, collective: Collective = ALONE) -> None:
+        """Execute the sections in order; REDUCE sections average over `collective`."""
+        self._simulator.execute(self._plans, collective)
         self._session.mark_stored(self.sections)
+
+
+def require_replicas(pef: pb.Pef, count: int) -> None:
+    """Raises ReplicaError where a PEF cannot run data parallel on `count` replicas."""
+    compiled = pef.header.replicas
+    if not compiled:
+        hint = "compile with --data-parallel -ws 2; any number of replicas from 2 up can then run it"
+        raise ReplicaError(Problem(f"{pef.header.name!r} has no REDUCE section to average gradients with", hint=hint))
+    if count < compiled:
+        there = "there is only one" if count == 1 else f"there are only {count}"
+        hint = f"start {compiled} processes (torchrun --nproc-per-node {compiled}, mpirun -np {compiled})"
+        hint += ", or leave out --data-parallel" if count == 1 else f", or compile with -ws {count}"
+        raise ReplicaError(
+            Problem(f"{pef.header.name!r} was compiled for {compiled} replicas or more, and {there}", hint=hint)
+        )
 
 
 _NEEDED = {

@@ -14,6 +14,7 @@ from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
+from runtime.collective import Exchange
 from runtime.configuration import Configuration, Operation, Phase, Port, Stage, Stream
 from runtime.grouping import Group
 from runtime.plan import Lane
@@ -115,12 +116,14 @@ class StagePlanner:
         buffers: GroupBuffers,
         temporaries: Temporaries,
         steps: Lane,
+        exchange: Exchange,
         combiners: Mapping[int, Callable[..., Any]] | None = None,
     ) -> None:
         self.stage = stage
         self.buffers = buffers
         self.temporaries = temporaries
         self.steps = steps
+        self.exchange = exchange
         self.combiners = combiners or {}
         self.count = buffers.group.count
         self.types = [value.grown(self.count) for value in stage.values]
@@ -196,7 +199,8 @@ class StagePlanner:
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
         scratch = [self.temporaries.take(tensor) for tensor in wanted]
-        self.steps.append((op.kernel, (*operands, *results, *(array for array, _ in scratch))))
+        kernel = self.exchange.mean if op.exchanges else op.kernel
+        self.steps.append((kernel, (*operands, *results, *(array for array, _ in scratch))))
         for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)
         for result, array in zip(operation.results, results):
@@ -250,6 +254,8 @@ def plan_free_chain(store: Stream, source: Array, count: int, steps: Lane, tempo
 
 def _takes_any_layout(op: Op) -> bool:
     """Whether the kernel writes results of any strides as well as contiguous ones."""
+    if op.exchanges:
+        return False
     return isinstance(op, Matmul) or (op.cost.kind is CostClass.SIMD and op.cost.passes == 1)
 
 

@@ -13,16 +13,17 @@ _PREFIX = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warni
 
 
 class SambaLogger:
-    """Like a standard logger; `log_limit=n` prints a message at most n times."""
+    """Like a standard logger; `log_limit=n` prints a message at most n times. `prefix` comes before each."""
 
     def __init__(self, name: str) -> None:
         self.logger = logging.getLogger(name)
+        self.prefix = ""
         self._counts: Counter[str] = Counter()
 
     def _log(self, level: int, message: Any, arguments: tuple[Any, ...], log_limit: int | None) -> None:
         self._counts[str(message)] += 1
         if log_limit is None or self._counts[str(message)] <= log_limit:
-            self.logger.log(level, message, *arguments)
+            self.logger.log(level, f"{self.prefix}{message}", *arguments)
 
     def debug(self, message: Any, *arguments: Any, log_limit: int | None = None, **named: Any) -> None:
         """Log for those who look into the SDK."""
@@ -43,6 +44,10 @@ class SambaLogger:
     def setLevel(self, level: str | int) -> None:
         """Show messages from this level on."""
         self.logger.setLevel(_NAMES.get(level.lower(), logging.WARNING) if isinstance(level, str) else level)
+
+    def raise_level(self, level: str) -> None:
+        """Show nothing below this level."""
+        self.logger.setLevel(max(self.logger.level, _NAMES[level]))
 
 
 class _Format(logging.Formatter):

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,34 @@ def test_a_folder_that_shadows_a_package_is_named(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert str(tmp_path / "pef") in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The project's modules that a file imports when it runs, wherever in it; what is for types alone is not."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if is_module(name)}
+            found |= modules if modules == inner else {*modules, node.module}
+    return found
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
+    graph = {name.removesuffix(".__init__"): imported_modules(path) for name, path in names.items()}
+    sorter = TopologicalSorter({name: found & graph.keys() for name, found in graph.items()})
+    sorter.prepare()  # raises CycleError with the modules of a cycle
 
 
 def test_every_package_says_what_it_is_for() -> None:

@@ -25,6 +25,18 @@ WORTHWHILE_GAIN = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
+class Microbatches:
+    """The pieces of `size` samples in which a batch is to be processed."""
+
+    batch: int
+    size: int
+
+    def tiles(self, phase: Phase) -> int | None:
+        """A tile for each piece where the phase streams the batch, alone or times something; else None."""
+        return self.batch // self.size if phase.divisor and phase.divisor % self.batch == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
     """One way to spread a stage: PCUs it takes and cycles per tile it then needs."""
 
@@ -50,19 +62,30 @@ class AllocatedPhase:
 
 
 def allocate(
-    phases: Sequence[Phase], dram_bytes: Sequence[int], machine: Machine, pcus: int, *, finest: bool = False
+    phases: Sequence[Phase],
+    dram_bytes: Sequence[int],
+    machine: Machine,
+    pcus: int,
+    *,
+    finest: bool = False,
+    microbatches: Microbatches | None = None,
 ) -> list[AllocatedPhase]:
     """Tile counts and PCUs for the phases of one section.
 
     `dram_bytes[i]` is what phase i streams from and to memory in all: a phase need not be faster than that. Every
     stage gets at least one lane, even where that is more than `pcus`. With `finest`, phases have as many tiles as they
-    can, to need the least memory on chip, instead of as many as are fastest.
+    can, to need the least memory on chip, instead of as many as are fastest; with `microbatches`, a phase that streams
+    the batch has a tile for each of them.
     """
     memory_rate = machine.tier_bytes_per_cycle(0)
     share = pcus // max(1, len(phases))
-    plans = [
-        _choose_tiles(phase, nbytes / memory_rate, machine, share, finest) for phase, nbytes in zip(phases, dram_bytes)
-    ]
+    plans = []
+    for phase, nbytes in zip(phases, dram_bytes):
+        asked = microbatches.tiles(phase) if microbatches is not None and not finest else None
+        if asked is not None:
+            plans.append(_PhasePlan(phase, asked, nbytes / memory_rate, machine))
+        else:
+            plans.append(_choose_tiles(phase, nbytes / memory_rate, machine, share, finest))
     _spend(plans, machine, pcus)
     return [plan.allocated() for plan in plans]
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backends.rdu.allocate import Microbatches
+from backends.rdu.buffers import Layout
 from backends.rdu.emit import emit_configuration
 from backends.rdu.memory import place_symbols
 from backends.rdu.netlist import Placement
@@ -23,10 +25,11 @@ from backends.rdu.route import Routing, route
 from backends.rdu.sections import CutSection, cut_graph
 from backends.rdu.signature import Signature, signature
 from ir.errors import InfeasibleError
-from ir.graph import Graph, Program, Symbol
+from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
+from pef.exchange import Replicas
 from pef.machine import Machine
 
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
@@ -38,10 +41,23 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
-    """fuse: the optimiser's sections (o3), else one operator each (o0); seed: of placement."""
+    """fuse: the optimiser's sections (o3), else one operator each (o0); seed: of placement. replicas: the fewest of a
+    data parallel run, 0 where the program is not data parallel; microbatches: the pieces to stream a batch in, None for
+    those that are fastest."""
 
     fuse: bool = True
     seed: int = 0
+    replicas: int = 0
+    microbatches: Microbatches | None = None
+
+    def pieces(self, kind: SectionKind) -> Microbatches | None:
+        """The pieces for graphs of one kind: only those that see samples stream them."""
+        return self.microbatches if kind in (SectionKind.FWD, SectionKind.BCKWD) else None
+
+    @property
+    def predicted(self) -> Replicas:
+        """The replicas that times are predicted for: the fewest that exchange anything."""
+        return Replicas(max(2, self.replicas))
 
 
 def compile_program(
@@ -74,7 +90,9 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
         for section in cut.sections:
             key = signature(section, known)
             if key not in predictions:
-                predictions[key] = predict_configuration(_unplaced(section, key, known, machine), machine)
+                layout = plan_section(section, machine, options.pieces(graph.kind))
+                configuration = _unplaced(layout, key, known, machine)
+                predictions[key] = predict_configuration(configuration, machine, options.predicted)
             total += predictions[key].cycles + predictions[key].load_cycles
     return total
 
@@ -84,9 +102,8 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _unplaced(section: CutSection, key: Signature, symbols: Mapping[str, Symbol], machine: Machine) -> pb.Configuration:
+def _unplaced(layout: Layout, key: Signature, symbols: Mapping[str, Symbol], machine: Machine) -> pb.Configuration:
     """The configuration of a section whose units have no sites and whose nets have no routes."""
-    layout = plan_section(section, machine)
     wiring = wire(layout, machine)
     placement, routing = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())
     slots = {name: index for index, name in enumerate(key.symbols)}
@@ -111,6 +128,7 @@ class _Mapper:
         self.options = options
         self.record = pb.Pef(machine=encode_machine(machine))
         self.record.header.name = program.name
+        self.record.header.replicas = options.replicas
         self.symbols = dict(program.symbol)
         self.configured: dict[Signature, int] = {}
         self.strings: dict[str, int] = {}
@@ -129,7 +147,7 @@ class _Mapper:
             entry.bindings.extend(index_of[name] for name in key.symbols)
             entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
             configuration = self.record.configurations[entry.configuration]
-            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine))
+            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine, self.options.predicted))
 
     def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
         """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
@@ -151,11 +169,11 @@ class _Mapper:
             key = signature(section, known)
             mapped.sections.append((section, key))
             if key not in self.configured and key not in mapped.fresh:
-                mapped.fresh[key] = self._configure(section, key, known)
+                layout = plan_section(section, self.machine, self.options.pieces(graph.kind))
+                mapped.fresh[key] = self._configure(layout, key, known)
         return mapped
 
-    def _configure(self, section: CutSection, key: Signature, symbols: Mapping[str, Symbol]) -> pb.Configuration:
-        layout = plan_section(section, self.machine)
+    def _configure(self, layout: Layout, key: Signature, symbols: Mapping[str, Symbol]) -> pb.Configuration:
         wiring = wire(layout, self.machine)
         placement = place(wiring.netlist, self.machine, self.options.seed)
         routing = route(wiring.netlist, placement, self.machine)

@@ -76,6 +76,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "argument_load_us": QUANTITY_OR_NONE,
         "launch_us": QUANTITY_OR_NONE,
     },
+    "replicas": {"ring_bytes_per_s": QUANTITY, "ring_step_us": QUANTITY_OR_NONE, "host_bytes_per_s": QUANTITY},
 }
 TIER_RULES: Mapping[str, Rule] = {"capacity_bytes": COUNT, "bandwidth_bytes_per_s": QUANTITY}
 
@@ -286,4 +287,5 @@ def _build(file: MachineFile) -> Machine:
         **file.section("pmu"),
         **file.section("network"),
         **file.section("orchestration"),
+        **file.section("replicas"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.rdu.allocate import AllocatedPhase, allocate
+from backends.rdu.allocate import AllocatedPhase, Microbatches, allocate
 from backends.rdu.buffers import Layout, lay_out, streamed_bytes
 from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.phases import Phase, form_phases
@@ -14,9 +14,10 @@ from pef.cycles import chain_length
 from pef.machine import Machine, SiteKind
 
 
-def plan_section(section: CutSection, machine: Machine) -> Layout:
+def plan_section(section: CutSection, machine: Machine, microbatches: Microbatches | None = None) -> Layout:
     """The section with the fastest tiles, or with the finest where those do not fit; one without stages moves data.
 
+    With `microbatches`, phases that stream the batch have a tile for each, where that fits.
     Raises DoesNotFitError with the biggest contributors.
     """
     if not section.stages:
@@ -27,7 +28,8 @@ def plan_section(section: CutSection, machine: Machine) -> Layout:
     require(Resource.PCU, pcus, _least_pcus(phases, machine))
     moved = [streamed_bytes(section, phase) for phase in phases]
     for finest in (False, True):
-        layout = lay_out(section, allocate(phases, moved, machine, pcus * 9 // 10, finest=finest), machine)
+        allocated = allocate(phases, moved, machine, pcus * 9 // 10, finest=finest, microbatches=microbatches)
+        layout = lay_out(section, allocated, machine)
         if sum(buffer.pmus for buffer in layout.buffers) <= pmus:
             return layout
     require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])

@@ -7,18 +7,20 @@ import math
 from pef import pef_pb2 as pb
 from pef.codec import decode_type, parallelism, product_side, stage_work
 from pef.cycles import compute_cycles, fill_cycles, operand_bytes, port_cycles
+from pef.exchange import ONE, Replicas, exchange_latency_cycles, exchanged_bytes, phase_exchange_cycles
 from pef.machine import Machine
 
 
-def predict_configuration(configuration: pb.Configuration, machine: Machine) -> pb.Prediction:
+def predict_configuration(configuration: pb.Configuration, machine: Machine, replicas: Replicas = ONE) -> pb.Prediction:
     """Cycles of one run of the configuration, and what bounds it.
 
     A phase takes one interval per tile after its first tile has passed all stages, but at least as long as memory
-    needs for everything it moves. The interval is that of its slowest stage.
+    needs for everything it moves, and as the link between replicas needs for what it exchanges. The interval is that
+    of its slowest stage.
     """
     rate = machine.tier_bytes_per_cycle(0)
     record = pb.Prediction()
-    compute = memory = 0.0
+    compute = memory = exchange = 0.0
     for phase in configuration.phases:
         works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
         cycles = [_stage_cycles(configuration, stage, machine) for stage in phase.stages]
@@ -32,12 +34,16 @@ def predict_configuration(configuration: pb.Configuration, machine: Machine) -> 
             else:
                 record.dram_read_bytes += nbytes
         busy = (phase.tiles - 1) * max(cycles, default=0) + sum(cycles) + sum(fills)
+        exchanged = float(phase.tiles * phase_exchange_cycles(phase, replicas, machine))
+        if any(map(exchanged_bytes, phase.stages)):
+            exchanged += exchange_latency_cycles(replicas, machine)
         compute += busy
         memory += moved / rate
-        record.cycles += math.ceil(max(busy, moved / rate))
+        exchange += exchanged
+        record.cycles += math.ceil(max(busy, moved / rate, exchanged))
         record.flops += phase.tiles * sum(work.flops for work, _ in works)
     record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
-    limits = {"compute": compute, "dram": memory, "load": record.load_cycles}
+    limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
     record.bound = max(limits, key=lambda name: limits[name])
     return record
 

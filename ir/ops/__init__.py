@@ -1,6 +1,7 @@
 """Every operator, one file per family; importing this package registers them all."""
 
 from ir.ops import (
+    collective,
     concat,
     conv,
     elementwise,
@@ -20,6 +21,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "concat", "conv", "elementwise", "embedding", "functions", "integer", "matmul", "norm", "pool", "random", "reduce",
-    "scan", "scatter", "softmax", "sort", "view",
+    "collective", "concat", "conv", "elementwise", "embedding", "functions", "integer", "matmul", "norm", "pool",
+    "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip

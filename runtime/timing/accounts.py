@@ -36,6 +36,7 @@ def stage_time(stage: StageActor, start: float, end: float) -> StageTime:
         compute=stage.compute_cycles * stage.events,
         port=stage.port_slowdown * stage.events,
         network=stage.network_slowdown * stage.events,
+        exchange=stage.exchange_slowdown * stage.events,
         input=waits[Cause.INPUT],
         output=waits[Cause.OUTPUT],
         dram=waits[Cause.DRAM],
@@ -89,4 +90,5 @@ def _charge(source: Actor, offset: int, path: dict[Bound, float]) -> None:
         path[Bound.COMPUTE] += source.compute_cycles
         path[Bound.PORT] += source.port_slowdown
         path[Bound.NETWORK] += source.network_slowdown
+        path[Bound.EXCHANGE] += source.exchange_slowdown
     path[Bound.FILL] += offset - firing

@@ -124,16 +124,17 @@ class Mark(Actor):
 
 @dataclass(slots=True, eq=False)
 class StageActor(Actor):
-    """A stage. All in cycles per tile; `release` is its interval, the longest of the three.
+    """A stage. All in cycles per tile; `release` is its interval, the longest of the four.
 
     compute_cycles: its PCUs; port_cycles: the PMU ports of its buffers; network_cycles: the links of its nets;
-    fill_cycles: from the end of a firing's interval to its last result leaving the PCUs; write_cycles: hop latency
-    of each output port, in their order.
+    exchange_cycles: the link to other replicas; fill_cycles: from the end of a firing's interval to its last result
+    leaving the PCUs; write_cycles: hop latency of each output port, in their order.
     """
 
     compute_cycles: int = 1
     port_cycles: int = 0
     network_cycles: int = 0
+    exchange_cycles: int = 0
     fill_cycles: int = 0
     read_cycles: tuple[int, ...] = ()
     write_cycles: tuple[int, ...] = ()
@@ -151,7 +152,13 @@ class StageActor(Actor):
     @property
     def network_slowdown(self) -> int:
         """Cycles per tile that the links add on top."""
-        return self.release - self.compute_cycles - self.port_slowdown
+        inside = self.compute_cycles + self.port_slowdown
+        return max(inside, self.network_cycles) - inside
+
+    @property
+    def exchange_slowdown(self) -> int:
+        """Cycles per tile that the exchange with other replicas adds on top."""
+        return self.release - self.compute_cycles - self.port_slowdown - self.network_slowdown
 
 
 @dataclass(slots=True, eq=False)

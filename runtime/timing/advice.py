@@ -87,6 +87,16 @@ def _network(report: Report, section: SectionReport) -> str:
     )
 
 
+def _exchange(report: Report, section: SectionReport) -> str:
+    stages = [stage for phase in section.execution.phases for stage in phase.stages]
+    stage = max(stages, key=lambda s: s.time.exchange)
+    way = "around the ring of RDUs" if report.replicas.on_rdu else "to the host and back, without --reduce-on-rdu"
+    return (
+        f"averaging over {report.replicas.count} replicas moves the gradients {way} and takes "
+        f"{stage.exchange_cycles:,} cycles per tile; larger local batches need it less often, bf16 gradients move less"
+    )
+
+
 def _dram(report: Report, section: SectionReport) -> str:
     execution = section.execution
     read, write = sum(execution.read_bytes), sum(execution.write_bytes)
@@ -133,6 +143,7 @@ _EXPLAIN: dict[Bound, Callable[[Report, SectionReport], str]] = {
     Bound.COMPUTE: _compute,
     Bound.PORT: _port,
     Bound.NETWORK: _network,
+    Bound.EXCHANGE: _exchange,
     Bound.DRAM: _dram,
     Bound.AGCU: _agcu,
     Bound.FILL: _fill,

@@ -15,6 +15,7 @@ from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
 from pef.codec import parallelism, stage_work
 from pef.cycles import Parallelism, StageWork, compute_cycles, fill_cycles
+from pef.exchange import Replicas, exchange_latency_cycles, exchanged_bytes, phase_exchange_cycles
 from pef.machine import Machine
 from runtime.timing.actors import Actor, Cause, Mark, StageActor, StreamActor
 from runtime.timing.memory_model import Client, Limit
@@ -37,12 +38,16 @@ class Access:
 
 @dataclass(slots=True)
 class PhaseActors:
-    """The actors of one phase, and who writes and reads each buffer, in dataflow order."""
+    """The actors of one phase, and who writes and reads each buffer, in dataflow order.
+
+    exchange_cycles: what the link to other replicas needs per tile, for all stages that exchange.
+    """
 
     start: Mark
     ready: Mark
     ports: PortLoad
     works: list[tuple[StageWork, Parallelism]]
+    exchange_cycles: int
     stages: list[StageActor] = field(default_factory=list)
     streams: list[StreamActor] = field(default_factory=list)
     writers: dict[int, list[Access]] = field(default_factory=lambda: defaultdict(list))
@@ -52,9 +57,12 @@ class PhaseActors:
 class Pipeline:
     """The actors of a configuration, and the streams as clients of device memory."""
 
-    def __init__(self, configuration: pb.Configuration, tiers: Sequence[int], machine: Machine) -> None:
+    def __init__(
+        self, configuration: pb.Configuration, tiers: Sequence[int], machine: Machine, replicas: Replicas
+    ) -> None:
         self.configuration = configuration
         self.machine = machine
+        self.replicas = replicas
         self.network = Network(configuration, machine)
         self.clients: list[Client] = []
         self._tiers = tiers
@@ -74,7 +82,8 @@ class Pipeline:
     def _phase(self, index: int, phase: pb.Phase) -> PhaseActors:
         works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
         ports = phase_ports(self.configuration, phase, works, self.machine)
-        group = PhaseActors(Mark(index, 0, 1, 0), Mark(index, 0, 1, 0), ports, works)
+        exchange = phase_exchange_cycles(phase, self.replicas, self.machine)
+        group = PhaseActors(Mark(index, 0, 1, 0), Mark(index, 0, 1, 0), ports, works, exchange)
         for position, stream in enumerate(phase.streams):
             actor = self._stream(group, index, position, stream)
             access = Access(actor, stream.axis, actor.hop_cycles)
@@ -94,15 +103,17 @@ class Pipeline:
         compute = compute_cycles(work, parallel, self.machine)
         port = max((self._port_cycles(group, stage, work, parallel)), default=0)
         network = max((self.network.tile_cycles(channel) for channel in used), default=0)
+        exchange = group.exchange_cycles if exchanged_bytes(stage) else 0
         chain = self.network.chain_cycles(index, position, stage.units, max(1, stage.chain))
         actor = StageActor(
             index,
             position,
             phase.tiles,
-            max(compute, port, network),
+            max(compute, port, network, exchange),
             compute_cycles=compute,
             port_cycles=port,
             network_cycles=network,
+            exchange_cycles=exchange,
             fill_cycles=fill_cycles(work, parallel, self.machine) + chain,
             read_cycles=tuple(self.network.hop_cycles(channel) for channel in reads),
             write_cycles=tuple(self.network.hop_cycles(channel) for channel in writes),
@@ -177,7 +188,7 @@ class Pipeline:
         following.await_end(group.start, 0)
         group.ready.await_end(group.start, 0)
         for stage in group.stages:
-            stage.await_end(group.start, 0)
+            stage.await_end(group.start, self._exchange_latency(stage))
             following.await_end(stage, stage.finish_cycles)
         for stream in group.streams:
             if stream.whole and not stream.store:
@@ -185,6 +196,11 @@ class Pipeline:
             self._order_stream(index, stream)
             if not group.stages:
                 following.await_end(stream, stream.hop_cycles)
+
+    def _exchange_latency(self, stage: StageActor) -> int:
+        """Cycles until the first tile has been around the ring of replicas; the others follow close behind."""
+        exchanges = exchanged_bytes(self.configuration.phases[stage.phase].stages[stage.index])
+        return exchange_latency_cycles(self.replicas, self.machine) if exchanges else 0
 
     def _order_stream(self, index: int, stream: StreamActor) -> None:
         """Whole loads begin one phase early, unless their buffer is still in use there; all else with its phase.

@@ -8,6 +8,7 @@ from enum import Enum
 
 from ir.location import Location
 from pef.cycles import Parallelism
+from pef.exchange import ONE, Replicas
 from pef.machine import Machine
 from runtime.timing.memory_model import Limit, TrafficSample
 
@@ -18,6 +19,7 @@ class Bound(Enum):
     COMPUTE = "compute"
     PORT = "PMU ports"
     NETWORK = "network"
+    EXCHANGE = "exchange between replicas"
     DRAM = "DRAM"
     AGCU = "AGCU"
     FILL = "pipeline fill"
@@ -28,14 +30,15 @@ class Bound(Enum):
 class StageTime:
     """Where one stage's share of its phase goes, in cycles: `total` is the phase's duration.
 
-    compute, port, network: firing, and how much PMU ports and links lengthen it. input, output, dram: waiting for an
-    upstream stage, for space downstream, for device memory (either way). fill: before the first tile arrives; drain:
-    from the end of the last firing to the end of the phase.
+    compute, port, network, exchange: firing, and how much PMU ports, links and the exchange with other replicas
+    lengthen it. input, output, dram: waiting for an upstream stage, for space downstream, for device memory (either
+    way). fill: before the first tile arrives; drain: from the end of the last firing to the end of the phase.
     """
 
     compute: float
     port: float
     network: float
+    exchange: float
     input: float
     output: float
     dram: float
@@ -50,7 +53,7 @@ class StageTime:
     @property
     def busy(self) -> float:
         """Cycles in which the stage is firing."""
-        return self.compute + self.port + self.network
+        return self.compute + self.port + self.network + self.exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class StageReport:
     compute_cycles: int
     port_cycles: int
     network_cycles: int
+    exchange_cycles: int
     interval_cycles: int
     latency_cycles: int
     starts: Sequence[float]
@@ -198,11 +202,12 @@ class SectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Simulated time of a sequence of sections."""
+    """Simulated time of a sequence of sections on one of `replicas`."""
 
     name: str
     machine: Machine
     sections: tuple[SectionReport, ...]
+    replicas: Replicas = ONE
 
     @property
     def cycles(self) -> float:

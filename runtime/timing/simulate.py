@@ -12,6 +12,7 @@ from ir.errors import IllegalPefError, Problem, UsageError
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import decode_machine
+from pef.exchange import ONE, Replicas
 from pef.machine import Machine, SiteKind
 from runtime.timing.accounts import critical_path, stage_time
 from runtime.timing.actors import Actor, StageActor, StreamActor
@@ -21,8 +22,8 @@ from runtime.timing.report import Execution, PhaseReport, Report, SectionReport,
 from runtime.timing.simulation import run
 
 
-def simulate(pef: pb.Pef, sections: Sequence[int] | None = None) -> Report:
-    """Simulate the sections with these indices, in this order; all of them by default.
+def simulate(pef: pb.Pef, sections: Sequence[int] | None = None, replicas: Replicas = ONE) -> Report:
+    """Simulate the sections with these indices, in this order; all of them by default. `replicas` work in parallel.
 
     Raises UsageError for an index the PEF does not have, IllegalPefError where a net is missing or a section
     deadlocks.
@@ -37,16 +38,18 @@ def simulate(pef: pb.Pef, sections: Sequence[int] | None = None) -> Report:
         record = pef.sections[index]
         key = record.configuration, tuple(pef.symbols[symbol].tier for symbol in record.bindings)
         if key not in executions:
-            executions[key] = execute(pef.configurations[key[0]], key[1], machine, record.name)
+            executions[key] = execute(pef.configurations[key[0]], key[1], machine, record.name, replicas)
         loaded = bool(reports) and reports[-1].configuration == record.configuration
         reports.append(_section(pef, index, machine, executions[key], now, loaded))
         now += reports[-1].cycles
-    return Report(pef.header.name, machine, tuple(reports))
+    return Report(pef.header.name, machine, tuple(reports), replicas)
 
 
-def execute(configuration: pb.Configuration, tiers: Sequence[int], machine: Machine, name: str) -> Execution:
+def execute(
+    configuration: pb.Configuration, tiers: Sequence[int], machine: Machine, name: str, replicas: Replicas
+) -> Execution:
     """Simulate one configuration; `tiers` has the memory tier of each slot's symbol, `name` is for messages."""
-    pipeline = Pipeline(configuration, tiers, machine)
+    pipeline = Pipeline(configuration, tiers, machine, replicas)
     memory = DeviceMemory(pipeline.clients, machine)
     actors = pipeline.actors
     run(actors, memory)
@@ -136,6 +139,7 @@ def _stage(
         compute_cycles=actor.compute_cycles,
         port_cycles=actor.port_cycles,
         network_cycles=actor.network_cycles,
+        exchange_cycles=actor.exchange_cycles,
         interval_cycles=actor.release,
         latency_cycles=actor.finish_cycles,
         starts=actor.times,

@@ -16,6 +16,8 @@ from sambaflow.samba.creation import (
     zeros,
     zeros_like,
 )
+from sambaflow.samba.current import make_current
+from sambaflow.samba.distributed import install
 from sambaflow.samba.functional import FUNCTIONS
 from sambaflow.samba.misc import is_internal, patched_torch
 from sambaflow.samba.nn.parameter import SambaParameter
@@ -26,7 +28,8 @@ from_torch = from_torch_tensor
 to_torch_tensor = to_torch
 globals().update(FUNCTIONS)
 
-session = SambaSession()
+install()
+session = make_current(SambaSession())
 """The one session of a program; it takes the place of the module of the same name."""
 
 from sambaflow.samba import (  # noqa: E402

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec
+from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec, divides
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import logs
+from sambaflow.samba import fusion_rules, logs
 from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
 from sambaflow.samba.graph import FwdGraph
@@ -92,6 +92,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
     if preset not in PRESETS:
         hint = f"use one of {', '.join(PRESETS)}"
         raise UsageError(Problem(f"--graphamp-preset {preset} is not known", hint=hint))
+    is_data_parallel = arguments.get("data_parallel") is True
     return CompileRequest(
         model=sys.argv[0] or app,
         inference=inference,
@@ -102,7 +103,18 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         fuse=not (arguments.get("o0") or arguments.get("optim_level") == "o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
+        microbatch_size=_microbatch_size(arguments),
+        replicas=int(arguments.get("world_size") or 1) if is_data_parallel and not inference else None,
     )
+
+
+def _microbatch_size(arguments: Mapping[str, Any]) -> int | None:
+    """The microbatch that the arguments ask for, None where the batch that they give does not consist of such."""
+    size, batch = arguments.get("microbatch_size"), arguments.get("batch_size")
+    if not size or divides(size, batch):
+        return size or None
+    samba_logger.warning("-mb %s is ignored: it does not divide -b %s", size, batch)
+    return None
 
 
 def sdk_metadata(
@@ -112,6 +124,7 @@ def sdk_metadata(
     recorded: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the PEF tells of the program: its arguments, its own metadata, and the operators it traced."""
+    recorded = {**recorded, "optimization_rules": fusion_rules.read(arguments)}
     hints = {key: value for key, value in recorded.items() if value not in (None, False, {}, "")}
     return {
         "arguments": plain(arguments),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from sambaflow.samba import current
 from sambaflow.samba.nn.parameter import SambaParameter
 from sambaflow.samba.sambatensor import SambaTensor
 
@@ -30,8 +31,6 @@ def from_torch_model_(model: nn.Module, parent_module_prefix: str | None = None)
 
     The model gets a `name` (its class in lower case), every parameter an `sn_name`. Buffers stay plain tensors.
     """
-    from sambaflow.samba import session
-
     prefix = f"{parent_module_prefix}__" if parent_module_prefix else ""
     for path, module in model.named_modules():
         if not isinstance(getattr(module, "name", None), str):
@@ -42,7 +41,7 @@ def from_torch_model_(model: nn.Module, parent_module_prefix: str | None = None)
         if not isinstance(parameter, SambaParameter):
             parameter.__class__ = SambaParameter
         parameter.sn_name = parameter_name(root, path)
-    session.buffer_dict.update((parameter_name(root, path), buffer) for path, buffer in model.named_buffers())
+    current.session().buffer_dict.update((parameter_name(root, path), buffer) for path, buffer in model.named_buffers())
     torch.serialization.add_safe_globals(list({type(module) for module in model.modules()}))
     return model
 

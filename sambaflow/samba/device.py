@@ -13,7 +13,10 @@ from ir.errors import BindError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.types import DType
 from pef import pef_pb2 as pb
+from pef.exchange import ONE, Replicas
+from runtime.functional import host_cores
 from runtime.session import PreparedRun, Session
+from sambaflow.samba.launch import launched
 from sambaflow.samba.sambatensor import SambaTensor
 
 
@@ -72,7 +75,7 @@ class Device:
 
     def __init__(self, pef: pb.Pef) -> None:
         self.pef = pef
-        self.runtime = Session(pef)
+        self.runtime = Session(pef, threads=_threads())
         self.inputs = self.runtime.names(SymbolKind.INPUT)
         self.outputs = [name for name in self.runtime.names(SymbolKind.OUTPUT) if name != NORM]
         self.hyper = self.runtime.names(SymbolKind.HYPER)
@@ -122,6 +125,7 @@ class Device:
             section_types = [kind.value for kind in SectionKind if kind.value in asked] + sorted(
                 asked - {kind.value for kind in SectionKind}
             )
+            # the mean over one replica changes nothing: a PEF without REDUCE sections needs none
             section_types = [kind for kind in section_types if kind != SectionKind.REDUCE.value or kind in self.kinds]
             self._require_training(section_types)
         sections = self.runtime.sections(section_types, section_ids)
@@ -170,14 +174,20 @@ class Device:
         types = f"is {str(tensor.dtype).removeprefix('torch.')}, but the PEF expects {dtype.compute}"
         return Problem(f"input {name!r} {types}", hint=f"give {name}{cast}")
 
-    def simulated_seconds(self, sections: Sequence[int]) -> float:
-        """What the RDU would take for these sections."""
-        report = self.runtime.run_timing(section_ids=sections)
+    def simulated_seconds(self, sections: Sequence[int], replicas: Replicas = ONE) -> float:
+        """What the RDU would take for these sections, as one of `replicas`."""
+        report = self.runtime.run_timing(section_ids=sections, replicas=replicas)
         return report.us(report.cycles) / 1e6
 
     def close(self) -> None:
         """Give the machine back."""
         self.runtime.close()
+
+
+def _threads() -> int:
+    """This process's share of the host's cores, where several replicas run on one machine."""
+    launch = launched()
+    return max(1, host_cores() // launch.local_size) if launch is not None else host_cores()
 
 
 def bind(tensor: SambaTensor, device: Device, symbol: str) -> None:

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SymbolKind
+from pef.exchange import ONE, Replicas
+from runtime.collective import ALONE, Collective
+from runtime.session import PreparedRun
 from sambaflow.samba import agreement
 from sambaflow.samba.convert import model_name, parameter_name
 from sambaflow.samba.device import Device, DeviceTensor, bind
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.hyperparameters import HyperParameters
 from sambaflow.samba.optim.optimizer import as_list
+from sambaflow.samba.replica import Replica
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced
 
@@ -96,6 +100,9 @@ class Loaded:
         self.history: list[tuple[tuple[int, ...], float]] | None = None
         self.root = model_name(traced.model)
         self.hyper = HyperParameters(device, self.model, optimizers)
+        self.replica = Replica(device)
+        self.replicas = ONE
+        self.collective: Collective = ALONE
         self._inputs: dict[str, DeviceTensor] = {}
         for path, tensor in self.weights(self.model):
             if isinstance(tensor, SambaTensor):
@@ -108,6 +115,13 @@ class Loaded:
             bind(tensor, device, symbol)
 
     # -- running --------------------------------------------------------------------------------------------------
+
+    def meet(self, data_parallel: bool, reduce_on_rdu: bool) -> None:
+        """Let the next runs be those of one replica of several, or of one alone. Raises ReplicaError."""
+        if data_parallel and not self.replica.has_joined:
+            self.hyper.seed(self.replica.join().rank)
+        self.collective = self.replica.join() if data_parallel else ALONE
+        self.replicas = Replicas(self.collective.size, reduce_on_rdu)
 
     def run(
         self,
@@ -124,10 +138,11 @@ class Loaded:
                 self.hyper.write(hyper)
             if section_ids is None:
                 section_ids = self._sections_of_graph(section_types)
-            prepared = self.device.prepared(section_types, section_ids)
+            prepared = self.prepared(section_types, section_ids)
             saved = self._write_gradients(gradients) if gradients is not None else []
             began = time.perf_counter()
-            prepared.run()
+            prepared.run(self.collective)
+            self.replica.ran(prepared.kinds)
             if self.history is not None:
                 self.history.append((prepared.sections, time.perf_counter() - began))
             for gradient, before in saved:
@@ -141,6 +156,22 @@ class Loaded:
         kinds = [section.kind for section in self.device.pef.sections]
         wanted = None if section_types is None else {kind.upper() for kind in section_types}
         return tuple(i for i in self.layout.sections if wanted is None or kinds[i] in wanted)
+
+    def prepared(self, section_types: Sequence[str] | None, section_ids: Sequence[int] | None = None) -> PreparedRun:
+        """The sections asked for, and what a data parallel run needs between them."""
+        if self.collective is not ALONE:
+            section_types = self.replica.with_reduction(section_types)
+        return self.device.prepared(section_types, section_ids)
+
+    def named_inputs(self, inputs: Any) -> dict[str, Tensor]:
+        """The inputs that a program gives for a run, by name."""
+        return dict(self._named(inputs))
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that the PEF expects, by name."""
+        symbols = self.device.runtime.symbols
+        return {name: symbols[symbol].type.shape for name, symbol in self.layout.inputs.items()}
 
     def _write_inputs(self, inputs: Any) -> None:
         """Copy inputs to the device: straight into its memory where they match the last ones, else with checks."""

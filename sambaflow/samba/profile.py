@@ -20,6 +20,6 @@ def write_runtime_profile(loaded: Loaded, filename: str | None) -> None:
     lines = ["sections  runs  host_ms_per_run  simulated_us_per_run"]
     for sections, taken in runs.items():
         names = ",".join(loaded.device.pef.sections[number].name for number in sections)
-        simulated = loaded.device.simulated_seconds(sections)
+        simulated = loaded.device.simulated_seconds(sections, loaded.replicas)
         lines.append(f"{names}  {len(taken)}  {1e3 * sum(taken) / len(taken):.3f}  {1e6 * simulated:.3f}")
     Path(filename).write_text("\n".join(lines) + "\n")

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba import checkpointing, profile
+from runtime.session import require_replicas
+from sambaflow.samba import checkpointing, distributed, profile, spatial
 from sambaflow.samba.compilation import compile_model, compile_multigraph
 from sambaflow.samba.device import Device
 from sambaflow.samba.graph import FwdGraph
@@ -115,6 +116,8 @@ class SambaSession:
         """Load a PEF for a traced model, as `samba.utils.trace_graph` does; returns the model's output tensors."""
         self._close()
         self._loaded = load(traced, pef or self.pef_path, optimizers, init_output_grads, loss_indices)
+        if self.arguments.get("data_parallel") is True:
+            require_replicas(self._loaded.device.pef, distributed.group().size)
         if transfer_device:
             self._loaded.to_device()
             checkpointing.optimizers_to_device(self._loaded, self._loaded.optimizers)
@@ -164,12 +167,20 @@ class SambaSession:
         outputs in forward's order.
 
         Inputs are matched by name. Hyper-parameters not given keep their last value. `grad_of_outputs` holds, for
-        this run, the gradients of the outputs (None: as before).
+        this run, the gradients of the outputs (None: as before). With `data_parallel`, gradients are averaged over all
+        replicas before anything uses them; `reduce_on_rdu` is how the RDU would do it, and changes simulated time only.
         """
         loaded = self.loaded if graph_name is None else self._graph(graph_name)
         if section_types is None and section_ids is None and self.arguments.get("inference"):
             section_types = ("fwd",)
-        return loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        loaded.meet(data_parallel, reduce_on_rdu)
+        count = spatial.asked_for(self.arguments)
+        if count == 1:
+            return loaded.run(input_tensors, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        outputs: tuple[SambaTensor, ...] = ()
+        for batch in spatial.batches(loaded.named_inputs(input_tensors), loaded.input_shapes, count):
+            outputs = loaded.run(batch, hyperparam_dict, section_types, section_ids, grad_of_outputs)
+        return outputs
 
     def _graph(self, name: str) -> Loaded:
         if name not in self._by_graph:
@@ -255,7 +266,10 @@ class SambaSession:
 
     def setup(self, arguments: Any) -> None:
         """Take the arguments of a structured program (CompileArgs or RunArgs) for later calls."""
-        self.arguments.update(_as_dict(arguments))
+        given = _as_dict(arguments)
+        self.arguments.update(given)
+        if given.get("data_parallel") is True and "output_folder" not in given:
+            distributed.start()
 
     def reset(self) -> None:
         """Unload the PEF and forget all graphs."""
@@ -264,8 +278,8 @@ class SambaSession:
         self.buffer_dict.clear()
 
     def get_dropout_rate_argin_names(self) -> list[str]:
-        """The hyper-parameters that are dropout rates."""
-        return [name for name in self.device.hyper if name.endswith("__p") or name == "p"]
+        """The keys of `hyperparam_dict` that are dropout rates, one for each dropout; `p` counts for all of them."""
+        return list(self.loaded.hyper.rates)
 
     def atexit_register(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Have `function` called when the program ends."""

@@ -45,6 +45,9 @@ MACHINE = Machine(
     program_load_us=1.0,
     argument_load_us=0.5,
     launch_us=0.25,
+    ring_bytes_per_s=25e9,
+    ring_step_us=0.5,
+    host_bytes_per_s=32e9,
 )
 
 

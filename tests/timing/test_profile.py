@@ -26,7 +26,8 @@ SECTION_KEYS = {
 }  # fmt: skip
 STAGE_KEYS = {
     "name", "operators", "sources", "parallelism", "pcus", "pmus", "tiles", "cycles_per_tile", "compute_cycles",
-    "port_cycles", "network_cycles", "slowdown_factor", "latency_us", "busy", "share", "stalls", "flops",
+    "port_cycles", "network_cycles", "exchange_cycles", "slowdown_factor", "latency_us", "busy", "share", "stalls",
+    "flops",
 }  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def data() -> dict[str, Any]:
 
 
 def test_keys(data: dict[str, Any]) -> None:
-    assert set(data) == {"name", "simulated", "machine", "total", "kinds", "sections", "advice"}
+    assert set(data) == {"name", "simulated", "machine", "replicas", "total", "kinds", "sections", "advice"}
     assert data["simulated"] is True
     for section in data["sections"]:
         assert set(section) == SECTION_KEYS

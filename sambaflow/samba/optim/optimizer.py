@@ -9,6 +9,7 @@ import torch
 
 from compiler.optimizers import OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
+from sambaflow.samba import current
 
 KINDS = {torch.optim.SGD: "sgd", torch.optim.AdamW: "adamw", torch.optim.Adam: "adam"}
 REFUSED = ("amsgrad", "maximize", "dampening")
@@ -28,15 +29,11 @@ class SambaOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     def cpu(self) -> None:
         """Copy the optimizer's state device to host."""
-        from sambaflow.samba import session
-
-        session.optimizer_to_cpu(self)
+        current.session().optimizer_to_cpu(self)
 
     def rdu(self) -> None:
         """Copy the optimizer's state host to device."""
-        from sambaflow.samba import session
-
-        session.optimizer_to_rdu(self)
+        current.session().optimizer_to_rdu(self)
 
 
 def as_list(optimizers: Any) -> list[torch.optim.Optimizer]:

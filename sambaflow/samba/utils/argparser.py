@@ -10,6 +10,7 @@ from typing import Any
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
+from sambaflow.samba import current, distributed
 from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
@@ -58,6 +59,8 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
+        distributed.start()
     return parsed
 
 
@@ -69,9 +72,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, show_all: bool) -> Non
 
 def _remember(arguments: argparse.Namespace) -> None:
     """Let the session know the arguments, and set how much is logged."""
-    from sambaflow.samba import session
-
-    session.arguments = dict(vars(arguments))
+    current.session().arguments = dict(vars(arguments))
     if arguments.debug:
         samba_logger.setLevel("debug")
     elif arguments.verbose:

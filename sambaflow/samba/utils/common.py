@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from sambaflow.samba import current
 from sambaflow.samba.utils.measure import measure_performance, measure_sections
 from sambaflow.samba.utils.pef_utils import get_pefmeta
 from sambaflow.samba.utils.trace import trace_graph
@@ -32,10 +33,8 @@ def common_app_driver(
 
     Without `pef_metadata` the PEF keeps what get_pefmeta tells; further options go to the compile.
     """
-    from sambaflow.samba import session
-
     if args.command == "compile":
-        return session.compile(
+        return current.session().compile(
             model,
             inputs,
             optim,

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba.utils.processes import get_world_size
+from sambaflow.samba import current
+from sambaflow.samba.utils.processes import get_world_size, is_main_process
 
 
 def measure_performance(
@@ -33,30 +34,33 @@ def measure_performance(
     The time the RDU would take is printed, and written to `json`, beside it. `run_graph_only` leaves out copying
     inputs and outputs.
     """
-    from sambaflow.samba import session
-
     world = get_world_size()
     sections = ["fwd"] if inference else None
-    prepared = session.device.prepared
+    session = current.session()
+    loaded = session.loaded
 
     def step() -> None:
         session.run(inputs, section_types=sections, data_parallel=data_parallel, reduce_on_rdu=reduce_on_rdu)
 
-    print(f"Measuring peformance with world size: {world}")
-    print("initial run starts.")
+    def graph() -> None:
+        loaded.prepared(sections).run(loaded.collective)
+
+    say = print if is_main_process() else _silent
+    say(f"Measuring peformance with world size: {world}")
+    say("initial run starts.")
     step()
-    print("initial run completes.")
-    action: Callable[[], None] = prepared(sections, None).run if run_graph_only else step
+    say("initial run completes.")
+    action: Callable[[], None] = graph if run_graph_only else step
     iterations, duration = _repeat(action, n_iterations, min_duration)
     latency = duration / iterations
     throughput = batch_size * world / latency
-    simulated = session.device.simulated_seconds(prepared(sections, None).sections)
-    print(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
+    simulated = loaded.device.simulated_seconds(loaded.prepared(sections).sections, loaded.replicas)
+    say(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
     if world > 1:
-        print(f"NOTE: This is the combined throughput for {world} workers")
-    print(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
-    print(f"total duration: {duration} s")
-    if json:
+        say(f"NOTE: This is the combined throughput for {world} workers")
+    say(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
+    say(f"total duration: {duration} s")
+    if json and is_main_process():
         report = {
             "e2e_latency": latency,
             "throughput": throughput,
@@ -81,8 +85,7 @@ def measure_sections(
     **options: Any,
 ) -> dict[str, float]:
     """Seconds per run of each section (the first `num_sections`, 0 for all) on this host, printed and returned."""
-    from sambaflow.samba import session
-
+    session = current.session()
     session.run(inputs)
     names = [section.name for section in session.device.pef.sections]
     seconds = {}
@@ -94,6 +97,10 @@ def measure_sections(
     if json:
         Path(json).write_text(json_format.dumps(seconds, indent=2) + "\n")
     return seconds
+
+
+def _silent(line: str) -> None:
+    """What replicas other than the first have to say: they measure the same."""
 
 
 def _repeat(action: Callable[[], None], iterations: int, min_duration: float) -> tuple[int, float]:

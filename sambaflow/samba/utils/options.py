@@ -63,7 +63,7 @@ def _hardware_flag(flag: str, help: str) -> Option:
 
 MODEL = (
     _value("-b --batch-size", "samples in a batch; static in the graph", int, 1),
-    _value("-mb --microbatch-size", "samples in a piece of the batch; results do not depend on it", int),
+    _value("-mb --microbatch-size", "samples that stream through the RDU as one tile; changes time, not results", int),
     _flag("--inference", "forward sections only"),
     _value("-p --pef", "the PEF to run", default=""),
     _value("--mapping", "section or spatial", default="section"),
@@ -84,9 +84,9 @@ COMPILING = (
     _value("--pef-name", "name of the PEF and of its folder; default: with the time and process", verbs=COMPILE),
     _value("--output-folder", "the PEF becomes FOLDER/NAME/NAME.pef", default="./out", verbs=ALL_VERBS),
     _flag("--o0", "one operator per section"),
-    _flag("--o1", "fuse by rules"),
+    _flag("--o1", "fuse by rules: chooses sections as --o3 does"),
     _flag("--o3", "fuse the whole graph (default)"),
-    _value("--optimization-rules", "YAML file with fusion rules"),
+    _value("--optimization-rules", "YAML file with fusion rules for --o1: checked and recorded"),
     _value("--arch", "sn10, sn20, sn30, sn40, or a machine file"),
     _value("--graphamp-preset", "mp0: as written; mp1: products read bf16; mp4: everything bf16"),
 )

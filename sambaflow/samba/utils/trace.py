@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement
+from sambaflow.samba import agreement, current
 from sambaflow.samba.convert import from_torch_model_
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
@@ -34,8 +34,7 @@ def trace_graph(
     losses (the outputs at `loss_indices`, else those made by a loss operator), zeros elsewhere.
     Raises BindError naming everything in which model and PEF differ.
     """
-    from sambaflow.samba import session
-
+    session = current.session()
     from_torch_model_(model)
     optimizers = optim if optim is not None else options.get("optimizers")
     traced = trace(model, inputs)
@@ -59,8 +58,7 @@ ONLY_IN_TRAINING = ("dropout", "batch_norm")
 def _check_mode(traced: Traced, optimizers: Any) -> None:
     """Whether the program was started for what its PEF was compiled for. Raises UsageError where it would train with
     a PEF for inference; warns where it infers with one for training and the results are not those of inference."""
-    from sambaflow.samba import session
-
+    session = current.session()
     is_inference = session.arguments.get("inference")
     is_training = agreement.is_training(session.device.pef)
     if is_inference is False and as_list(optimizers) and not is_training:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from sambaflow.samba import current
 from sambaflow.samba.sambaloader import SambaLoader
 from sambaflow.samba.sambatensor import to_torch
 
@@ -20,10 +21,8 @@ def train(
     hyperparam_dict: dict[str, float] | None = None,
 ) -> list[float]:
     """One epoch over `loader` for a traced model; returns the loss of each step (the mean of the first output)."""
-    from sambaflow.samba import session
-
     losses = []
     for inputs in SambaLoader(loader, names):
-        outputs = session.run(inputs, model.output_tensors, hyperparam_dict=hyperparam_dict)
+        outputs = current.session().run(inputs, model.output_tensors, hyperparam_dict=hyperparam_dict)
         losses.append(to_torch(outputs[0]).float().mean().item())
     return losses

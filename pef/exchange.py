@@ -1,0 +1,54 @@
+"""What averaging over replicas costs: the one place where these formulas stand.
+
+With n replicas, each of which holds b bytes per tile, between RDUs in a ring (reduce-scatter, then all-gather)
+
+    bytes each RDU sends     2 (n - 1) / n * b     at ring_bytes_per_s
+    steps around the ring    2 (n - 1)             of ring_step_us each, once: a phase's tiles follow close behind
+
+and on the host: b bytes to the host and b bytes back, one after the other, at host_bytes_per_s. What the host does
+with them, and traffic between hosts, is not counted. All exchanges of a phase share the link.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pef import pef_pb2 as pb
+from pef.codec import tile_operations
+from pef.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas there are, and whether they average over the links between RDUs or on the host."""
+
+    count: int = 1
+    on_rdu: bool = True
+
+
+ONE = Replicas()
+
+
+def exchanged_bytes(stage: pb.Stage) -> int:
+    """Bytes per tile that a stage averages over the replicas."""
+    operations = [operation for operation in tile_operations(stage) if operation.op.exchanges]
+    return sum(tensor.nbytes for operation in operations for tensor in operation.results)
+
+
+def phase_exchange_cycles(phase: pb.Phase, replicas: Replicas, machine: Machine) -> int:
+    """Cycles per tile that the link needs for all exchanges of a phase."""
+    if replicas.count == 1:
+        return 0
+    nbytes = sum(map(exchanged_bytes, phase.stages))
+    if not replicas.on_rdu:
+        return math.ceil(2 * nbytes / machine.bytes_per_cycle(machine.host_bytes_per_s)) if nbytes else 0
+    sent = 2 * (replicas.count - 1) * nbytes / replicas.count
+    return math.ceil(sent / machine.bytes_per_cycle(machine.ring_bytes_per_s)) if nbytes else 0
+
+
+def exchange_latency_cycles(replicas: Replicas, machine: Machine) -> int:
+    """Cycles from the last byte leaving to the mean being there, beside what the bytes take."""
+    if replicas.count == 1 or not replicas.on_rdu:
+        return 0
+    return math.ceil(machine.cycles(2 * (replicas.count - 1) * machine.ring_step_us))

@@ -1,0 +1,107 @@
+"""What every module of a model computes on the device: a second PEF of the model, whose modules' results are outputs.
+
+A section keeps to itself what only it needs, so the program's own PEF cannot tell. The second one is compiled with the
+same options; its sections store more, and compute the same.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from compiler.driver import CompileRequest, compile_spec
+from ir.graph import SectionKind, SymbolKind
+from pef import pef_pb2 as pb
+from pef.files import read_npz
+from runtime.session import Session
+from runtime.weights import read_weights
+from sambaflow.samba.compilation import model_spec
+from sambaflow.samba.convert import model_name, plain_torch
+from sambaflow.samba.tracing import trace
+
+Triple = tuple[str, Tensor, Tensor]
+"""A name, what the device has, and what the host has."""
+
+
+def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Triple]:
+    """The results of every module in the order in which they run, compiled as `pef` was."""
+    traced = trace(model, inputs)
+    name = model_name(model)
+    options = json.loads(pef.header.options_json)
+    seen: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, plain_torch(model):
+        spec = model_spec(traced, name)
+        spec = replace(spec, call=_observed(spec.call, seen), every_gradient=False)
+        request = CompileRequest(
+            name,
+            options["inference"],
+            None,
+            Path(folder),
+            "layers",
+            options["arch"],
+            options["fuse"],
+            options["preset"],
+        )
+        result = compile_spec(spec, request)
+        expected = read_npz(result.reference_path, "reference")
+        session = Session(result.pef)
+        session.load_weights(read_weights(result.weights_path), strict=False)
+    outputs = session.run([SectionKind.FWD.value])
+    session.close()
+    names = [name for name in session.names(SymbolKind.OUTPUT) if name in expected]
+    observed = zip(seen, names[len(names) - len(seen) :], strict=True)
+    return [(label, torch.from_numpy(outputs[key]), torch.from_numpy(expected[key])) for label, key in observed]
+
+
+def _observed(
+    call: Callable[[nn.Module, Mapping[str, Tensor]], Any], names: list[str]
+) -> Callable[[nn.Module, Mapping[str, Tensor]], Any]:
+    """`call` with the results of all modules behind its own; `names` are those of the last call."""
+
+    def observing(model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
+        names.clear()
+        copies: list[Tensor] = []
+
+        def observe(path: str) -> Callable[..., None]:
+            def hook(module: nn.Module, arguments: Any, result: Any) -> None:
+                for leaf in pytree.tree_leaves(result):
+                    if isinstance(leaf, Tensor):
+                        copies.append(leaf.clone())  # what follows may work in place
+                        names.append(path)
+
+            return hook
+
+        hooks = [
+            module.register_forward_hook(observe(path)) for path, module in model.named_modules() if module is not model
+        ]
+        try:
+            result = call(model, tensors)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        return result, copies
+
+    return observing
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """The model with all dropout rates at zero: host and device draw different masks."""
+    modules = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    rates = [module.p for module in modules]
+    try:
+        for module in modules:
+            module.p = 0.0
+        yield
+    finally:
+        for module, rate in zip(modules, rates):
+            module.p = rate

@@ -1,0 +1,102 @@
+"""Comparing host and device layer by layer: every module and gradient is looked at, the first that differs is named."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ir.ops.elementwise
+from sambaflow import samba
+from sambaflow.samba.utils.layers import compare_step
+from tests.sdk.programs import compiled
+
+
+class Block(nn.Module):
+    """A layer, a normalisation that changes its statistics, an activation in place, and a residual connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 12)
+        self.norm = nn.BatchNorm1d(12)
+        self.act = nn.Tanh()
+        self.relu = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop(self.relu(self.norm(self.act(self.linear(x)))))
+
+
+class Net(nn.Module):
+    """Two blocks and a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = Block(), Block(), nn.Linear(12, 3)
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.head(self.second(self.first(x)))
+        return self.loss(out, y), out
+
+
+BLOCK = ["linear", "act", "norm", "relu", "drop"]
+MODULES = [f"{block}{part}" for block in ("first", "second") for part in (*(f".{name}" for name in BLOCK), "")]
+
+
+def prepared(inference: bool = False) -> tuple[Namespace, nn.Module, tuple[Any, ...], Any]:
+    """What `test` gets: arguments, model, inputs, optimizer."""
+    torch.manual_seed(0)
+    model = Net().train(not inference)
+    samba.from_torch_model_(model)
+    x = samba.from_torch_tensor(torch.randn(16, 12), name="x", batch_dim=0)
+    y = samba.from_torch_tensor(torch.randint(3, (16,)), name="y", batch_dim=0)
+    optimizer = None if inference else samba.optim.SGD(model.parameters(), lr=0.1)
+    pef = compiled(model, (x, y), optimizer, inference=inference)
+    return Namespace(pef=pef, mapping="section"), model, (x, y), optimizer
+
+
+def test_every_module_and_every_gradient_is_compared() -> None:
+    args, model, inputs, optimizer = prepared()
+    found = [difference.name for difference in compare_step(args, model, inputs, optimizer, threshold=1e-4)]
+    parameters = [name for name, _ in model.named_parameters()]
+    outputs = found[len(MODULES) + 2 : -len(parameters)]
+    assert len(outputs) == 2
+    assert found == [*MODULES, "head", "loss", *outputs, *(f"{name}__grad" for name in reversed(parameters))]
+
+
+def test_dropout_and_statistics_are_as_before() -> None:
+    args, model, inputs, optimizer = prepared()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    compare_step(args, model, inputs, optimizer)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.5, 0.5]
+    rates = samba.session.loaded.hyper.rates.values()
+    assert [float(samba.session.device.memory(rate)) for rate in rates] == [0.5, 0.5]
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+
+
+def test_inference_compares_modules_and_outputs() -> None:
+    args, model, inputs, _ = prepared(inference=True)
+    found = [difference.name for difference in compare_step(args, model, inputs, threshold=1e-4)]
+    assert [name for name in found if name in MODULES] == MODULES
+    assert not any(name.endswith("__grad") for name in found)
+
+
+def test_the_first_that_differs_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    args, model, inputs, optimizer = prepared()
+
+    def off(self: Any, x: Any, out: Any) -> None:
+        out[...] = 0.9 * x / (1 + abs(x))
+
+    monkeypatch.setattr(ir.ops.elementwise.Tanh, "kernel", off)
+    with pytest.raises(
+        AssertionError, match=r"^first\.act is the first that differs by over 0.003; so do \d+ behind it"
+    ):
+        compare_step(args, model, inputs, optimizer)
+    printed = {
+        line.split()[0]: "<-- differs" in line for line in capsys.readouterr().out.splitlines() if "of at" in line
+    }
+    assert not printed["first.linear"] and printed["first.act"] and printed["first.norm"]
