@@ -93,6 +93,12 @@ class IllegalPefError(SncError):
     code = "CHECK"
 
 
+class IndexOutsideError(SncError, IndexError):
+    """Cause: a label or an index beyond the classes or rows there are. Fix: the data, or a larger table."""
+
+    code = "INDEX"
+
+
 class ReplicaError(SncError):
     """Cause: replicas of a data parallel run that do not fit together, or one that stopped. Fix: as the hint says."""
 

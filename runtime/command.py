@@ -15,7 +15,7 @@ from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
 from pef.exchange import Replicas
 from pef.files import read_npz, require_writable, write_npz
-from runtime.compare import compare
+from runtime.compare import compare, usual_tolerance
 from runtime.console import Console, progress
 from runtime.data import DataSet
 from runtime.infer import infer
@@ -46,8 +46,8 @@ class Options:
     resume: Path | None
     test: bool
     reference: Path | None
-    rtol: float
-    atol: float
+    rtol: float | None
+    atol: float | None
     profile: bool
     trace: Path | None
     timing_only: bool
@@ -188,7 +188,10 @@ def _infer(session: Session, options: Options, console: Console, recorded: dict[
     console.results(path, outputs)
     if expected is None:
         return True
-    comparisons = compare(outputs, expected, options.rtol, options.atol)
+    usual = usual_tolerance(session.pef)
+    rtol = usual.rtol if options.rtol is None else options.rtol
+    atol = usual.atol if options.atol is None else options.atol
+    comparisons = compare(outputs, expected, rtol, atol)
     console.comparisons(_reference_path(options), comparisons)
     return bool(comparisons) and all(comparison.passed for comparison in comparisons)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ir.op import Array
+from ir.types import DType
+from pef import pef_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,26 @@ class Comparison:
     relative: float
     passed: bool
     remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """|a - b| <= atol + rtol |b|."""
+
+    rtol: float
+    atol: float
+
+
+def usual_tolerance(pef: pb.Pef) -> Tolerance:
+    """How far outputs may be from a reference that another implementation computed in the same precision.
+
+    bf16 has 8 significant bits, so one rounding is off by up to 2^-9; roundings that fall differently add up, and are
+    given three bits.
+    """
+    phases = (phase for configuration in pef.configurations for phase in configuration.phases)
+    values = (value for phase in phases for stage in phase.stages for value in stage.values)
+    rounds = any(value.type.dtype == DType.BF16.value for value in values)
+    return Tolerance(2**-6, 2**-6) if rounds else Tolerance(1e-3, 1e-4)
 
 
 def compare(outputs: Mapping[str, Array], expected: Mapping[str, Array], rtol: float, atol: float) -> list[Comparison]:

@@ -37,13 +37,18 @@ RULES: tuple[tuple[str, str, str], ...] = (
 """Pattern in the error PyTorch raises, what it means, what to write instead. The first match counts."""
 
 
+def known_cause(text: str) -> tuple[str, str] | None:
+    """What an error of PyTorch's tracing means and what to write instead, None where no rule knows it."""
+    return next(((message, hint) for pattern, message, hint in RULES if re.search(pattern, text)), None)
+
+
 def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Location | None = None) -> Problem:
     """One problem at the user's line, found in the exception unless given, for what PyTorch's tracing raised."""
     text = f"{type(error).__name__}: {error}"
     where = where or _location(error, locator)
-    for pattern, message, hint in RULES:
-        if re.search(pattern, text):
-            return Problem(message, where, hint)
+    known = known_cause(text)
+    if known is not None:
+        return Problem(known[0], where, known[1])
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch, and see torch.export's rules"
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)

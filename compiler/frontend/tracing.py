@@ -103,13 +103,12 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    plain = torch.backends.mkldnn.flags(enabled=False)  # else recurrent layers become one opaque call
-    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference), plain:
+    with _mode(spec.model, inference), _recurrence_as_cells(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
     try:
-        with torch.backends.mkldnn.flags(enabled=False):
+        with _recurrence_as_cells():
             return tracer.joint(decompositions)
     except SncError:
         raise
@@ -166,6 +165,14 @@ def _quiet() -> Any:
             yield
     finally:
         logging.getLogger("torch").setLevel(level)
+
+
+@contextmanager
+def _recurrence_as_cells() -> Any:
+    """Without the host's fused operators, which make one opaque call of a recurrent layer; quietly, for switching
+    them off warns of GPUs that are not there."""
+    with _quiet(), torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def definition_line(file: Path, name: str) -> int:

@@ -6,15 +6,17 @@ import math
 
 import numpy as np
 
+from ir.errors import IndexOutsideError, Problem
 from ir.op import Array
 from ir.types import DType, TensorType
 
 
 def check_index(index: Array, extent: int) -> None:
-    """Raise IndexError where an index lies outside 0 .. extent - 1."""
+    """Raise IndexOutsideError where an index lies outside 0 .. extent - 1."""
     if index.size and (index.min() < 0 or index.max() >= extent):
         outside = index[(index < 0) | (index >= extent)].flat[0]
-        raise IndexError(f"index {outside} is outside 0 .. {extent - 1}")
+        hint = "labels must be below the number of classes, indices below the number of rows of their table"
+        raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))
 
 
 def words(index: TensorType) -> TensorType:
@@ -24,7 +26,7 @@ def words(index: TensorType) -> TensorType:
 
 def places(index: Array, shape: tuple[int, ...], dim: int, scratch: Array) -> Array:
     """For each element of the index, the place in a contiguous array of `shape` of the element [i, ..., index, ..., j]
-    in row-major order; in `scratch`, as `words` says. Raises IndexError where one lies outside."""
+    in row-major order; in `scratch`, as `words` says. Raises IndexOutsideError where one lies outside."""
     check_index(index, shape[dim])
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     found: Array = scratch.view(np.int64).reshape(index.shape)

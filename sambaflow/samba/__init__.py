@@ -32,11 +32,27 @@ install()
 session = make_current(SambaSession())
 """The one session of a program; it takes the place of the module of the same name."""
 
-from sambaflow.samba import directives, env, functional, nn, optim, utils  # noqa: E402
+from sambaflow.samba import (  # noqa: E402
+    argconf,
+    directives,
+    env,
+    functional,
+    graph,
+    lazy_param,
+    materialize,
+    nn,
+    optim,
+    profiler,
+    sambaloader,
+    sambatensor,
+    sn_private,
+    utils,
+)
 
 __all__ = [
-    "FUNCTIONS", "SambaParameter", "SambaSession", "SambaTensor", "arange", "directives", "empty", "env",
+    "FUNCTIONS", "SambaParameter", "SambaSession", "SambaTensor", "arange", "argconf", "directives", "empty", "env",
     "from_named_dict", "from_torch", "from_torch_", "from_torch_model_", "from_torch_tensor", "full", "functional",
-    "is_internal", "nn", "normal", "ones", "ones_like", "optim", "patched_torch", "rand", "rand_like", "randint",
-    "randn", "randn_like", "session", "to_torch", "to_torch_tensor", "utils", "zeros", "zeros_like",
+    "graph", "is_internal", "lazy_param", "materialize", "nn", "normal", "ones", "ones_like", "optim", "patched_torch",
+    "profiler", "rand", "rand_like", "randint", "randn", "randn_like", "sambaloader", "sambatensor", "session",
+    "sn_private", "to_torch", "to_torch_tensor", "utils", "zeros", "zeros_like",
 ]  # fmt: skip

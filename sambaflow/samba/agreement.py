@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
+from torch.optim import Optimizer
 
+from compiler.optimizers import OptimizerSpec
 from ir.errors import BindError, PefError, Problem, UsageError
-from ir.graph import SymbolKind
+from ir.graph import SectionKind, SymbolKind
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
+from sambaflow.samba.optim.optimizer import optimizer_spec
 from sambaflow.samba.tracing import Traced
 
 SECTION = "sambaflow"
@@ -39,15 +42,37 @@ def metadata(pef: pb.Pef, path: str = "the PEF") -> dict[str, Any]:
     return recorded  # type: ignore[no-any-return]
 
 
-def check(pef: pb.Pef, path: str, traced: Traced) -> None:
-    """Raises BindError with everything in which the traced model and the PEF differ."""
+def check(pef: pb.Pef, path: str, traced: Traced, optimizers: Sequence[Optimizer] = ()) -> None:
+    """Raises BindError with everything in which the traced model, its optimizers and the PEF differ."""
     recorded = metadata(pef, path)
     problems = [
         *_tensors(pef, SymbolKind.INPUT, traced.structure.tensors, "input"),
         *_tensors(pef, SymbolKind.PARAMETER, dict(traced.model.named_parameters()), "parameter"),
     ]
     problems = problems or _operators(recorded, traced)
+    if is_training(pef) and optimizers:
+        problems += _optimizers(recorded, traced, optimizers)
     BindError.raise_if([*problems, *_toolchain(pef)] if problems else [])
+
+
+def is_training(pef: pb.Pef) -> bool:
+    """Whether a PEF was compiled for training: it has backward sections."""
+    return any(section.kind == SectionKind.BCKWD.value for section in pef.sections)
+
+
+def optimizer_record(update: OptimizerSpec | None, max_grad_norm: float | None) -> dict[str, Any] | None:
+    """What a compile fixes about the update of parameters; the rest are arguments of a run."""
+    if update is None:
+        return None
+    adaptive = update.kind != "sgd"
+    groups = [
+        {
+            "parameters": list(group.parameters),
+            **({"betas": list(group.betas), "eps": group.eps} if adaptive else {"nesterov": group.nesterov}),
+        }
+        for group in update.groups
+    ]
+    return {"kind": update.kind, "clips": max_grad_norm is not None, "groups": groups}
 
 
 def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
@@ -103,6 +128,38 @@ def _operators(recorded: Mapping[str, Any], traced: Traced) -> list[Problem]:
             return [Problem(both, operator.where, _AGAIN)]
     extra = f"{len(now)} operators, but the PEF was compiled for {len(before)}"
     return [Problem(f"the model has {extra}", hint=_AGAIN)]
+
+
+def _optimizers(recorded: Mapping[str, Any], traced: Traced, optimizers: Sequence[Optimizer]) -> list[Problem]:
+    """In what the program's optimizers differ from those that the PEF was compiled for."""
+    if "optimizer" not in recorded:
+        return []
+    names = {id(parameter): path for path, parameter in traced.model.named_parameters()}
+    now, before = optimizer_record(*optimizer_spec(optimizers, names)), recorded["optimizer"]
+    if now == before or now is None:
+        return []
+    if before is None:
+        both = f"the program trains with {now['kind']}, but the PEF was compiled without an optimizer"
+        return [Problem(both, hint="pass the optimizer to samba.session.compile too, and compile again")]
+    problems = [
+        Problem(f"the program's optimizer has {key} {now[key]}, the PEF was compiled for {before[key]}", hint=_AGAIN)
+        for key in ("kind", "clips")
+        if now[key] != before[key]
+    ]
+    return problems or [_group_problem(now["groups"], before["groups"])]
+
+
+def _group_problem(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> Problem:
+    """The first difference of parameter groups."""
+    if len(now) != len(before):
+        both = f"the program's optimizers have {len(now)} parameter groups, but the PEF was compiled for {len(before)}"
+        return Problem(both, hint=_AGAIN)
+    number, key = next((i, key) for i, group in enumerate(now) for key in group if group[key] != before[i].get(key))
+    mine, theirs = now[number][key], before[number].get(key)
+    return Problem(
+        f"parameter group {number} of the program's optimizers has {key} {mine}, but the PEF was compiled for {theirs}",
+        hint=_AGAIN,
+    )
 
 
 def _toolchain(pef: pb.Pef) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
 from sambaflow.samba import fusion_rules, logs
-from sambaflow.samba.agreement import SECTION
+from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
@@ -45,10 +46,12 @@ def compile_model(
 ) -> str:
     """Compile a model and return the path of its PEF."""
     from_torch_model_(model)
+    if recorded.get("graph_transform_hook") is not None:
+        samba_logger.warning("graph_transform_hook is not called: the compiler here has another graph")
     is_inference = bool(arguments.get("inference")) if inference is None else inference
     app = name or model_name(model)
     request = compile_request(arguments, app, is_inference)
-    log = logs.start(request)
+    log = logs.start(request, arguments)
     traced = trace(model, inputs)
     result = compile_spec_of(traced, optimizers, request, app, sdk_metadata(traced, arguments, pef_metadata, recorded))
     logs.finish(log, traced.operators, result)
@@ -62,6 +65,7 @@ def compile_spec_of(
     model = traced.model
     names = {id(parameter): path for path, parameter in model.named_parameters()}
     update, max_grad_norm = (None, None) if request.inference else optimizer_spec(as_list(optimizers), names)
+    metadata = {**metadata, "optimizer": optimizer_record(update, max_grad_norm)}
     fake = FakeTensorMode(allow_non_fake_inputs=True) if lacks_content(model) else None
     with plain_torch(model, fake):
         spec = replace(model_spec(traced, app, fake), optimizer=update, max_grad_norm=max_grad_norm)
@@ -96,7 +100,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         output_folder=Path(arguments.get("output_folder") or "out"),
         pef_name=arguments.get("pef_name") or f"{app}_{time.strftime('%m%d%H%M%S')}_{os.getpid()}",
         arch=ARCHITECTURES.get(arch, arch),
-        fuse=not arguments.get("o0"),
+        fuse=not (arguments.get("o0") or arguments.get("optim_level") == "o0"),
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
         microbatch_size=_microbatch_size(arguments),
@@ -132,14 +136,14 @@ def sdk_metadata(
 
 
 def plain(value: Any) -> Any:
-    """JSON-like values as they are; anything else as text."""
+    """JSON-like values as they are; anything else as text that is the same in every process."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return str(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -163,7 +167,7 @@ def compile_multigraph(
         raise UsageError(Problem("there are no graphs to compile", hint=hint))
     app = name or model_name(graphs[0].traced.model)
     request = compile_request(arguments, app, inference=True)
-    log = logs.start(request)
+    log = logs.start(request, arguments)
     operators = [operator for graph in graphs for operator in graph.traced.operators]
     metadata = sdk_metadata(graphs[0].traced, arguments, pef_metadata, recorded)
     metadata["operators"] = [str(operator) for operator in operators]

@@ -11,6 +11,7 @@ from torch import Tensor
 from compiler.optimizers import CLIP, NORM
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
+from ir.types import DType
 from pef import pef_pb2 as pb
 from pef.exchange import ONE, Replicas
 from runtime.functional import host_cores
@@ -62,6 +63,10 @@ class DeviceTensor:
         tensor = gradient if isinstance(gradient, Tensor) else torch.as_tensor(gradient)
         if tensor.numel() == 1 and tensor.shape != self.shape:
             tensor = torch.full(self.shape, float(tensor))
+        if tensor.shape != self.shape:
+            shapes = f"has shape {list(tensor.shape)}, the output has {list(self.shape)}"
+            hint = "give a gradient of the output's shape, or one number"
+            raise BindError(Problem(f"the gradient of output {self.symbol!r} {shapes}", hint=hint))
         self.device.write(self._gradient, tensor)
 
 
@@ -149,11 +154,25 @@ class Device:
                 hint = f"inputs are matched by name; the PEF expects {', '.join(symbols)}"
                 problems.append(Problem(f"the PEF has no input {name!r}", hint=hint))
                 continue
+            kind = self._kind_problem(name, self.runtime.symbols[symbols[name]].type.dtype, tensor)
+            if kind is not None:
+                problems.append(kind)
+                continue
             try:
                 self.write(symbols[name], tensor)
             except BindError as error:
                 problems += error.problems
         BindError.raise_if(problems)
+
+    @staticmethod
+    def _kind_problem(name: str, dtype: DType, tensor: Tensor) -> Problem | None:
+        """Whether whole numbers are given for fractions or the other way round."""
+        is_float = tensor.is_floating_point()
+        if dtype.is_float == is_float:
+            return None
+        cast = ".float()" if dtype.is_float else ".bool()" if dtype is DType.BOOL else ".long()"
+        types = f"is {str(tensor.dtype).removeprefix('torch.')}, but the PEF expects {dtype.compute}"
+        return Problem(f"input {name!r} {types}", hint=f"give {name}{cast}")
 
     def simulated_seconds(self, sections: Sequence[int], replicas: Replicas = ONE) -> float:
         """What the RDU would take for these sections, as one of `replicas`."""

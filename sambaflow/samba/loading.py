@@ -43,7 +43,7 @@ def load(
 ) -> Loaded:
     """Read a PEF, check that it was compiled from what was traced, and bind the program's tensors to it."""
     pef = agreement.read(pef_path)
-    agreement.check(pef, pef_path, traced)
+    agreement.check(pef, pef_path, traced, as_list(optimizers))
     loaded = Loaded(Device(pef), traced, as_list(optimizers))
     for name, tensor in agreement.constants(pef, pef_path).items():
         loaded.device.write(name, tensor)
@@ -107,6 +107,9 @@ class Loaded:
         for path, tensor in self.weights(self.model):
             if isinstance(tensor, SambaTensor):
                 bind(tensor, device, path)
+        for name, tensor in self.structure.tensors.items():
+            if isinstance(tensor, SambaTensor) and name in self.layout.inputs:
+                bind(tensor, device, self.layout.inputs[name])
         for tensor, symbol in zip(self.outputs, self.layout.outputs):
             tensor.sn_name = symbol
             bind(tensor, device, symbol)
@@ -133,8 +136,8 @@ class Loaded:
             self._write_inputs(inputs)
             if hyper is not None:
                 self.hyper.write(hyper)
-            if section_ids is None and section_types is None:
-                section_ids = self.layout.sections
+            if section_ids is None:
+                section_ids = self._sections_of_graph(section_types)
             prepared = self.prepared(section_types, section_ids)
             saved = self._write_gradients(gradients) if gradients is not None else []
             began = time.perf_counter()
@@ -145,6 +148,14 @@ class Loaded:
             for gradient, before in saved:
                 gradient.copy_(before)
             return tuple([_fetched(tensor) for tensor in self.outputs])
+
+    def _sections_of_graph(self, section_types: Sequence[str] | None) -> tuple[int, ...] | None:
+        """The sections of these types of this one of several graphs; None where there is only one graph."""
+        if self.layout.sections is None:
+            return None
+        kinds = [section.kind for section in self.device.pef.sections]
+        wanted = None if section_types is None else {kind.upper() for kind in section_types}
+        return tuple(i for i in self.layout.sections if wanted is None or kinds[i] in wanted)
 
     def prepared(self, section_types: Sequence[str] | None, section_ids: Sequence[int] | None = None) -> PreparedRun:
         """The sections asked for, and what a data parallel run needs between them."""
@@ -164,10 +175,13 @@ class Loaded:
 
     def _write_inputs(self, inputs: Any) -> None:
         """Copy inputs to the device: straight into its memory where they match the last ones, else with checks."""
-        for name, tensor in self._named(inputs):
+        named = list(self._named(inputs))
+        if len({name for name, _ in named}) != len(named):
+            raise BindError(_twice([name for name, _ in named]))
+        for name, tensor in named:
             bound = self._inputs.get(name)
             if bound is None or tensor.shape != bound.shape or tensor.dtype is not bound.dtype:
-                self._write_new_inputs(self.named_inputs(inputs))
+                self._write_new_inputs(dict(named))
                 return
             bound.memory.copy_(tensor)
             if isinstance(tensor, SambaTensor):
@@ -295,6 +309,12 @@ def _named_item(value: Any, fallback: str) -> Iterator[tuple[str, Tensor]]:
                 f"input {fallback!r} is a {type(value).__name__}", hint="give tensors, or None for absent arguments"
             )
         )
+
+
+def _twice(names: Sequence[str]) -> Problem:
+    repeated = next(name for name in names if names.count(name) > 1)
+    hint = "inputs are matched by name: give each its own in samba.from_torch_tensor(tensor, name=...)"
+    return Problem(f"two inputs of this run are called {repeated!r}", hint=hint)
 
 
 def _fetched(tensor: SambaTensor) -> SambaTensor:

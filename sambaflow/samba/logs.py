@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compiler.driver import CompileRequest, CompileResult
 from compiler.report import as_dict
-from pef.files import write_bytes
+from pef.files import require_writable, write_bytes
 from sambaflow.logging import announce
 from sambaflow.samba.tracing import Operator
+from sambaflow.samba.utils.options import without_effect
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,13 @@ class LogFiles:
     resources: Path
 
 
-def start(request: CompileRequest) -> LogFiles:
-    """Make the folder and say where the logs will be."""
+def start(request: CompileRequest, arguments: Mapping[str, Any]) -> LogFiles:
+    """Make the folder, say where the logs will be, and which of the program's arguments change nothing here.
+
+    Raises UsageError where the folder cannot be made.
+    """
     folder = (request.output_folder / str(request.pef_name)).absolute()
+    require_writable(folder / "log")
     folder.mkdir(parents=True, exist_ok=True)
     name = request.pef_name
     files = LogFiles(
@@ -37,6 +43,9 @@ def start(request: CompileRequest) -> LogFiles:
     )
     announce(f"[Info][SAMBA]# Placing log files in {files.samba}")
     announce(f"[Info][MAC]# Placing log files in {files.mac}")
+    idle = without_effect(arguments)
+    if idle:
+        announce(f"[info   ] Recorded in the PEF, without effect on the simulated device: {', '.join(idle)}")
     return files
 
 

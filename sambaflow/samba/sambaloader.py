@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from ir.errors import Problem, UsageError
 from sambaflow.samba.sambatensor import SambaTensor, from_torch_tensor
 
 
@@ -62,7 +63,7 @@ class SambaLoader:
                 item = self._next(ready)
                 if isinstance(item, _End):
                     if item.error is not None and not self.ignore_dataloader_exception:
-                        raise DataLoaderException(f"the data loader raised {item.error!r}") from item.error
+                        raise DataLoaderException(f"the data loader raised {_told(item.error)}") from item.error
                     return
                 yield item
         finally:
@@ -88,10 +89,23 @@ class SambaLoader:
 
     def _converted(self, batch: Any) -> Any:
         tensors = self.function_hook(batch)
-        if isinstance(tensors, Tensor):
-            tensors = (tensors,)
-        named = [_named(tensor, name) for tensor, name in zip(tensors, self.names, strict=True)]
+        if isinstance(tensors, Mapping):
+            keys = ", ".join(f"batch[{name!r}]" for name in tensors)
+            hint = f"give the tensors in the order of the names: function_hook=lambda batch: [{keys}]"
+            raise UsageError(Problem("a batch of the data loader is a dict", hint=hint))
+        tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+        if len(tensors) != len(self.names):
+            hint = "give SambaLoader one name for each tensor, or choose tensors with function_hook"
+            counts = (
+                f"a batch has {len(tensors)} tensors, but {len(self.names)} names are given: {', '.join(self.names)}"
+            )
+            raise UsageError(Problem(counts, hint=hint))
+        named = [_named(tensor, name) for tensor, name in zip(tensors, self.names)]
         return (named, batch) if self.return_original_batch else named
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, UsageError) else repr(error)
 
 
 def _named(tensor: Any, name: str) -> SambaTensor:

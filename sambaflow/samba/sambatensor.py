@@ -21,6 +21,12 @@ Materializer = Callable[..., Tensor]
 _CARRIED = ("sn_name", "batch_dim", "named_dims", "sized_dims", "_region_name", "host_memory", "mem_type")
 """Attributes that a cast hands on."""
 
+_CASTS = frozenset(
+    getattr(torch.Tensor, name)
+    for name in ("to", "type", "type_as", "float", "double", "half", "bfloat16", "bool", "char", "byte", "short",
+                 "int", "long", "contiguous")
+)  # fmt: skip
+
 
 class SambaTensor(torch.Tensor):  # type: ignore[misc]
     """A `torch.Tensor` that shares memory with the tensor it was made from and can be bound to a symbol on the device.
@@ -77,9 +83,11 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """PyTorch's function on mixed precisions that the device accepts; results are SambaTensors."""
+        """PyTorch's function on mixed precisions that the device accepts; results are SambaTensors. What changes only
+        the element type or the layout keeps the name."""
         arguments, named = promoted(func, tuple(args), kwargs or {})
-        return torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
+        result = torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
+        return _carried(arguments[0], result) if func in _CASTS else result
 
     # -- content ------------------------------------------------------------------------------------------------
 
@@ -171,43 +179,6 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
 
     cpu_ = cpu
 
-    # -- casts keep the name --------------------------------------------------------------------------------------
-
-    def to(self, *arguments: Any, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().to(*arguments, **named))
-
-    def float(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().float(**named))
-
-    def bfloat16(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().bfloat16(**named))
-
-    def bool(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().bool(**named))
-
-    def int(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().int(**named))
-
-    def long(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().long(**named))
-
-    def short(self, **named: Any) -> SambaTensor:
-        """As torch's; the name and the other attributes stay."""
-        return self._carry(super().short(**named))
-
-    def _carry(self, result: Any) -> SambaTensor:
-        if result is not self and isinstance(result, SambaTensor):
-            for attribute in _CARRIED:
-                if attribute in self.__dict__:
-                    result.__dict__[attribute] = self.__dict__[attribute]
-        return result  # type: ignore[no-any-return]
-
     # -- copies ---------------------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -224,6 +195,10 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         memo[id(self)] = result
         return result
 
+    def __format__(self, format_spec: str) -> str:
+        """A single number as the format says, as torch does for its own tensors."""
+        return format(self.torch_tensor(), format_spec) if self.dim() == 0 else super().__format__(format_spec)
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         """The name, and the content as torch prints it."""
         name = f"{self.sn_name!r}, " if self.sn_name else ""
@@ -231,6 +206,13 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         with torch._C.DisableTorchFunctionSubclass():
             content = repr(self.detach().as_subclass(torch.Tensor))
         return f"{type(self).__name__}({name}{batch}{content.removeprefix('tensor(')}"
+
+
+def _carried(tensor: Any, result: Any) -> Any:
+    """`result`, called what the tensor is called that it was cast from."""
+    if result is not tensor and isinstance(tensor, SambaTensor) and isinstance(result, SambaTensor):
+        result.__dict__.update({key: tensor.__dict__[key] for key in _CARRIED if key in tensor.__dict__})
+    return result
 
 
 def _shared(tensor: Tensor, cls: type) -> Any:

@@ -163,13 +163,16 @@ class SambaSession:
         section_ids: Sequence[int] | None = None,
         **options: Any,
     ) -> tuple[SambaTensor, ...]:
-        """Run sections, all of them unless types or ids say otherwise; returns the outputs in forward's order.
+        """Run sections: all, or the forward ones under --inference, unless types or ids say otherwise. Returns the
+        outputs in forward's order.
 
         Inputs are matched by name. Hyper-parameters not given keep their last value. `grad_of_outputs` holds, for
         this run, the gradients of the outputs (None: as before). With `data_parallel`, gradients are averaged over all
         replicas before anything uses them; `reduce_on_rdu` is how the RDU would do it, and changes simulated time only.
         """
         loaded = self.loaded if graph_name is None else self._graph(graph_name)
+        if section_types is None and section_ids is None and self.arguments.get("inference"):
+            section_types = ("fwd",)
         loaded.meet(data_parallel, reduce_on_rdu)
         count = spatial.asked_for(self.arguments)
         if count == 1:

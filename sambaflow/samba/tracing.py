@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import resolve_name
 from torch.utils import _pytree as pytree
 
+from compiler.frontend.export_errors import known_cause
 from ir.errors import Problem, UsageError
 from sambaflow.samba.convert import has_content, plain_torch
 from sambaflow.samba.overrides import MixedPrecision
@@ -150,7 +151,7 @@ def structure_of(model: nn.Module, inputs: Any) -> Structure:
     if isinstance(inputs, Mapping):
         keywords = {key: named(value, key) for key, value in inputs.items()}
         return Structure(tensors, (), keywords)
-    sequence = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    sequence = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
     fallbacks = [*parameters, *(f"input_{i}" for i in range(len(parameters), len(sequence)))]
     arguments = tuple(named(value, fallback) for value, fallback in zip(sequence, fallbacks))
     return Structure(tensors, arguments, {})
@@ -169,8 +170,7 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
             with record:
                 results = torch.func.functional_call(model, content, arguments, keywords)
         except Exception as error:
-            problem = Problem(_first_line(error), _error_line(error), _matching(model, structure))
-            raise UsageError(problem) from error
+            raise UsageError(_problem(error, model, structure)) from error
     leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
     traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
@@ -193,9 +193,19 @@ def _fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
         return torch.empty(plain.shape, dtype=plain.dtype)
 
 
+def _problem(error: Exception, model: nn.Module, structure: Structure) -> Problem:
+    """What is wrong with a forward that does not run without content, at the user's line."""
+    known = known_cause(f"{type(error).__name__}: {error}")
+    if known is None or isinstance(error, TypeError):  # of arguments: say which input went where
+        known = _first_line(error), _matching(model, structure)
+    return Problem(known[0], _error_line(error), known[1])
+
+
 def _matching(model: nn.Module, structure: Structure) -> str:
     """Which input is passed to which parameter of forward: the usual cause of a trace that fails."""
     names = _parameters(model.forward)
+    if not structure.tensors:
+        return f"no inputs are given: give those of forward, {', '.join(names)}"
     given = [value.name if isinstance(value, _Named) else repr(value) for value in structure.arguments]
     pairs = [f"{parameter}={name}" for parameter, name in zip(names, given)]
     pairs += [f"{key}={getattr(value, 'name', value)}" for key, value in structure.keywords.items()]

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import sambaflow.samba as samba
+from sambaflow.logging import samba_logger
 from sambaflow.samba.argconf.args import CompileArgs, RunArgs
+from sambaflow.samba.compilation import compile_request
 from sambaflow.samba.utils.argparser import SambaConfig, parse_app_args, parse_yaml_to_args
 from sambaflow.samba.utils.common import common_app_driver
 from sambaflow.samba.utils.pef_utils import PefInfoStruct, get_pef_info, get_pefmeta, get_pefmeta_dict
@@ -116,7 +118,9 @@ def test_the_common_driver_compiles_measures_and_leaves_the_rest(capsys: pytest.
     arguments = ["--pef-name", "m"]
     args = parse_app_args(["compile", *arguments])
     model = classifier()
-    pef = common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()), name="app")
+    noted = {"note": [1, None]}
+    pef = common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()), name="app", pef_metadata=noted)
+    assert get_pef_info(pef, noted) == noted
     assert pef == str(Path("out/m/m.pef").absolute())
     args = parse_app_args(["measure-performance", "--pef", pef, "-n", "3"])
     common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()))
@@ -136,6 +140,19 @@ def test_what_a_compile_prints_and_writes(capsys: pytest.CaptureFixture[str], tm
     assert "torch.nn.functional.linear" in (folder / "model.samba.log").read_text()
 
 
+def test_options_without_effect_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    args = parse_app_args(["compile", "--mac-v2", "--num-tiles", "8", "--mapping", "section", "--o0", "--arch", "sn30"])
+    compiled(classifier(), batch(), inference=True, arguments=vars(args) | {"output_folder": "out", "pef_name": "m"})
+    told = [line for line in capsys.readouterr().out.splitlines() if "without effect" in line]
+    assert told == ["[info   ] Recorded in the PEF, without effect on the simulated device: --num-tiles, --mac-v2"]
+
+
+def test_the_structured_level_o0_is_the_option() -> None:
+    levels = ("o0", "o1", None)
+    requests = [compile_request(CompileArgs(optim_level=level).model_dump(), "app", inference=True) for level in levels]
+    assert [request.fuse for request in requests] == [False, True, True]
+
+
 def test_quiet_means_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     parse_app_args(["compile", "--log-level", "error"])
     compiled(classifier(), batch(), inference=True)
@@ -147,3 +164,28 @@ def test_plain_models_are_converted_by_compile() -> None:
     model = nn.Linear(2, 2)
     compiled(model, torch.zeros(1, 2), inference=True)
     assert isinstance(model.weight, samba.SambaParameter)
+
+
+def test_a_compile_warns_of_nothing_in_pytorch(recwarn: pytest.WarningsRecorder) -> None:
+    model = classifier()
+    compiled(model, batch(), samba.optim.SGD(model.parameters()))
+    assert [str(warning.message) for warning in recwarn.list] == []
+
+
+def test_two_compiles_of_a_program_give_the_same_file() -> None:
+    class Hint:
+        """An object that prints with its address."""
+
+    files = []
+    for _ in range(2):
+        args = parse_app_args(["compile", "--pef-name", "m"])
+        pef = common_app_driver(args, classifier(), batch(), name="app", metadata={"hint": Hint()})
+        files.append(Path(pef).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_hook_that_is_not_called_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(samba_logger, "warning", said.append)
+    compiled(classifier(), batch(), inference=True, graph_transform_hook=lambda graph: graph)
+    assert len(said) == 1 and said[0].startswith("graph_transform_hook is not called")

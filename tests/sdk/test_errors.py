@@ -121,6 +121,57 @@ def test_optimizers_that_the_device_does_not_have() -> None:
         compiled(model, batch(), [samba.optim.SGD(model.parameters()), samba.optim.AdamW(model.parameters())])
 
 
+def test_kinds_of_numbers_names_given_twice_and_labels_beyond_the_classes() -> None:
+    _, (image, label), _ = loaded()
+    with refused("input 'image' is int64", "expects float32", r"image.float\(\)"):
+        samba.session.run((image.long(), label), section_types=["fwd"])
+    with refused("input 'label' is float32", "expects int32", r"label.long\(\)"):
+        samba.session.run((image, label.float()), section_types=["fwd"])
+    with refused("two inputs of this run are called 'image'"):
+        samba.session.run((image, label, image), section_types=["fwd"])
+    beyond = samba.from_torch_tensor(torch.full((4,), 7), name="label")
+    with refused("index 7 is outside 0 .. 2", "number of classes"):
+        samba.session.run((image, beyond), section_types=["fwd"])
+
+
+def test_gradients_of_other_shapes() -> None:
+    _, inputs, outputs = loaded()
+    with refused("gradient of output 'output'", r"\[2, 2\]", r"\[4, 3\]"):
+        outputs[1].sn_grad = torch.ones(2, 2)
+    with refused("gradient of output 'loss'", "one number"):
+        samba.session.run(inputs, outputs, grad_of_outputs=[torch.ones(3), None])
+
+
+class Deciding(torch.nn.Module):
+    """Branches on what a tensor holds."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if x.sum() > 0 else x
+
+
+class Leaving(torch.nn.Module):
+    """Computes with NumPy."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(x.numpy() * 2)
+
+
+def test_forwards_that_are_no_graph() -> None:
+    with refused("control flow depends on the values", "torch.where"):
+        compiled(Deciding(), samba.randn(2, name="x"))
+    with refused("the model leaves PyTorch", "torch's functions"):
+        compiled(Leaving(), samba.randn(2, name="x"))
+    for nothing in ((), None):
+        with refused("no inputs are given", "x, y"):
+            compiled(classifier(), nothing)
+
+
+def test_an_output_folder_that_cannot_be() -> None:
+    Path("file").write_text("")
+    with refused("cannot be written", "is not a folder"):
+        compiled(classifier(), batch(), arguments={"output_folder": "file/out"})
+
+
 def test_hyper_parameters_must_be_numbers() -> None:
     loaded(lambda parameters: samba.optim.SGD(parameters, lr=0.1))
     with refused("'lr' is 'fast'", "no number"):

@@ -32,6 +32,9 @@ def test_casts_keep_the_name() -> None:
     tensor = samba.randn(2, 3, name="image", batch_dim=0).bfloat16().float()
     assert (tensor.sn_name, tensor.batch_dim, tensor.dtype) == ("image", 0, torch.float32)
     assert tensor.to(torch.int32).long().sn_name == "image"
+    for cast in (tensor.half(), tensor.double(), tensor.type(torch.int32), tensor.contiguous()):
+        assert (cast.sn_name, cast.batch_dim) == ("image", 0)
+    assert (tensor + 1).sn_name is None
 
 
 @pytest.mark.parametrize("make", [lambda: samba.randint(5, (2, 3)), lambda: samba.randint(0, 5, (2, 3))])
@@ -42,6 +45,12 @@ def test_randint_takes_both_forms(make: object) -> None:
 
 def test_printing_names_the_tensor() -> None:
     assert repr(samba.zeros(2, name="x", batch_dim=0)).startswith("SambaTensor('x', batch_dim=0, [0., 0.]")
+
+
+def test_a_single_number_is_formatted_as_torch_does() -> None:
+    loss = samba.full((), 1.25, name="loss", requires_grad=True)
+    assert (f"{loss:.1f}", f"{loss * 2:.2f}", f"{loss}") == ("1.2", "2.50", f"{loss.torch_tensor()}")
+    assert f"{samba.zeros(2, name='x')}" == repr(samba.zeros(2, name="x"))
 
 
 def test_conversion_keeps_identity_ties_and_optimizers() -> None:

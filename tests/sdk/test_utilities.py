@@ -7,6 +7,8 @@ import gzip
 import importlib
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -33,6 +35,7 @@ from sambaflow.samba.utils.dataset.mnist import dataset_transform, prepare_datal
 from sambaflow.sambacollections import OrderedSet
 from tests.sdk.programs import batch, classifier, compiled
 
+ROOT = Path(__file__).parent.parent.parent
 MODULES = [
     "sambaflow.logging", "sambaflow.mac.metadata", "sambaflow.sambacollections", "sambaflow.sn_private",
     "sambaflow.samba.argconf.args", "sambaflow.samba.directives", "sambaflow.samba.env",
@@ -62,6 +65,27 @@ def test_the_session_is_an_object_on_samba() -> None:
     assert sambaflow.samba.optim.SGD is samba.optim.SGD and sambaflow.__version__[0].isdigit()
 
 
+def test_modules_are_attributes_of_samba() -> None:
+    """In a fresh process: other tests import the modules by name."""
+    names = ["utils.argparser.parse_app_args", "utils.pef_utils.get_pefmeta", "utils.common.common_app_driver"]
+    names += ["utils.dataset.mnist.dataset_transform", "utils.benchmark_acc.AccuracyReport", "sn_private.sn_gather"]
+    names += ["sambaloader.SambaLoader", "graph.FwdGraph", "lazy_param.lazy_param", "argconf.args.RunArgs"]
+    program = "\n".join(["import sambaflow.samba as samba", *(f"samba.{name}" for name in names)])
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_schedulers_of_learning_rates_take_the_device_for_the_optimizer(recwarn: pytest.WarningsRecorder) -> None:
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(samba.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0), [2], 0.5)
+    rates = []
+    for _ in range(3):
+        rates += scheduler.get_last_lr()
+        scheduler.step()
+    assert rates == [1.0, 1.0, 0.5] and not recwarn.list
+
+
 def test_the_loader_names_tensors_and_reads_ahead() -> None:
     taken = []
 
@@ -89,6 +113,10 @@ def test_the_loader_hands_on_originals_hooks_lengths_and_errors() -> None:
     failing = (1 / 0 for _ in range(1))
     with pytest.raises(DataLoaderException, match="ZeroDivisionError"):
         list(SambaLoader(failing, ["x"]))
+    with pytest.raises(DataLoaderException, match="a batch has 2 tensors, but 1 names are given: image"):
+        list(SambaLoader(data, ["image"]))
+    with pytest.raises(DataLoaderException, match=r"is a dict(?s:.)*\[batch\['x'\], batch\['y'\]\]"):
+        list(SambaLoader([{"x": data[0][0], "y": data[0][1]}], ["x", "y"]))
     with pytest.raises(DataLoaderException, match="no batch within"):
         list(SambaLoader((time.sleep(1) for _ in range(1)), ["x"], timeout=0.05))
 
@@ -126,6 +154,8 @@ def test_ordered_sets_tell_tensors_apart_by_identity() -> None:
 
 def test_assert_close_takes_any_mix() -> None:
     utils.assert_close(samba.ones(3), torch.ones(3), "x")
+    with pytest.raises(AssertionError, match="weight: one of the two is None"):
+        utils.assert_close(None, torch.ones(2), "weight")
     with pytest.raises(AssertionError, match=r"logits: 1 of 3 elements differ.*first at \[1\]"):
         utils.assert_close(torch.tensor([1.0, 2.0, 1.0]), samba.ones(3), "logits", 0.5, 0.1)
     with pytest.raises(AssertionError, match="shapes"):

@@ -1,1 +1,5 @@
 """Structured arguments."""
+
+from sambaflow.samba.argconf import args
+
+__all__ = ["args"]

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from sambaflow.samba.functional.mirror import mirror
 
+adaptive_avg_pool2d = mirror(F.adaptive_avg_pool2d)
+avg_pool2d = mirror(F.avg_pool2d)
 baddbmm = mirror(torch.baddbmm)
 batch_norm = mirror(F.batch_norm)
 bmm = mirror(torch.bmm)

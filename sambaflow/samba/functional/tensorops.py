@@ -33,6 +33,8 @@ unsqueeze = mirror(torch.unsqueeze)
 expand = mirror(torch.Tensor.expand)
 repeat = mirror(torch.Tensor.repeat)
 contiguous = mirror(torch.Tensor.contiguous)
+scatter = mirror(torch.scatter)
+view = mirror(torch.Tensor.view)
 
 
 def triu_fill(x: Tensor, value: float) -> Any:

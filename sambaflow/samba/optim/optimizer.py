@@ -25,6 +25,7 @@ class SambaOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     argin_region_name: str = ""
     max_grad_norm: float | None = None
+    _opt_called = True  # schedulers of learning rates would warn that step() was not called: the device does it
 
     def cpu(self) -> None:
         """Copy the optimizer's state device to host."""

@@ -1,5 +1,6 @@
 """What programs use around the session: tracing for a PEF, seeds, comparisons, measurements, process ranks."""
 
+from sambaflow.samba.utils import argparser, benchmark_acc, checkpoint, common, dataset, numeric, pef_utils
 from sambaflow.samba.utils.comparison import assert_close
 from sambaflow.samba.utils.measure import measure_performance, measure_sections
 from sambaflow.samba.utils.processes import fix_rdu_affinity, get_rank, get_world_size, is_main_process
@@ -7,7 +8,8 @@ from sambaflow.samba.utils.support import SNType, create_mac_resource_report, ge
 from sambaflow.samba.utils.trace import init_output_grads, trace_graph, trace_multigraph
 
 __all__ = [
-    "SNType", "assert_close", "create_mac_resource_report", "fix_rdu_affinity", "get_file_dir", "get_rank",
-    "get_world_size", "init_output_grads", "is_main_process", "measure_performance", "measure_sections", "set_seed",
-    "trace_graph", "trace_multigraph", "weight_norm_",
+    "SNType", "argparser", "assert_close", "benchmark_acc", "checkpoint", "common", "create_mac_resource_report",
+    "dataset", "fix_rdu_affinity", "get_file_dir", "get_rank", "get_world_size", "init_output_grads",
+    "is_main_process", "measure_performance", "measure_sections", "numeric", "pef_utils", "set_seed", "trace_graph",
+    "trace_multigraph", "weight_norm_",
 ]  # fmt: skip

@@ -79,10 +79,6 @@ def _remember(arguments: argparse.Namespace) -> None:
         samba_logger.setLevel("info")
     if arguments.log_level:
         samba_logger.setLevel(str(arguments.log_level))
-    hardware = [option.name for option in OPTIONS if option.recorded and getattr(arguments, option.name, None)]
-    if hardware:
-        listed = ", ".join(f"--{name.replace('_', '-')}" for name in hardware)
-        samba_logger.info("accepted and recorded, without effect on the simulated device: %s", listed)
 
 
 def parse_yaml_to_args(yaml_path: str, args: argparse.Namespace) -> argparse.Namespace:

@@ -26,9 +26,13 @@ def common_app_driver(
     get_output_grads: bool = True,
     metadata: Mapping[str, Any] | None = None,
     config_dict: Mapping[str, Any] | None = None,
+    pef_metadata: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Compile or measure, as the verb says; for `run` and `test`, which are the program's own, do nothing."""
+    """Compile or measure, as the verb says; for `run` and `test`, which are the program's own, do nothing.
+
+    Without `pef_metadata` the PEF keeps what get_pefmeta tells; further options go to the compile.
+    """
     if args.command == "compile":
         return current.session().compile(
             model,
@@ -40,7 +44,8 @@ def common_app_driver(
             init_output_grads=init_output_grads,
             metadata=metadata,
             config_dict=config_dict or vars(args),
-            pef_metadata=get_pefmeta(args, model),
+            pef_metadata=get_pefmeta(args, model) if pef_metadata is None else pef_metadata,
+            **options,
         )
     if args.command == "measure-performance":
         trace_graph(model, inputs, optim, pef=args.pef, mapping=args.mapping)

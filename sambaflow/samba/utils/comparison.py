@@ -14,8 +14,11 @@ def assert_close(
     a: Any, b: Any, name: str = "", threshold: float = 1e-3, rtol: float = 0.0, visualize: bool = False, **options: Any
 ) -> None:
     """Raise AssertionError unless |a - b| <= threshold + rtol |b| everywhere; any mix of torch and Samba tensors."""
-    first, second = _plain(a), _plain(b)
     label = name or "tensors"
+    for value in (a, b):
+        if value is None:
+            raise AssertionError(f"{label}: one of the two is None, such as a gradient that no section has made yet")
+    first, second = _plain(a), _plain(b)
     if first.shape != second.shape:
         raise AssertionError(f"{label}: shapes {list(first.shape)} and {list(second.shape)} differ")
     difference = (first - second).abs()

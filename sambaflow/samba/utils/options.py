@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +41,15 @@ def _flag(flag: str, help: str, verbs: frozenset[str] = ALL_VERBS, **named: bool
     return Option((flag,), help, verbs, {"action": "store_true"}, **named)
 
 
-def _value(flags: str, help: str, type: Any = str, default: Any = None, verbs: frozenset[str] = ALL_VERBS) -> Option:
-    return Option(tuple(flags.split()), help, verbs, {"type": type, "default": default})
+def _value(
+    flags: str,
+    help: str,
+    type: Any = str,
+    default: Any = None,
+    verbs: frozenset[str] = ALL_VERBS,
+    recorded: bool = False,
+) -> Option:
+    return Option(tuple(flags.split()), help, verbs, {"type": type, "default": default}, recorded)
 
 
 def _hardware(flags: str, help: str, type: Any = str, default: Any = None, nargs: Any = None) -> Option:
@@ -60,8 +68,8 @@ MODEL = (
     _value("-p --pef", "the PEF to run", default=""),
     _value("--mapping", "section or spatial", default="section"),
     _value("--num-spatial-batches", "batches consumed per run with --mapping spatial", int, 1),
-    _value("--n-chips", "RDUs used by one copy of the model", int, 1),
-    _value("--num-tiles", "tiles per chip", int, 4),
+    _value("--n-chips", "RDUs used by one copy of the model", int, 1, recorded=True),
+    _value("--num-tiles", "tiles per chip", int, 4, recorded=True),
     _value("-ws --world-size", "replicas the graph is compiled for, at least", int, 1),
     _flag("--data-parallel", "one of several replicas that average their gradients"),
     _flag("--reduce-on-rdu", "average gradients device to device"),
@@ -138,3 +146,9 @@ DEFAULTS: dict[str, Any] = {
     for option in OPTIONS
 }
 """Every attribute that programs read, with its value on verbs that lack the option."""
+
+
+def without_effect(arguments: Mapping[str, Any]) -> list[str]:
+    """The options among a program's arguments that only hardware can honour, as on the command line."""
+    given = [o for o in OPTIONS if o.recorded and arguments.get(o.name) not in (None, False, [], DEFAULTS[o.name])]
+    return [f"--{option.name.replace('_', '-')}" for option in given]

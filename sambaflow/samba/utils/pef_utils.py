@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,10 @@ class PefInfoStruct:
 
 
 def get_pefmeta(args: argparse.Namespace | Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """What describes a compile: the arguments, the command line, the model. Programs may add to it."""
+    """What describes a compile: the arguments, the command line, the model. Programs may add to it.
+
+    There is no time in it: two compiles of one program give the same PEF.
+    """
     return get_pefmeta_dict(args if isinstance(args, Mapping) else vars(args), model)
 
 
@@ -38,7 +40,6 @@ def get_pefmeta_dict(args: Mapping[str, Any], model: nn.Module) -> dict[str, Any
         "model": model_name(model),
         "sambaflow_version": sambaflow.__version__,
         "user": os.environ.get("USER", ""),
-        "compiled_at": time.strftime("%Y-%m-%dT%H:%M:%S"),
         **dict(args),
     }
 

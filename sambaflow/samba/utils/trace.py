@@ -7,10 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sambaflow.samba import current
+from ir.errors import Problem, UsageError
+from sambaflow.logging import samba_logger
+from sambaflow.samba import agreement, current
 from sambaflow.samba.convert import from_torch_model_
+from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import trace
+from sambaflow.samba.tracing import Traced, trace
 
 
 def trace_graph(
@@ -33,16 +36,42 @@ def trace_graph(
     """
     session = current.session()
     from_torch_model_(model)
+    optimizers = optim if optim is not None else options.get("optimizers")
+    traced = trace(model, inputs)
     outputs = session.load(
-        trace(model, inputs),
+        traced,
         pef or session.arguments.get("pef") or "",
-        optim if optim is not None else options.get("optimizers"),
+        optimizers,
         init_output_grads=init_output_grads,
         loss_indices=loss_indices,
         transfer_device=transfer_device,
     )
+    _check_mode(traced, optimizers)
     model.output_tensors = outputs
     return outputs
+
+
+ONLY_IN_TRAINING = ("dropout", "batch_norm")
+"""Functions that compute something else in training."""
+
+
+def _check_mode(traced: Traced, optimizers: Any) -> None:
+    """Whether the program was started for what its PEF was compiled for. Raises UsageError where it would train with
+    a PEF for inference; warns where it infers with one for training and the results are not those of inference."""
+    session = current.session()
+    is_inference = session.arguments.get("inference")
+    is_training = agreement.is_training(session.device.pef)
+    if is_inference is False and as_list(optimizers) and not is_training:
+        hint = "compile without --inference to train, or run with --inference"
+        problem = "the program has an optimizer and runs without --inference, but the PEF was compiled for inference"
+        raise UsageError(Problem(problem, hint=hint))
+    differing = sorted({o.name for o in traced.operators if any(word in o.name for word in ONLY_IN_TRAINING)})
+    if is_inference and is_training and differing:
+        samba_logger.warning(
+            "--inference with a PEF compiled for training: %s as in training; compile with --inference for results "
+            "of inference",
+            ", ".join(differing),
+        )
 
 
 def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:

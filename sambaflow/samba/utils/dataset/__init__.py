@@ -1,1 +1,5 @@
 """Data sets that tutorials use."""
+
+from sambaflow.samba.utils.dataset import mnist
+
+__all__ = ["mnist"]
