@@ -96,8 +96,15 @@ def embedding_bag(
 
 
 def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
-    """The p-norm of the difference of every two rows."""
-    return torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
+    """The p-norm of the difference of every two rows; without elements there is none."""
+    gap = x.unsqueeze(-2) - y.unsqueeze(-3)
+    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+
+
+def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
+    """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
+    loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
+    return loss.reshape(x.shape[:-1] if reduction == 0 else ())
 
 
 def replicated(x: Tensor, padding: list[int], around: bool = False) -> Tensor:
@@ -147,6 +154,7 @@ TAKEN_APART = (
     aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
     aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
+    aten.multi_margin_loss.default,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
@@ -159,6 +167,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
     aten.pad.default: padded,
+    aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
     ),

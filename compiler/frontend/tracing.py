@@ -79,7 +79,7 @@ class Joint:
     start: Location
 
 
-class _Wrapper(nn.Module):  # type: ignore[misc]
+class Wrapper(nn.Module):  # type: ignore[misc]
     """The user's model and loss, called with tensors in the order of `names` then `targets`."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -104,7 +104,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
     plain = torch.backends.mkldnn.flags(enabled=False)  # else recurrent layers become one opaque call
-    with _mode(spec.model, inference), _quiet(), torch.set_grad_enabled(not inference), plain:
+    with mode(spec.model, inference), quiet(), torch.set_grad_enabled(not inference), plain:
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
@@ -118,7 +118,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 
 
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
-    wrapper = _Wrapper(spec)
+    wrapper = Wrapper(spec)
     wrapper.training = spec.model.training
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     said = io.StringIO()
@@ -143,7 +143,7 @@ def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _mode(model: nn.Module, inference: bool) -> Any:
+def mode(model: nn.Module, inference: bool) -> Any:
     """For inference, put every module in eval mode and back."""
     training = {module: module.training for module in model.modules()}
     if inference:
@@ -156,7 +156,7 @@ def _mode(model: nn.Module, inference: bool) -> Any:
 
 
 @contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """Without PyTorch's own warnings about its tracing, which say nothing about the user's model."""
     level = logging.getLogger("torch").level
     logging.getLogger("torch").setLevel(logging.CRITICAL)
@@ -218,9 +218,8 @@ class _Tracer:
             for i, first in self.shared.items():
                 values[i] = values[first]
             with torch.set_grad_enabled(bool(differentiated)):
-                results = list(
-                    RecordingInterpreter(self.exported.graph_module, self.locator, self.recorder).run(*values)
-                )
+                interpreter = RecordingInterpreter(self.exported.graph_module, self.locator.locate, self.recorder)
+                results = list(interpreter.run(*values))
             given = arguments[len(fakes) :]
             starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
             reached.update(starts)
@@ -230,7 +229,7 @@ class _Tracer:
             mutated = [result for result, kind in zip(results, self.kinds) if kind is OutputKind.BUFFER_MUTATION]
             return [*(results[i] for i in self.outputs), *mutated, *(g for g in gradients if g is not None)]
 
-        with _quiet():
+        with quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
             traced, locations = functional(traced, self.recorder.locations, (*fakes, *tangents))
         name_of = dict(zip(self.outputs, names))

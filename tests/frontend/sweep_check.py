@@ -226,7 +226,7 @@ def _compared(
             continue
         if exact is None:
             exact = _in_float64(model, samples, program, values)
-        if name not in exact or not _as_exact(actual, array, exact[name], tolerances[1]):
+        if name not in exact or array.dtype == bool or not _as_exact(actual, array, exact[name], tolerances[1]):
             return Outcome(Status.WRONG, f"{name}: {_difference(actual, array)}")
     return Outcome(Status.EQUAL)
 
@@ -248,7 +248,7 @@ def _as_exact(actual: Array, expected: Array, exact: Array, atol: float) -> bool
 
 def _difference(actual: Array, expected: Array) -> str:
     with np.errstate(all="ignore"):
-        gap = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+        gap = np.abs(np.asarray(actual, np.float64) - np.asarray(expected, np.float64))
     where = np.unravel_index(np.nanargmax(gap) if not np.isnan(gap).all() else 0, gap.shape) if gap.size else ()
     return f"{actual[where]} instead of {expected[where]} at {tuple(map(int, where))} of {list(gap.shape)}"
 

@@ -90,7 +90,7 @@ LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
 @lowers(aten.add.Tensor, aten.add.Scalar)
 def add(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
     if context.dtype is DType.BOOL:
-        return context.apply("logical_or", x, y)
+        return context.apply("logical_or", x, y) if alpha else context.apply("logical_or", x, x)
     return context.apply("add", x, _times(context, y, alpha))
 
 
