@@ -156,8 +156,6 @@ def _together(calls: list[Call], tolerances: tuple[float, float], runner: Runner
             captured = capture(ModelSpec(model, inputs), inference=not trains)
             program = PassManager(standard_pipeline("mp0")).run(captured.program)
             values = dict(captured.values)
-            if runner is simulated and all(node.op.is_free for graph in program.graphs for node in graph.nodes):
-                return Outcome(Status.INELIGIBLE, "views and constants only: no section to map")
             _vary_gradients(program, values)
             symbols = runner(program, values)
     except SncError as error:
