@@ -232,6 +232,7 @@ class _Tracer:
         with quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
             traced, locations = functional(traced, self.recorder.locations, (*fakes, *tangents))
+        traced.graph.eliminate_dead_code()  # what nothing needs, nothing has to be able to do
         name_of = dict(zip(self.outputs, names))
         seeds = [
             Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)

@@ -114,6 +114,7 @@ class _Walker:
         traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*values)
         traced, found = functional(traced, recorder.locations, values)
         _drop_write_back(traced.graph)
+        traced.graph.eliminate_dead_code()
         gradients = tuple(trained[i] for i in counts)
         results = next(node for node in traced.graph.nodes if node.op == "output").args[0]
         outputs = tuple(f"output_{i}" for i in range(len(results) - len(gradients)))
