@@ -162,14 +162,31 @@ def _varies_by_element(x: Value, mask: Value, values: Value) -> bool:
 def masked_scatter(context: Context, x: Value, mask: Value, source: Value) -> Value:
     """Each chosen element takes the next one of the source: as many as are chosen before it come first."""
     chosen = context.expand(mask, context.shape)
-    flat = context.reshape(chosen, (chosen.type.numel,))
-    count = context.emit("cumsum", context.cast(flat, DType.I32), dim=0)
-    last = context.scalar(max(source.type.numel - 1, 0), DType.I32)
-    number = context.emit("minimum", context.emit("sub", count, context.scalar(1, DType.I32)), last)
-    number = context.emit("maximum", number, context.scalar(0, DType.I32))
+    number = _place_among_chosen(context, chosen, source.type.numel)
     table = context.reshape(context.cast(source, context.dtype), (source.type.numel, 1))
     taken = context.reshape(context.emit("embedding", table, number), context.shape)
     return context.emit("where", chosen, taken, context.expand(x, context.shape))
+
+
+@lowers(aten.masked_scatter_backward.default)
+def masked_scatter_backward(context: Context, grad: Value, mask: Value, sizes: list[int]) -> Value:
+    """The gradient of each chosen element, added where it came from; the others add zero."""
+    chosen = context.expand(mask, grad.type.shape)
+    count = math.prod(sizes)
+    number = _place_among_chosen(context, chosen, count)
+    added = context.emit("where", chosen, grad, context.scalar(0, grad.type.dtype))
+    zeros = context.full((count,), 0, grad.type.dtype)
+    total = context.emit("scatter_add", zeros, number, context.reshape(added, (grad.type.numel,)), dim=0)
+    return context.reshape(total, tuple(sizes))
+
+
+def _place_among_chosen(context: Context, chosen: Value, count: int) -> Value:
+    """How many elements are chosen before each, in order, as indices of a table of `count` rows."""
+    flat = context.reshape(chosen, (chosen.type.numel,))
+    before = context.emit("cumsum", context.cast(flat, DType.I32), dim=0)
+    number = context.emit("sub", before, context.scalar(1, DType.I32))
+    number = context.emit("minimum", number, context.scalar(max(count - 1, 0), DType.I32))
+    return context.emit("maximum", number, context.scalar(0, DType.I32))
 
 
 @lowers(aten.nonzero.default, aten.masked_select.default)
