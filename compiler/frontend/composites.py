@@ -108,9 +108,15 @@ def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Ten
 
 
 def replicated(x: Tensor, padding: list[int], around: bool = False) -> Tensor:
-    """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again."""
+    """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again.
+
+    Negative padding takes elements away; what goes around is what is left.
+    """
     for number in range(len(padding) // 2):
         dim, (before, after) = -1 - number, padding[2 * number : 2 * number + 2]
+        if around:
+            x = x.narrow(dim, max(-before, 0), x.shape[dim] + min(before, 0) + min(after, 0))
+            before, after = max(before, 0), max(after, 0)
         extent = x.shape[dim]
         index = torch.arange(-before, extent + after, device=x.device)
         x = x.index_select(dim, index % extent if around else index.clamp(0, extent - 1))
@@ -144,6 +150,14 @@ def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Te
     return x
 
 
+def linear(x: Tensor, size: list[int] | None, align_corners: bool, scales: list[float] | None) -> Tensor:
+    """Linear interpolation of one axis, which PyTorch decomposes for a given size alone."""
+    wanted = list(size) if size is not None else [int(x.shape[2] * scale) for scale in scales or []]
+    rule = decomposition_table[aten.upsample_linear1d.default]
+    interpolated: Tensor = rule(x, wanted, align_corners, scales[0] if scales else None)
+    return interpolated
+
+
 TAKEN_APART = (
     aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
@@ -167,6 +181,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
     aten.pad.default: padded,
+    aten.upsample_linear1d.vec: linear,
     aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
