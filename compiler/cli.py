@@ -102,7 +102,17 @@ def compile_command(
         from compiler import driver, report
 
         request = driver.CompileRequest(
-            model, inference, batch_size, output_folder, pef_name, arch, level == "o3", preset, seed, print_after
+            model,
+            inference,
+            batch_size,
+            output_folder,
+            pef_name,
+            arch,
+            level == "o3",
+            preset,
+            seed,
+            print_after,
+            compare_presets=True,
         )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)

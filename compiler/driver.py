@@ -21,7 +21,7 @@ from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.check import check
-from pef.files import write_bytes, write_npz
+from pef.files import require_writable, write_bytes, write_npz
 from pef.machine import Machine
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ log = logging.getLogger("snc")
 
 @dataclass(frozen=True, slots=True)
 class CompileRequest:
-    """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`."""
+    """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`.
+
+    compare_presets: also plan, without placing, the model in the other precisions, for the report's advice.
+    """
 
     model: str
     inference: bool = False
@@ -52,6 +55,7 @@ class CompileRequest:
     preset: str = "mp0"
     seed: int = 0
     print_after: tuple[str, ...] = ()
+    compare_presets: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -62,12 +66,16 @@ class CompileRequest:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
         return load_machine(self.arch)
 
+    def folder(self, model_name: str) -> Path:
+        """Where the PEF and everything that belongs to it go."""
+        return Path(self.output_folder) / (self.pef_name or model_name)
+
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
     """Where everything was written, and what the compiler knows about it.
 
-    gains: modelled cycles of a whole step for each precision preset, by name.
+    gains: modelled cycles of a whole step for each precision preset, by name, where it was asked to compare them.
     """
 
     pef_path: Path
@@ -100,6 +108,7 @@ def compile_spec(
     from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
 
+    require_writable(request.folder(spec.name) / "pef")
     progress("capturing the graph", 0.05)
     captured = capture(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
@@ -116,6 +125,7 @@ def compile_graphs(
     """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
     from compiler.frontend.multigraph import capture_graphs
 
+    require_writable(request.folder(name) / "pef")
     progress("capturing the graphs", 0.05)
     captured, layout = capture_graphs(graphs, name)
     return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
@@ -144,10 +154,13 @@ def _compile_captured(
     )
     progress("checking", 0.9)
     check(pef)
-    gains = _preset_gains(captured.program, request, machine)
-    progress("writing", 0.95)
+    gains = {}
+    if request.compare_presets:
+        progress("comparing precisions", 0.93)
+        gains = _preset_gains(captured.program, request, machine)
+    progress("writing", 0.97)
     name = request.pef_name or model_name
-    folder = Path(request.output_folder) / name
+    folder = request.folder(model_name)
     result = CompileResult(
         folder / f"{name}.pef",
         folder / f"{name}.safetensors",

@@ -35,6 +35,23 @@ def replacing(path: Path) -> Iterator[Path]:
             new.unlink(missing_ok=True)
 
 
+def require_writable(path: Path) -> None:
+    """Raise UsageError now, before long work, for a file that could not be written after it."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    reason = ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"{folder} is not a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"{folder} may not be written to"
+    if reason:
+        hint = "check the folder and its permissions"
+        raise UsageError(Problem(f"{path} cannot be written: {reason}", hint=hint))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, atomically."""
     with replacing(path) as new:

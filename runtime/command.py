@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
-from pef.files import read_npz, write_npz
+from pef.files import read_npz, require_writable, write_npz
 from runtime.compare import compare
 from runtime.console import Console, progress
 from runtime.data import DataSet
@@ -59,6 +59,8 @@ class Options:
 def execute(options: Options) -> bool:
     """Run the command; whether every comparison asked for passed. Raises SncError for what stands in the way."""
     _check(options)
+    for path in _results(options):
+        require_writable(path)
     console = Console(options.as_json, options.quiet, options.verbose)
     session = Session(options.pef, options.threads)
     console.describe(session)
@@ -93,6 +95,24 @@ def _check(options: Options) -> None:
     if options.timing_only and options.test:
         problems.append(Problem("--timing-only computes no outputs to test", hint="leave out one of the two"))
     UsageError.raise_if(problems)
+
+
+def _results(options: Options) -> Iterator[Path]:
+    """The files that the command is going to write."""
+    if options.trace is not None:
+        yield options.trace
+    if options.train and not options.timing_only:
+        yield _checkpoint(_checkpoint_folder(options), 0)
+    elif not options.timing_only:
+        yield _outputs_path(options)
+
+
+def _outputs_path(options: Options) -> Path:
+    return (options.output or options.pef.parent / "results") / f"{options.pef.stem}.npz"
+
+
+def _checkpoint_folder(options: Options) -> Path:
+    return options.checkpoint_dir or options.pef.parent / "checkpoints"
 
 
 def _load(session: Session, options: Options, console: Console) -> dict[str, Array]:
@@ -145,6 +165,7 @@ def _single(name: str, array: Array, console: Console) -> Array:
 
 
 def _infer(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> bool:
+    expected = read_npz(_reference_path(options), "reference") if options.test or options.reference else None
     data = _data(session, options, console, recorded)
     if data.samples % data.batch:
         console.note(f"the last batch holds {data.samples % data.batch} samples: filled up, and trimmed in the results")
@@ -153,18 +174,18 @@ def _infer(session: Session, options: Options, console: Console, recorded: dict[
     with progress(console, "samples", data.samples) as advance:
         outputs = infer(session, data, advance)
     console.host_time(time.perf_counter() - began, data.samples, "samples")
-    folder = options.output or options.pef.parent / "results"
-    path = folder / f"{options.pef.stem}.npz"
+    path = _outputs_path(options)
     write_npz(path, outputs)
     console.results(path, outputs)
-    return _test(options, console, outputs) if options.test or options.reference else True
-
-
-def _test(options: Options, console: Console, outputs: dict[str, Array]) -> bool:
-    path = options.reference or options.pef.with_name(f"{options.pef.stem}.reference.npz")
-    comparisons = compare(outputs, read_npz(path, "reference"), options.rtol, options.atol)
-    console.comparisons(path, comparisons)
+    if expected is None:
+        return True
+    comparisons = compare(outputs, expected, options.rtol, options.atol)
+    console.comparisons(_reference_path(options), comparisons)
     return bool(comparisons) and all(comparison.passed for comparison in comparisons)
+
+
+def _reference_path(options: Options) -> Path:
+    return options.reference or options.pef.with_name(f"{options.pef.stem}.reference.npz")
 
 
 def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
@@ -178,7 +199,7 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
     if data.samples % data.batch and data.samples > data.batch:
         console.note(f"{data.samples % data.batch} samples fill no batch and are left out of each epoch")
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
-    folder = options.checkpoint_dir or options.pef.parent / "checkpoints"
+    folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))
     began = time.perf_counter()
     with progress(console, "steps", last - done.step) as advance:

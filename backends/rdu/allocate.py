@@ -81,6 +81,7 @@ class _PhasePlan:
         self.stages = [tile_stage(streamed, tiles) for streamed in phase.stages]
         self.tables = [options(stage.work, machine) for stage in self.stages]
         self.choice = [0] * len(self.stages)
+        self._steps: list[_Step] | None = None
         self.least_units = sum(table[0].units for table in self.tables)
         self.fills = [fill_cycles(s.work, t[0].parallel, machine) for s, t in zip(self.stages, self.tables)]
         maker = {v.name: i for i, s in enumerate(phase.stages) for v in s.stage.writes}
@@ -99,27 +100,36 @@ class _PhasePlan:
         _, length = self._longest_path(self.chosen(choice))
         return length + (self.tiles - 1) * self.interval(choice) + self.floor
 
-    def steps(self, left: int) -> Iterable[_Step]:
+    def choose(self, choice: list[int]) -> None:
+        """Spread the stages in another way."""
+        self.choice = choice
+        self._steps = None
+
+    def steps(self) -> list[_Step]:
         """Ways to widen the phase: all stages that set its pace together, or one stage of the longest path."""
-        before = self.time()
+        if self._steps is None:
+            self._steps = list(self._find_steps())
+        return self._steps
+
+    def _find_steps(self) -> Iterable[_Step]:
+        path, length = self._longest_path(self.chosen())
         pace = max(option.cycles for option in self.chosen())
         if pace > self.floor:
             wider = [self._below(stage, pace) for stage in range(len(self.stages))]
             if None not in wider:
-                yield from self._step([i for i in wider if i is not None], before, left)
-        path, _ = self._longest_path(self.chosen())
+                before = length + (self.tiles - 1) * self.interval() + self.floor
+                yield from self._step([i for i in wider if i is not None], before)
         for stage in path:
             if self.choice[stage] + 1 < len(self.tables[stage]):
                 choice = list(self.choice)
                 choice[stage] += 1
                 units = self.tables[stage][choice[stage]].units - self.tables[stage][choice[stage] - 1].units
                 saved = self.tables[stage][choice[stage] - 1].cycles - self.tables[stage][choice[stage]].cycles
-                if units <= left:
-                    yield _Step(saved / units, self, choice, units)
+                yield _Step(saved / units, self, choice, units)
 
-    def _step(self, choice: list[int], before: float, left: int) -> Iterable[_Step]:
+    def _step(self, choice: list[int], before: float) -> Iterable[_Step]:
         units = sum(t[j].units - t[i].units for t, i, j in zip(self.tables, self.choice, choice))
-        if 0 < units <= left:
+        if units > 0:
             yield _Step((before - self.time(choice)) / units, self, choice, units)
 
     def _below(self, stage: int, pace: int) -> int | None:
@@ -131,10 +141,13 @@ class _PhasePlan:
         """The stages on the longest path from the first to the last, and its cycles."""
         ends: list[float] = []
         before: list[int] = []
-        for stage, (option, fill) in enumerate(zip(chosen, self.fills)):
-            latest = max(self.sources[stage], key=ends.__getitem__, default=-1)
+        for option, fill, sources in zip(chosen, self.fills, self.sources):
+            latest, start = -1, 0.0
+            for source in sources:
+                if ends[source] > start:
+                    latest, start = source, ends[source]
             before.append(latest)
-            ends.append((ends[latest] if latest >= 0 else 0.0) + option.cycles + fill)
+            ends.append(start + option.cycles + fill)
         stage = max(range(len(ends)), key=ends.__getitem__)
         length, path = ends[stage], []
         while stage >= 0:
@@ -176,12 +189,12 @@ def _spend(plans: Sequence[_PhasePlan], machine: Machine, pcus: int) -> None:
     load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
     total = load + sum(plan.time() for plan in plans)
     while True:
-        steps = [step for plan in plans for step in plan.steps(left)]
+        steps = [step for plan in plans for step in plan.steps() if step.units <= left]
         best = max(steps, key=lambda step: step.rate, default=None)
         if best is None or best.rate < WORTHWHILE_GAIN * total:
             return
         total -= best.plan.time()
-        best.plan.choice = best.choice
+        best.plan.choose(best.choice)
         total += best.plan.time()
         left -= best.units
 

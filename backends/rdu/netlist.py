@@ -26,12 +26,17 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """Data flowing from one terminal to all `sinks` during one phase, at `bytes_per_cycle` in steady state."""
+    """Data flowing from one terminal to all `sinks` during one phase, at `bytes_per_cycle` in steady state.
+
+    `pace` is the part of the phase's interval in which the net's stage could take in or give out a tile: a link that
+    is busy for longer than that slows the stage, if not the phase.
+    """
 
     source: Terminal
     sinks: tuple[Terminal, ...]
     phase: int
     bytes_per_cycle: float
+    pace: float = 1.0
 
     @property
     def terminals(self) -> tuple[Terminal, ...]:

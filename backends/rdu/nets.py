@@ -195,15 +195,19 @@ def _stream_nets(
 def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
     """The net as placement and routing see it. Whole transfers happen before or after the tiles of their phase, so
     their links are negotiated apart from those of the tiles, at the rate of memory."""
-    phase = layout.phases[connection.phase]
-    if connection.kind in (pb.Net.LOAD, pb.Net.STORE) and phase.streams[connection.owner].axis == WHOLE:
-        stream = phase.streams[connection.owner]
-        total = layout.buffers[stream.buffer].type.nbytes
-        rate = machine.tier_bytes_per_cycle(0) * connection.bytes / max(1, total)
-        apart = len(layout.phases) * (1 if connection.kind == pb.Net.LOAD else 2) + connection.phase
-        return Net(connection.source, connection.sinks, apart, min(rate, machine.agcu_bytes_per_cycle))
-    rate = connection.bytes / phase.phase.interval
-    return Net(connection.source, connection.sinks, connection.phase, rate)
+    source, sinks, index = connection.source, connection.sinks, connection.phase
+    phase, memory_rate = layout.phases[index], machine.tier_bytes_per_cycle(0)
+    interval = phase.phase.interval
+    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE):
+        pace = phase.phase.options[connection.owner].cycles / interval
+        return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
+    stream = phase.streams[connection.owner]
+    total = layout.buffers[stream.buffer].type.nbytes
+    if stream.axis == WHOLE:
+        rate = min(memory_rate * connection.bytes / max(1, total), machine.agcu_bytes_per_cycle)
+        return Net(source, sinks, len(layout.phases) * (1 if connection.kind == pb.Net.LOAD else 2) + index, rate)
+    pace = total / layout.buffers[stream.buffer].tiles / memory_rate / interval
+    return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
 
 
 def _unit(number: int) -> Terminal:

@@ -4,12 +4,16 @@ PathFinder (McMurchie and Ebeling, FPGA 1995): nets first take their shortest tr
 are taken out and routed again, at prices that rise with the present overload of a link and with its history, until no
 link is overloaded or prices stop helping. A path is found by A*. Phases never run at the same time, so the nets of
 each phase negotiate among themselves only.
+
+Overloaded, here, is a link that is busy for longer than some net on it allows: a stage that takes a tenth of its
+phase's interval for a tile is slowed by a link that is busy for a fifth of it. Only links that are busy for more than
+all of the interval slow the whole phase; these alone are reported.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -20,18 +24,20 @@ STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """Row and column steps of the four links that leave a switch: north, east, south, west."""
 
 MAX_ITERATIONS = 40
-PATIENCE = 8
-PROGRESS = 0.97
+PATIENCE = 4
+PROGRESS = 0.9
 """`PATIENCE` iterations that do not each bring the overload below this fraction of the least so far end negotiation."""
 
 FIRST_PRESENT_FACTOR = 1.0
-PRESENT_GROWTH = 1.4
+PRESENT_GROWTH = 1.7
 MAX_PRESENT_FACTOR = 1e3
 HISTORY_FACTOR = 0.5
 TRUNK_PULL = 1e-4
 """Hops a multicast pays per hop away from the median of its ends: among equal paths, one that its branches share."""
 LEGAL_LOAD = 1.0 + 1e-9
-"""A load over capacity up to which a link is legal: sums of demands carry rounding errors."""
+"""A load over what is allowed up to which a link is legal: sums of demands carry rounding errors."""
+FREE = 1e300
+"""What a link without nets may carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +116,13 @@ def route(netlist: Netlist, placement: Placement, machine: Machine) -> Routing:
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """A net as the router sees it: the switches it joins, and its share of a link's capacity."""
+    """A net as the router sees it: the switches it joins, its share of a link's capacity, and the share that all nets
+    of a link may have together before it is slowed."""
 
     source: int
     sinks: tuple[int, ...]
     load: float
+    bound: float
     trunk_row: int
     trunk_column: int
 
@@ -126,10 +134,12 @@ def _demand(netlist: Netlist, placement: Placement, machine: Machine, index: int
     sinks = {placement.site(sink, machine) for sink in net.sinks} - {source}
     near_to_far = sorted(sinks, key=lambda sink: (_distance(source, sink, machine.columns), sink))
     rows, columns = zip(*(divmod(site, machine.columns) for site in (source, *near_to_far)))
+    load = net.bytes_per_cycle / machine.link_bytes_per_cycle
     return _Demand(
         source=source,
         sinks=tuple(near_to_far),
-        load=net.bytes_per_cycle / machine.link_bytes_per_cycle,
+        load=load,
+        bound=max(load, net.pace),
         trunk_row=sorted(rows)[len(rows) // 2],
         trunk_column=sorted(columns)[len(columns) // 2],
     )
@@ -149,6 +159,8 @@ class _Negotiation:
         mesh = _mesh(machine)
         self.exits, self.entered, self.row, self.column = mesh.exits, mesh.entered, mesh.row, mesh.column
         self.load = [0.0] * (4 * machine.sites)
+        self.bound = [FREE] * (4 * machine.sites)
+        self.users: list[list[int]] = [[] for _ in self.load]
         self.price = [1.0] * (4 * machine.sites)
         self.present_factor = FIRST_PRESENT_FACTOR
 
@@ -170,33 +182,41 @@ class _Negotiation:
     def _route(self, members: Iterable[int]) -> None:
         """Route nets one after the other, each without its former tree and at the prices the others leave."""
         for member in members:
+            for link in self.trees[member]:
+                self._take_off(member, link)
             demand = self.demands[member]
-            self._add_load(self.trees[member], -demand.load)
             self.trees[member] = self._grow(demand)
-            self._add_load(self.trees[member], demand.load)
+            for link in self.trees[member]:
+                self.users[link].append(member)
+                self.load[link] += demand.load
+                self.bound[link] = min(self.bound[link], demand.bound)
 
     def _widest_first(self, members: Iterable[int]) -> list[int]:
         """Nets in order of demand: what is hard to fit chooses first."""
         return sorted(members, key=lambda member: (-self.demands[member].load, member))
 
-    def _add_load(self, tree: Iterable[int], load: float) -> None:
-        for link in tree:
-            self.load[link] += load
+    def _take_off(self, member: int, link: int) -> None:
+        """Sum up what is left, rather than subtract: rounding errors would add up."""
+        self.users[link].remove(member)
+        users = [self.demands[user] for user in self.users[link]]
+        self.load[link] = sum(demand.load for demand in users)
+        self.bound[link] = min((demand.bound for demand in users), default=FREE)
 
     def _overload(self) -> float:
-        """How far all links together are over their capacity."""
-        return sum(load - 1.0 for load in self.load if load > LEGAL_LOAD)
+        """How far all links together are over their bounds."""
+        return sum(self.load[link] - self.bound[link] for link in self._overloaded())
 
-    def _congested(self) -> Iterator[int]:
+    def _overloaded(self) -> list[int]:
+        return [link for link, load in enumerate(self.load) if load > self.bound[link] * LEGAL_LOAD]
+
+    def _congested(self) -> set[int]:
         """The nets that use an overloaded link."""
-        over = {link for link, load in enumerate(self.load) if load > LEGAL_LOAD}
-        return (member for member, tree in enumerate(self.trees) if not over.isdisjoint(tree))
+        return {member for link in self._overloaded() for member in self.users[link]}
 
     def _raise_prices(self) -> None:
         self.present_factor = min(self.present_factor * PRESENT_GROWTH, MAX_PRESENT_FACTOR)
-        for link, load in enumerate(self.load):
-            if load > LEGAL_LOAD:
-                self.price[link] += HISTORY_FACTOR * (load - 1.0)
+        for link in self._overloaded():
+            self.price[link] += HISTORY_FACTOR * (self.load[link] - self.bound[link])
 
     def _grow(self, demand: _Demand) -> list[int]:
         """The links of a tree from the source to all sinks, grown sink by sink."""
@@ -215,9 +235,10 @@ class _Negotiation:
         A link costs at least 1, so the hops that remain never exceed what remains to be paid: the bound is consistent
         and no switch is expanded twice. Among equals the switch closest to the target goes first.
         """
-        row, column, load, price, entered = self.row, self.column, self.load, self.price, self.entered
+        row, column, entered = self.row, self.column, self.entered
+        load, bound, price = self.load, self.bound, self.price
         target_row, target_column = row[target], column[target]
-        spare, present_factor = 1.0 - demand.load, self.present_factor
+        own_load, own_bound, present_factor = demand.load, demand.bound, self.present_factor
         pull = TRUNK_PULL if len(demand.sinks) > 1 else 0.0
         trunk_row, trunk_column = demand.trunk_row, demand.trunk_column
         paid = dict.fromkeys(starts, 0.0)
@@ -236,7 +257,7 @@ class _Negotiation:
             paid_here = paid[switch]
             for link in self.exits[switch]:
                 cost = paid_here + price[link]
-                excess = load[link] - spare
+                excess = load[link] + own_load - (own_bound if own_bound < bound[link] else bound[link])
                 if excess > 0.0:
                     cost += price[link] * excess * present_factor
                 neighbour = entered[link]

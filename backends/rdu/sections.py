@@ -95,6 +95,7 @@ class _Costs:
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.demands = self._demands(form_phases(stages))
         self.last_use = self._last_uses()
+        self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
 
     def _demands(self, phases: Sequence[Phase]) -> list[_Demand]:
         found = []
@@ -136,8 +137,8 @@ class _Costs:
         work: dict[int, int] = {}
         loaded: set[str] = set()
         held: dict[str, int] = {}
-        produced: dict[str, Value] = {}
-        pcus = rings = read_bytes = 0
+        leaving: dict[str, int] = {}
+        pcus = rings = read_bytes = left_bytes = 0
         costs = []
         for stop in range(start, len(self.stages)):
             stage, demand = self.stages[stop], self.demands[stop]
@@ -148,14 +149,16 @@ class _Costs:
                 break
             work[demand.phase] = work.get(demand.phase, 0) + demand.pcu_cycles
             for value in stage.reads:
-                if value.name not in produced and value.name not in loaded:
+                if self.last_use[value.name] == stop:
+                    left_bytes -= leaving.pop(value.name, 0)
+                if self.maker.get(value.name, -1) < start and value.name not in loaded:
                     loaded.add(value.name)
                     read_bytes += value.type.nbytes
-            produced.update((value.name, value) for value in stage.writes)
-            leaving = [value for value in produced.values() if self.last_use.get(value.name, -1) > stop]
-            traffic = read_bytes + sum(value.type.nbytes for value in leaving)
+            used_later = {v.name: v.type.nbytes for v in stage.writes if self.last_use.get(v.name, -1) > stop}
+            leaving.update(used_later)
+            left_bytes += sum(used_later.values())
             compute = sum(map(math.sqrt, work.values())) ** 2 / self.pcus
-            memory = traffic / self.machine.tier_bytes_per_cycle(0)
+            memory = (read_bytes + left_bytes) / self.machine.tier_bytes_per_cycle(0)
             costs.append(max(compute, memory) + FILL_CYCLES * len(work) + self.load)
         return costs
 

@@ -12,10 +12,10 @@ def grid(rows: int, columns: int, faulty: tuple[int, ...] = (), agcus: tuple[int
     return replace(load_machine("sn30"), rows=rows, columns=columns, faulty_sites=faulty, agcu_sites=agcus)
 
 
-def wire(source: int, *sinks: int, load: float = 16.0, phase: int = 0) -> Net:
+def wire(source: int, *sinks: int, load: float = 16.0, phase: int = 0, pace: float = 1.0) -> Net:
     """A net between units; a negative number -1 - k stands for AGCU k."""
     ends = [Terminal(-1 - end, is_agcu=True) if end < 0 else Terminal(end) for end in (source, *sinks)]
-    return Net(ends[0], tuple(ends[1:]), phase, load)
+    return Net(ends[0], tuple(ends[1:]), phase, load, pace)
 
 
 def units(pattern: str) -> tuple[Unit, ...]:

@@ -96,6 +96,17 @@ def test_an_early_net_gives_way_to_one_without_a_choice() -> None:
     assert routing.overloads == ()
 
 
+def test_a_net_in_a_hurry_has_links_to_itself() -> None:
+    """Two nets of a quarter of a link each share one, unless their stages could take a tile in as short a time."""
+    machine = grid(2, 8)
+    quarter = machine.link_bytes_per_cycle / 4
+    placement = Placement((0, 7))
+    for pace, shared in ((1.0, True), (0.25, False)):
+        nets = tuple(wire(0, 1, load=quarter, pace=pace) for _ in range(2))
+        first, second = route(Netlist(units("cm"), nets), placement, machine).routes
+        assert bool(set(first) & set(second)) == shared
+
+
 def test_phases_do_not_compete() -> None:
     machine = grid(1, 4)
     full = float(machine.link_bytes_per_cycle)

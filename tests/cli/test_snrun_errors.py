@@ -168,6 +168,7 @@ def test_no_reference_to_test_against(inference: Compiled) -> None:
     (inference.folder / "small.reference.npz").unlink()
     result = run_snrun(inference.pef, "--test")
     assert_refused(result, "USAGE", "the reference", "does not exist", "try: ")
+    assert not (inference.folder / "results").exists()
 
 
 # ---- training

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from backends.rdu.netlist import Net, Netlist, Placement, Terminal, Unit
 from backends.rdu.route import link_ends, route
 from pef import pef_pb2 as pb
 from pef.codec import decode_machine
 from pef.machine import Machine
-from runtime.timing import simulate
+from runtime.timing import PhaseReport, simulate
 
 
 def netlist_of(pef: pb.Pef, number: int) -> Netlist:
@@ -15,7 +17,6 @@ def netlist_of(pef: pb.Pef, number: int) -> Netlist:
     machine, configuration = decode_machine(pef.machine), pef.configurations[number]
     section = next(i for i, section in enumerate(pef.sections) if section.configuration == number)
     phases = simulate(pef, [section]).sections[0].execution.phases
-    intervals = [max(stage.interval_cycles for stage in phase.stages) for phase in phases]
     groups = {
         unit: (p + 1) * 1000 + s
         for p, phase in enumerate(configuration.phases)
@@ -25,16 +26,26 @@ def netlist_of(pef: pb.Pef, number: int) -> Netlist:
     units = tuple(
         Unit(f"unit {i}", machine.kind(unit.site), groups.get(i, 0)) for i, unit in enumerate(configuration.units)
     )
-    return Netlist(units, tuple(_net(configuration, net, intervals[net.phase], machine) for net in configuration.nets))
+    nets = tuple(_net(configuration, net, phases[net.phase], machine) for net in configuration.nets)
+    return Netlist(units, nets)
 
 
-def _net(configuration: pb.Configuration, net: pb.Net, interval: int, machine: Machine) -> Net:
+def _net(configuration: pb.Configuration, net: pb.Net, report: PhaseReport, machine: Machine) -> Net:
     """Whole transfers negotiate apart from the tiles of their phase, as they happen before or after them."""
+    memory_rate = machine.tier_bytes_per_cycle(0)
+    streamed = sum(stream.transfer_bytes for stream in report.streams if not stream.whole)
+    interval = max(*(stage.interval_cycles for stage in report.stages), math.ceil(streamed / memory_rate))
     phase, rate = net.phase, net.bytes / interval
-    if net.WhichOneof("owner") == "stream" and configuration.phases[net.phase].streams[net.stream].axis < 0:
+    if net.WhichOneof("owner") == "stage":
+        stage = report.stages[net.stage]
+        pace = max(stage.compute_cycles, stage.port_cycles) / interval
+    elif report.streams[net.stream].whole:
+        pace = 1.0
         phase += len(configuration.phases) * (1 if net.kind == pb.Net.LOAD else 2)
         rate = min(rate, machine.agcu_bytes_per_cycle)
-    return Net(_terminal(net.source), tuple(map(_terminal, net.sinks)), phase, rate)
+    else:
+        pace = report.streams[net.stream].transfer_bytes / memory_rate / interval
+    return Net(_terminal(net.source), tuple(map(_terminal, net.sinks)), phase, rate, min(1.0, pace))
 
 
 def _terminal(end: pb.Terminal) -> Terminal:

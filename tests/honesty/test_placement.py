@@ -1,12 +1,9 @@
-"""Time comes from where things are: a unit moved to the far corner makes a section slower, never faster.
-
-Where links are shared, moving a unit away can relieve one: stages then gain what sharing that link had cost them, and
-no more. With links too wide to be shared at a cost, what remains is distance, and nothing ever gets faster.
-"""
+"""Time comes from where things are: a unit moved to the far corner makes a section slower, never faster."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -16,7 +13,6 @@ from pef.check import check
 from pef.codec import decode_machine
 from pef.machine import SiteKind
 from runtime.timing import PhaseReport, simulate
-from runtime.timing.report import Bound
 from tests.honesty.placement import cycles, far_corner, netlist_of, rerouted, sites_of
 from tests.honesty.subjects import Subject
 
@@ -64,32 +60,28 @@ def critical_stages(pef: pb.Pef, phase: PhaseReport, record: pb.Phase) -> list[i
         path.append(max(writers, key=ends.__getitem__))
 
 
+def times(pef: pb.Pef, number: int, units: Iterable[int]) -> tuple[float, dict[int, float]]:
+    """Cycles of a configuration routed anew as it is, and with each unit in turn far away."""
+    before = cycles(rerouted(pef, number, sites_of(pef, number)), number)
+    return before, {unit: cycles(with_unit_far_away(pef, number, unit), number) for unit in units}
+
+
+@pytest.mark.parametrize("links", ["narrow", "wide"])
 @pytest.mark.parametrize("number", CONFIGURATIONS)
-def test_distance_never_helps(wide: pb.Pef, number: int) -> None:
-    before = cycles(rerouted(wide, number, sites_of(wide, number)), number)
-    after = {unit: cycles(with_unit_far_away(wide, number, unit), number) for unit in some_units(wide, number)}
+def test_distance_never_helps(links: str, number: int, request: pytest.FixtureRequest) -> None:
+    pef = request.getfixturevalue(links)
+    before, after = times(pef, number, some_units(pef, number))
     assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
     assert max(after.values()) > before
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("links", ["narrow", "wide"])
 @pytest.mark.parametrize("number", CONFIGURATIONS)
-def test_distance_never_helps_any_unit(wide: pb.Pef, number: int) -> None:
-    before = cycles(rerouted(wide, number, sites_of(wide, number)), number)
-    units = range(len(wide.configurations[number].units))
-    after = {unit: cycles(with_unit_far_away(wide, number, unit), number) for unit in units}
+def test_distance_never_helps_any_unit(links: str, number: int, request: pytest.FixtureRequest) -> None:
+    pef = request.getfixturevalue(links)
+    before, after = times(pef, number, range(len(pef.configurations[number].units)))
     assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
-
-
-@pytest.mark.parametrize("number", CONFIGURATIONS)
-def test_a_far_unit_gains_at_most_what_a_shared_link_cost(narrow: pb.Pef, number: int) -> None:
-    base = rerouted(narrow, number, sites_of(narrow, number))
-    section = next(i for i, section in enumerate(base.sections) if section.configuration == number)
-    execution = simulate(base, [section]).sections[0].execution
-    shared = execution.path[Bound.NETWORK]
-    after = {unit: cycles(with_unit_far_away(narrow, number, unit), number) for unit in some_units(narrow, number)}
-    assert {unit: cycles for unit, cycles in after.items() if cycles < execution.cycles - shared} == {}
-    assert sum(after.values()) > len(after) * execution.cycles
 
 
 def test_a_far_unit_of_the_critical_path_costs_time(wide: pb.Pef) -> None:
