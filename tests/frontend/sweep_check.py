@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
+from torch._subclasses import FakeTensorMode
 
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
@@ -176,9 +177,21 @@ def _vary_gradients(program: Program, values: dict[str, Array]) -> None:
 def _refusal(calls: list[Call], error: SncError) -> Outcome:
     messages = [problem.message for problem in error.problems]
     missing = tuple(dict.fromkeys(found for text in messages for found in re.findall(r"operator (\S+) is not", text)))
+    if len(calls) == 1 and not shapes_agree(calls[0]):
+        return Outcome(Status.INELIGIBLE, "PyTorch's own shape rule contradicts its kernel")
     if len(calls) > 1 or is_core(calls[0]):
         return Outcome(Status.REFUSED, "; ".join(dict.fromkeys(messages))[:300], missing)
     return Outcome(Status.INELIGIBLE, f"not in core ATen: {messages[0][:200]}", missing)
+
+
+def shapes_agree(call: Call) -> bool:
+    """Whether PyTorch's results have the shapes that its tracing says they have; True where it says none."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        try:
+            traced = copy.deepcopy(call)(*(mode.from_tensor(sample.detach()) for sample in call.samples))
+        except Exception:
+            return True
+    return [fake.shape for fake in traced] == [tensor.shape for tensor in _eager(call, 1)[0]]
 
 
 def is_core(call: Call) -> bool:

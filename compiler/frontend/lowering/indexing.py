@@ -189,6 +189,16 @@ def _place_among_chosen(context: Context, chosen: Value, count: int) -> Value:
     return context.emit("maximum", number, context.scalar(0, DType.I32))
 
 
+@lowers(aten.put.default)
+def put(context: Context, x: Value, index: Value, source: Value, accumulate: bool = False) -> Value:
+    """Elements written, or added, by their place among all of the tensor's."""
+    if not index.type.numel:
+        return x
+    flat, index, source = (context.reshape(value, (value.type.numel,)) for value in (x, index, source))
+    op = "scatter_add" if accumulate else "scatter"
+    return context.reshape(context.emit(op, flat, _wrapped(context, index, x.type.numel), source, dim=0), x.type.shape)
+
+
 @lowers(aten.nonzero.default, aten.masked_select.default)
 def data_dependent(context: Context, *_: object) -> Value:
     context.refuse("the shape of the result depends on values", DATA_DEPENDENT)
