@@ -158,6 +158,14 @@ def linear(x: Tensor, size: list[int] | None, align_corners: bool, scales: list[
     return interpolated
 
 
+def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
+    """Sampling of images; in three dimensions, PyTorch's own operator for it."""
+    if x.dim() != 4:
+        sampled: Tensor = aten.grid_sampler(x, grid, mode, padding, align_corners)
+        return sampled
+    return decomposition_table[aten.grid_sampler_2d.default](x, grid, mode, padding, align_corners)
+
+
 TAKEN_APART = (
     aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
@@ -182,6 +190,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.cdist.default: distances,
     aten.pad.default: padded,
     aten.upsample_linear1d.vec: linear,
+    aten.grid_sampler.default: grid_sampler,
     aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated

@@ -130,13 +130,19 @@ def _written(context: Context, table: Value, index: Value, source: Value, accumu
     """The table with the source's rows written, or added, where the index says."""
     if not source.type.numel:
         return table
-    if accumulate:
-        if table.type.dtype is DType.BOOL:
-            context.refuse("adding truth values by index", "add integers")
+    if accumulate and table.type.dtype is not DType.BOOL:
         gradient = context.emit("embedding_gradient", source, index, rows=table.type.shape[0])
         return context.emit("add", table, gradient)
     column = context.expand(context.reshape(index, (index.type.numel, 1)), source.type.shape)
-    return context.emit("scatter", table, column, source, dim=0)
+    return _scatter(context, "scatter_add" if accumulate else "scatter", table, column, source, 0)
+
+
+def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
+    """The scatter; a sum of truth values is true where any of them is."""
+    if op != "scatter_add" or x.type.dtype is not DType.BOOL:
+        return context.emit(op, x, index, source, dim=dim)
+    numbers = context.emit("scatter_max", context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
+    return context.emit("ne", numbers, context.scalar(0, DType.I32))
 
 
 def _masked_put(context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool) -> Value:
@@ -148,7 +154,8 @@ def _masked_put(context: Context, x: Value, indices: list[Value | None], values:
     values = context.cast(values, x.type.dtype)
     if values.type.rank > x.type.rank - mask.type.rank:
         values = context.reshape(values, values.type.shape[1:])
-    new = context.emit("add", x, values) if accumulate else values
+    added = "logical_or" if x.type.dtype is DType.BOOL else "add"
+    new = context.emit(added, x, values) if accumulate else values
     return context.expand(context.emit("where", held, new, x), x.type.shape)
 
 
@@ -276,7 +283,7 @@ def _scattered(context: Context, op: str, x: Value, dim: int, index: Value, sour
             source = context.slice(source, axis, 0, extent)
     else:
         source = context.full(index.type.shape, source, x.type.dtype)
-    written = context.emit(op, x, context.cast(index, DType.I32), source, dim=dim % x.type.rank)
+    written = _scatter(context, op, x, context.cast(index, DType.I32), source, dim % x.type.rank)
     return context.reshape(written, shape)
 
 
