@@ -101,6 +101,13 @@ def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = N
     return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
 
 
+def distances_within(x: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm of the difference of every row and each after it."""
+    first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    gap = x.index_select(0, first) - x.index_select(0, second)
+    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+
+
 def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
     """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
     loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
@@ -188,6 +195,8 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten._embedding_bag_forward_only.default: embedding_bag,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
+    aten.pdist.default: distances_within,
+    aten._pdist_forward.default: distances_within,
     aten.pad.default: padded,
     aten.upsample_linear1d.vec: linear,
     aten.grid_sampler.default: grid_sampler,
