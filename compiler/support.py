@@ -26,7 +26,8 @@ class SupportReport:
 
     operators: how often each ATen operator occurs; refused: how often one was refused; inputs: types as text, by name;
     device_operators: how often each operator of the device occurs after the passes; parameter_bytes: as PyTorch holds
-    them. Where PyTorch could not trace the model there are no operators, where anything is refused none of the device.
+    them. Where anything is refused there are no operators of the device. Where PyTorch cannot trace the model, its
+    operators are those of a run on its sample inputs; there are none where that fails too.
     """
 
     model: str
@@ -116,7 +117,7 @@ def _answer(report: SupportReport) -> str:
         return f"supported: {subject}: all {total} operators, {device} on the device"
     count = len(grouped(report.problems))
     problems = f"{count} problem{'s' if count > 1 else ''}"
-    refused = f", {sum(report.refused.values())} of {total} operators" if total else ""
+    refused = f", {sum(report.refused.values())} of {total} operators" if report.refused else ""
     return f"not supported: {subject}: {problems}{refused}"
 
 

@@ -24,7 +24,7 @@ from backends.rdu.predict import predict_configuration
 from backends.rdu.route import Routing, route
 from backends.rdu.sections import CutSection, cut_graph
 from backends.rdu.signature import Signature, signature
-from ir.errors import InfeasibleError
+from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
@@ -68,7 +68,9 @@ def compile_program(
     header: Mapping[str, Any] | None = None,
     progress: Progress = lambda what, done: None,
 ) -> pb.Pef:
-    """Map every graph of `program` onto `machine`. Raises InfeasibleError where something fits in no way tried."""
+    """Map every graph of `program` onto `machine`. Raises UnsupportedError for tensors without elements,
+    InfeasibleError where something fits in no way tried."""
+    UnsupportedError.raise_if(_empty_tensors(program))
     mapper = _Mapper(program, machine, options)
     for name, value in (header or {}).items():
         setattr(mapper.record.header, name, value if isinstance(value, str) else canonical_json(value))
@@ -77,6 +79,19 @@ def compile_program(
         mapper.add(graph, lambda what, done, start=start, share=share: progress(what, start + share * done))  # type: ignore[misc]
     mapper.place_in_memory()
     return mapper.record
+
+
+def _empty_tensors(program: Program) -> list[Problem]:
+    """Every tensor without elements, at the first line that reads or makes it: buffers and streams hold one or more."""
+    found: dict[str, Problem] = {}
+    for graph in program.graphs:
+        lines = {value.name: node.location for node in reversed(graph.nodes) for value in node.operands}
+        lines |= {value.name: node.location for node in graph.nodes for value in node.results}
+        for value in graph.values():
+            if not value.type.numel and value.name not in found:
+                hint = "leave the tensor out: decide by its shape, which is known when compiling"
+                found[value.name] = Problem(f"{value.name} has no elements", lines.get(value.name), hint)
+    return list(found.values())
 
 
 def estimate_cycles(program: Program, machine: Machine, options: BackendOptions = BackendOptions()) -> float:

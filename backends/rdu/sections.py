@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.rdu.allocate import options
 from backends.rdu.phases import Phase, form_phases, tile_counts
@@ -23,6 +23,7 @@ from backends.rdu.stages import StageNodes, base_values, form_stages
 from backends.rdu.tiling import tile_stage
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
+from ir.ops.elementwise import Cast
 from pef.cycles import chain_length
 from pef.machine import Machine, SiteKind
 
@@ -63,6 +64,7 @@ class CutGraph:
 
 def cut_graph(graph: Graph, machine: Machine, *, fuse: bool, budget: float) -> CutGraph:
     """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`."""
+    graph = _with_constants_made(graph)
     stages = form_stages(graph, fuse=fuse)
     if not stages:
         return _materialise(graph, stages, [0, 0])
@@ -222,14 +224,25 @@ def _arriving(stages: Sequence[StageNodes], home: dict[str, int], index: int) ->
     return list(found.values())
 
 
+def _with_constants_made(graph: Graph) -> Graph:
+    """The graph with a stage of its own for every output that is a view of an immediate: no memory holds it yet."""
+    nodes, outputs = list(graph.nodes), []
+    for output in graph.outputs:
+        store = _output_store(graph, output)
+        producer = graph.producers.get(store.base.name)
+        if producer is not None and producer.op.is_free:
+            made = Value(f"{graph.kind.value.lower()}.{output.symbol}.made", output.value.type)
+            nodes.append(Node(Cast(made.type.dtype), (output.value,), (made,), producer.location))
+            output = Output(output.symbol, made)
+        outputs.append(output)
+    return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
+
+
 def _output_store(graph: Graph, output: Output) -> Store:
-    """The store of one output: back through free operators to what it is a view of."""
+    """The store of one output: back through free operators to what it is a view of, an immediate at the furthest."""
     views: list[Node] = []
     value = output.value
-    while (producer := graph.producers.get(value.name)) is not None and producer.op.is_free:
-        if not producer.operands:
-            hint = "return the constant from host code instead of from the model"
-            raise InfeasibleError(Problem(f"output {output.symbol} is a constant", producer.location, hint))
+    while (producer := graph.producers.get(value.name)) is not None and producer.op.is_free and producer.operands:
         views.append(producer)
         value = producer.operands[0]
     return Store(value, tuple(reversed(views)), output.value, output.symbol)

@@ -15,11 +15,12 @@ from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
-from compiler.frontend.tracing import Joint, Placeholder, Role, trace
+from compiler.frontend.tracing import Joint, Placeholder, Role, definition_line, trace
 from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
 from ir.graph import Program, Symbol, SymbolKind
+from ir.location import Location
 from ir.op import Array
 from ir.types import TensorType
 
@@ -29,6 +30,9 @@ KINDS = {
     Role.BUFFER: SymbolKind.BUFFER,
     Role.TANGENT: SymbolKind.OUTPUT_GRADIENT,
 }
+
+SHOWN = 3
+"""Tensors named for a problem that several have."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,29 @@ def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference:
 
 
 def dtype_problems(spec: ModelSpec) -> list[Problem]:
-    """Every tensor of the model whose element type the device does not have."""
+    """Every element type of the model's own tensors that the device does not have, with the tensors that have it."""
+    names: dict[tuple[str, torch.dtype], list[str]] = {}
+    for what, name, tensor in _tensors(spec):
+        if tensor.dtype not in DTYPES:
+            names.setdefault((what, tensor.dtype), []).append(name)
     return [
-        Problem(f"{what} {name} is {str(tensor.dtype).removeprefix('torch.')}", hint=remedy(tensor.dtype))
-        for what, name, tensor in _tensors(spec)
-        if tensor.dtype not in DTYPES
+        Problem(_have_dtype(what, found, dtype), _definition(spec, what), remedy(dtype))
+        for (what, dtype), found in names.items()
     ]
+
+
+def _have_dtype(what: str, names: list[str], dtype: torch.dtype) -> str:
+    shown = ", ".join(names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    many = len(names) > 1
+    return f"{what}{'s' * many} {shown}{more} {'are' if many else 'is'} {str(dtype).removeprefix('torch.')}"
+
+
+def _definition(spec: ModelSpec, what: str) -> Location | None:
+    """Where the model file makes such tensors."""
+    if not spec.file.is_file():
+        return None
+    return Location(spec.file.name, definition_line(spec.file, "inputs" if what == "input" else "model"))
 
 
 def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str, Tensor]]:

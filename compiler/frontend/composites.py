@@ -96,14 +96,34 @@ def embedding_bag(
 
 
 def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
-    """The p-norm of the difference of every two rows."""
-    return torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
+    """The p-norm of the difference of every two rows; without elements there is none."""
+    gap = x.unsqueeze(-2) - y.unsqueeze(-3)
+    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+
+
+def distances_within(x: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm of the difference of every row and each after it."""
+    first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    gap = x.index_select(0, first) - x.index_select(0, second)
+    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+
+
+def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
+    """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
+    loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
+    return loss.reshape(x.shape[:-1] if reduction == 0 else ())
 
 
 def replicated(x: Tensor, padding: list[int], around: bool = False) -> Tensor:
-    """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again."""
+    """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again.
+
+    Negative padding takes elements away; what goes around is what is left.
+    """
     for number in range(len(padding) // 2):
         dim, (before, after) = -1 - number, padding[2 * number : 2 * number + 2]
+        if around:
+            x = x.narrow(dim, max(-before, 0), x.shape[dim] + min(before, 0) + min(after, 0))
+            before, after = max(before, 0), max(after, 0)
         extent = x.shape[dim]
         index = torch.arange(-before, extent + after, device=x.device)
         x = x.index_select(dim, index % extent if around else index.clamp(0, extent - 1))
@@ -137,6 +157,22 @@ def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Te
     return x
 
 
+def linear(x: Tensor, size: list[int] | None, align_corners: bool, scales: list[float] | None) -> Tensor:
+    """Linear interpolation of one axis, which PyTorch decomposes for a given size alone."""
+    wanted = list(size) if size is not None else [int(x.shape[2] * scale) for scale in scales or []]
+    rule = decomposition_table[aten.upsample_linear1d.default]
+    interpolated: Tensor = rule(x, wanted, align_corners, scales[0] if scales else None)
+    return interpolated
+
+
+def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
+    """Sampling of images; in three dimensions, PyTorch's own operator for it."""
+    if x.dim() != 4:
+        sampled: Tensor = aten.grid_sampler(x, grid, mode, padding, align_corners)
+        return sampled
+    return decomposition_table[aten.grid_sampler_2d.default](x, grid, mode, padding, align_corners)
+
+
 TAKEN_APART = (
     aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
@@ -147,6 +183,7 @@ TAKEN_APART = (
     aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
     aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
+    aten.multi_margin_loss.default,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
@@ -158,7 +195,12 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten._embedding_bag_forward_only.default: embedding_bag,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
+    aten.pdist.default: distances_within,
+    aten._pdist_forward.default: distances_within,
     aten.pad.default: padded,
+    aten.upsample_linear1d.vec: linear,
+    aten.grid_sampler.default: grid_sampler,
+    aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
     ),

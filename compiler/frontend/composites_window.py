@@ -64,14 +64,15 @@ def output_extent(extent: int, size: int, stride: int, padding: int, dilation: i
 
 
 def _average(x: Tensor, windows: Sequence[_Windows], divisor: int | None = None) -> Tensor:
-    """The mean of each window over the last axes, one axis after another."""
+    """The sum of each window over the last axes, one axis after another, by how many elements count in it."""
+    count = torch.ones((), dtype=torch.int64 if not x.is_floating_point() else x.dtype)
     for number, along in enumerate(windows):
         dim = x.dim() - len(windows) + number
         read = along.read(x, dim)
-        total = torch.where(along.among(along.exists, read.dim(), dim), read, 0).sum(dim + 1)
-        count = along.count.reshape(-1, *[1] * (len(windows) - number - 1)).to(x.dtype)
-        x = total if divisor else total / count
-    return x / divisor if divisor else x
+        x = torch.where(along.among(along.exists, read.dim(), dim), read, 0).sum(dim + 1)
+        count = count.unsqueeze(-1) * along.count
+    shared = count if divisor is None else divisor
+    return x / shared if x.is_floating_point() else torch.div(x, shared, rounding_mode="trunc")
 
 
 def _largest(x: Tensor, windows: Sequence[_Windows]) -> tuple[Tensor, Tensor]:
@@ -112,7 +113,7 @@ def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Tensor:
         sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
-        if not x.is_floating_point() or (own and not ceil_mode and divisor_override is None):
+        if own and x.is_floating_point() and not ceil_mode and divisor_override is None:
             original = (aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d)[axes - 1]
             rest = () if axes == 1 else (divisor_override,)
             return original(x, sizes, steps, pads, ceil_mode, count_include_pad, *rest)

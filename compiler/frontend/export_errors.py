@@ -11,23 +11,33 @@ from torch import fx
 
 from compiler.frontend.locations import Locator, innermost_frame
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.workarounds import SAME_SIZE, workaround
 from ir.errors import Problem
 from ir.location import Location
 
 NUMBERS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
+CONTROL_FLOW = (
+    "the model's control flow depends on the values of a tensor",
+    "both branches must be part of the graph: choose with torch.where(condition, a, b), or decide from a Python "
+    "value or a shape, which are known when compiling",
+)
+LEAVES_PYTORCH = (
+    "the model leaves PyTorch: it turns a tensor into a NumPy array or hands its memory to other code",
+    "write it with torch's functions, or move it out of forward, to the host's side of the run",
+)
+NUMBER_READ = (
+    "a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()",
+    "keep it a tensor: arithmetic with tensors of one element runs on the device",
+)
+"""What tracing stops at, and what to write instead."""
+
 RULES: tuple[tuple[str, str, str], ...] = (
     (
         r"GuardOnDataDependent|data-dependent|_local_scalar_dense|Could not guard|Could not extract specialized",
-        "the model's control flow depends on the values of a tensor",
-        "both branches must be part of the graph: choose with torch.where(condition, a, b), or decide from a Python "
-        "value or a shape, which are known when compiling",
+        *CONTROL_FLOW,
     ),
-    (
-        r"\.numpy\(\) is not supported|Cannot access data pointer|__array__|can't convert .* to numpy",
-        "the model leaves PyTorch: it turns a tensor into a NumPy array or hands its memory to other code",
-        "write it with torch's functions, or move it out of forward, to the host's side of the run",
-    ),
+    (r"\.numpy\(\) is not supported|Cannot access data pointer|__array__|can't convert .* to numpy", *LEAVES_PYTORCH),
     (
         r"missing a required argument|unexpected keyword argument|got multiple values|required positional argument",
         "the inputs do not match the parameters of the model's forward",
@@ -54,6 +64,11 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)
 
 
+def unknown_size(name: str) -> tuple[str, str]:
+    """What to say of the ATen operator called `name`, whose result has as many elements as values decide."""
+    return f"the size of what {name} returns depends on the values of a tensor", workaround(name, SAME_SIZE)
+
+
 def problems_with_sizes(exported: torch.export.ExportedProgram, locator: Locator) -> list[Problem]:
     """Every place where a tensor's size, or a number from Python, depends on the values of a tensor."""
     found = [
@@ -69,15 +84,9 @@ def _unknown_when_compiling(node: fx.Node) -> Iterator[tuple[str, str]]:
         return
     if node.meta.get("unbacked_bindings"):
         name = str(getattr(node.target, "overloadpacket", node.target))
-        yield (
-            f"the size of what {name} returns depends on the values of a tensor",
-            "keep every element and choose with a mask: torch.where(condition, a, b), or multiply by the condition",
-        )
+        yield unknown_size(name)
     elif any(_is_number(operand) for operand in node.all_input_nodes):
-        yield (
-            "a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()",
-            "keep it a tensor: arithmetic with tensors of one element runs on the device",
-        )
+        yield NUMBER_READ
 
 
 def _is_number(node: fx.Node) -> bool:

@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -56,6 +57,14 @@ def innermost_frame(trace: str) -> tuple[str, int] | None:
     """File and line of the innermost frame outside PyTorch, this package and the SDK."""
     frames = [(file, int(line)) for file, line in _FRAME.findall(trace)]
     return next((frame for frame in reversed(frames) if _is_users(frame[0])), None)
+
+
+def current_frame() -> tuple[str, int] | None:
+    """File and line of the innermost running frame outside PyTorch, this package and the SDK."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not _is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
 def _is_users(file: str) -> bool:

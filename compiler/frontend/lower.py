@@ -13,6 +13,7 @@ from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.export_errors import unknown_size
 from compiler.frontend.lowering import LOWERINGS, Context, Refused
 from compiler.frontend.lowering.random import count_steps
 from compiler.frontend.tracing import Joint, Role
@@ -77,6 +78,7 @@ class _Lowerer:
         self.problems: dict[Problem, None] = {}
         self.visited: list[fx.Node] = []
         self.refused: dict[fx.Node, None] = {}
+        self.unsized: set[Location | None] = set()
         placeholders = [node for node in joint.graph.nodes if node.op == "placeholder"]
         known = {
             node: source.tensor
@@ -172,8 +174,8 @@ class _Lowerer:
         if not _is_data_dependent(node):
             return True
         if not any(map(_is_data_dependent, node.all_input_nodes)):
-            name = _aten_name(node.target)
-            self.note(node, f"the shape of what {name} makes depends on the values of a tensor", workaround(name))
+            self.note(node, *unknown_size(_aten_name(node.target)))
+            self.unsized.add(self.joint.locations.get(node))
         return False
 
     def unsupported(self, node: fx.Node) -> Any:
@@ -192,8 +194,11 @@ class _Lowerer:
         return fakes if isinstance(meta, (tuple, list)) else fakes[0]
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
-        self.refused[node] = None
+        """Note a problem, unless it may follow from an unknown size at the same place."""
         location: Location | None = self.joint.locations.get(node)
+        if location in self.unsized:
+            return
+        self.refused[node] = None
         self.problems[Problem(message, location, hint)] = None
 
 
@@ -211,11 +216,19 @@ def _is_complex(node: fx.Node) -> bool:
 
 
 def _is_data_dependent(node: fx.Node) -> bool:
-    """Whether a node makes a number that is only known at run time, or a tensor with such an extent."""
+    """Whether a node makes a number that is only known at run time, or a tensor with such an extent, though a run on
+    sample values may have given it one."""
+    if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
+        return node.target is not torch.ops.aten.index.Tensor or _reads_by_mask(node)
     value = node.meta.get("val")
     leaves = value if isinstance(value, (tuple, list)) else (value,)
     numbers = [extent for leaf in leaves for extent in (leaf.shape if isinstance(leaf, Tensor) else (leaf,))]
     return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
+
+
+def _reads_by_mask(node: fx.Node) -> bool:
+    """Whether one of the indices is truth values, of which as many elements are read as there are true ones."""
+    return any(index is not None and index.meta["val"].dtype is torch.bool for index in node.args[1])
 
 
 def _stand_in_type(meta: Tensor) -> TensorType:

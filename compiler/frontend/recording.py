@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, fx
@@ -11,7 +11,6 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.composites import COMPOSITES
-from compiler.frontend.locations import Locator
 from ir.location import Location
 
 WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
@@ -58,16 +57,16 @@ class _Relocated(fx.Interpreter):  # type: ignore[misc]
 class RecordingInterpreter(fx.Interpreter):  # type: ignore[misc]
     """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
 
-    def __init__(self, module: fx.GraphModule, locator: Locator, recorder: Recorder) -> None:
+    def __init__(self, module: fx.GraphModule, locate: Callable[[fx.Node], Location], recorder: Recorder) -> None:
         super().__init__(module)
-        self.locator = locator
+        self.locate = locate
         self.recorder = recorder
         self.seen: set[Any] = set()
 
     def run_node(self, n: fx.Node) -> Any:
         if n.op != "call_function":
             return super().run_node(n)
-        location = self.locator.locate(n)
+        location = self.locate(n)
         self.recorder.switch(location)
         result = super().run_node(n)
         for leaf in pytree.tree_leaves(result):

@@ -13,8 +13,10 @@ from compiler.frontend.lower import attempt_to_lower
 from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.tracing import trace
+from compiler.frontend.walkthrough import walk
 from ir.errors import CaptureError, Problem, UnsupportedError
 from ir.graph import Program
+from ir.location import Location
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def survey(spec: ModelSpec, *, inference: bool) -> Survey:
     try:
         joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
     except CaptureError as error:
-        return Survey((*problems, *error.problems))
+        return _beyond(spec, error, problems, inference)
     attempt = attempt_to_lower(joint)
     problems += attempt.problems
     program = None
@@ -44,6 +46,26 @@ def survey(spec: ModelSpec, *, inference: bool) -> Survey:
         except UnsupportedError as error:
             problems += error.problems
     return Survey(tuple(problems), attempt.operators, attempt.refused, program)
+
+
+def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], inference: bool) -> Survey:
+    """What else there is in a model that PyTorch could not trace, in the order of the user's lines.
+
+    Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
+    """
+    walked = walk(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+    if walked.joint is None:
+        seen = {_line(problem) for problem in walked.problems}
+        found = [*walked.problems, *(problem for problem in error.problems if _line(problem) not in seen)]
+        return Survey((*problems, *sorted(found, key=_line)))
+    attempt = attempt_to_lower(walked.joint)
+    found = list(dict.fromkeys([*walked.problems, *attempt.problems])) or list(error.problems)
+    return Survey((*problems, *sorted(found, key=_line)), attempt.operators, attempt.refused)
+
+
+def _line(problem: Problem) -> tuple[str, int]:
+    where = problem.where
+    return (where.file, where.line) if isinstance(where, Location) else (str(where or ""), 0)
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

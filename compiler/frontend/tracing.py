@@ -79,7 +79,7 @@ class Joint:
     start: Location
 
 
-class _Wrapper(nn.Module):  # type: ignore[misc]
+class Wrapper(nn.Module):  # type: ignore[misc]
     """The user's model and loss, called with tensors in the order of `names` then `targets`."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -103,12 +103,12 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
-    with _mode(spec.model, inference), _recurrence_as_cells(), torch.set_grad_enabled(not inference):
+    with mode(spec.model, inference), recurrence_as_cells(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
     tracer = _Tracer(spec, exported, locator, inference)
     try:
-        with _recurrence_as_cells():
+        with recurrence_as_cells():
             return tracer.joint(decompositions)
     except SncError:
         raise
@@ -117,7 +117,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 
 
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
-    wrapper = _Wrapper(spec)
+    wrapper = Wrapper(spec)
     wrapper.training = spec.model.training
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     said = io.StringIO()
@@ -142,7 +142,7 @@ def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _mode(model: nn.Module, inference: bool) -> Any:
+def mode(model: nn.Module, inference: bool) -> Any:
     """For inference, put every module in eval mode and back."""
     training = {module: module.training for module in model.modules()}
     if inference:
@@ -155,7 +155,7 @@ def _mode(model: nn.Module, inference: bool) -> Any:
 
 
 @contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """Without PyTorch's own warnings about its tracing, which say nothing about the user's model."""
     level = logging.getLogger("torch").level
     logging.getLogger("torch").setLevel(logging.CRITICAL)
@@ -168,10 +168,10 @@ def _quiet() -> Any:
 
 
 @contextmanager
-def _recurrence_as_cells() -> Any:
+def recurrence_as_cells() -> Any:
     """Without the host's fused operators, which make one opaque call of a recurrent layer; quietly, for switching
     them off warns of GPUs that are not there."""
-    with _quiet(), torch.backends.mkldnn.flags(enabled=False):
+    with quiet(), torch.backends.mkldnn.flags(enabled=False):
         yield
 
 
@@ -225,9 +225,8 @@ class _Tracer:
             for i, first in self.shared.items():
                 values[i] = values[first]
             with torch.set_grad_enabled(bool(differentiated)):
-                results = list(
-                    RecordingInterpreter(self.exported.graph_module, self.locator, self.recorder).run(*values)
-                )
+                interpreter = RecordingInterpreter(self.exported.graph_module, self.locator.locate, self.recorder)
+                results = list(interpreter.run(*values))
             given = arguments[len(fakes) :]
             starts = {i: tangent for i, tangent in zip(differentiated, given) if results[i].requires_grad}
             reached.update(starts)
@@ -237,9 +236,10 @@ class _Tracer:
             mutated = [result for result, kind in zip(results, self.kinds) if kind is OutputKind.BUFFER_MUTATION]
             return [*(results[i] for i in self.outputs), *mutated, *(g for g in gradients if g is not None)]
 
-        with _quiet():
+        with quiet():
             traced = make_fx(run, decomposition_table=decompositions, tracing_mode="real")(*fakes, *tangents)
             traced, locations = functional(traced, self.recorder.locations, (*fakes, *tangents))
+        traced.graph.eliminate_dead_code()  # what nothing needs, nothing has to be able to do
         name_of = dict(zip(self.outputs, names))
         seeds = [
             Placeholder(f"{name_of[i]}.grad", Role.TANGENT if i in reached else Role.CONSTANT, seed)

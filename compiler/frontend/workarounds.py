@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+SAME_SIZE = "keep every element and choose with a mask: torch.where(condition, a, b), or multiply by the condition"
+DEFAULT = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
+
 WORKAROUNDS: dict[str, str] = {
-    "nonzero": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
-    "masked_select": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
-    "index": "keep the shape: choose with torch.where(mask, x, 0), or select on the host",
+    "nonzero": SAME_SIZE,
+    "masked_select": SAME_SIZE,
+    "index": SAME_SIZE,
     "unique": "find unique elements on the host, before or after the run",
+    "_unique2": "find unique elements on the host, before or after the run",
     "unique_consecutive": "find unique elements on the host, before or after the run",
     "bincount": "compare with torch.arange and sum: (x[:, None] == torch.arange(n)).sum(0)",
     "histc": "compare with the edges and sum the truth values",
@@ -40,8 +44,7 @@ WORKAROUNDS: dict[str, str] = {
 """By the operator's name without namespace, with or without trailing underscore."""
 
 
-def workaround(name: str) -> str:
+def workaround(name: str, default: str = DEFAULT) -> str:
     """What to try instead of the ATen operator called `name`, such as `aten.topk`."""
-    default = "express it with supported operators (docs/operators.md lists them), or compute it on the host"
     short = name.rpartition(".")[2]
     return WORKAROUNDS.get(short, WORKAROUNDS.get(short.rstrip("_"), default))

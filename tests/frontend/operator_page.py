@@ -35,10 +35,47 @@ tiles. It is shown for one example. The class says which part of a PCU works: th
 (`tail`: with its slow functions), reduction, address generators (gather), or none (free).
 """
 
+WHOLE = {
+    "every element along the axis has a part in each result": (
+        "softmax", "softmax_backward", "log_softmax", "log_softmax_backward", "layer_norm", "layer_norm_backward",
+        "sort",
+    ),
+    "each result needs all those before it": ("cumsum", "cumprod", "cummax", "cummin"),
+    "windows that overlap share elements between tiles; those that do not are cut": (
+        "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "max_pool2d", "max_pool2d_backward", "avg_pool2d",
+        "avg_pool2d_backward",
+    ),
+    "an index may name any element of the axis": (
+        "embedding", "embedding_gradient", "gather", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
+        "scatter_min", "scatter_mul",
+    ),
+    "the result is a place, counted from the start of the axis": ("argmax",),
+    "elements of a tile come to lie in another tile": ("flip", "slice", "cat", "reshape"),
+    "partial results are combined by sum, maximum and minimum alone": ("prod",),
+}  # fmt: skip
+"""Why an operator holds an axis whole (`!`): in each case, tiles cut along it would not make the same result."""
+
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, *_operators(), "", *_aten(), "", *_refused(), ""])
+    return "\n".join([INTRODUCTION, *_operators(), "", *_whole(), "", *_aten(), "", *_refused(), ""])
+
+
+def holding_axes_whole() -> set[str]:
+    """The operators that do, in any of their samples."""
+    spaces = {(sample.op.name, str(sample.op.space(*sample.operands))) for sample in (*SAMPLES, *MORE_SAMPLES)}
+    return {name for name, space in spaces if "!" in space}
+
+
+def _whole() -> Iterator[str]:
+    yield "## What is not cut"
+    yield ""
+    yield "All other axes of all operators can be cut, and tests cut every one of them in every way it divides."
+    yield ""
+    yield "| Operators that hold an axis whole | because |"
+    yield "|---|---|"
+    for reason, names in WHOLE.items():
+        yield f"| {', '.join(f'`{name}`' for name in names)} | {reason} |"
 
 
 def _operators() -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
+from torch._subclasses import FakeTensorMode
 
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
@@ -156,8 +157,6 @@ def _together(calls: list[Call], tolerances: tuple[float, float], runner: Runner
             captured = capture(ModelSpec(model, inputs), inference=not trains)
             program = PassManager(standard_pipeline("mp0")).run(captured.program)
             values = dict(captured.values)
-            if runner is simulated and all(node.op.is_free for graph in program.graphs for node in graph.nodes):
-                return Outcome(Status.INELIGIBLE, "views and constants only: no section to map")
             _vary_gradients(program, values)
             symbols = runner(program, values)
     except SncError as error:
@@ -178,9 +177,21 @@ def _vary_gradients(program: Program, values: dict[str, Array]) -> None:
 def _refusal(calls: list[Call], error: SncError) -> Outcome:
     messages = [problem.message for problem in error.problems]
     missing = tuple(dict.fromkeys(found for text in messages for found in re.findall(r"operator (\S+) is not", text)))
+    if len(calls) == 1 and not shapes_agree(calls[0]):
+        return Outcome(Status.INELIGIBLE, "PyTorch's own shape rule contradicts its kernel")
     if len(calls) > 1 or is_core(calls[0]):
         return Outcome(Status.REFUSED, "; ".join(dict.fromkeys(messages))[:300], missing)
     return Outcome(Status.INELIGIBLE, f"not in core ATen: {messages[0][:200]}", missing)
+
+
+def shapes_agree(call: Call) -> bool:
+    """Whether PyTorch's results have the shapes that its tracing says they have; True where it says none."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        try:
+            traced = copy.deepcopy(call)(*(mode.from_tensor(sample.detach()) for sample in call.samples))
+        except Exception:
+            return True
+    return [fake.shape for fake in traced] == [tensor.shape for tensor in _eager(call, 1)[0]]
 
 
 def is_core(call: Call) -> bool:
@@ -226,7 +237,7 @@ def _compared(
             continue
         if exact is None:
             exact = _in_float64(model, samples, program, values)
-        if name not in exact or not _as_exact(actual, array, exact[name], tolerances[1]):
+        if name not in exact or array.dtype == bool or not _as_exact(actual, array, exact[name], tolerances[1]):
             return Outcome(Status.WRONG, f"{name}: {_difference(actual, array)}")
     return Outcome(Status.EQUAL)
 
@@ -248,7 +259,7 @@ def _as_exact(actual: Array, expected: Array, exact: Array, atol: float) -> bool
 
 def _difference(actual: Array, expected: Array) -> str:
     with np.errstate(all="ignore"):
-        gap = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+        gap = np.abs(np.asarray(actual, np.float64) - np.asarray(expected, np.float64))
     where = np.unravel_index(np.nanargmax(gap) if not np.isnan(gap).all() else 0, gap.shape) if gap.size else ()
     return f"{actual[where]} instead of {expected[where]} at {tuple(map(int, where))} of {list(gap.shape)}"
 

@@ -115,11 +115,9 @@ def test_element_types_of_the_model(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as raised:
         capture(wrong, inference=True)
     assert str(raised.value) == (
-        "error[UNSUPPORTED]: input x is complex64\n"
+        "error[UNSUPPORTED]: model.py:14: input x is complex64\n"
         "    try: carry the real and the imaginary part as two float32 tensors\n"
-        "error[UNSUPPORTED]: parameter fc.weight is float64\n"
-        "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made\n"
-        "error[UNSUPPORTED]: parameter fc.bias is float64\n"
+        "error[UNSUPPORTED]: model.py:13: parameters fc.weight, fc.bias are float64\n"
         "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made"
     )
 

@@ -155,6 +155,15 @@ def test_tiles_make_the_whole(sample: Sample) -> None:
             assert_close(run_in_tiles(sample, cut, tiles), expected)
 
 
+def test_every_operator_is_cut_in_more_than_one_way() -> None:
+    """Else the test above says nothing about an operator; of those without operands there is nothing to cut."""
+    counts = dict.fromkeys((name for name in OPS), 0)
+    for sample in SAMPLES:
+        extents = [cut.size for cut in sample.op.space(*sample.operands).cuts()]
+        counts[sample.op.name] += sum(extent % tiles == 0 for extent in extents for tiles in range(2, extent + 1))
+    assert {name for name, count in counts.items() if count < 2} == set()
+
+
 def conceivable_cuts(sample: Sample) -> list[Cut]:
     """Every choice of one axis, or none, of each operand and result, all of one extent."""
     results = sample.op.results(*sample.operands)

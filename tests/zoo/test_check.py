@@ -54,12 +54,12 @@ not supported: {SUBJECT}: 1 problem
 {MASK}
 model.py:14: the size of what aten.nonzero returns depends on the values of a tensor
 {MASK}
-not supported: {SUBJECT}: 2 problems
+not supported: {SUBJECT}: 2 problems, 2 of {{total}} operators
 """,
     ),
     "a number read into Python": (
         "scale = x.max().item()\nreturn (self.fc(x) * (2 * scale)).sum()",
-        f"""model.py:13: a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()
+        f"""model.py:12: a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()
     try: keep it a tensor: arithmetic with tensors of one element runs on the device
 not supported: {SUBJECT}: 1 problem
 """,
@@ -83,6 +83,29 @@ not supported: {SUBJECT}: 1 problem, 1 of {{total}} operators
         f"""model.py:12: aten._to_copy makes a float64 tensor
 {DOUBLE}
 not supported: {SUBJECT}: 1 problem, 1 of {{total}} operators
+""",
+    ),
+    "many at once": (
+        "n = int(x.sum().item()) % 3 + 1\ny = self.fc(x)\nif y.sum() > 0:\n    y = -y\nfor block in self.blocks:\n    "
+        "y = block(y)\nz = y[y > 0]\nw = torch.from_numpy(np.tanh(x.numpy()))\nprint(f'{n} of {y}')\n"
+        "return z.sum() + torch.lgamma(y).sum() + (w * n).sum() + torch.fft.fft(y).abs().sum() + torch.unique(x).sum()",
+        f"""model.py:12: a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()
+    try: keep it a tensor: arithmetic with tensors of one element runs on the device
+model.py:14: the model's control flow depends on the values of a tensor
+{CHOICE}
+model.py:18: the size of what aten.index returns depends on the values of a tensor
+{MASK}
+model.py:19: {LEAVES}
+    try: write it with torch's functions, or move it out of forward, to the host's side of the run
+model.py:21: operator aten.lgamma is not supported
+    try: use a polynomial of torch.log on the range you need
+model.py:21: aten._fft_r2c makes a complex64 tensor
+    try: carry the real and the imaginary part as two float32 tensors
+model.py:21: the size of what aten._unique2 returns depends on the values of a tensor
+    try: find unique elements on the host, before or after the run
+model.py:26 (blocks.0, blocks.1, blocks.2 and 2 more): operator aten.linalg_inv_ex is not supported
+    try: solve on the host, before or after the run
+not supported: {SUBJECT}: 8 problems, 9 of {{total}} operators
 """,
     ),
     "an operator in many layers": (
@@ -120,6 +143,35 @@ def test_a_model_in_double_precision_and_its_operators(tmp_path: Path) -> None:
     assert [line for line in result.output.splitlines() if line.startswith(("model.py", "parameter"))] == [
         "model.py:12: aten._to_copy makes a float64 tensor",
         "model.py:12: operator aten._linalg_det is not supported",
+    ]
+
+
+def test_a_model_of_doubles(tmp_path: Path) -> None:
+    text = FILE.format(body="        return self.fc(x).sum()\n")
+    text = text.replace("model = Model", "model = lambda: Model().double()").replace("(4, 4),)", "(4, 4).double(),)")
+    path = tmp_path / "model.py"
+    path.write_text(text)
+    result = CliRunner().invoke(main, ["check", str(path)], catch_exceptions=False)
+    assert result.output[result.output.index("model.py:") :].replace(f"{tmp_path}/", "") == (
+        f"""model.py:20: input x is float64
+{DOUBLE}
+model.py:19: parameters fc.weight, fc.bias are float64
+{DOUBLE}
+not supported: model.py (training; x float64 [4, 4]; 20 parameters): 2 problems
+"""
+    )
+
+
+def test_a_running_average_over_all_steps(tmp_path: Path) -> None:
+    body = "return torch.nn.functional.relu(self.norm(self.fc(x))).sum()"
+    text = FILE.format(body=f"        {body}\n").replace(
+        "        self.blocks", "        self.norm = nn.BatchNorm1d(4, momentum=None)\n        self.blocks"
+    )
+    path = tmp_path / "model.py"
+    path.write_text(text)
+    result = CliRunner().invoke(main, ["check", str(path)], catch_exceptions=False)
+    assert [line for line in result.output.splitlines() if line.startswith("model.py")] == [
+        "model.py:13 (norm): a number is read from a tensor into Python, by item(), tolist(), int(), float() or bool()"
     ]
 
 

@@ -41,17 +41,20 @@ def convolution(
 
 
 def _transposed(context: Context, x: Value, weight: Value, attributes: dict[str, Attribute]) -> Value:
-    """The gradient of the convolution that would make x of the result. Where the result is larger than any window
-    of that convolution reaches, zeros follow."""
+    """The gradient of the convolution that would make x of the result.
+
+    Where the result is so large that such a convolution would have further windows, the gradient of an image without
+    padding is cut to the result, and zeros follow where it ends.
+    """
     shape = context.shape if len(context.shape) == 4 else (*context.shape[:2], 1, context.shape[2])
-    reached = tuple(map(_reached, x.type.shape[2:], weight.type.shape[2:], *_geometry(attributes)))
-    image = tuple(min(wanted, most) for wanted, most in zip(shape[2:], reached))
-    y = context.emit("conv2d_input_gradient", x, weight, input_shape=(*shape[:2], *image), **attributes)
-    for dim in (2, 3):
-        missing = shape[dim] - y.type.shape[dim]
-        if missing:
-            zeros = context.full((*y.type.shape[:dim], missing, *y.type.shape[dim + 1 :]), 0, y.type.dtype)
-            y = context.cat([y, zeros], dim)
+    if not _goes_beyond(shape, x, weight, attributes):
+        return context.emit("conv2d_input_gradient", x, weight, input_shape=shape, **attributes)
+    image = _touched(x, weight, attributes)
+    bare: dict[str, Attribute] = {**attributes, "padding": (0, 0)}
+    y = context.emit("conv2d_input_gradient", x, weight, input_shape=(*shape[:2], *image), **bare)
+    for dim, padding in zip((2, 3), _geometry(attributes)[1]):
+        end = min(y.type.shape[dim], padding + shape[dim])
+        y = _surrounded(context, context.slice(y, dim, padding, end), dim, 0, shape[dim])
     return y
 
 
@@ -60,9 +63,30 @@ def _geometry(attributes: dict[str, Attribute]) -> tuple[tuple[int, ...], ...]:
     return tuple(value for value in found if isinstance(value, tuple))
 
 
-def _reached(count: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """The largest extent on which exactly `count` windows fit."""
-    return count * stride + dilation * (kernel - 1) - 2 * padding
+def _goes_beyond(shape: tuple[int, ...], x: Value, weight: Value, attributes: dict[str, Attribute]) -> bool:
+    """Whether more windows fit an image of this shape than x has elements, as with much output padding."""
+    extents = zip(shape[2:], x.type.shape[2:], weight.type.shape[2:], *_geometry(attributes))
+    return any(
+        extent > count * stride + dilation * (kernel - 1) - 2 * padding
+        for extent, count, kernel, stride, padding, dilation in extents
+    )
+
+
+def _touched(x: Value, weight: Value, attributes: dict[str, Attribute]) -> tuple[int, ...]:
+    """How far the windows of x's elements reach together."""
+    stride, _, dilation = _geometry(attributes)
+    extents = zip(x.type.shape[2:], weight.type.shape[2:], stride, dilation)
+    return tuple((count - 1) * step + gap * (kernel - 1) + 1 for count, kernel, step, gap in extents)
+
+
+def _surrounded(context: Context, x: Value, dim: int, before: int, extent: int) -> Value:
+    """One axis made `extent` long by zeros, `before` of them in front."""
+    after = extent - before - x.type.shape[dim]
+    zeros = [
+        context.full((*x.type.shape[:dim], count, *x.type.shape[dim + 1 :]), 0, x.type.dtype)
+        for count in (before, after)
+    ]
+    return context.cat([zeros[0], x, zeros[1]], dim)
 
 
 @lowers(aten.convolution_backward.default)
@@ -112,9 +136,12 @@ def _transposed_backward(
 ) -> tuple[Value | None, ...]:
     """A transposed convolution is an image's gradient, so its gradients are a convolution and a weight's gradient."""
     grad_bias = context.sum(grad, (0, 2, 3)) if mask[2] else None
-    reached = map(_reached, flat_x.type.shape[2:], flat_weight.type.shape[2:], *_geometry(attributes))
-    for dim, most in enumerate(reached, 2):
-        grad = context.slice(grad, dim, 0, min(most, grad.type.shape[dim]))
+    if _goes_beyond(grad.type.shape, flat_x, flat_weight, attributes):
+        extents = zip((2, 3), _geometry(attributes)[1], _touched(flat_x, flat_weight, attributes))
+        for dim, padding, extent in extents:
+            grad = context.slice(grad, dim, 0, min(grad.type.shape[dim], extent - padding))
+            grad = _surrounded(context, grad, dim, padding, extent)
+        attributes = {**attributes, "padding": (0, 0)}
     grad_x = grad_weight = None
     if mask[0]:
         grad_x = context.reshape(context.emit("conv2d", grad, flat_weight, **attributes), x.type.shape)

@@ -9,6 +9,7 @@ import torch
 
 from compiler.frontend.dtypes import DTYPES, remedy
 from compiler.frontend.lowering.context import LOWERINGS, Context, Operand, Scalar, lowers
+from compiler.frontend.lowering.integer import whole_power
 from ir.graph import Value
 from ir.types import DType
 
@@ -79,18 +80,21 @@ for _name in COMPARISONS:
     LOWERINGS[getattr(aten, _name).Tensor] = partial(_comparison, _name)
     LOWERINGS[getattr(aten, _name).Scalar] = partial(_comparison, _name)
 
-LOWERINGS[aten.sign.default] = partial(_unary, "sign")
-LOWERINGS[aten.sgn.default] = partial(_unary, "sign")
 LOWERINGS[aten.logical_not.default] = partial(_logical, "logical_not")
 LOWERINGS[aten.logical_and.default] = partial(_logical, "logical_and")
 LOWERINGS[aten.logical_or.default] = partial(_logical, "logical_or")
 LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
 
 
+@lowers(aten.sign.default, aten.sgn.default)
+def sign(context: Context, x: Value) -> Value:
+    return x if x.type.dtype is DType.BOOL else context.emit("sign", x)
+
+
 @lowers(aten.add.Tensor, aten.add.Scalar)
 def add(context: Context, x: Operand, y: Operand, alpha: Scalar = 1) -> Value:
     if context.dtype is DType.BOOL:
-        return context.apply("logical_or", x, y)
+        return context.apply("logical_or", x, y) if alpha else context.apply("logical_or", x, x)
     return context.apply("add", x, _times(context, y, alpha))
 
 
@@ -117,9 +121,9 @@ def div(context: Context, x: Operand, y: Operand) -> Value:
 
 @lowers(aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.pow.Scalar)
 def power(context: Context, x: Operand, exponent: Operand) -> Value:
-    """Small powers as products and roots: the general one is slow. Of integers there are no others."""
+    """Small powers as products and roots: the general one is slow."""
     if not context.dtype.is_float:
-        return _whole_power(context, x, exponent)
+        return whole_power(context, x, exponent)
     if isinstance(exponent, Value) or not isinstance(x, Value):
         return context.apply("pow", x, exponent)
     if exponent == 1:
@@ -130,18 +134,6 @@ def power(context: Context, x: Operand, exponent: Operand) -> Value:
         return square if exponent == 2 else context.emit("mul", square, x)
     roots = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
     return context.apply(roots[exponent], x) if exponent in roots else context.apply("pow", x, exponent)
-
-
-def _whole_power(context: Context, x: Operand, exponent: Operand) -> Value:
-    """A power of integers, by squaring."""
-    if not isinstance(x, Value) or not isinstance(exponent, int) or exponent < 0:
-        context.refuse("a power of integers whose exponent is a tensor or negative", "raise floating-point numbers")
-    square, result = context.cast(x, context.dtype), context.full(x.type.shape, 1, context.dtype)
-    while exponent:
-        result = context.emit("mul", result, square) if exponent % 2 else result
-        exponent //= 2
-        square = context.emit("mul", square, square) if exponent else square
-    return result
 
 
 @lowers(aten.gelu.default)

@@ -130,13 +130,19 @@ def _written(context: Context, table: Value, index: Value, source: Value, accumu
     """The table with the source's rows written, or added, where the index says."""
     if not source.type.numel:
         return table
-    if accumulate:
-        if table.type.dtype is DType.BOOL:
-            context.refuse("adding truth values by index", "add integers")
+    if accumulate and table.type.dtype is not DType.BOOL:
         gradient = context.emit("embedding_gradient", source, index, rows=table.type.shape[0])
         return context.emit("add", table, gradient)
     column = context.expand(context.reshape(index, (index.type.numel, 1)), source.type.shape)
-    return context.emit("scatter", table, column, source, dim=0)
+    return _scatter(context, "scatter_add" if accumulate else "scatter", table, column, source, 0)
+
+
+def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
+    """The scatter; a sum of truth values is true where any of them is."""
+    if op != "scatter_add" or x.type.dtype is not DType.BOOL:
+        return context.emit(op, x, index, source, dim=dim)
+    numbers = context.emit("scatter_max", context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
+    return context.emit("ne", numbers, context.scalar(0, DType.I32))
 
 
 def _masked_put(context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool) -> Value:
@@ -148,7 +154,8 @@ def _masked_put(context: Context, x: Value, indices: list[Value | None], values:
     values = context.cast(values, x.type.dtype)
     if values.type.rank > x.type.rank - mask.type.rank:
         values = context.reshape(values, values.type.shape[1:])
-    new = context.emit("add", x, values) if accumulate else values
+    added = "logical_or" if x.type.dtype is DType.BOOL else "add"
+    new = context.emit(added, x, values) if accumulate else values
     return context.expand(context.emit("where", held, new, x), x.type.shape)
 
 
@@ -162,14 +169,41 @@ def _varies_by_element(x: Value, mask: Value, values: Value) -> bool:
 def masked_scatter(context: Context, x: Value, mask: Value, source: Value) -> Value:
     """Each chosen element takes the next one of the source: as many as are chosen before it come first."""
     chosen = context.expand(mask, context.shape)
-    flat = context.reshape(chosen, (chosen.type.numel,))
-    count = context.emit("cumsum", context.cast(flat, DType.I32), dim=0)
-    last = context.scalar(max(source.type.numel - 1, 0), DType.I32)
-    number = context.emit("minimum", context.emit("sub", count, context.scalar(1, DType.I32)), last)
-    number = context.emit("maximum", number, context.scalar(0, DType.I32))
+    number = _place_among_chosen(context, chosen, source.type.numel)
     table = context.reshape(context.cast(source, context.dtype), (source.type.numel, 1))
     taken = context.reshape(context.emit("embedding", table, number), context.shape)
     return context.emit("where", chosen, taken, context.expand(x, context.shape))
+
+
+@lowers(aten.masked_scatter_backward.default)
+def masked_scatter_backward(context: Context, grad: Value, mask: Value, sizes: list[int]) -> Value:
+    """The gradient of each chosen element, added where it came from; the others add zero."""
+    chosen = context.expand(mask, grad.type.shape)
+    count = math.prod(sizes)
+    number = _place_among_chosen(context, chosen, count)
+    added = context.emit("where", chosen, grad, context.scalar(0, grad.type.dtype))
+    zeros = context.full((count,), 0, grad.type.dtype)
+    total = context.emit("scatter_add", zeros, number, context.reshape(added, (grad.type.numel,)), dim=0)
+    return context.reshape(total, tuple(sizes))
+
+
+def _place_among_chosen(context: Context, chosen: Value, count: int) -> Value:
+    """How many elements are chosen before each, in order, as indices of a table of `count` rows."""
+    flat = context.reshape(chosen, (chosen.type.numel,))
+    before = context.emit("cumsum", context.cast(flat, DType.I32), dim=0)
+    number = context.emit("sub", before, context.scalar(1, DType.I32))
+    number = context.emit("minimum", number, context.scalar(max(count - 1, 0), DType.I32))
+    return context.emit("maximum", number, context.scalar(0, DType.I32))
+
+
+@lowers(aten.put.default)
+def put(context: Context, x: Value, index: Value, source: Value, accumulate: bool = False) -> Value:
+    """Elements written, or added, by their place among all of the tensor's."""
+    if not index.type.numel:
+        return x
+    flat, index, source = (context.reshape(value, (value.type.numel,)) for value in (x, index, source))
+    op = "scatter_add" if accumulate else "scatter"
+    return context.reshape(context.emit(op, flat, _wrapped(context, index, x.type.numel), source, dim=0), x.type.shape)
 
 
 @lowers(aten.nonzero.default, aten.masked_select.default)
@@ -249,7 +283,7 @@ def _scattered(context: Context, op: str, x: Value, dim: int, index: Value, sour
             source = context.slice(source, axis, 0, extent)
     else:
         source = context.full(index.type.shape, source, x.type.dtype)
-    written = context.emit(op, x, context.cast(index, DType.I32), source, dim=dim % x.type.rank)
+    written = _scatter(context, op, x, context.cast(index, DType.I32), source, dim % x.type.rank)
     return context.reshape(written, shape)
 
 

@@ -72,3 +72,41 @@ def fmod(context: Context, x: Operand, y: Operand) -> Value:
 @lowers(aten.atan2.default)
 def atan2(context: Context, x: Operand, y: Operand) -> Value:
     return context.apply("atan2", x, y)
+
+
+def whole_power(context: Context, x: Operand, exponent: Operand) -> Value:
+    """A power of integers, by squaring."""
+    if isinstance(exponent, Value):
+        return _power_by_bits(context, context.cast(x, context.dtype), context.cast(exponent, context.dtype))
+    square = context.cast(x, context.dtype)
+    result = context.full(square.type.shape, 1, context.dtype)
+    number = int(exponent)
+    while number:
+        result = context.emit("mul", result, square) if number % 2 else result
+        number //= 2
+        square = context.emit("mul", square, square) if number else square
+    return result
+
+
+EXPONENT_BITS = 5
+"""Enough for every power that fits 32 bits: greater exponents leave only 0, 1 and -1 within them."""
+
+
+def _power_by_bits(context: Context, x: Value, exponent: Value) -> Value:
+    """Squares of x multiplied where the exponent has their bit; a negative exponent leaves what is 1 or -1."""
+
+    def number(value: int) -> Value:
+        return context.scalar(value, context.dtype)
+
+    one, most = number(1), 2**EXPONENT_BITS - 2
+    parity = context.emit("bitwise_and", exponent, one)
+    small = context.emit("le", exponent, number(most + 1))
+    bits = context.emit("where", small, exponent, context.emit("add", parity, number(most)))
+    result, square = context.expand(one, context.shape), x
+    for bit in range(EXPONENT_BITS):
+        has_bit = context.emit("ne", context.emit("bitwise_and", bits, number(2**bit)), number(0))
+        result = context.emit("where", has_bit, context.emit("mul", result, square), result)
+        square = context.emit("mul", square, square)
+    is_unit = context.emit("eq", context.emit("abs", x), one)
+    inverse = context.emit("where", is_unit, result, number(0))
+    return context.emit("where", context.emit("lt", exponent, number(0)), inverse, result)

@@ -150,11 +150,12 @@ def _count(x: Value) -> int:
 def _batch_norm_with(
     context: Context, x: Value, weight: Value | None, bias: Value | None, mean: Value, var: Value, eps: float
 ) -> tuple[Value, ...]:
-    """Normalise by given statistics."""
+    """Normalise by given statistics, of which PyTorch keeps none."""
     rstd = _rstd(context, _broadcast(context, var, x), eps)
     centered = context.emit("sub", x, _broadcast(context, mean, x))
     y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
-    return y, mean, _per_channel(context, rstd)
+    kept = context.full((0,), 0, y.type.dtype)
+    return y, kept, kept
 
 
 def _sum(context: Context, x: Value) -> Value:

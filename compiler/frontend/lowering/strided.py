@@ -99,6 +99,22 @@ def as_strided(
     return index_tensor(context, flat, [context.constant(places)])  # type: ignore[return-value]
 
 
+@lowers(aten.as_strided_scatter.default)
+def as_strided_scatter(
+    context: Context, x: Value, source: Value, size: list[int], stride: list[int], storage_offset: int | None = None
+) -> Value:
+    """Elements written by their place in memory."""
+    places = _places(context.node.args[0].meta["val"], size, stride, storage_offset)
+    if places is None or np.unique(places).size != places.size:
+        context.refuse("writing into a view by as_strided", "write with slices, select or scatter")
+    if not places.size:
+        return x
+    flat = context.reshape(x, (x.type.numel,))
+    written = context.reshape(context.cast(source, x.type.dtype), (places.size,))
+    index = context.constant_symbol(places.reshape(-1), "places")
+    return context.reshape(context.emit("scatter", flat, index, written, dim=0), x.type.shape)
+
+
 def _places(source: torch.Tensor, size: list[int], stride: list[int], offset: int | None) -> Array | None:
     """Which element of the source each element of the view is; None where it reaches beyond the source."""
     memory = source.untyped_storage().nbytes() // source.element_size()

@@ -72,7 +72,7 @@ def select(context: Context, x: Value, dim: int, index: int) -> Value:
 @lowers(aten.cat.default)
 def cat(context: Context, parts: list[Value], dim: int = 0) -> Value:
     parts = [context.cast(part, context.dtype) for part in parts if part.type.shape != (0,)]
-    return context.cat(parts, dim % len(context.shape))
+    return context.cat(parts, dim % len(context.shape)) if parts else context.full(context.shape, 0, context.dtype)
 
 
 @lowers(aten.stack.default)
