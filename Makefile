@@ -37,6 +37,7 @@ test-full: $(VENV)/.installed-dev
 
 benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.vs_torch
+	$(BIN)/python -m benchmarks.ops
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.compile_time
 

@@ -49,7 +49,7 @@ CASES = {
     "res_ffn": Case(
         lambda: ResFFNLogReg(256, 1024, 10), lambda: _classified(1024, 256), "256-1024-1024-10, batch 1024"
     ),
-    "lenet": Case(LeNet, lambda: _classified(256, 1, 28, 28), "28x28 images, batch 256"),
+    "lenet": Case(LeNet, lambda: _classified(1024, 1, 28, 28), "28x28 images, batch 1024"),
     "transformer": Case(
         lambda: Transformer(vocabulary=1000, length=64, width=128, heads=4, depth=4),
         lambda: _text(8, 64, 1000),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -48,21 +50,25 @@ class Result:
 class Side:
     """A worker process."""
 
-    def __init__(self, side: str, name: str, mode: str, pef: Path, threads: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", side, name, mode, str(pef), str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, worker: str, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", f"benchmarks.{worker}", *map(str, arguments)]
+        variables = {**os.environ, **(environment or {})}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
+        )
 
     def run(self, steps: int) -> list[list[float]]:
         """Wall and processor time of each of so many steps."""
-        times: list[list[float]] = self._ask(str(steps))
+        times: list[list[float]] = self.ask(str(steps))
         return times
 
     def losses(self) -> list[float]:
         """The loss of every step so far."""
-        losses: list[float] = self._ask("losses")
+        losses: list[float] = self.ask("losses")
         return losses
 
-    def _ask(self, request: str) -> Any:
+    def ask(self, request: str) -> Any:
+        """The answer to a line of request."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(request + "\n")
         self.process.stdin.flush()
@@ -78,7 +84,7 @@ def compare(name: str, mode: str, pef: Path, arguments: argparse.Namespace) -> R
     walls: tuple[list[float], list[float]] = ([], [])
     wall_ratios, cpu_ratios, difference = [], [], 0.0
     for _ in range(arguments.processes):
-        sides = [Side(side, name, mode, pef, arguments.threads) for side in ("torch", "rdu")]
+        sides = [Side("worker", side, name, mode, pef, arguments.threads) for side in ("torch", "rdu")]
         for side in sides:
             side.run(arguments.warmup)
         for _ in range(arguments.turns):

@@ -66,12 +66,17 @@ def serve(step: Step) -> None:
         if request.strip() == "losses":
             print(json.dumps(losses), flush=True)
             continue
-        times = []
-        for _ in range(int(request)):
-            wall, cpu = time.perf_counter(), time.process_time()
-            losses.append(step())
-            times.append((time.perf_counter() - wall, time.process_time() - cpu))
-        print(json.dumps(times), flush=True)
+        print(json.dumps(timed(lambda: losses.append(step()), int(request))), flush=True)
+
+
+def timed(step: Callable[[], object], count: int) -> list[tuple[float, float]]:
+    """Wall and processor time of each of `count` steps, in seconds."""
+    times = []
+    for _ in range(count):
+        wall, cpu = time.perf_counter(), time.process_time()
+        step()
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return times
 
 
 def main() -> None:

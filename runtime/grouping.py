@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from ir.op import CostClass
+from ir.ops.conv import Convolution
 from runtime.configuration import Configuration, Phase, Stage
 from runtime.scratch import compute_bytes
 
@@ -87,10 +88,10 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
 
 
 def _overhead_ns(phase: Phase, configuration: Configuration) -> float:
-    """Roughly what one group costs beyond its tiles: calls, packing of weights, additions to sums over tiles."""
+    """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(map(_resident_bytes, phase.stages)) + 3 * _summed_bytes(phase, configuration)
-    return calls * CALL_NS + walked / BYTES_PER_NS
+    walked = sum(_resident_bytes(stage) + _column_bytes(stage) for stage in phase.stages)
+    return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, configuration)) / BYTES_PER_NS
 
 
 def _tile_ns(stage: Stage) -> float:
@@ -100,7 +101,8 @@ def _tile_ns(stage: Stage) -> float:
         if operation.op.is_free:
             continue
         operands = [stage.values[i].type for i in operation.operands]
-        moved = sum(compute_bytes(stage.values[i].type) for i in (*operation.operands, *operation.results))
+        values = [stage.values[i] for i in (*operation.operands, *operation.results)]
+        moved = sum(compute_bytes(value.type) for value in values if value.grown(2) != value.type)
         total += moved / BYTES_PER_NS * operation.op.cost.passes
         if operation.op.cost.kind is CostClass.SYSTOLIC:
             total += operation.op.flops(*operands) / FLOPS_PER_NS
@@ -116,6 +118,18 @@ def _tile_bytes(stage: Stage) -> int:
 def _resident_bytes(stage: Stage) -> int:
     """Bytes of operands that every tile uses whole."""
     return sum(compute_bytes(stage.values[port.value].type) for port in stage.inputs if port.axis < 0)
+
+
+def _column_bytes(stage: Stage) -> int:
+    """Bytes of the columns that every group makes anew, of images that all tiles use whole."""
+    total = 0
+    for operation in stage.operations:
+        if isinstance(operation.op, Convolution):
+            values = [stage.values[i] for i in operation.operands]
+            images = values[operation.op.images_operand]
+            if images.grown(2) == images.type:
+                total += operation.op.column_bytes(*(value.type for value in values))
+    return total
 
 
 def _summed_bytes(phase: Phase, configuration: Configuration) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ir.errors import IllegalPefError
-from ir.op import Array, CostClass, Op
+from ir.op import Array, Op
+from ir.ops.elementwise import Elementwise
+from ir.ops.embedding import Embedding, picks_columns
 from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
@@ -195,7 +197,7 @@ class StagePlanner:
 
     def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
         contiguous = not _takes_any_layout(op)
-        results = [self._result(result, contiguous) for result in operation.results]
+        results = [self._result(result, contiguous, _order(op, operands)) for result in operation.results]
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
         scratch = [self.temporaries.take(tensor) for tensor in wanted]
@@ -213,14 +215,18 @@ class StagePlanner:
         self.steps.append((round_to_bf16, (array, scratch.view(np.uint32))))
         self.temporaries.give_back(held, tensor)
 
-    def _result(self, value: int, contiguous: bool) -> Array:
-        """The array a value is computed into: its place in a buffer, else scratch."""
+    def _result(self, value: int, contiguous: bool, order: Sequence[int] = ()) -> Array:
+        """The array a value is computed into: its place in a buffer, else scratch, with its axes in this order."""
         target = self.targets.get(value)
         if target is not None and (not contiguous or target.flags.c_contiguous):
             return target
-        array, held = self.temporaries.take(self.types[value])
-        self.held[self.roots[value]].append((held, self.types[value]))
-        return array
+        tensor = self.types[value]
+        array, held = self.temporaries.take(tensor)
+        self.held[self.roots[value]].append((held, tensor))
+        if len(order) != array.ndim:
+            return array
+        ordered: Array = array.reshape([tensor.shape[axis] for axis in order]).transpose(np.argsort(order))
+        return ordered
 
     def _deliver(self, port: Port, place: Array | None) -> None:
         array = self.arrays[port.value]
@@ -252,11 +258,30 @@ def plan_free_chain(store: Stream, source: Array, count: int, steps: Lane, tempo
     return arrays[len(store.values) - 1] if store.operations else source
 
 
+def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
+    """The order of axes in which a result is made several times faster than in its own, or nothing.
+
+    Elementwise, that of the first operand whose neighbours along the last axis are not neighbours in memory, as in a
+    permuted view. Picked out of columns, column by column.
+    """
+    if isinstance(op, Embedding) and picks_columns(operands[0]):
+        axes = operands[1].ndim + 1
+        return (axes - 1, *range(axes - 1))
+    if isinstance(op, Elementwise):
+        for operand in operands:
+            if (
+                operand.ndim
+                and operand.shape[-1] > 1
+                and operand.strides[-1] > operand.itemsize
+                and all(operand.strides)
+            ):
+                return sorted(range(operand.ndim), key=lambda axis: -operand.strides[axis])
+    return ()
+
+
 def _takes_any_layout(op: Op) -> bool:
     """Whether the kernel writes results of any strides as well as contiguous ones."""
-    if op.exchanges:
-        return False
-    return isinstance(op, Matmul) or (op.cost.kind is CostClass.SIMD and op.cost.passes == 1)
+    return isinstance(op, (Matmul, Elementwise, Embedding))
 
 
 def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:

@@ -12,13 +12,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from backends.rdu.phases import Phase
-from backends.rdu.tiling import TiledStage, tile_counts, tile_stage
+from backends.rdu.phases import Phase, tile_counts
+from backends.rdu.tiling import TiledStage, tile_stage
 from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles, fill_cycles
 from pef.machine import Machine
-
-MOST_TILES = 64
-"""Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
 
 WORTHWHILE_GAIN = 1e-4
 """A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place better."""
@@ -196,7 +193,7 @@ class _Step:
 
 def _choose_tiles(phase: Phase, floor: float, machine: Machine, pcus: int, finest: bool) -> _PhasePlan:
     """The tile count with the least modelled time on `pcus` units, or the largest."""
-    counts = tile_counts(phase.divisor, MOST_TILES)
+    counts = tile_counts(phase.divisor)
     if finest:
         return _PhasePlan(phase, counts[-1], floor, machine)
     plans = [_PhasePlan(phase, tiles, floor, machine) for tiles in counts]

@@ -24,6 +24,9 @@ WHOLE = -1
 UNCUTTABLE = ""
 """The dim that a known axis asks to cut where the operator cannot be cut along that axis."""
 
+MOST_TILES = 64
+"""Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
+
 SCALAR_ELEMENTS = 32
 """Stages with no larger result than one vector are not worth a stream of their own."""
 
@@ -57,14 +60,20 @@ class Phase:
 
 
 def form_phases(stages: Sequence[StageNodes]) -> list[Phase]:
-    """Cut the stages, in order, into phases, each seeded with the dimension that carries the most stages along."""
+    """Cut the stages, in order, into phases, each seeded with the dimension that carries the most stages along, of
+    those the one that makes the most tiles, and of those the outermost: its tiles are the longest runs of memory."""
     phases: list[Phase] = []
     start = 0
     while start < len(stages):
-        phase = max(_candidates(stages, start), key=lambda candidate: (len(candidate.stages), candidate.divisor))
+        phase = max(_candidates(stages, start), key=lambda one: (len(one.stages), tile_counts(one.divisor)[-1]))
         phases.append(phase)
         start += len(phase.stages)
     return phases
+
+
+def tile_counts(divisor: int, most: int = MOST_TILES) -> list[int]:
+    """The numbers of tiles a phase may have: divisors of `divisor` up to `most`, ascending."""
+    return [count for count in range(1, min(divisor, most) + 1) if divisor % count == 0] or [1]
 
 
 def _candidates(stages: Sequence[StageNodes], start: int) -> list[Phase]:
@@ -111,11 +120,12 @@ Seed = tuple[Node, str]
 
 
 def _seeds(stage: StageNodes) -> list[Seed]:
-    """The dims along which the stage's first busy operator can be cut with a result that streams on, largest first;
+    """The dims along which the stage's first busy operator can be cut with a result that streams on, outermost first;
     dims that it reduces only where no other can be cut."""
     node = stage.busy[0]
     cuts = space_of(node).cuts()
     streaming = [cut for cut in cuts if any(axis >= 0 for axis in cut.results)]
+    streaming.sort(key=lambda cut: min(axis for axis in cut.results if axis >= 0))
     return [(node, cut.dim) for cut in streaming or cuts]
 
 

@@ -13,7 +13,7 @@ all of the interval slow the whole phase; these alone are reported.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -34,6 +34,9 @@ MAX_PRESENT_FACTOR = 1e3
 HISTORY_FACTOR = 0.5
 TRUNK_PULL = 1e-4
 """Hops a multicast pays per hop away from the median of its ends: among equal paths, one that its branches share."""
+DEPTH_PRICE = 1.0
+"""Hops a branch pays per hop between the source and where it leaves the tree: what counts is when the last sink has
+the data."""
 LEGAL_LOAD = 1.0 + 1e-9
 """A load over what is allowed up to which a link is legal: sums of demands carry rounding errors."""
 FREE = 1e300
@@ -220,17 +223,17 @@ class _Negotiation:
 
     def _grow(self, demand: _Demand) -> list[int]:
         """The links of a tree from the source to all sinks, grown sink by sink."""
-        reached = {demand.source}
+        depth = {demand.source: 0}
         tree: list[int] = []
         for sink in demand.sinks:
-            if sink not in reached:
-                path = self._path(reached, sink, demand)
-                tree += path
-                reached.update(self.entered[link] for link in path)
+            if sink not in depth:
+                for link in self._path(depth, sink, demand):
+                    tree.append(link)
+                    depth[self.entered[link]] = depth[link // 4] + 1
         return tree
 
-    def _path(self, starts: Iterable[int], target: int, demand: _Demand) -> list[int]:
-        """The cheapest path to `target` from any of `starts`, by A*.
+    def _path(self, depth: Mapping[int, int], target: int, demand: _Demand) -> list[int]:
+        """The cheapest path to `target` from any switch of a tree, given with their `depth` in it, by A*.
 
         A link costs at least 1, so the hops that remain never exceed what remains to be paid: the bound is consistent
         and no switch is expanded twice. Among equals the switch closest to the target goes first.
@@ -241,11 +244,11 @@ class _Negotiation:
         own_load, own_bound, present_factor = demand.load, demand.bound, self.present_factor
         pull = TRUNK_PULL if len(demand.sinks) > 1 else 0.0
         trunk_row, trunk_column = demand.trunk_row, demand.trunk_column
-        paid = dict.fromkeys(starts, 0.0)
+        paid = {switch: DEPTH_PRICE * hops for switch, hops in depth.items()}
         via: dict[int, int] = {}
         done: set[int] = set()
         hops = [abs(row[start] - target_row) + abs(column[start] - target_column) for start in paid]
-        frontier = [(float(left), left, start) for left, start in zip(hops, paid)]
+        frontier = [(paid[start] + left, left, start) for left, start in zip(hops, paid)]
         heapify(frontier)
         while True:
             switch = heappop(frontier)[2]
@@ -263,7 +266,7 @@ class _Negotiation:
                 neighbour = entered[link]
                 if pull:
                     cost += pull * (abs(row[neighbour] - trunk_row) + abs(column[neighbour] - trunk_column))
-                if cost < paid.get(neighbour, 1e300):
+                if cost < paid.get(neighbour, 1e300) and neighbour not in depth:
                     paid[neighbour] = cost
                     via[neighbour] = link
                     left = abs(row[neighbour] - target_row) + abs(column[neighbour] - target_column)

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.rdu.allocate import options
-from backends.rdu.phases import Phase, form_phases
+from backends.rdu.phases import Phase, form_phases, tile_counts
 from backends.rdu.stages import StageNodes, base_values, form_stages
-from backends.rdu.tiling import tile_counts, tile_stage
+from backends.rdu.tiling import tile_stage
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
 from pef.cycles import chain_length

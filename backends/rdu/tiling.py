@@ -52,8 +52,3 @@ def _tile_node(node: Node, streamed: StreamedStage, tiles: int) -> TileOperation
 def _retyped(op: Op, operands: tuple[TensorType, ...], result: TensorType) -> tuple[Op, tuple[TensorType, ...]]:
     retyped = op.retyped(result)
     return retyped, retyped.results(*operands)
-
-
-def tile_counts(divisor: int, most: int) -> list[int]:
-    """The numbers of tiles a phase may have: divisors of `divisor` up to `most`, ascending."""
-    return [count for count in range(1, min(divisor, most) + 1) if divisor % count == 0] or [1]

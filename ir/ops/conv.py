@@ -18,10 +18,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
+from ir.ops.depthwise import Depthwise
+from ir.ops.layout import in_order
 from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -74,6 +77,20 @@ class Geometry:
         height, width = self.windows.count
         images = min(self.images, max(1, RUN_ELEMENTS // width, self.columns // self.pixels))
         return _even(self.images, images), _even(height, self.columns // (width * images))
+
+    @cached_property
+    def depthwise(self) -> Depthwise | None:
+        """The same as a convolution of every channel by itself, where it is one."""
+        if not self.groups == self.inputs == self.outputs:
+            return None
+        return Depthwise(self.images, self.groups, self.windows)
+
+    @cached_property
+    def column_bytes(self) -> int:
+        """Bytes of all columns that are made."""
+        if self.depthwise is not None or self.windows.is_pointwise:
+            return 0
+        return 4 * self.images * self.groups * self.depth * self.pixels
 
     @property
     def is_padded(self) -> bool:
@@ -185,7 +202,7 @@ class Geometry:
     def add_columns(self, columns: Array, windows: Array) -> None:
         """Add up columns [g, depth, rows, ow, images] where they came from: in the windows of these rows."""
         positions = self.by_position(columns)
-        if self.windows.tiles(0) and self.windows.tiles(1):
+        if self.windows.are_tiles:
             np.copyto(windows, positions)
             return
         for row, column in self.windows.positions():
@@ -206,6 +223,12 @@ class Convolution(Op):
     dilation: Pair
     groups: int
     dtype: DType
+    images_operand: ClassVar[int] = 0
+    """The operand of which columns are made."""
+
+    def column_bytes(self, *operands: TensorType) -> int:
+        """Bytes of the columns that are made of the images on the way."""
+        raise ValueError(f"operator {self.name} does not say what columns it makes")
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
@@ -244,15 +267,22 @@ class Conv2d(Convolution):
         operands = f"n (g! ci) {rows} {columns}, (g! co) ci kh! kw!"
         return sizes.space(operands, "n (g! co) oh ow", (x, w), self.infer(x, w))
 
+    def column_bytes(self, x: TensorType, w: TensorType) -> int:
+        return self.geometry(x.shape, w.shape).column_bytes
+
     def gemm(self, x: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, w.shape)
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
 
     def scratch(self, x: TensorType, w: TensorType) -> tuple[TensorType, ...]:
-        return self.geometry(x.shape, w.shape).scratch()
+        sizes = self.geometry(x.shape, w.shape)
+        return (sizes.depthwise or sizes).scratch()
 
     def kernel(self, x: Array, w: Array, y: Array, columns: Array, product: Array, padded: Array) -> None:
         sizes = self.geometry(x.shape, w.shape)
+        if sizes.depthwise is not None:
+            sizes.depthwise.convolve(x, w, y, columns, product, padded)
+            return
         sizes.convolve(x, w.reshape(sizes.groups, -1, sizes.depth), y, columns, product, padded)
 
 
@@ -279,13 +309,17 @@ class Conv2dInputGradient(Convolution):
         operands = f"n (g! co) {oh} {ow}, (g! co) ci kh! kw!"
         return sizes.space(operands, f"n (g! ci) {h} {w_axis}", (dy, w), self.infer(dy, w))
 
+    def column_bytes(self, dy: TensorType, w: TensorType) -> int:
+        sizes = self.geometry(self.input_shape, w.shape)
+        return (sizes.transposed or sizes).column_bytes
+
     def gemm(self, dy: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(self.input_shape, w.shape)
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.depth, sizes.outputs // sizes.groups)
 
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
         sizes = self.geometry(self.input_shape, w.shape)
-        return *(sizes.transposed or sizes.with_packing).scratch(), TensorType(DType.F32, w.shape)
+        return *(sizes.depthwise or sizes.transposed or sizes.with_packing).scratch(), TensorType(DType.F32, w.shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, input_shape=result.shape)
@@ -295,6 +329,9 @@ class Conv2dInputGradient(Convolution):
     ) -> None:
         sizes = self.geometry(dx.shape, w.shape).with_packing
         transposed = self.geometry(dx.shape, w.shape).transposed
+        if sizes.depthwise is not None:
+            sizes.depthwise.input_gradient(dy, w, dx, columns, product, padded)
+            return
         if transposed is not None:
             _transpose_weight(w, sizes.groups, weight)
             transposed.convolve(dy, weight.reshape(sizes.groups, -1, transposed.depth), dx, columns, product, padded)
@@ -325,6 +362,7 @@ class Conv2dWeightGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    images_operand = 1
 
     def infer(self, dy: TensorType, x: TensorType) -> TensorType:
         self.check_gradient(dy, self.geometry(x.shape, self.weight_shape))
@@ -336,12 +374,16 @@ class Conv2dWeightGradient(Convolution):
         operands = f"n (g! co) oh ow, n (g! ci) {rows} {columns}"
         return sizes.space(operands, "(g! co) ci kh! kw!", (dy, x), self.infer(dy, x))
 
+    def column_bytes(self, dy: TensorType, x: TensorType) -> int:
+        return self.geometry(x.shape, self.weight_shape).column_bytes
+
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, self.weight_shape)
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        return *self.geometry(x.shape, self.weight_shape).scratch(), TensorType(DType.F32, self.weight_shape)
+        sizes = self.geometry(x.shape, self.weight_shape)
+        return *(sizes.depthwise or sizes).scratch(), TensorType(DType.F32, self.weight_shape)
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -350,6 +392,10 @@ class Conv2dWeightGradient(Convolution):
         self, dy: Array, x: Array, dw: Array, columns: Array, gradient: Array, padded: Array, product: Array
     ) -> None:
         sizes = self.geometry(x.shape, dw.shape)
+        if sizes.depthwise is not None:
+            with in_order(dw) as (made,):
+                sizes.depthwise.weight_gradient(dy, x, made, columns, gradient, padded)
+            return
         share = product.reshape(sizes.groups, sizes.depth, -1)
         total = dw.reshape(sizes.groups, -1, *dw.shape[1:]).transpose(0, 2, 3, 4, 1)
         by_position = share.reshape(total.shape)

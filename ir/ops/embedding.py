@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.errors import IndexOutsideError, Problem
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.layout import in_order
+from ir.ops.places import check_index, places, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
-
-FEW = 8
-"""How often an index may repeat before its gradients are summed by themselves: the others are added all at once,
-first the first of every index, then the second, and so on."""
 
 
 class Indexed(Op):
@@ -39,7 +36,15 @@ class Embedding(Indexed):
 
     def kernel(self, table: Array, index: Array, out: Array) -> None:
         check_index(index, table.shape[0])
-        np.take(table, index, axis=0, out=out, mode="clip")
+        if picks_columns(table):
+            np.take(table.T, index, axis=1, out=np.moveaxis(out, -1, 0), mode="clip")
+        else:
+            np.take(table, index, axis=0, out=out, mode="clip")
+
+
+def picks_columns(table: Array) -> bool:
+    """Whether a table lies in memory column by column, as where it is the pixels of images, and rows are pixels."""
+    return table.T.flags.c_contiguous and not table.flags.c_contiguous
 
 
 @op("embedding_gradient")
@@ -57,22 +62,17 @@ class EmbeddingGradient(Indexed):
     def space(self, dy: TensorType, index: TensorType) -> Space:
         return Space.parse("* e, * -> v! e", (dy, index), (self.infer(dy, index),))
 
-    def scratch(self, dy: TensorType, index: TensorType) -> tuple[TensorType, ...]:
-        return (dy.with_shape((index.numel, dy.shape[-1])),)
+    def kernel(self, dy: Array, index: Array, out: Array) -> None:
+        from scipy.sparse import csr_array  # here, as it takes longer to import than many a run
 
-    def kernel(self, dy: Array, index: Array, out: Array, ordered: Array) -> None:
         check_index(index, self.rows)
-        order = np.argsort(index, axis=None, kind="stable")
-        rows, starts, counts = np.unique(index.reshape(-1)[order], return_index=True, return_counts=True)
-        np.take(dy.reshape(ordered.shape), order, axis=0, out=ordered, mode="clip")
+        order = np.argsort(index, axis=None, kind="stable").astype(np.int32)
+        rows, starts = np.unique(index.reshape(-1)[order], return_index=True)
+        ends = np.append(starts, order.size).astype(np.int32)
+        ones = np.ones(order.size, np.float32)
+        sums = csr_array((ones, order, ends), shape=(rows.size, order.size)) @ dy.reshape(order.size, -1)
         out.fill(0)
-        out[rows] = ordered[starts]
-        for repeat in range(1, FEW):
-            again = counts > repeat
-            out[rows[again]] += ordered[starts[again] + repeat]
-        for often in np.flatnonzero(counts > FEW):
-            rest = slice(starts[often] + FEW, starts[often] + counts[often])
-            out[rows[often]] += np.add.reduce(ordered[rest], axis=0)
+        out[rows] = sums
 
 
 @op("gather")
@@ -107,11 +107,13 @@ class Gather(Indexed):
         picked = tuple(Axis((name,)) for name in names)
         return Space((tuple(Axis((name,)) for name in source), picked), (picked,), sizes, frozenset(whole))
 
-    def kernel(self, x: Array, index: Array, out: Array) -> None:
-        check_index(index, x.shape[self.dim])
-        positions = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
-        positions[self.dim] = index
-        out[...] = x[tuple(positions)]
+    def scratch(self, x: TensorType, index: TensorType) -> tuple[TensorType, ...]:
+        return (words(index),)
+
+    def kernel(self, x: Array, index: Array, out: Array, scratch: Array) -> None:
+        found = places(index, x.shape, self.dim, scratch)
+        with in_order(out) as (made,):
+            np.take(x.reshape(-1), found, out=made, mode="clip")
 
 
 @op("nll")
@@ -159,11 +161,3 @@ class NllBackward(Indexed):
         check_index(classes, self.classes)
         out.fill(0)
         out[rows, classes] = -dy[rows]
-
-
-def check_index(index: Array, extent: int) -> None:
-    """Raise IndexOutsideError where an index lies outside 0 .. extent - 1."""
-    if index.size and (index.min() < 0 or index.max() >= extent):
-        outside = index[(index < 0) | (index >= extent)].flat[0]
-        hint = "labels must be below the number of classes, indices below the number of rows of their table"
-        raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.rows import dot_along, sum_over
+from ir.ops.rows import dot_along, dot_rows, sum_over
 from ir.space import Axis, Space
 from ir.types import TensorType
 
@@ -57,16 +57,15 @@ class LayerNorm(RowNormalisation):
         return Space((full, row, row), (full, rows, rows), sizes, whole)
 
     def scratch(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
-        return x, gamma
+        return (gamma,)
 
-    def kernel(
-        self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, square: Array, share: Array
-    ) -> None:
+    def kernel(self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, share: Array) -> None:
         share.fill(1 / share.size)
         dot_along(x, share, mean)
         np.subtract(x, mean, out=y)
-        np.multiply(y, y, out=square)
-        dot_along(square, share, rstd)
+        rows = y.reshape(*y.shape[: -self.axes], share.size)
+        dot_rows(rows, rows, rstd.reshape(*rows.shape[:-1], 1))
+        np.multiply(rstd, 1 / share.size, out=rstd)
         np.add(rstd, self.eps, out=rstd)
         np.sqrt(rstd, out=rstd)
         np.divide(1, rstd, out=rstd)

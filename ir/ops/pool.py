@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.mask import keep
+from ir.ops.layout import in_order
+from ir.ops.planes import Planes
 from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -100,81 +101,21 @@ class MaxPool2d(ForwardPooling):
         return pooled, pooled.with_dtype(DType.I8)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        rows = x.with_shape((*x.shape[:-1], self.pooled(x).shape[-1]))
-        indices = rows.with_dtype(DType.I8)
-        return rows, rows, indices, indices, rows.with_dtype(DType.BOOL)
+        planes = Planes(self.windows(x.shape), x.shape)
+        line = planes.line(x.dtype)
+        position = line.with_dtype(DType.I8)
+        return planes.lines(x.dtype), line, position, position
 
     def kernel(self, x: Array, y: Array, index: Array, *scratch: Array) -> None:
-        windows = self.windows(x.shape)
-        if windows.tiles(0) and windows.tiles(1):
-            _largest_of_tiles(windows.kernel, x, y, index, *scratch)
-        else:
-            flags = (array.view(np.bool_).reshape(-1)[: y.size].reshape(y.shape) for array in scratch[-2:])
-            _largest_of_windows(windows, x, y, index, *flags)
+        planes = Planes(self.windows(x.shape), x.shape)
+        with in_order(y, index) as made:
+            for images, largest, position in planes.blocks(x, *made):
+                planes.largest(images, largest, position, *scratch)
 
     @limit
     def window_has_small_index(self, x: TensorType) -> bool:
         "max_pool2d takes windows of fewer than 128 elements"
         return math.prod(self.kernel_size) < 128
-
-
-def _largest_of_tiles(
-    kernel: Pair,
-    x: Array,
-    y: Array,
-    index: Array,
-    row_largest: Array,
-    largest: Array,
-    row_index: Array,
-    first: Array,
-    flags: Array,
-) -> None:
-    """max_pool2d for windows side by side: along rows, then over the rows of each window, keeping the first of equals.
-
-    The second step takes the rows below every row, also of those that begin no window: arrays without gaps are worth
-    more to NumPy than half the work.
-    """
-    height, width = kernel
-    np.copyto(row_largest, x[..., ::width])
-    row_index.fill(0)
-    candidate = largest
-    for column in range(1, width):
-        np.copyto(candidate, x[..., column::width])  # NumPy copies elements apart much faster than it compares them
-        np.greater(candidate, row_largest, out=flags)
-        np.maximum(row_largest, candidate, out=row_largest)
-        # A larger element has a higher position than all before it, so the highest one so far is its.
-        np.multiply(flags.view(np.int8), np.int8(column), out=flags.view(np.int8))
-        np.maximum(row_index, flags.view(np.int8), out=row_index)
-    np.copyto(largest, row_largest)
-    np.copyto(first, row_index)
-    below = row_largest.reshape(-1), row_index.reshape(-1)
-    for row in range(1, height):
-        count, shift = row_largest.size - row * y.shape[-1], row * y.shape[-1]
-        greater, so_far, index_so_far = (array.reshape(-1)[:count] for array in (flags, largest, first))
-        np.greater(below[0][shift:], so_far, out=greater)
-        np.maximum(so_far, below[0][shift:], out=so_far)
-        np.add(row_index, np.int8(width), out=row_index)
-        np.multiply(greater.view(np.int8), below[1][shift:], out=greater.view(np.int8))
-        np.maximum(index_so_far, greater.view(np.int8), out=index_so_far)
-    np.copyto(y, largest[..., ::height, :])
-    np.copyto(index, first[..., ::height, :])
-
-
-def _largest_of_windows(windows: Windows, x: Array, y: Array, index: Array, ahead: Array, differs: Array) -> None:
-    """max_pool2d for windows of any kind: the largest elements, then for each the number of positions ahead of it."""
-    y.fill(-np.inf)
-    for position in windows.positions():
-        touching, pixels = windows.touched(position)
-        largest = y[touching]
-        np.maximum(largest, x[pixels], out=largest)
-    ahead.fill(True)
-    index.fill(0)
-    for position in windows.positions()[:-1]:
-        touching, pixels = windows.touched(position)
-        part, still = differs[touching], ahead[touching]
-        np.not_equal(x[pixels], y[touching], out=part)
-        np.logical_and(still, part, out=still)
-        np.add(index, ahead.view(np.int8), out=index)
 
 
 @op("max_pool2d_backward")
@@ -193,22 +134,18 @@ class MaxPool2dBackward(BackwardPooling):
         return self.check(dy)
 
     def scratch(self, dy: TensorType, index: TensorType) -> tuple[TensorType, ...]:
-        return dy, dy.with_dtype(DType.BOOL)
+        planes = Planes(self.windows(self.input_shape), self.input_shape)
+        rows, columns = planes.windows.count
+        place = TensorType(DType.I32, (3, planes.size, rows, 2 * columns))
+        return place, TensorType(DType.F32, (planes.size, *planes.windows.padded))
 
-    def kernel(self, dy: Array, index: Array, dx: Array, share: Array, here: Array) -> None:
-        windows = self.windows(dx.shape)
-        tiled = windows.tiles(0) and windows.tiles(1)
-        if not tiled:
-            dx.fill(0)
-        for number, position in enumerate(windows.positions()):
-            touching, pixels = windows.touched(position)
-            np.equal(index, np.int8(number), out=here)
-            keep(here, dy, share)
-            target = dx[pixels]
-            if tiled:
-                np.copyto(target, share)
-            else:
-                np.add(target, share[touching], out=target)
+    def kernel(self, dy: Array, index: Array, dx: Array, place: Array, padded: Array) -> None:
+        planes = Planes(self.windows(dx.shape), dx.shape)
+        places = place.view(np.int64).reshape(3, planes.size, -1)
+        planes.first_pixels(places[2])
+        with in_order(dx) as made:
+            for share, position, images in planes.blocks(dy, index, *made):
+                planes.scatter(share, position, images, places[:, : len(share)], padded)
 
 
 class Averaging(Pooling):
@@ -243,17 +180,19 @@ class AvgPool2d(ForwardPooling, Averaging):
     def infer(self, x: TensorType) -> TensorType:
         return self.pooled(x)
 
-    def kernel(self, x: Array, y: Array) -> None:
-        windows = self.windows(x.shape)
-        if windows.kernel == windows.image and not any(self.padding):
-            np.add.reduce(x, axis=(-2, -1), keepdims=True, out=y)
-        else:
-            y.fill(0)
-            for position in windows.positions():
-                touching, pixels = windows.touched(position)
-                total = y[touching]
-                np.add(total, x[pixels], out=total)
-        np.divide(y, self.divisor(windows), out=y)
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        planes = Planes(self.windows(x.shape), x.shape)
+        return planes.lines(x.dtype), planes.line(x.dtype)
+
+    def kernel(self, x: Array, y: Array, lines: Array, sums: Array) -> None:
+        planes = Planes(self.windows(x.shape), x.shape)
+        with in_order(y) as made:
+            for images, total in planes.blocks(x, *made):
+                if planes.windows.are_tiles:
+                    planes.sum_tiles(images, total, sums)
+                else:
+                    planes.sum(images, total, lines, sums)
+        np.divide(y, self.divisor(planes.windows), out=y)
 
 
 @op("avg_pool2d_backward")
@@ -270,13 +209,15 @@ class AvgPool2dBackward(BackwardPooling, Averaging):
         return self.check(dy)
 
     def scratch(self, dy: TensorType) -> tuple[TensorType, ...]:
-        return (dy,)
+        planes = Planes(self.windows(self.input_shape), self.input_shape)
+        return dy, planes.lines(dy.dtype), planes.line(dy.dtype)
 
-    def kernel(self, dy: Array, dx: Array, share: Array) -> None:
-        windows = self.windows(dx.shape)
-        np.divide(dy, self.divisor(windows), out=share)
-        dx.fill(0)
-        for position in windows.positions():
-            touching, pixels = windows.touched(position)
-            target = dx[pixels]
-            np.add(target, share[touching], out=target)
+    def kernel(self, dy: Array, dx: Array, share: Array, lines: Array, grid: Array) -> None:
+        planes = Planes(self.windows(dx.shape), dx.shape)
+        np.divide(dy, self.divisor(planes.windows), out=share)
+        with in_order(dx) as made:
+            for part, images in planes.blocks(share, *made):
+                if planes.windows.are_tiles:
+                    planes.repeat_in_tiles(part, images, grid)
+                else:
+                    planes.add(part, images, lines, grid)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
-from ir.ops.rows import sum_along
+from ir.ops.rows import ones_along, sum_along
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -51,7 +51,7 @@ class Sum(Reduction):
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (x.with_shape((x.shape[self.dims[-1]],)),)
+        return (x.with_shape((ones_along(x.shape, self.dims),)),)
 
     def kernel(self, x: Array, out: Array, ones: Array) -> None:
         if x.dtype == np.float32:

@@ -1,5 +1,5 @@
 """Sums along and over rows as products with a vector, which BLAS does several times faster than `np.add.reduce`, most
-of all on short rows. Layouts that do not allow it take the slower way.
+of all on short rows. A tile whose rows are contiguous but do not follow one another is a stack of matrices.
 """
 
 from __future__ import annotations
@@ -12,28 +12,47 @@ from ir.op import Array
 
 
 def sum_along(x: Array, axes: tuple[int, ...], keepdim: bool, ones: Array, out: Array) -> None:
-    """The sum of x along `axes`; `ones` is a temporary vector as long as the last of them."""
-    if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous:
+    """The sum of x along `axes`; `ones` is a temporary vector, as long as `ones_along` says."""
+    if axes == (x.ndim - 1,):
         ones.fill(1)
-        np.dot(x.reshape(-1, ones.size), ones, out=out.reshape(-1))
+        dot_along(x, ones, out if keepdim else out[..., None])
+    elif axes == tuple(range(len(axes))):
+        sum_over(x, ones, out[(0,) * len(axes)] if keepdim else out)
     else:
         np.add.reduce(x, axis=axes, keepdims=keepdim, out=out)
 
 
+def ones_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """How long the temporary vector of `sum_along` is."""
+    return math.prod(shape[axis] for axis in axes)
+
+
 def dot_along(x: Array, weights: Array, out: Array) -> None:
-    """The inner products of x with the contiguous `weights` over its trailing axes, kept with extent one."""
-    if x.flags.c_contiguous and out.flags.c_contiguous:
-        np.dot(x.reshape(-1, weights.size), weights.reshape(-1), out=out.reshape(-1))
-    else:
-        row = "abcdefgh"[: weights.ndim]
-        without_row = np.squeeze(out, tuple(range(-weights.ndim, 0)))
-        np.einsum(f"...{row},{row}->...", x, weights, out=without_row)
+    """The inner products of x with the contiguous `weights` over its trailing axes; out keeps them with extent one."""
+    lines = _lines(x, weights.ndim, together=out.flags.c_contiguous)
+    np.matmul(lines, weights.reshape(-1), out=out.reshape(lines.shape[:-1]))
+
+
+def dot_rows(a: Array, b: Array, out: Array) -> None:
+    """The inner products of the rows of a with those of b along the last axis; out keeps it with extent one."""
+    np.matmul(a[..., None, :], b[..., None], out=out[..., None])
 
 
 def sum_over(x: Array, ones: Array, out: Array) -> None:
     """The sum of x over the leading axes that `out` lacks; `ones` is a temporary vector of as many elements."""
-    if x.flags.c_contiguous and out.flags.c_contiguous:
-        ones.fill(1)
-        np.dot(ones, x.reshape(-1, math.prod(out.shape)), out=out.reshape(-1))
+    lines = _lines(x, out.ndim, together=True)
+    ones.fill(1)
+    if lines.ndim == 2 and out.flags.c_contiguous:
+        np.matmul(ones[: len(lines)], lines, out=out.reshape(-1))
     else:
-        np.add.reduce(x, axis=tuple(range(x.ndim - out.ndim)), out=out)
+        sums = np.matmul(ones[: lines.shape[-2]], lines)
+        total = np.add.reduce(sums.reshape(-1, sums.shape[-1]), axis=0)
+        np.copyto(out, total.reshape(out.shape))
+
+
+def _lines(x: Array, axes: int, together: bool) -> Array:
+    """x with its last `axes` axes as one; and all others too where they follow one another and `together` is wanted."""
+    length = math.prod(x.shape[x.ndim - axes :])
+    lead = (math.prod(x.shape[: x.ndim - axes]),) if together and x.flags.c_contiguous else x.shape[: x.ndim - axes]
+    lines: Array = x.reshape(*lead, length)
+    return lines

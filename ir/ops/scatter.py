@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.embedding import check_index
+from ir.ops.layout import in_order
+from ir.ops.places import places, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -40,12 +41,18 @@ class Scattering(Op):
         target, given = (tuple(Axis((name,)) for name in axes) for axes in (names, source))
         return Space((target, given, given), (target,), sizes, frozenset(whole))
 
-    def positions(self, index: Array, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """Where each element of src goes, as one index array per axis. Raises IndexOutsideError."""
-        check_index(index, shape[self.dim])
-        grid: list[Array] = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
-        grid[self.dim] = index
-        return tuple(grid)
+    def scratch(self, x: TensorType, index: TensorType, src: TensorType) -> tuple[TensorType, ...]:
+        return (words(index),)
+
+    def kernel(self, x: Array, index: Array, src: Array, out: Array, scratch: Array) -> None:
+        found = places(index, x.shape, self.dim, scratch).reshape(-1)
+        with in_order(out) as (made,):
+            np.copyto(made, x)
+            self.write(made.reshape(-1), found, src.reshape(-1))
+
+    def write(self, out: Array, found: Array, src: Array) -> None:
+        """Combine the elements of src with those of out at the places found; all are vectors."""
+        raise ValueError(f"operator {self.name} does not say how it combines elements")
 
     @limit
     def integer_index(self, x: TensorType, index: TensorType, src: TensorType) -> bool:
@@ -60,9 +67,8 @@ class Scatter(Scattering):
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
 
-    def kernel(self, x: Array, index: Array, src: Array, out: Array) -> None:
-        np.copyto(out, x)
-        out[self.positions(index, x.shape)] = src
+    def write(self, out: Array, found: Array, src: Array) -> None:
+        out[found] = src
 
 
 @op("scatter_add")
@@ -71,15 +77,8 @@ class ScatterAdd(Scattering):
 
     dim: int
 
-    def kernel(self, x: Array, index: Array, src: Array, out: Array) -> None:
-        check_index(index, x.shape[self.dim])
-        strides = np.cumprod((1, *x.shape[:0:-1]))[::-1]
-        grid = self.positions(index, x.shape)
-        place = sum((axis * int(stride) for axis, stride in zip(grid, strides)), np.zeros((), np.int64))
-        flat = np.broadcast_to(place, index.shape).reshape(-1)
-        # Summed in double precision, exactly for integers.
-        total = np.bincount(flat, weights=src.reshape(-1), minlength=x.size).reshape(x.shape)
-        np.add(x, total, out=out, casting="unsafe")
+    def write(self, out: Array, found: Array, src: Array) -> None:
+        np.add.at(out, found, src)
 
     @limit
     def numbers_only(self, x: TensorType, index: TensorType, src: TensorType) -> bool:
@@ -92,9 +91,8 @@ class ScatterExtremum(Scattering):
 
     function: ClassVar[np.ufunc]
 
-    def kernel(self, x: Array, index: Array, src: Array, out: Array) -> None:
-        np.copyto(out, x)
-        self.function.at(out, self.positions(index, x.shape), src)
+    def write(self, out: Array, found: Array, src: Array) -> None:
+        self.function.at(out, found, src)
 
     @limit
     def numbers_only(self, x: TensorType, index: TensorType, src: TensorType) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.rows import sum_along
+from ir.ops.rows import dot_rows, sum_along
 from ir.space import Space
 from ir.types import TensorType
 
@@ -109,8 +109,11 @@ class SoftmaxBackward(Backward):
         return self.row_sum(y)
 
     def kernel(self, dy: Array, y: Array, out: Array, row: Array, ones: Array) -> None:
-        np.multiply(dy, y, out=out)
-        sum_along(out, (self.dim,), True, ones, row)
+        if self.dim == y.ndim - 1:
+            dot_rows(dy, y, row)
+        else:
+            np.multiply(dy, y, out=out)
+            sum_along(out, (self.dim,), True, ones, row)
         np.subtract(dy, row, out=out)
         np.multiply(out, y, out=out)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, op
+from ir.ops.places import words
 from ir.space import Space
 from ir.types import DType, TensorType
+
+LOW_HALF = 0 if sys.byteorder == "little" else 1
+"""Which half of a 64-bit integer holds its low bits."""
 
 
 @op("sort")
@@ -29,10 +35,24 @@ class Sort(Op):
         one = Space.elementwise((x,), x, whole=(self.dim,))
         return Space(one.operands, one.results * 2, one.sizes, one.whole)
 
-    def kernel(self, x: Array, out: Array, index: Array) -> None:
-        if self.descending:  # the ascending order of the axis reversed, read backwards, keeps equal ones in order
-            order = np.argsort(np.flip(x, self.dim), axis=self.dim, kind="stable")
-            np.subtract(x.shape[self.dim] - 1, np.flip(order, self.dim), out=index, casting="unsafe")
-        else:
-            np.copyto(index, np.argsort(x, axis=self.dim, kind="stable"), casting="unsafe")
+    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (words(x),)
+
+    def kernel(self, x: Array, out: Array, index: Array, scratch: Array) -> None:
+        """Sort keys that hold the element above its position, which NumPy does faster than it finds an order."""
+        keys = scratch.view(np.int64).reshape(x.shape)
+        np.left_shift(self._ordered(x), 32, out=keys, dtype=np.int64)
+        along = [1] * x.ndim
+        along[self.dim] = -1
+        np.bitwise_or(keys, np.arange(x.shape[self.dim]).reshape(along), out=keys)
+        keys.sort(axis=self.dim)
+        np.copyto(index, keys.view(np.int32)[..., LOW_HALF::2], casting="unsafe")
         np.copyto(out, np.take_along_axis(x, index, self.dim))
+
+    def _ordered(self, x: Array) -> Array:
+        """Integers in the order of the elements: equal where those are equal, NaN above all."""
+        if x.dtype.kind == "f":
+            bits = (x + np.float32(0)).view(np.int32)  # the sum makes a positive zero of a negative one
+            bits[np.isnan(x)] = np.iinfo(np.int32).max
+            x = np.bitwise_xor(bits, bits >> 31 & np.iinfo(np.int32).max, out=bits)
+        return np.invert(x) if self.descending else x

@@ -49,13 +49,24 @@ class Windows:
     @cached_property
     def is_pointwise(self) -> bool:
         """Whether each window is one pixel of the image, and each pixel a window."""
-        return self.kernel == (1, 1) and self.tiles(0) and self.tiles(1)
+        return self.kernel == (1, 1) and self.are_tiles
 
     def tiles(self, axis: int) -> bool:
         """Whether the windows along one axis lie side by side and cover the image exactly."""
         dense = self.dilation[axis] == 1 or self.kernel[axis] == 1
         side_by_side = self.stride[axis] == self.kernel[axis] and self.padding[axis] == 0
         return dense and side_by_side and self.image[axis] == self.count[axis] * self.kernel[axis]
+
+    @cached_property
+    def are_tiles(self) -> bool:
+        """Whether the windows lie side by side and cover the image exactly, along both axes."""
+        return self.tiles(0) and self.tiles(1)
+
+    @cached_property
+    def are_apart(self) -> bool:
+        """Whether no two windows share a pixel."""
+        reach = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(self.kernel, self.dilation)]
+        return all(stride >= extent for stride, extent in zip(self.stride, reach))
 
     def sliding(self, axis: int, result: str, kernel: str) -> str:
         """The image's axis in an iteration space: a product of dims where windows tile it, else a window."""

@@ -18,6 +18,8 @@ from tests.honesty.subjects import Subject
 
 CONFIGURATIONS = [0, 1, 2]
 WIDE = 1 << 20
+ROUNDED = 1 - 1e-12
+"""Cycles are sums of fractions where memory is shared."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def times(pef: pb.Pef, number: int, units: Iterable[int]) -> tuple[float, dict[i
 def test_distance_never_helps(links: str, number: int, request: pytest.FixtureRequest) -> None:
     pef = request.getfixturevalue(links)
     before, after = times(pef, number, some_units(pef, number))
-    assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < ROUNDED * before} == {}
     assert max(after.values()) > before
 
 
@@ -81,7 +83,7 @@ def test_distance_never_helps(links: str, number: int, request: pytest.FixtureRe
 def test_distance_never_helps_any_unit(links: str, number: int, request: pytest.FixtureRequest) -> None:
     pef = request.getfixturevalue(links)
     before, after = times(pef, number, range(len(pef.configurations[number].units)))
-    assert {unit: cycles for unit, cycles in after.items() if cycles < before} == {}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < ROUNDED * before} == {}
 
 
 def test_a_far_unit_of_the_critical_path_costs_time(wide: pb.Pef) -> None:

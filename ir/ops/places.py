@@ -1,0 +1,37 @@
+"""Where the elements are that an index names along one axis, as places in memory: what gathers and scatters go by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ir.errors import IndexOutsideError, Problem
+from ir.op import Array
+from ir.types import DType, TensorType
+
+
+def check_index(index: Array, extent: int) -> None:
+    """Raise IndexOutsideError where an index lies outside 0 .. extent - 1."""
+    if index.size and (index.min() < 0 or index.max() >= extent):
+        outside = index[(index < 0) | (index >= extent)].flat[0]
+        hint = "labels must be below the number of classes, indices below the number of rows of their table"
+        raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))
+
+
+def words(index: TensorType) -> TensorType:
+    """A temporary array for a 64-bit integer per element of the index, which is what NumPy takes without converting."""
+    return TensorType(DType.I32, (2 * index.numel,))
+
+
+def places(index: Array, shape: tuple[int, ...], dim: int, scratch: Array) -> Array:
+    """For each element of the index, the place in a contiguous array of `shape` of the element [i, ..., index, ..., j]
+    in row-major order; in `scratch`, as `words` says. Raises IndexOutsideError where one lies outside."""
+    check_index(index, shape[dim])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    found: Array = scratch.view(np.int64).reshape(index.shape)
+    np.multiply(index, np.int64(strides[dim]), out=found)
+    others = [axis for axis in range(len(shape)) if axis != dim]
+    along = np.ogrid[tuple(slice(1 if axis == dim else extent) for axis, extent in enumerate(index.shape))]
+    np.add(found, sum((along[axis] * strides[axis] for axis in others), np.zeros((), np.int64)), out=found)
+    return found
