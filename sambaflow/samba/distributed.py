@@ -52,6 +52,7 @@ def _join(launch: Launch) -> None:
     place = f"tcp://{launch.address}:{launch.port}"
     # torchrun holds its own store at the address it gives
     store = {"init_method": "env://" if "TORCHELASTIC_RUN_ID" in os.environ else place}
+    _import_what_keeps_groups()
     try:
         _torchs_own("gloo", rank=launch.rank, world_size=launch.size, timeout=timeout(), **store)
     except (RuntimeError, ValueError) as error:
@@ -70,6 +71,12 @@ def _label(rank: int) -> None:
         samba_logger.raise_level("warning")
 
 
+def _import_what_keeps_groups() -> None:
+    """Import what tracing needs before there is a group: imported later, it would hold the group for good, whose
+    threads then outlive the interpreter and abort the process at its very end."""
+    import torch._dynamo  # noqa: F401
+
+
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -84,6 +91,7 @@ def _init_process_group(backend: str | None = None, *arguments: Any, **named: An
     """torch.distributed.init_process_group; `mpi` joins the processes that MPI started, through gloo."""
     if _started_here and dist.is_initialized():
         return
+    _import_what_keeps_groups()
     if str(backend).lower() != "mpi" or dist.is_mpi_available():
         _torchs_own(backend, *arguments, **named)
         return

@@ -53,6 +53,19 @@ data_parallel.main(sys.argv[2:])
 """
 
 
+TRACES_IN_A_GROUP = """
+import atexit, glob
+atexit.register(lambda: print(*(open(path).read() for path in glob.glob("/proc/self/task/*/comm"))))
+import torch
+import torch.distributed as dist
+from sambaflow import samba
+dist.init_process_group("mpi")
+dist.all_reduce(torch.ones(3))
+assert "gloo" in "".join(open(path).read() for path in glob.glob("/proc/self/task/*/comm"))
+torch.export.export(torch.nn.Linear(3, 3), (torch.ones(2, 3),))
+"""
+
+
 @dataclass(frozen=True)
 class Programs:
     """The example compiled for replicas of 16 samples, and what one process with 32 makes of it."""
@@ -145,6 +158,14 @@ def test_mpirun_with_a_program_that_asks_for_mpi_itself(programs: Programs, tmp_
     script = programs.script("own_group.py", OWN_GROUP)
     printed = run("mpirun", "-np", "2", sys.executable, script, *options(programs, tmp_path / "two.pt"))
     assert_same_training(programs, printed, tmp_path / "two.pt")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed where Linux lists them")
+def test_the_threads_of_a_group_end_before_the_interpreter(programs: Programs) -> None:
+    """Else they abort the process, sometimes, by what they still hold of Python's."""
+    script = programs.script("traces.py", TRACES_IN_A_GROUP)
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    assert "gloo" not in run(sys.executable, script, **alone)
 
 
 @pytest.mark.parametrize(("fate", "patience"), [("dies", "120"), ("hangs", "5")])
