@@ -52,8 +52,8 @@ CASES = {
     "lenet": Case(LeNet, lambda: _classified(1024, 1, 28, 28), "28x28 images, batch 1024"),
     "transformer": Case(
         lambda: Transformer(vocabulary=1000, length=64, width=128, heads=4, depth=4),
-        lambda: _text(8, 64, 1000),
-        "width 128, 4 layers, 8 texts of 64 tokens",
+        lambda: _text(16, 64, 1000),
+        "width 128, 4 layers, 16 texts of 64 tokens",
     ),
 }
 
