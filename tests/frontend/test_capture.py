@@ -41,7 +41,7 @@ def train(spec: ModelSpec) -> Captured:
 
 
 class Applied(nn.Module):
-    """A function of a learned tensor and the input, summed to a loss."""
+    """A function of a learned tensor and the input, averaged to a loss."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], *shape: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Applied(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.function(x, self.weight)
-        return (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum()
+        return (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).mean()
 
 
 FUNCTIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...], tuple[int, ...]]] = {
