@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from sambaflow import samba
 from sambaflow.samba import utils
 from sambaflow.samba.utils.argparser import parse_app_args
-from sambaflow.samba.utils.pef_utils import get_pefmeta
+from sambaflow.samba.utils.common import common_app_driver
 
 
 class Classifier(nn.Module):
@@ -108,33 +108,10 @@ def main(argv: list[str]) -> None:
     samba.from_torch_model_(model)
     inputs = dummy_inputs(args)
     optimizer = samba.optim.SGD(model.parameters(), lr=args.lr, momentum=args.momentum)
-    if args.command == "compile":
-        samba.session.compile(
-            model,
-            inputs,
-            optimizer,
-            name="digits",
-            app_dir=utils.get_file_dir(__file__),
-            config_dict=vars(args),
-            pef_metadata=get_pefmeta(args, model),
-        )
-        return
-    utils.trace_graph(model, inputs, optimizer, pef=args.pef, mapping=args.mapping)
+    common_app_driver(args, model, inputs, optimizer, name="digits", app_dir=utils.get_file_dir(__file__))
     if args.command == "run":
+        utils.trace_graph(model, inputs, optimizer, pef=args.pef, mapping=args.mapping)
         train(args, model)
-    elif args.command == "measure-performance":
-        utils.measure_performance(
-            model,
-            inputs,
-            args.batch_size,
-            args.n_chips,
-            args.inference,
-            run_graph_only=args.run_graph_only,
-            n_iterations=args.num_iterations,
-            json=args.bench_report_json,
-            data_parallel=args.data_parallel,
-            reduce_on_rdu=args.reduce_on_rdu,
-        )
 
 
 if __name__ == "__main__":
