@@ -10,12 +10,14 @@ class Location:
     """A line of the user's source and the path of the module it was reached through.
 
     Code that the toolchain adds itself (an optimizer's update, gradient clipping) names that in angle brackets
-    instead of a file, with line 0: `<adamw>:0 (fc1.weight)`.
+    instead of a file, with line 0: `<adamw>:0 (fc1.weight)`. `region` is the part of forward that the program marks
+    as one (to be fused at o1); numbered where a name comes up again.
     """
 
     file: str
     line: int
     module: str = ""
+    region: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" + (f" ({self.module})" if self.module else "")

@@ -53,6 +53,7 @@ def print_node(node: Node) -> str:
     types = ", ".join(str(result.type) for result in node.results)
     where = node.location
     place = f"@ {json.dumps(where.file)}:{where.line} {json.dumps(where.module)}"
+    place += f" in {json.dumps(where.region)}" if where.region else ""
     return f"{results} = {node.op.name}({operands}){shown if attributes else ''} : {types} {place}"
 
 
@@ -168,8 +169,15 @@ class _Parser:
         self.expect("@")
         file = self.string()
         self.expect(":")
-        location = Location(file, self.integer(), self.string())
+        location = Location(file, self.integer(), self.string(), self.region())
         return Node(self.make(OPS[op_name], attributes), tuple(operands), tuple(map(Value, names, types)), location)
+
+    def region(self) -> str:
+        """The region that a location ends with, if it does."""
+        if self.peek() != "in":
+            return ""
+        self.expect("in")
+        return self.string()
 
     def make(self, op: type[Op], attributes: dict[str, Attribute]) -> Op:
         try:

@@ -132,20 +132,22 @@ class Symbol(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., kind: _Optional[str] = ..., tier: _Optional[int] = ..., offset: _Optional[int] = ..., persistent: _Optional[bool] = ..., first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Section(_message.Message):
-    __slots__ = ("kind", "name", "configuration", "bindings", "locations", "prediction")
+    __slots__ = ("kind", "name", "configuration", "bindings", "locations", "prediction", "rule")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     BINDINGS_FIELD_NUMBER: _ClassVar[int]
     LOCATIONS_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     configuration: int
     bindings: _containers.RepeatedScalarFieldContainer[int]
     locations: _containers.RepeatedCompositeFieldContainer[Location]
     prediction: Prediction
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., configuration: _Optional[int] = ..., bindings: _Optional[_Iterable[int]] = ..., locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...
+    rule: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., configuration: _Optional[int] = ..., bindings: _Optional[_Iterable[int]] = ..., locations: _Optional[_Iterable[_Union[Location, _Mapping]]] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ..., rule: _Optional[str] = ...) -> None: ...
 
 class Location(_message.Message):
     __slots__ = ("file", "line", "module")

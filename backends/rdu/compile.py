@@ -15,6 +15,7 @@ from typing import Any
 from backends.rdu.allocate import Microbatches
 from backends.rdu.buffers import Layout
 from backends.rdu.emit import emit_configuration
+from backends.rdu.fusion_rules import Rule
 from backends.rdu.memory import place_symbols
 from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
@@ -22,7 +23,7 @@ from backends.rdu.place import place
 from backends.rdu.plan import plan_section
 from backends.rdu.predict import predict_configuration
 from backends.rdu.route import Routing, route
-from backends.rdu.sections import CutSection, cut_graph
+from backends.rdu.sections import CutGraph, CutSection, cut_graph
 from backends.rdu.signature import Signature, signature
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
@@ -41,7 +42,8 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
-    """fuse: the optimiser's sections (o3), else one operator each (o0); seed: of placement. replicas: the fewest of a
+    """fuse: the optimiser's sections (o3), else one operator each (o0), but for what `rules` fuse where they are given
+    (o1); seed: of placement. replicas: the fewest of a
     data parallel run, 0 where the program is not data parallel; microbatches: the pieces to stream a batch in, None for
     those that are fastest."""
 
@@ -49,6 +51,11 @@ class BackendOptions:
     seed: int = 0
     replicas: int = 0
     microbatches: Microbatches | None = None
+    rules: tuple[Rule, ...] | None = None
+
+    def cut(self, graph: Graph, machine: Machine, budget: float) -> CutGraph:
+        """The sections of a graph."""
+        return cut_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules)
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
         """The pieces for graphs of one kind: only those that see samples stream them."""
@@ -99,7 +106,7 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     alternatives."""
     total = 0.0
     for graph in program.graphs:
-        cut = cut_graph(graph, machine, fuse=options.fuse, budget=BUDGETS[0])
+        cut = options.cut(graph, machine, BUDGETS[0])
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
         predictions: dict[Signature, pb.Prediction] = {}
         for section in cut.sections:
@@ -159,6 +166,7 @@ class _Mapper:
         for number, (section, key) in enumerate(mapped.sections):
             entry = self.record.sections.add(kind=graph.kind.value, configuration=self.configured[key])
             entry.name = f"{graph.name or graph.kind.value.lower()}_{number}"
+            entry.rule = section.rule
             entry.bindings.extend(index_of[name] for name in key.symbols)
             entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
             configuration = self.record.configurations[entry.configuration]
@@ -166,7 +174,7 @@ class _Mapper:
 
     def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
         """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
-        budgets = BUDGETS if self.options.fuse else BUDGETS[:1]
+        budgets = BUDGETS if self.options.fuse or self.options.rules is not None else BUDGETS[:1]
         for budget in budgets[:-1]:
             try:
                 return self._map(graph, budget, progress)
@@ -175,7 +183,7 @@ class _Mapper:
         return self._map(graph, budgets[-1], progress)
 
     def _map(self, graph: Graph, budget: float, progress: Progress) -> _MappedGraph:
-        cut = cut_graph(graph, self.machine, fuse=self.options.fuse, budget=budget)
+        cut = self.options.cut(graph, self.machine, budget)
         known = {**self.symbols, **{symbol.name: symbol for symbol in cut.symbols}}
         mapped = _MappedGraph([], cut.symbols)
         for index, section in enumerate(cut.sections):

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backends.rdu.allocate import options
+from backends.rdu.fusion import fuse_by_rules
+from backends.rdu.fusion_rules import Rule
 from backends.rdu.phases import Phase, form_phases, tile_counts
 from backends.rdu.stages import StageNodes, base_values, form_stages
 from backends.rdu.tiling import tile_stage
@@ -46,12 +48,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class CutSection:
-    """Stages on the fabric at one time, the symbol each value from outside is loaded from, and what is stored."""
+    """Stages on the fabric at one time, the symbol each value from outside is loaded from, and what is stored.
+
+    `rule` says what fused them at o1: a rule, or a region of the program.
+    """
 
     graph: Graph
     stages: tuple[StageNodes, ...]
     loads: dict[str, str]
     stores: tuple[Store, ...]
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +68,42 @@ class CutGraph:
     symbols: tuple[Symbol, ...]
 
 
-def cut_graph(graph: Graph, machine: Machine, *, fuse: bool, budget: float) -> CutGraph:
-    """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`."""
+def cut_graph(
+    graph: Graph, machine: Machine, *, fuse: bool, budget: float, rules: Sequence[Rule] | None = None
+) -> CutGraph:
+    """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`,
+    but for what `rules` fuse."""
     graph = _with_constants_made(graph)
+    if rules is not None:
+        return _cut_by_rules(graph, machine, budget, rules)
     stages = form_stages(graph, fuse=fuse)
     if not stages:
         return _materialise(graph, stages, [0, 0])
     cuts = _best_cuts(_Costs(graph, stages, machine, budget)) if fuse else list(range(len(stages) + 1))
     return _materialise(graph, stages, cuts)
+
+
+def _cut_by_rules(graph: Graph, machine: Machine, budget: float, rules: Sequence[Rule]) -> CutGraph:
+    """A section for every group that the rules fuse; of a group that does not fit, those that are fastest."""
+    stages: list[StageNodes] = []
+    labels: list[str] = []
+    cuts = [0]
+    for group in fuse_by_rules(graph, rules):
+        own = form_stages(graph, fuse=True, nodes=group.nodes)
+        parts = _best_parts(_Costs(graph, own, machine, budget)) if len(own) > 1 else [0, len(own)]
+        count = len(parts) - 1
+        labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
+        cuts += [len(stages) + part for part in parts[1:]]
+        stages += own
+    if not stages:
+        return _materialise(graph, stages, [0, 0])
+    return _materialise(graph, stages, cuts, labels)
+
+
+def _best_parts(costs: _Costs) -> list[int]:
+    """The boundaries of a group: none within if it fits as a whole."""
+    count = len(costs.stages)
+    return [0, count] if len(costs.from_stage(0)) == count else _best_cuts(costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +212,12 @@ def _best_cuts(costs: _Costs) -> list[int]:
     return cuts
 
 
-def _materialise(graph: Graph, stages: Sequence[StageNodes], cuts: Sequence[int]) -> CutGraph:
+def _materialise(
+    graph: Graph, stages: Sequence[StageNodes], cuts: Sequence[int], rules: Sequence[str] = ()
+) -> CutGraph:
     """The sections between `cuts`, with the values that cross them stored in symbols and loaded again.
 
-    A value that an output stores as it is, is loaded from that symbol; any other gets a symbol of its own.
+    `rules` say what made each. A value that an output stores as it is, is loaded from that symbol; any other gets a symbol of its own.
     """
     ranges = list(itertools.pairwise(cuts))
     home = {
@@ -213,7 +249,8 @@ def _materialise(graph: Graph, stages: Sequence[StageNodes], cuts: Sequence[int]
         outside = {v.name for stage in own for v in stage.reads if home.get(v.name) != index}
         outside |= {store.base.name for store in stores[index] if store.base.name not in home}
         loads = {name: stored_as[name] for name in sorted(outside)}
-        sections.append(CutSection(graph, own, loads, tuple(stores[index])))
+        rule = rules[index] if rules else ""
+        sections.append(CutSection(graph, own, loads, tuple(stores[index]), rule))
     _refuse_stale_reads(graph, sections)
     return CutGraph(tuple(sections), tuple(symbols))
 

@@ -6,7 +6,7 @@ pipeline, with at most one reducing operator at the end of a chain. Free operato
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ir.graph import Graph, Node, Value
@@ -58,15 +58,17 @@ def base_values(graph: Graph) -> dict[str, Value | None]:
     return base
 
 
-def form_stages(graph: Graph, *, fuse: bool) -> list[StageNodes]:
-    """Partition the busy nodes of `graph` into stages, in an order in which each reads only earlier ones.
+def form_stages(graph: Graph, *, fuse: bool, nodes: Sequence[Node] | None = None) -> list[StageNodes]:
+    """Partition the busy nodes of `graph`, or those in `nodes`, into stages, in an order in which each reads only
+    earlier ones.
 
-    With `fuse` off every busy node is a stage of its own.
+    With `fuse` off every busy node is a stage of its own. `nodes` must be able to run at one time: nothing they make
+    comes back to them through others.
     """
     base = base_values(graph)
     group_of: dict[str, _Group] = {}
     groups: list[_Group] = []
-    for node in graph.nodes:
+    for node in graph.nodes if nodes is None else nodes:
         if node.op.is_free:
             continue
         sources = _source_groups(node, base, group_of)
