@@ -48,7 +48,9 @@ def main() -> None:
 @click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
+@click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
+@click.option("--optimization-rules", type=click.Path(path_type=Path), help="YAML file with fusion rules for --o1.")
 @click.option(
     "--graphamp-preset",
     "preset",
@@ -74,6 +76,7 @@ def compile_command(
     pef_name: str | None,
     arch: str,
     level: str,
+    optimization_rules: Path | None,
     preset: str,
     data_parallel: bool,
     world_size: int | None,
@@ -99,6 +102,7 @@ def compile_command(
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
+        given |= {"--optimization-rules": optimization_rules}
         raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
     unknown = [word for word in (model, *program_options) if word.startswith("-")]
     if unknown:
@@ -117,13 +121,14 @@ def compile_command(
             output_folder,
             pef_name,
             arch,
-            level == "o3",
+            level,
             preset,
             seed,
             print_after,
             compare_presets=True,
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
+            optimization_rules=optimization_rules,
         )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)
@@ -174,6 +179,7 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
 
 def _check_pef(path: Path, as_json: bool) -> None:
     from pef import check, file
+    from pef.wording import counted
 
     record = file.read(path)
     check.check(record)
@@ -181,7 +187,7 @@ def _check_pef(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"pef": str(path), "legal": True, **counts}, indent=2))
         return
-    click.echo(f"{path}: legal; {counts['sections']} sections, {counts['configurations']} configurations")
+    click.echo(f"{path}: legal; {', '.join(map(counted, counts.values(), ('section', 'configuration')))}")
 
 
 def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> None:

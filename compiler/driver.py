@@ -13,6 +13,7 @@ import numpy as np
 
 from backends.rdu.allocate import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
+from backends.rdu.fusion_rules import Rule, read_rules
 from backends.rdu.machine import load_machine
 from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
@@ -35,7 +36,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the compile that is behind."""
 
-_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "fuse", "preset", "seed", "replicas")
+LEVELS = ("o0", "o1", "o3")
+"""What becomes one section: an operator, what a rule fuses, or what is fastest by modelled time."""
+
+_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
 """What a PEF tells of the request for it."""
 
 TOOLCHAIN_VERSION = "0.1.0"
@@ -48,6 +52,8 @@ class CompileRequest:
     """What to compile, for what machine, and where to put it. `model` is `model.py` or `model.py:name`.
 
     compare_presets: also plan, without placing, the model in the other precisions, for the report's advice.
+    level: what becomes one section, o0, o1 or o3; optimization_rules: a file with rules for o1, which come before the
+    default ones, or take their place.
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     """
@@ -58,13 +64,15 @@ class CompileRequest:
     output_folder: Path = Path("out")
     pef_name: str | None = None
     arch: str = "sn30"
-    fuse: bool = True
+    level: str = "o3"
     preset: str = "mp0"
     seed: int = 0
     print_after: tuple[str, ...] = ()
     compare_presets: bool = False
     replicas: int | None = None
     microbatch_size: int | None = None
+    optimization_rules: Path | None = None
+    default_rules: bool = True
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 1:
@@ -72,13 +80,23 @@ class CompileRequest:
         if self.microbatch_size is not None and not divides(self.microbatch_size, self.batch_size):
             what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
             raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
+        if self.level not in LEVELS:
+            hint = f"use one of {', '.join(LEVELS)}"
+            raise UsageError(Problem(f"there is no optimisation level {self.level!r}", hint=hint))
+        if self.optimization_rules is not None and self.level != "o1":
+            hint = "give --o1, which fuses by rules, or leave the rules out"
+            raise UsageError(Problem(f"{self.optimization_rules}: --{self.level} takes no rules", hint=hint))
         if self.preset not in PRESETS:
             hint = f"use one of {', '.join(PRESETS)}"
             raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
 
     def backend_options(self) -> BackendOptions:
         """What the mapping depends on beside the machine."""
-        return BackendOptions(self.fuse, self.seed, self.replicas or 0, self._microbatches())
+        return BackendOptions(self.level == "o3", self.seed, self.replicas or 0, self._microbatches(), self.rules())
+
+    def rules(self) -> tuple[Rule, ...] | None:
+        """The rules of o1, None at other levels. Raises UsageError for a file that holds none."""
+        return read_rules(self.optimization_rules, with_default=self.default_rules) if self.level == "o1" else None
 
     def _microbatches(self) -> Microbatches | None:
         """None also where a microbatch is the whole batch: that asks for nothing."""
@@ -122,7 +140,7 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
     from compiler.frontend.model_file import load_model
 
-    request.machine()  # a wrong --arch is told before the long work
+    request.machine(), request.rules()  # wrong files are told before the long work
     progress("loading the model", 0.0)
     return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
 
@@ -215,6 +233,7 @@ def _starts(captured: Captured) -> dict[str, Any]:
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     asked = asdict(request)
     options = {name: asked[name] for name in _RECORDED}
+    options["rules"] = [rule.label for rule in request.rules() or ()]
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,

@@ -12,6 +12,7 @@ from rich.table import Table
 from compiler.driver import CompileResult
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
+from pef.wording import counted
 
 
 def as_dict(result: CompileResult) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
     return {
         "name": section.name,
         "kind": section.kind,
+        "rule": section.rule,
         "configuration": section.configuration,
         "operators": sum(len(stage.operations) for stage in stages),
         "stages": len(stages),
@@ -71,7 +73,7 @@ def advice(result: CompileResult) -> list[str]:
     load = sum(s["load_us"] for s in sections)
     if load > 0.5 * total:
         lines.append(
-            f"loading {len(sections)} sections takes {load / total:.0%} of the modelled time: "
+            f"loading {counted(len(sections), 'section')} takes {load / total:.0%} of the modelled time: "
             "a larger batch (-b) would spread it over more samples"
         )
     own = result.gains.get(_preset(result))
@@ -95,11 +97,26 @@ def render(result: CompileResult, console: Console) -> None:
     report = as_dict(result)
     title = f"{result.pef.header.name} on {result.machine.name}: predicted time (snrun --profile simulates it)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("section", "ops", "PCUs", "PMUs", "tiles", "exec us", "load us", "bound by", "read", "write"):
-        table.add_column(heading, justify="left" if heading in ("section", "tiles", "bound by") else "right")
+    by_rule = ("rule",) if any(section["rule"] for section in report["sections"]) else ()
+    left = ("section", "rule", "tiles", "bound by")
+    for heading in (
+        "section",
+        *by_rule,
+        "ops",
+        "PCUs",
+        "PMUs",
+        "tiles",
+        "exec us",
+        "load us",
+        *left[3:],
+        "read",
+        "write",
+    ):
+        table.add_column(heading, justify="left" if heading in left else "right")
     for section in report["sections"]:
         table.add_row(
             section["name"],
+            *(section[key] for key in by_rule),
             str(section["operators"]),
             str(section["pcus"]),
             str(section["pmus"]),
@@ -112,7 +129,7 @@ def render(result: CompileResult, console: Console) -> None:
         )
     console.print(table)
     console.print(
-        f"{len(report['sections'])} sections, {report['configurations']} configurations; "
+        f"{counted(len(report['sections']), 'section')}, {counted(report['configurations'], 'configuration')}; "
         f"predicted {report['total_predicted_us']:.1f} us of RDU time for all of them"
     )
     for line in report["advice"]:

@@ -63,10 +63,12 @@ def _symbols_table(symbols: Sequence[Facts]) -> Table:
 def _sections_table(sections: Sequence[Facts]) -> Table:
     numbers = ("phases", "stages", "operators", "PCUs", "PMUs", "tiles")
     times = ("exec us", "load us", "bound by", "DRAM read", "DRAM write")
+    by_rule = ("rule",) if any(section["rule"] for section in sections) else ()
     rows = [
         (
             section["name"],
             section["kind"],
+            *(section[key] for key in by_rule),
             str(section["configuration"]),
             *(str(section[key.lower()]) for key in numbers[:-1]),
             " ".join(map(str, section["tiles"])),
@@ -78,7 +80,7 @@ def _sections_table(sections: Sequence[Facts]) -> Table:
         )
         for section in sections
     ]
-    return _table("sections, times as predicted", ("section", "type"), ("config", *numbers, *times), rows)
+    return _table("sections, times as predicted", ("section", "type", *by_rule), ("config", *numbers, *times), rows)
 
 
 def _stages_table(configuration: Facts) -> Table:

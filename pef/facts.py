@@ -60,6 +60,7 @@ def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
     return {
         "name": section.name,
         "kind": section.kind,
+        "rule": section.rule,
         "configuration": section.configuration,
         "bindings": [pef.symbols[index].name for index in section.bindings],
         "phases": len(configuration.phases),

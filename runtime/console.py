@@ -46,7 +46,8 @@ class Console:
         header, machine = session.pef.header, session.pef.machine
         listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         self._record |= {"pef": header.name, "machine": machine.name, "sections": counts, "threads": session.threads}
-        self._say(f"{header.name}: {listed} sections for {machine.name}, on {session.threads} host threads")
+        noun = "section" if sum(counts.values()) == 1 else "sections"
+        self._say(f"{header.name}: {listed} {noun} for {machine.name}, on {session.threads} host threads")
         if self.verbose:
             for number, section in enumerate(session.pef.sections):
                 self._say(f"  section {number:<4} {section.kind:<8} {section.name}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ir.op import OPS, CostClass
+from pef.wording import counted
 from runtime.timing.advice import advice, grouped
 from runtime.timing.report import Report, SectionReport, StageReport, StreamReport
 
@@ -39,7 +40,7 @@ def render(report: Report, console: Console) -> None:
     total = data["total"]
     console.print(
         f"[bold]{report.name}[/bold] on {report.machine.name} at {report.machine.clock_ghz:g} GHz: "
-        f"{total['latency_us']:,.1f} us simulated time in {total['sections']} sections"
+        f"{total['latency_us']:,.1f} us simulated time in {counted(total['sections'], 'section')}"
     )
     if report.replicas.count > 1:
         way = "from RDU to RDU" if report.replicas.on_rdu else "by the host"

@@ -68,9 +68,7 @@ def _members(variant: Variant, anchor: int, flow: _Flow, partition: _Partition) 
         yield matched
 
 
-def _casts_between(
-    variant: Variant, match: Sequence[int], flow: _Flow, partition: _Partition
-) -> list[int]:
+def _casts_between(variant: Variant, match: Sequence[int], flow: _Flow, partition: _Partition) -> list[int]:
     """The casts on the way from one fused operator of a match to another: precision presets put them there."""
     casts = [
         cast
@@ -179,7 +177,7 @@ class _Flow:
         links: list[dict[int, tuple[int, ...]]] = [{} for _ in self.nodes]
         origins: list[list[int]] = [[] for _ in self.nodes]
         for index in range(len(self.nodes) - 1, -1, -1):
-            links[index] = {reader: () for reader in self.readers[index]}
+            links[index] = dict.fromkeys(self.readers[index], ())
             for cast in self.readers[index]:
                 if self.nodes[cast].op.name == "cast":
                     for reader, path in links[cast].items():

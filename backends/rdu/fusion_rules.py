@@ -16,8 +16,9 @@
             op_type: elementwise
             required: false
 
-Of the names in `match_first_option: [a, b]`, in place of a child, the first that matches is the child. `included: false`
-must match, and is not fused. `repeat: true` also takes all operators of these types that are connected with this one.
+Of the names in `match_first_option: [a, b]`, in place of a child, the first that matches is the child. With
+`included: false` an operator must match, and is not fused. `repeat: true` also takes all operators of these types that
+are connected with this one.
 """
 
 from __future__ import annotations
@@ -101,7 +102,10 @@ class Rule:
 
 
 def read_rules(path: Path | str | None = None, *, with_default: bool = True) -> tuple[Rule, ...]:
-    """The rules of a file in the order they are tried, then the default ones. Raises UsageError with all that is wrong."""
+    """The rules of a file in the order they are tried, then the default ones.
+
+    Raises UsageError with everything that is wrong in the file.
+    """
     own = _parse(Path(path)) if path is not None else []
     default = _parse(DEFAULT_RULES) if with_default else []
     return (*_by_priority(own), *_by_priority(default))
@@ -191,7 +195,9 @@ class _Parser:
         if isinstance(priority, bool) or not isinstance(priority, int):
             self.problem(f"rule {name} has priority {priority!r}", (*place, "priority"), "give a whole number")
             priority = 0
-        nodes = tuple(self.node(str(key), value, pattern, (*place, "pattern", str(key))) for key, value in pattern.items())
+        nodes = tuple(
+            self.node(str(key), value, pattern, (*place, "pattern", str(key))) for key, value in pattern.items()
+        )
         rule = Rule(name, nodes, priority, _heuristic(body.get("heuristic")), self.sections(body, name, place))
         if nodes and not any(problem for problem in self.problems):
             self.structure(rule, (*place, "pattern"))
@@ -317,7 +323,7 @@ def _nearest(word: str, known: Sequence[str] | frozenset[str]) -> str:
 
 
 def _choices(pattern: Sequence[PatternNode]) -> int:
-    count = 2 ** sum(not node.required for node in pattern)
+    count = 1 << sum(not node.required for node in pattern)
     for options in itertools.chain.from_iterable(node.children for node in pattern):
         count *= len(options)
     return count

@@ -217,7 +217,8 @@ def _materialise(
 ) -> CutGraph:
     """The sections between `cuts`, with the values that cross them stored in symbols and loaded again.
 
-    `rules` say what made each. A value that an output stores as it is, is loaded from that symbol; any other gets a symbol of its own.
+    `rules` say what made each. A value that an output stores as it is, is loaded from that symbol; any other gets a
+    symbol of its own.
     """
     ranges = list(itertools.pairwise(cuts))
     home = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,23 +22,49 @@ _FRONTEND = str(Path(__file__).parent)
 _SDK = str(Path(__file__).parent.parent.parent / "sambaflow")
 
 
+REGION = "snc_region"
+"""The key under which `torch.fx.traceback.annotate` tells the region of a traced node, as a `Region`."""
+
+Region = tuple[str, str, object]
+"""The name of a region, a note that reports show, and what tells it from others of that name."""
+
+
 @dataclass(frozen=True)
 class Locator:
     """Finds locations of exported nodes. `file` and `line` say where the model is written, for nodes without a trace.
 
-    `prefix` is the path of the user's model inside the exported module.
+    `prefix` is the path of the user's model inside the exported module; `regions` names modules, by their paths, whose
+    nodes are one region each.
     """
 
     file: Path
     line: int
     prefix: str
+    regions: Mapping[str, str] = field(default_factory=dict, compare=False)
+    _numbered: dict[Region, str] = field(default_factory=dict, init=False, compare=False)
 
     def locate(self, node: fx.Node) -> Location:
         """The innermost line that is the user's or a library's, not PyTorch's, and the path of the module."""
         module = self.module_path(node.meta.get("nn_module_stack") or {})
         frame = innermost_frame(node.meta.get("stack_trace") or "")
         file, line = frame or (str(self.file), self.line)
-        return Location(self.shown(file), line, module)
+        return Location(self.shown(file), line, module, self.region(node, module))
+
+    def region(self, node: fx.Node, module: str) -> str:
+        """The name of the region a node is in, '' for none; a repeated name is numbered in the order of the graph."""
+        marked: Region | None = (node.meta.get("custom") or {}).get(REGION)
+        within = [path for path in self.regions if module == path or module.startswith(f"{path}.") or not path]
+        if marked is None and within:
+            innermost = max(within, key=len)
+            marked = (self.regions[innermost], "", innermost)
+        if marked is None:
+            return ""
+        if marked not in self._numbered:
+            name, note, _ = marked
+            repeats = sum(other == name for other, *_ in self._numbered)
+            numbered = f"{name}.{repeats}" if repeats else name
+            self._numbered[marked] = f"{numbered} ({note})" if note else numbered
+        return self._numbered[marked]
 
     def module_path(self, stack: dict[str, Any]) -> str:
         """The path of the innermost module, as named_modules() has it."""

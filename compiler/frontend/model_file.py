@@ -54,7 +54,8 @@ class ModelSpec:
     forward's outputs and the targets to the loss; without it, forward returns the loss itself.
     `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
     model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
-    output, not from the losses alone: the gradients of outputs that are no loss start from zeros.
+    output, not from the losses alone: the gradients of outputs that are no loss start from zeros. `regions` names
+    modules, by their paths, that o1 makes one section each.
     """
 
     model: nn.Module
@@ -67,6 +68,7 @@ class ModelSpec:
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     call: Callable[[nn.Module, Mapping[str, Tensor]], Any] = call_with_inputs
     every_gradient: bool = False
+    regions: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> ModelSpec:

@@ -102,7 +102,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
-    locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
+    locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model", spec.regions)
     with mode(spec.model, inference), recurrence_as_cells(), torch.set_grad_enabled(not inference):
         exported = _export(spec, locator)
     CaptureError.raise_if(problems_with_sizes(exported, locator))
@@ -122,7 +122,7 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     said = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), fx.traceback.preserve_node_meta():
             exported = torch.export.export(wrapper, (tensors,), strict=False)
             if any(writes(node.target) for node in exported.graph.nodes):
                 exported = exported.run_decompositions({})  # which makes it functional, and takes time

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from compiler.driver import CompileRequest, CompileResult, compile_graphs, compile_spec, divides
+from compiler.driver import LEVELS, CompileRequest, CompileResult, compile_graphs, compile_spec, divides
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import fusion_rules, logs
+from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba.directives import fused_modules
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
 from sambaflow.samba.sambatensor import SambaTensor
@@ -82,6 +83,7 @@ def model_spec(traced: Traced, app: str, fake: FakeTensorMode | None = None) -> 
         file=Path(sys.argv[0] or "app.py"),
         call=traced.structure.call,
         every_gradient=True,
+        regions=fused_modules(traced.model),
     )
 
 
@@ -93,6 +95,9 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         hint = f"use one of {', '.join(PRESETS)}"
         raise UsageError(Problem(f"--graphamp-preset {preset} is not known", hint=hint))
     is_data_parallel = arguments.get("data_parallel") is True
+    level, rules = fusion_level(arguments), arguments.get("optimization_rules")
+    if rules and level != "o1":
+        samba_logger.warning("--optimization-rules %s is ignored at --%s: give --o1 to fuse by rules", rules, level)
     return CompileRequest(
         model=sys.argv[0] or app,
         inference=inference,
@@ -100,12 +105,20 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         output_folder=Path(arguments.get("output_folder") or "out"),
         pef_name=arguments.get("pef_name") or f"{app}_{time.strftime('%m%d%H%M%S')}_{os.getpid()}",
         arch=ARCHITECTURES.get(arch, arch),
-        fuse=not (arguments.get("o0") or arguments.get("optim_level") == "o0"),
+        level=level,
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),
         microbatch_size=_microbatch_size(arguments),
         replicas=int(arguments.get("world_size") or 1) if is_data_parallel and not inference else None,
+        optimization_rules=Path(rules) if rules and level == "o1" else None,
+        default_rules=arguments.get("use_o1_default_rules") is not False,
     )
+
+
+def fusion_level(arguments: Mapping[str, Any]) -> str:
+    """o0, o1 or o3: the option that is given, else the structured arguments' `optim_level`; o1hd counts as o1."""
+    given = next((level for level in LEVELS if arguments.get(level) is True), None)
+    return given or str(arguments.get("optim_level") or "o3").removesuffix("hd")
 
 
 def _microbatch_size(arguments: Mapping[str, Any]) -> int | None:
@@ -124,7 +137,6 @@ def sdk_metadata(
     recorded: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the PEF tells of the program: its arguments, its own metadata, and the operators it traced."""
-    recorded = {**recorded, "optimization_rules": fusion_rules.read(arguments)}
     hints = {key: value for key, value in recorded.items() if value not in (None, False, {}, "")}
     return {
         "arguments": plain(arguments),

@@ -11,6 +11,7 @@ from typing import Any
 from compiler.driver import CompileRequest, CompileResult
 from compiler.report import as_dict
 from pef.files import require_writable, write_bytes
+from pef.wording import counted
 from sambaflow.logging import announce
 from sambaflow.samba.tracing import Operator
 from sambaflow.samba.utils.options import without_effect
@@ -55,8 +56,10 @@ def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult
     traced_lines = [f"{operator.where}: {operator}" for operator in operators]
     mac_lines = [f"pass {entry['name']}: {entry['nodes']} nodes" for entry in report["passes"]]
     plasma_lines = [
-        f"{section['name']}: {section['pcus']} PCUs, {section['pmus']} PMUs, {section['stages']} stages, "
+        f"{section['name']}: {counted(section['pcus'], 'PCU')}, {counted(section['pmus'], 'PMU')}, "
+        f"{counted(section['stages'], 'stage')}, "
         f"{section['predicted_us']:.1f} us, bound by {section['bound']}"
+        + (f", fused by {section['rule']}" if section["rule"] else "")
         for section in report["sections"]
     ]
     files.resources.parent.mkdir(exist_ok=True)

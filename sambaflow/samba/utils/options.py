@@ -84,9 +84,9 @@ COMPILING = (
     _value("--pef-name", "name of the PEF and of its folder; default: with the time and process", verbs=COMPILE),
     _value("--output-folder", "the PEF becomes FOLDER/NAME/NAME.pef", default="./out", verbs=ALL_VERBS),
     _flag("--o0", "one operator per section"),
-    _flag("--o1", "fuse by rules: chooses sections as --o3 does"),
+    _flag("--o1", "fuse by rules; one operator per section beside them"),
     _flag("--o3", "fuse the whole graph (default)"),
-    _value("--optimization-rules", "YAML file with fusion rules for --o1: checked and recorded"),
+    _value("--optimization-rules", "YAML file with fusion rules for --o1, tried before the default ones"),
     _value("--arch", "sn10, sn20, sn30, sn40, or a machine file"),
     _value("--graphamp-preset", "mp0: as written; mp1: products read bf16; mp4: everything bf16"),
 )

@@ -48,7 +48,7 @@ def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Triple]:
             Path(folder),
             "layers",
             options["arch"],
-            options["fuse"],
+            options["level"],
             options["preset"],
         )
         result = compile_spec(spec, request)
