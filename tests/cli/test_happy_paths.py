@@ -240,3 +240,28 @@ def test_a_run_imports_neither_torch_nor_the_compiler(inference: Compiled) -> No
     )
     assert done.returncode == 0, done.stderr
     assert "foreign: []" in done.stdout
+
+
+def test_o1_says_which_rule_made_which_section(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(MODEL)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("tanh_layer: {pattern: {product: {op_type: linear, child: b}, b: {op_type: addbias, child: t}, ")
+    rules.write_text(rules.read_text() + "t: {op_type: tanh}}}")
+    options = ("--o1", "--optimization-rules", rules, "-o", tmp_path / "out", "--inference")
+    report = json.loads(run_snc("compile", tmp_path / "small.py", *options, "--json").stdout)
+    made = [section["rule"] for section in report["sections"]]
+    assert made[0] == "tanh_layer" and "gemm (SAFE_GEMM)" in made and "loss" in made
+    shown = run_snc("compile", tmp_path / "small.py", *options).stdout
+    assert "rule" in shown and "tanh_layer" in shown
+    pef = tmp_path / "out" / "small" / "small.pef"
+    assert [section.rule for section in file.read(pef).sections] == made
+    assert "tanh_layer" in run_snc("describe", pef, "--no-grid").stdout
+
+
+def test_one_is_told_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(MODEL)
+    shown = run_snc("compile", tmp_path / "small.py", "--inference", "-o", tmp_path / "out").stdout
+    assert "1 section, 1 configuration;" in shown
+    pef = tmp_path / "out" / "small" / "small.pef"
+    assert "legal; 1 section, 1 configuration\n" in run_snc("check", pef).stdout
+    assert "1 FWD section for" in run_snrun(pef).stdout

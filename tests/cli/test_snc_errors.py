@@ -142,6 +142,16 @@ def test_option_values(tmp_path: Path, source: Path, options: list[str], code: s
     assert_refused(result, code, "try: " if len(expected) > 1 else "", *expected)
 
 
+def test_a_file_without_rules(tmp_path: Path, source: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- a:\n    pattern:\n      x: {op_type: linaer}\n")
+    refused = run_snc("compile", source, "-o", tmp_path / "out", "--o1", "--optimization-rules", rules)
+    assert_refused(refused, "USAGE", "rules.yaml:3: there is no operator 'linaer'", "did you mean linear")
+    refused = run_snc("compile", source, "-o", tmp_path / "out", "--optimization-rules", rules)
+    assert_refused(refused, "USAGE", "--o3 takes no rules", "give --o1")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_broken_machine_file(tmp_path: Path, source: Path) -> None:
     (tmp_path / "mine.toml").write_text('name = "mine"\n[pcu]\nclock_ghz = { value = -1, source = "guess: x" }\n')
     result = compile_in(tmp_path, source, "--arch", tmp_path / "mine.toml")

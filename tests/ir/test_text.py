@@ -17,7 +17,7 @@ from ir.types import DType, TensorType
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 names = st.from_regex(r"[\w.\-/<>$]{1,12}", fullmatch=True, alphabet=st.characters(codec="ascii"))
-locations = st.builds(Location, st.text(max_size=12), st.integers(0, 10**6), st.text(max_size=12))
+locations = st.builds(Location, st.text(max_size=12), st.integers(0, 10**6), *[st.text(max_size=12)] * 2)
 fulls = st.builds(
     lambda shape, value, dtype: op("full", shape=shape, value=value, dtype=dtype),
     st.lists(st.integers(0, 9), max_size=3).map(tuple),

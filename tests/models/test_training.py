@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 
+from backends.rdu.fusion import fuse_by_rules
+from backends.rdu.fusion_rules import read_rules
+from benchmarks.models import CASES, make, sgd
+from compiler.frontend.capture import capture
+from compiler.frontend.dtypes import to_array
+from compiler.frontend.model_file import ModelSpec
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
 from tests.backends.machines import small_machine
 from tests.models.toolchain import MODELS, OPTIMIZERS, Compiled, compiled, spec, train_beside_torch
 
@@ -16,8 +25,15 @@ SAMPLE |= {
     ("lenet", "sgd", "o0", "sn30"),
     ("transformer", "sgd", "o3", "sn40l"),
     ("transformer", "adamw", "o3", "sn30"),
+    ("transformer", "adamw", "o1", "sn30"),
 }
-EVERYTHING = itertools.product(MODELS, OPTIMIZERS, ("o3", "o0"), ("sn10", "sn30", "sn40l"))
+EVERYTHING = itertools.product(MODELS, OPTIMIZERS, ("o3", "o1", "o0"), ("sn10", "sn30", "sn40l"))
+
+
+def at_level(subject: ModelSpec, level: str, arch: str = "sn30") -> Compiled:
+    """A model compiled with sections as o0, o1 or o3 choose them."""
+    rules = read_rules() if level == "o1" else None
+    return compiled(subject, arch=arch, fuse=level == "o3", rules=rules)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +42,47 @@ EVERYTHING = itertools.product(MODELS, OPTIMIZERS, ("o3", "o0"), ("sn10", "sn30"
 )
 def test_training_equals_pytorch(model: str, optimizer: str, level: str, arch: str) -> None:
     subject = spec(model, optimizer)
-    worst = train_beside_torch(subject, compiled(subject, arch=arch, fuse=level == "o3"), STEPS)
+    worst = train_beside_torch(subject, at_level(subject, level, arch), STEPS)
     assert {name: error for name, error in worst.items() if error > TOLERANCE} == {}
+
+
+@pytest.mark.parametrize(
+    "model", ["res_ffn", *(pytest.param(m, marks=pytest.mark.full) for m in ("lenet", "transformer"))]
+)
+def test_o1_computes_what_o3_computes_in_more_time_and_less_than_o0(model: str) -> None:
+    subject = spec(model, "sgd")
+    cycles, losses = {}, {}
+    for level in ("o0", "o1", "o3"):
+        session = at_level(subject, level).session()
+        inputs = {name: to_array(tensor) for name, tensor in subject.inputs.items()}
+        cycles[level] = session.run_timing().cycles
+        session.run(inputs=inputs)
+        losses[level] = [session.run(inputs=inputs)["loss"].item() for _ in range(2)]
+    assert cycles["o3"] < cycles["o1"] < cycles["o0"]
+    assert losses["o1"] == pytest.approx(losses["o3"], rel=TOLERANCE)
+    assert losses["o1"][1] < losses["o1"][0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", CASES)
+def test_the_models_of_the_benchmarks_take_longest_at_o0_and_least_at_o3(name: str) -> None:
+    module, inputs = make(name)
+    subject = ModelSpec(module, inputs, optimizer=sgd(module.parameters()), name=name)
+    o0, o1, o3 = (at_level(subject, level).session().run_timing().cycles for level in ("o0", "o1", "o3"))
+    assert o3 < o1 < o0
+
+
+def test_bf16_fuses_by_the_same_rules() -> None:
+    """Casts between the operators of a pattern belong to what they stand between."""
+    captured, rules = capture(spec("transformer"), inference=False).program, []
+    for preset in ("mp0", "mp4"):
+        program = PassManager(standard_pipeline(preset)).run(captured)
+        groups = [group for graph in program.graphs for group in fuse_by_rules(graph, read_rules())]
+        rules.append(Counter(group.label for group in groups))
+    for found in rules:
+        assert found["attention (SDPA)"] == found["attention_gradient (SDPA)"] == 2
+        assert found["optimizer"] and found["loss"] == found["loss_gradient"] == 1
+    assert rules[0]["gemm (SAFE_GEMM)"] == rules[1]["gemm (SAFE_GEMM)"]
 
 
 def test_clipping_the_gradient_norm_equals_pytorch() -> None:

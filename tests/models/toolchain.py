@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backends.rdu.compile import BackendOptions, compile_program
+from backends.rdu.fusion_rules import Rule
 from backends.rdu.machine import load_machine
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
@@ -91,13 +92,19 @@ class Compiled:
 
 
 def compiled(
-    model: ModelSpec, *, inference: bool = False, preset: str = "mp0", arch: str | Machine = "sn30", fuse: bool = True
+    model: ModelSpec,
+    *,
+    inference: bool = False,
+    preset: str = "mp0",
+    arch: str | Machine = "sn30",
+    fuse: bool = True,
+    rules: tuple[Rule, ...] | None = None,
 ) -> Compiled:
     """Capture, improve, map and check."""
     captured = capture(model, inference=inference)
     program = PassManager(standard_pipeline(preset)).run(captured.program)
     machine = load_machine(arch) if isinstance(arch, str) else arch
-    pef = compile_program(program, machine, BackendOptions(fuse=fuse))
+    pef = compile_program(program, machine, BackendOptions(fuse=fuse, rules=rules))
     check(pef)
     known = {symbol.name for symbol in program.symbols}
     values = {n: v for n, v in round_values(program, captured.values).items() if n in known}

@@ -12,7 +12,6 @@ from torch import nn
 import sambaflow.samba as samba
 from sambaflow.logging import samba_logger
 from sambaflow.samba.argconf.args import CompileArgs, RunArgs
-from sambaflow.samba.compilation import compile_request
 from sambaflow.samba.utils.argparser import SambaConfig, parse_app_args, parse_yaml_to_args
 from sambaflow.samba.utils.common import common_app_driver
 from sambaflow.samba.utils.pef_utils import PefInfoStruct, get_pef_info, get_pefmeta, get_pefmeta_dict
@@ -145,12 +144,6 @@ def test_options_without_effect_are_told_once(capsys: pytest.CaptureFixture[str]
     compiled(classifier(), batch(), inference=True, arguments=vars(args) | {"output_folder": "out", "pef_name": "m"})
     told = [line for line in capsys.readouterr().out.splitlines() if "without effect" in line]
     assert told == ["[info   ] Recorded in the PEF, without effect on the simulated device: --num-tiles, --mac-v2"]
-
-
-def test_the_structured_level_o0_is_the_option() -> None:
-    levels = ("o0", "o1", None)
-    requests = [compile_request(CompileArgs(optim_level=level).model_dump(), "app", inference=True) for level in levels]
-    assert [request.fuse for request in requests] == [False, True, True]
 
 
 def test_quiet_means_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,20 +1,19 @@
-"""Options with a meaning of their own on the simulated device: spatial batches, microbatches, fusion rules."""
+"""Options with a meaning of their own on the simulated device: spatial batches and microbatches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ir.errors import BindError, UsageError
+from ir.errors import BindError
 from pef import file
 from sambaflow import samba
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement, utils
+from sambaflow.samba import utils
 from sambaflow.samba.spatial import batches
 from tests.sdk.programs import BATCH, batch, classifier, compiled
 
@@ -83,23 +82,3 @@ def test_a_microbatch_that_divides_no_batch_is_ignored_with_a_warning(warnings: 
     assert json.loads(file.read(pef).header.options_json)["microbatch_size"] is None
     pef = compiled(classifier(), batch(), arguments={**arguments, "microbatch_size": 2}, inference=True)
     assert json.loads(file.read(pef).header.options_json)["microbatch_size"] == 2
-
-
-def test_fusion_rules_are_recorded_and_said_to_have_no_effect(warnings: pytest.LogCaptureFixture) -> None:
-    rules = [{"qkv": {"priority": 3, "heuristic": "SAFE_GEMM", "pattern": {"a": {"op_type": "linear"}}}}]
-    Path("rules.json").write_text(json.dumps(rules))
-    arguments = {"o1": True, "optimization_rules": "rules.json"}
-    pef = compiled(classifier(), batch(), arguments=arguments, inference=True)
-    assert agreement.metadata(file.read(pef))["hints"]["optimization_rules"] == rules
-    assert "rules.json: 1 fusion rules are recorded, not applied" in warnings.text
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [(None, "cannot be read"), ("- a: {priority: 1}", "rule 0 has no pattern"), ("3", "holds no rules")],
-)
-def test_files_that_hold_no_rules_are_refused(content: str | None, expected: str) -> None:
-    if content is not None:
-        Path("rules.yaml").write_text(content)
-    with pytest.raises(UsageError, match=expected):
-        compiled(classifier(), batch(), arguments={"optimization_rules": "rules.yaml"}, inference=True)
