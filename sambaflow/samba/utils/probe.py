@@ -48,7 +48,7 @@ def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Triple]:
             Path(folder),
             "layers",
             options["arch"],
-            options["level"],
+            options.get("level", "o3"),
             options["preset"],
         )
         result = compile_spec(spec, request)
