@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 
 from compiler.frontend.composites_convolution import CONVOLUTION
+from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_window import POOLING
 
 aten = torch.ops.aten
@@ -50,12 +51,6 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     *batch, heads, length, features = tensor.shape
     expanded = tensor.unsqueeze(-3).expand(*batch, heads, groups, length, features)
     return expanded.reshape(*batch, heads * groups, length, features)
-
-
-def dropout(x: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout as one operator, whose mask the backward pass reads again."""
-    dropped: Tensor = torch.native_dropout(x, p, train)[0] if train and p > 0 else x
-    return dropped
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -189,7 +184,6 @@ TAKEN_APART = (
 
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
-    aten.dropout.default: dropout,
     aten.copy.default: _copied,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,
@@ -206,6 +200,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     ),
     **dict.fromkeys((aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec), nearest),
     **{overload: decomposition_table[overload] for overload in TAKEN_APART if overload in decomposition_table},
+    **DROPOUT,
     **CONVOLUTION,
     **POOLING,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing

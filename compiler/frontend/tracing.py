@@ -24,6 +24,7 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from compiler.frontend.composites_dropout import seal
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
@@ -125,6 +126,7 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
         with redirect_stderr(said), fx.traceback.preserve_node_meta():
             exported = torch.export.export(wrapper, (tensors,), strict=False)
             if any(writes(node.target) for node in exported.graph.nodes):
+                seal(exported.graph)
                 exported = exported.run_decompositions({})  # which makes it functional, and takes time
             return exported
     except Exception as error:

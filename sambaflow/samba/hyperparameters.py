@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compiler.optimizers import MAX_NORM
 from ir.errors import Problem, UsageError
+from sambaflow.logging import samba_logger
 from sambaflow.samba.convert import model_name, parameter_name
 from sambaflow.samba.device import Device
 
@@ -29,7 +30,8 @@ class HyperParameters:
     were when compiling.
 
     A key counts for every parameter group of every optimizer, and with an optimizer's `argin_region_name` before it for
-    that optimizer; `p` for every dropout, the names in `rates` for one. Keys that the PEF has no use for are ignored.
+    that optimizer; `p` for every dropout, the names in `rates` for one. Keys that the PEF has no use for are ignored,
+    those that nothing is ever called with a warning.
     """
 
     def __init__(self, device: Device, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
@@ -40,6 +42,7 @@ class HyperParameters:
             if RATE_SYMBOL.fullmatch(symbol)
         }
         self._last: dict[str, Any] = {}
+        self._told: set[str] = set()
         self._targets: dict[str, list[Tensor]] = {}
         starts = json.loads(device.pef.header.metadata_json or "{}").get("hyper", {})
         for symbol, value in starts.items():
@@ -74,6 +77,7 @@ class HyperParameters:
         """
         if values == self._last:
             return
+        self._tell_unknown(values)
         for key in sorted(values, key=lambda key: -len(self._targets.get(key, ()))):
             number = _number(key, values[key])
             if (key == RATE or key in self.rates) and not 0 <= number <= 1:
@@ -84,6 +88,15 @@ class HyperParameters:
                 hint = "momentum belongs to samba.optim.SGD: AdamW has betas, fixed when it is made"
                 raise UsageError(Problem("'momentum' is given, but nothing in the PEF uses it", hint=hint))
         self._last = dict(values)
+
+    def _tell_unknown(self, values: Mapping[str, Any]) -> None:
+        """Warn, once for each, of keys that are no hyper-parameters."""
+        unknown = [key for key in values if key not in {*self._targets, *OPTIMIZER_KEYS, RATE, *self._told}]
+        if unknown:
+            self._told.update(unknown)
+            known = ", ".join(self._targets) or "none"
+            named = ", ".join(map(repr, unknown))
+            samba_logger.warning("hyperparam_dict: %s ignored; the PEF's hyper-parameters are %s", named, known)
 
     def seed(self, replica: int) -> None:
         """Start the device's random numbers from torch's seed; each replica draws numbers of its own."""
@@ -107,7 +120,8 @@ class HyperParameters:
         for key in OPTIMIZER_KEYS:
             if key in group:
                 self._start(f"{key}{suffix}", float(group[key]))
-                self._add(f"{key}{suffix}", key, f"{prefix}{key}", f"{prefix}_{key}")
+                own = (f"{prefix}{key}", f"{prefix}_{key}") if prefix else ()
+                self._add(f"{key}{suffix}", key, *own)
 
     def _start(self, symbol: str, value: float) -> None:
         if symbol in self.device.hyper:

@@ -32,6 +32,36 @@ class MixedPrecision(TorchFunctionMode):  # type: ignore[misc]
         return func(*arguments, **named)
 
 
+RATES: dict[Any, tuple[str, int]] = {
+    **dict.fromkeys(
+        (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+         torch.dropout, torch.dropout_, torch.feature_dropout, torch.feature_dropout_, torch.alpha_dropout,
+         torch.alpha_dropout_, torch.feature_alpha_dropout, torch.feature_alpha_dropout_, torch.native_dropout),
+        ("p", 1),
+    ),
+    F.scaled_dot_product_attention: ("dropout_p", 4),
+    F.multi_head_attention_forward: ("dropout_p", 10),
+    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), ("dropout", 5)),
+}  # fmt: skip
+"""Functions that drop out: the name of the rate, and its position."""
+
+
+class NoDropout(TorchFunctionMode):  # type: ignore[misc]
+    """While active, nothing is dropped, whether a module or a function asks for it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        arguments, named = list(args), dict(kwargs or {})
+        if func in RATES:
+            name, position = RATES[func]
+            if len(arguments) > position:
+                arguments[position] = 0.0
+            else:
+                named[name] = 0.0
+        return func(*arguments, **named)
+
+
 def promoted(
     function: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from compiler.frontend.composites import COMPOSITES
@@ -105,15 +105,20 @@ def _aten() -> Iterator[str]:
     decomposed = {name for name in map(str, decompositions(LOWERINGS)) if name.startswith("aten.")}
     yield "## PyTorch's operators"
     yield ""
-    yield f"{len(LOWERINGS)} overloads are lowered as they are:"
+    yield f"{len(_of_pytorch(LOWERINGS))} overloads are lowered as they are:"
     yield ""
-    yield from _listed(LOWERINGS)
+    yield from _listed(_of_pytorch(LOWERINGS))
     yield ""
-    yield f"{len(COMPOSITES)} are traced as other operators, which PyTorch then differentiates:"
+    yield f"{len(_of_pytorch(COMPOSITES))} are traced as other operators, which PyTorch then differentiates:"
     yield ""
-    yield from _listed(COMPOSITES)
+    yield from _listed(_of_pytorch(COMPOSITES))
     yield ""
     yield f"{len(decomposed)} more are taken apart by PyTorch's own decompositions until only these are left."
+
+
+def _of_pytorch(overloads: Iterable[object]) -> list[object]:
+    """Without the toolchain's own, which models do not call."""
+    return [overload for overload in overloads if not str(overload).startswith("snc.")]
 
 
 def _listed(overloads: object) -> Iterator[str]:

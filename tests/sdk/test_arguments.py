@@ -123,7 +123,10 @@ def test_the_common_driver_compiles_measures_and_leaves_the_rest(capsys: pytest.
     assert pef == str(Path("out/m/m.pef").absolute())
     args = parse_app_args(["measure-performance", "--pef", pef, "-n", "3"])
     common_app_driver(args, model, batch(), samba.optim.SGD(model.parameters()))
-    assert "measured over 3 iterations." in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    measured = next(number for number, line in enumerate(printed) if "measured over 3 iterations." in line)
+    assert printed[measured + 1].startswith("NOTE: These are times of this computer, which simulates the RDU.")
+    assert printed[measured + 2].startswith("simulated RDU latency: ")
     assert common_app_driver(parse_app_args(["run", "--pef", pef]), model, batch()) is None
 
 

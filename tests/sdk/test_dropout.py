@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compiler.frontend.composites_dropout import SELU_FLOOR
 from ir.errors import UsageError
 from sambaflow import samba
 from sambaflow.samba import utils
 from tests.sdk.programs import compiled
+from tests.sdk.test_options import warnings  # noqa: F401
 
 NAMES = ["net__block__drop__p", "net__out__p"]
 
@@ -125,3 +127,77 @@ def test_a_model_without_dropout_has_no_rates_and_ignores_p() -> None:
     inputs = loaded(nn.Sequential(nn.Linear(64, 4)))
     assert samba.session.get_dropout_rate_argin_names() == []
     samba.session.run(inputs, hyperparam_dict={"p": 0.5}, section_types=["fwd"])
+
+
+class Kinds(nn.Module):
+    """Dropouts of whole channels, and those that keep what SELU gives normal."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(64) if inplace else nn.Identity()
+        self.channels = nn.Dropout2d(0.25, inplace)
+        self.alpha = nn.AlphaDropout(0.5, inplace)
+        self.both = nn.FeatureAlphaDropout(0.2, inplace)
+        self.rows = nn.Dropout1d(0.3, inplace)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ones = torch.ones_like(x)[:, :, None, None].expand(-1, -1, 2, 3).contiguous()
+        kept = self.norm(ones) if isinstance(self.norm, nn.BatchNorm2d) else ones
+        signs = x[:, :, None, None].expand(-1, -1, 2, 3).sign().contiguous() + 0 * kept
+        return self.channels(ones * 1), self.alpha(signs * 1), self.both(signs * 1), self.rows((ones * 1)[..., 0])
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_every_kind_of_dropout_reads_its_rate_at_run_time(inplace: bool) -> None:
+    inputs = loaded(Kinds(inplace))
+    names = ["kinds__channels__p", "kinds__alpha__p", "kinds__both__p", "kinds__rows__p"]
+    assert samba.session.get_dropout_rate_argin_names() == names
+
+    def outputs(**rates: float) -> list[Tensor]:
+        return [samba.to_torch(t) for t in samba.session.run(inputs, hyperparam_dict=rates, section_types=["fwd"])]
+
+    channels, alpha, both, rows = outputs()
+    assert float((channels == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert float((rows == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
+    assert torch.equal((channels == 0).any(-1), (channels == 0).all(-1))
+    assert torch.equal((rows == 0).any(-1), (rows == 0).all(-1))
+    assert len(alpha[..., 0].unique()) == len(both.unique()) == 3
+    assert not torch.equal(alpha[..., 0], alpha[..., 1]) and torch.equal(both[..., 0], both[..., 1])
+
+    off = outputs(p=0.0)
+    assert all(set(tensor.unique().tolist()) <= {-1.0, 1.0} for tensor in off)
+    channels, alpha, both, rows = outputs(p=0.5, kinds__rows__p=0.75)
+    assert set(channels.unique().tolist()) == {0.0, 2.0} and set(rows.unique().tolist()) == {0.0, 4.0}
+    a = ((SELU_FLOOR**2 * 0.5 + 1) * 0.5) ** -0.5  # as in torch.nn.functional.alpha_dropout
+    expected = sorted(a * (value + SELU_FLOOR * 0.5) for value in (-1.0, 1.0, -SELU_FLOOR))
+    assert sorted(alpha.unique().tolist()) == pytest.approx(expected, rel=1e-5)
+    assert sorted(both.unique().tolist()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_of_whole_channels_follow_the_rate_of_the_run() -> None:
+    class Channels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 64)
+            self.drop = nn.Dropout1d(0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.drop(self.linear(x)[..., None]).mean()
+
+    model = Channels()
+    inputs = loaded(model, optimizer=True)
+    samba.session.run(inputs, hyperparam_dict={"p": 0.0, "lr": 0.0}, section_types=["fwd", "bckwd"])
+    expected = (inputs[0].torch_tensor().mean(0) / 64).expand(64, 64)
+    torch.testing.assert_close(samba.to_torch(model.linear.weight.sn_grad), expected, rtol=1e-4, atol=1e-6)
+    samba.session.run(inputs, hyperparam_dict={"p": 0.5, "lr": 0.0}, section_types=["fwd", "bckwd"])
+    bias = samba.to_torch(model.linear.bias.sn_grad)
+    assert 0.8 / 64 < float(bias.mean()) < 1.2 / 64 and len(bias.unique()) > 5
+
+
+def test_keys_that_nothing_is_called_are_told_once(warnings: pytest.LogCaptureFixture) -> None:  # noqa: F811
+    inputs = loaded(Trained(), optimizer=True)
+    for lr in (0.1, 0.2):
+        samba.session.run(inputs, hyperparam_dict={"learning_rate": lr, "lr": lr, "momentum": 0.0, "p": 0.5})
+    told = [line for line in warnings.text.splitlines() if "hyperparam_dict" in line]
+    assert len(told) == 1
+    assert "'learning_rate' ignored; the PEF's hyper-parameters are lr, momentum, weight_decay, p, " in told[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import ir.ops.elementwise
 from sambaflow import samba
@@ -100,3 +101,34 @@ def test_the_first_that_differs_is_named(monkeypatch: pytest.MonkeyPatch, capsys
         line.split()[0]: "<-- differs" in line for line in capsys.readouterr().out.splitlines() if "of at" in line
     }
     assert not printed["first.linear"] and printed["first.act"] and printed["first.norm"]
+
+
+class Dropping(nn.Module):
+    """Every way to drop out: modules, functions with a constant rate, attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift = nn.Linear(8, 16)
+        self.channels = nn.Dropout1d(0.3)
+        self.alpha = nn.AlphaDropout(0.4)
+        self.attention = nn.MultiheadAttention(16, 2, dropout=0.3, batch_first=True)
+        self.recurrent = nn.LSTM(16, 16, 2, dropout=0.5, batch_first=True)
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.dropout(self.lift(x), 0.25)
+        y = self.channels(y) + F.dropout2d(y[..., None], p=0.2)[..., 0] + self.alpha(y)
+        y = self.attention(y, y, y, need_weights=False)[0] + F.scaled_dot_product_attention(y, y, y, None, 0.2)
+        return self.head(self.recurrent(y)[0]).square().mean()
+
+
+def test_functions_that_drop_out_are_compared_without() -> None:
+    torch.manual_seed(1)
+    model = Dropping()
+    samba.from_torch_model_(model)
+    inputs = (samba.randn(4, 5, 8, name="x", batch_dim=0),)
+    optimizer = samba.optim.SGD(model.parameters(), lr=0.1)
+    args = Namespace(pef=compiled(model, inputs, optimizer), mapping="section")
+    found = compare_step(args, model, inputs, optimizer, threshold=1e-4)
+    assert {"attention", "recurrent", "head", "head.weight__grad"} <= {difference.name for difference in found}
+    assert all(difference.largest > 0 for difference in found if difference.name.endswith("__grad"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import compiler.frontend.composites_dropout  # noqa: F401  declares snc::keep_mask
 from compiler.frontend.lowering.context import Context, Scalar, lowers
 from ir.graph import SymbolKind, Value
 from ir.types import DType
@@ -24,12 +25,18 @@ def native_dropout(context: Context, x: Value, p: float, train: bool | None) -> 
         return x, context.full(x.type.shape, 1, DType.BOOL)
     if p == 1:
         return context.full(x.type.shape, 0, x.type.dtype), context.full(x.type.shape, 0, DType.BOOL)
-    rate = context.symbol(_rate_name(context), SymbolKind.HYPER, np.asarray(p, np.float32))
-    mask = context.emit("keep_mask", rate, *_key(context), *_offsets(context, x.type.shape))
+    mask, rate = _mask(context, x.type.shape, p)
     scale = context.emit("reciprocal", context.emit("sub", context.scalar(1, DType.F32), rate))
     scale = context.cast(scale, x.type.dtype)
     context.kept[context.node] = scale
     return _dropped(context, x, mask, scale), mask
+
+
+@lowers(torch.ops.snc.keep_mask.default)
+def keep_mask(context: Context, like: Value, p: float) -> tuple[Value, Value]:
+    """The mask of a dropout, and its rate as it is at run time."""
+    mask, rate = _mask(context, like.type.shape, p)
+    return mask, context.cast(rate, like.type.dtype)
 
 
 @lowers(aten.native_dropout_backward.default)
@@ -40,6 +47,12 @@ def native_dropout_backward(context: Context, grad: Value, mask: Value, scale: f
     kept = context.kept.get(drop)
     factor = context.scalar(scale, grad.type.dtype) if kept is None else context.cast(kept, grad.type.dtype)
     return _dropped(context, grad, mask, factor)
+
+
+def _mask(context: Context, shape: tuple[int, ...], p: float) -> tuple[Value, Value]:
+    """A mask that is true with probability 1 - p, and p as a symbol that is read at run time."""
+    rate = context.symbol(_rate_name(context), SymbolKind.HYPER, np.asarray(p, np.float32))
+    return context.emit("keep_mask", rate, *_key(context), *_offsets(context, shape)), rate
 
 
 def _dropped(context: Context, x: Value, mask: Value, scale: Value) -> Value:

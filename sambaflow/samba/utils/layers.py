@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sambaflow.samba import current
+from sambaflow.samba.overrides import NoDropout
 from sambaflow.samba.sambatensor import SambaTensor, to_torch
 from sambaflow.samba.tracing import structure_of
-from sambaflow.samba.utils.probe import layers, without_dropout
+from sambaflow.samba.utils.probe import layers
 from sambaflow.samba.utils.trace import trace_graph
 
 
@@ -40,7 +41,7 @@ def compare_step(
     session = current.session()
     outputs = trace_graph(model, inputs, optim, pef=args.pef, mapping=args.mapping)
     trains = "BCKWD" in session.device.kinds
-    with without_dropout(model), session.loaded.hyper.without_dropout():
+    with session.loaded.hyper.without_dropout():
         results = session.run(inputs, outputs, section_types=["fwd", "bckwd"] if trains else ["fwd"])
         triples = [*layers(model, inputs, session.device.pef), *_pairs(model, inputs, results, trains)]
     differences = [_difference(*triple) for triple in triples]
@@ -71,7 +72,8 @@ def _pairs(
     host = copy.deepcopy(model)
     host.train(trains and model.training)
     structure = structure_of(host, inputs)
-    expected = pytree.tree_leaves(structure.call(host, structure.tensors))
+    with NoDropout():
+        expected = pytree.tree_leaves(structure.call(host, structure.tensors))
     expected = [to_torch(leaf) for leaf in expected if isinstance(leaf, Tensor)]
     for result, tensor in zip(results, expected):
         yield str(result.sn_name), result.torch_tensor(), tensor.detach()

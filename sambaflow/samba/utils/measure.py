@@ -13,6 +13,8 @@ from torch import nn
 from sambaflow.samba import current
 from sambaflow.samba.utils.processes import get_world_size, is_main_process
 
+NOTE = "NOTE: These are times of this computer, which simulates the RDU. An RDU would take the simulated times."
+
 
 def measure_performance(
     model: nn.Module,
@@ -58,6 +60,7 @@ def measure_performance(
     say(f"e2e_latency: {latency} seconds, throughput: {throughput} samples/s, measured over {iterations} iterations.")
     if world > 1:
         say(f"NOTE: This is the combined throughput for {world} workers")
+    say(NOTE)
     say(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
     say(f"total duration: {duration} s")
     if json and is_main_process():
@@ -94,6 +97,7 @@ def measure_sections(
         seconds[name] = duration / iterations
         simulated = session.device.simulated_seconds([number])
         print(f"section {number} {name}: {seconds[name]} seconds, simulated RDU {simulated} seconds")
+    print(NOTE)
     if json:
         Path(json).write_text(json_format.dumps(seconds, indent=2) + "\n")
     return seconds

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from runtime.session import Session
 from runtime.weights import read_weights
 from sambaflow.samba.compilation import model_spec
 from sambaflow.samba.convert import model_name, plain_torch
+from sambaflow.samba.overrides import NoDropout
 from sambaflow.samba.tracing import trace
 
 Triple = tuple[str, Tensor, Tensor]
@@ -40,7 +40,7 @@ def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Triple]:
     seen: list[str] = []
     with tempfile.TemporaryDirectory() as folder, plain_torch(model):
         spec = model_spec(traced, name)
-        spec = replace(spec, call=_observed(spec.call, seen), every_gradient=False)
+        spec = replace(spec, call=_observed(_without_dropout(spec.call), seen), every_gradient=False)
         request = CompileRequest(
             name,
             options["inference"],
@@ -62,9 +62,20 @@ def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Triple]:
     return [(label, torch.from_numpy(outputs[key]), torch.from_numpy(expected[key])) for label, key in observed]
 
 
-def _observed(
-    call: Callable[[nn.Module, Mapping[str, Tensor]], Any], names: list[str]
-) -> Callable[[nn.Module, Mapping[str, Tensor]], Any]:
+Call = Callable[[nn.Module, Mapping[str, Tensor]], Any]
+
+
+def _without_dropout(call: Call) -> Call:
+    """`call` with all dropout rates at zero: host and device draw different masks."""
+
+    def undropped(model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
+        with NoDropout():
+            return call(model, tensors)
+
+    return undropped
+
+
+def _observed(call: Call, names: list[str]) -> Call:
     """`call` with the results of all modules behind its own; `names` are those of the last call."""
 
     def observing(model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
@@ -91,17 +102,3 @@ def _observed(
         return result, copies
 
     return observing
-
-
-@contextmanager
-def without_dropout(model: nn.Module) -> Iterator[None]:
-    """The model with all dropout rates at zero: host and device draw different masks."""
-    modules = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    rates = [module.p for module in modules]
-    try:
-        for module in modules:
-            module.p = 0.0
-        yield
-    finally:
-        for module, rate in zip(modules, rates):
-            module.p = rate
