@@ -257,12 +257,16 @@ class Loaded:
 
     def named(self, name: str) -> SambaTensor:
         """A copy of what the device holds under a SambaFlow name or the PEF's own. Raises UsageError for others."""
+        return SambaTensor(self.device.memory(self.symbol_of(name)).clone(), name=name)
+
+    def symbol_of(self, name: str) -> str:
+        """The PEF's name of what a SambaFlow name, or the PEF's own, stands for. Raises UsageError for others."""
         known = self.names()
         symbol = known.get(name, known.get(name.lower(), ""))
         if not symbol:
             hint = f"it has {', '.join(list(known)[:8])}, ..."
             raise UsageError(Problem(f"the device has no tensor called {name!r}", hint=hint))
-        return SambaTensor(self.device.memory(symbol).clone(), name=name)
+        return symbol
 
     def names(self) -> dict[str, str]:
         """SambaFlow names and the PEF's own, to the PEF's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,15 @@ _CASTS = frozenset(
 )  # fmt: skip
 
 
+@dataclass
+class Consumer:
+    """A traced operator that reads a tensor. `inputs` are the tensors it reads: those of the program, None for what is
+    computed on the way."""
+
+    name: str
+    inputs: list[Tensor | None]
+
+
 class SambaTensor(torch.Tensor):  # type: ignore[misc]
     """A `torch.Tensor` that shares memory with the tensor it was made from and can be bound to a symbol on the device.
 
@@ -44,6 +54,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     materializer: Materializer | None = None
     on_device: DeviceTensor | None = None
     traced: Traced | None = None
+    consumers: tuple[Consumer, ...] = ()
     _region_name: str | None = None
 
     @staticmethod
@@ -115,6 +126,12 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
             other = torch.Tensor._make_subclass(type(self), tensor.detach(), self.requires_grad)
             other.__dict__.update(self.__dict__)
             torch.utils.swap_tensors(self, other)
+
+    @property
+    def dsts(self) -> list[Consumer]:
+        """The operators that read this tensor, an input, when its model was last traced. To look at: a changed list
+        changes nothing, for graphs are captured from forward."""
+        return [Consumer(consumer.name, list(consumer.inputs)) for consumer in self.consumers]
 
     @property
     def has_data(self) -> bool:

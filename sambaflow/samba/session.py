@@ -6,17 +6,17 @@ is traced for a PEF, and in `to_cpu`, `to_rdu` and the like.
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from compiler.frontend.dtypes import to_array
 from ir.errors import Problem, UsageError
 from runtime.session import require_replicas
 from sambaflow.samba import checkpointing, distributed, profile, spatial
+from sambaflow.samba.accepted import AcceptedCalls
 from sambaflow.samba.compilation import compile_model, compile_multigraph
 from sambaflow.samba.device import Device
 from sambaflow.samba.graph import FwdGraph
@@ -26,16 +26,16 @@ from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced
 
 
-class SambaSession:
+class SambaSession(AcceptedCalls):
     """Everything a program does with the device. One PEF is loaded at a time."""
 
     def __init__(self, pef_path: str = "") -> None:
+        super().__init__()
         self.pef_path = pef_path
         self.tracing = False
         self.arguments: dict[str, Any] = {}
         self.profiler = Profiler()
         self.buffer_dict: dict[str, Tensor] = {}
-        self.dynamic_dims: dict[str, Any] = {}
         self._graphs: list[FwdGraph] = []
         self._loaded: Loaded | None = None
         self._by_graph: dict[str, Loaded] = {}
@@ -223,6 +223,18 @@ class SambaSession:
         """Copies of what the device holds for these tensors."""
         return [SambaTensor(t.sn_data, name=t.sn_name, batch_dim=t.batch_dim) for t in tensors]
 
+    def set_tensors(self, tensors: Mapping[str, Any]) -> None:
+        """Write arrays to the device by the names of its tensors. Raises UsageError for names that it does not have,
+        BindError for arrays that do not fit."""
+        names = {name: self.loaded.symbol_of(name) for name in tensors}
+        for name, array in tensors.items():
+            self.device.runtime.write(names[name], to_array(torch.as_tensor(array)))
+
+    @property
+    def ctx(self) -> SambaSession:
+        """Where programs of old look for `set_tensors`."""
+        return self
+
     def _traced_tensors(self) -> list[SambaTensor]:
         return list(self.loaded.tensors().values())
 
@@ -275,43 +287,13 @@ class SambaSession:
         """Unload the PEF and forget all graphs."""
         self._close()
         self._graphs.clear()
+        self.aux_tensors.clear()
+        self.dynamic_dims.clear()
         self.buffer_dict.clear()
 
     def get_dropout_rate_argin_names(self) -> list[str]:
         """The keys of `hyperparam_dict` that are dropout rates, one for each dropout; `p` counts for all of them."""
         return list(self.loaded.hyper.rates)
-
-    def atexit_register(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
-        """Have `function` called when the program ends."""
-        atexit.register(function, *arguments, **named)
-
-    def use_static_functional(self) -> bool:
-        """Whether graphs are static: they always are."""
-        return True
-
-    def enable_pinned_memory(self) -> None:
-        """Accepted: host memory needs no pinning for the simulated device."""
-
-    def disable_pinned_memory(self) -> None:
-        """Accepted: host memory is not pinned for the simulated device."""
-
-    @staticmethod
-    def disable_lazy_param() -> None:
-        """Accepted: parameters are lazy only inside `lazy_param()`."""
-
-    @contextmanager
-    def disable_graphamp(self) -> Iterator[None]:
-        """Accepted: a precision preset counts for the whole model."""
-        yield
-
-    @contextmanager
-    def _add_directives(self, directives: Mapping[str, Any]) -> Iterator[None]:
-        self._directives = {**getattr(self, "_directives", {}), **directives}
-        yield
-
-    @property
-    def _context_directives(self) -> dict[str, Any]:
-        return dict(getattr(self, "_directives", {}))
 
 
 def _as_dict(arguments: Any) -> dict[str, Any]:

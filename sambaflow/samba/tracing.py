@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from compiler.frontend.export_errors import known_cause
 from ir.errors import Problem, UsageError
 from sambaflow.samba.convert import has_content, plain_torch
 from sambaflow.samba.overrides import MixedPrecision
-from sambaflow.samba.sambatensor import SambaTensor
+from sambaflow.samba.sambatensor import Consumer, SambaTensor
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
 
@@ -38,6 +39,8 @@ class Operator:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     where: str
+    reads: tuple[str | None, ...] = field(default=(), compare=False)
+    """Of each tensor in, the name if it is an input of the model."""
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(self.inputs)}) -> {', '.join(self.outputs)}"
@@ -46,9 +49,10 @@ class Operator:
 class Record(MixedPrecision):
     """While active, torch functions are recorded in `operators`."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         super().__init__()
         self.operators: list[Operator] = []
+        self.names = {id(tensor): name for name, tensor in inputs.items()}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -56,7 +60,9 @@ class Record(MixedPrecision):
         result = super().__torch_function__(func, types, args, kwargs)
         outputs = _types(result)
         if outputs:
-            self.operators.append(Operator(_name(func), _types((args, kwargs)), outputs, _users_line()))
+            given = (args, kwargs)
+            reads = tuple(self.names.get(id(leaf)) for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor))
+            self.operators.append(Operator(_name(func), _types(given), outputs, _users_line(), reads))
         return result
 
 
@@ -162,7 +168,7 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
     structure = structure_of(model, inputs)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = {name: _fake(mode, tensor) for name, tensor in structure.tensors.items()}
-    record = Record()
+    record = Record(fakes)
     with plain_torch(model, mode), torch.no_grad(), mode:
         content = {name: _fake(mode, tensor) for name, tensor in _contents(model)}
         arguments, keywords = structure.filled(fakes)
@@ -176,6 +182,13 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
     traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
     for output in outputs:
         output.traced = traced
+    for name, tensor in structure.tensors.items():
+        if isinstance(tensor, SambaTensor):
+            tensor.consumers = tuple(
+                Consumer(operator.name, [read and structure.tensors[read] for read in operator.reads])
+                for operator in record.operators
+                if name in operator.reads
+            )
     return traced
 
 
