@@ -20,6 +20,9 @@ from ir.errors import Problem, UsageError
 from ir.graph import Graph, Node, Output, Program, Symbol, SymbolKind, Value
 from ir.op import Array
 
+REGION_PREFIX = "region/"
+"""What the symbol of a region begins with."""
+
 WEIGHTS = (SymbolKind.PARAMETER, SymbolKind.BUFFER)
 
 
@@ -84,15 +87,15 @@ class _Merger:
                 fresh = own if symbol.name in self.symbols else symbol.name
                 names[symbol.name] = self.weights.setdefault(_identity(tensors[symbol.name]), fresh)
             else:
-                names[symbol.name] = f"region/{regions[symbol.name]}" if symbol.name in regions else own
+                names[symbol.name] = f"{REGION_PREFIX}{regions[symbol.name]}" if symbol.name in regions else own
         return names
 
     def declare(self, graph: str, symbol: Symbol, name: str) -> None:
         """Declare a symbol, or find that it is there already, of the same type."""
-        kind = SymbolKind.STATE if name.startswith("region/") else symbol.kind
+        kind = SymbolKind.STATE if name.startswith(REGION_PREFIX) else symbol.kind
         known = self.symbols.setdefault(name, Symbol(name, symbol.type, kind))
         if known.type != symbol.type:
-            region = name.removeprefix("region/")
+            region = name.removeprefix(REGION_PREFIX)
             message = f"region {region!r} is {known.type}, but {symbol.name!r} of graph {graph!r} is {symbol.type}"
             hint = "give tensors of one region the same shape and element type"
             self.problems.append(Problem(message, hint=hint))

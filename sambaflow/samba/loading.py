@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compiler.frontend.multigraph import REGION_PREFIX
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SymbolKind
 from pef.exchange import ONE, Replicas
@@ -269,14 +270,16 @@ class Loaded:
         return symbol
 
     def names(self) -> dict[str, str]:
-        """SambaFlow names and the PEF's own, to the PEF's."""
-        names: dict[str, str] = {}
+        """SambaFlow names, names of inputs and regions, and the PEF's own, to the PEF's."""
+        names: dict[str, str] = dict(self.layout.inputs)
         for symbol in self.device.runtime.symbols:
             stem = symbol.removesuffix(".grad")
             suffix = "__grad" if stem != symbol else ""
             names[symbol] = symbol
             names[stem + suffix] = symbol
             names[parameter_name(self.root, stem) + suffix] = symbol
+            if symbol.startswith(REGION_PREFIX):
+                names[symbol.removeprefix(REGION_PREFIX)] = symbol
         return names
 
     def tensors(self) -> dict[str, SambaTensor]:

@@ -217,7 +217,8 @@ class SambaSession(AcceptedCalls):
 
     def get_tensors_by_name(self, names: Iterable[str]) -> list[SambaTensor]:
         """Copies of the device's tensors: inputs, parameters, gradients, outputs and what lies between sections."""
-        return [self.loaded.named(name) for name in names]
+        parts = self._parts()
+        return [next((part for part in parts if name in part.names()), self.loaded).named(name) for name in names]
 
     def get_tensors(self, tensors: Iterable[SambaTensor]) -> list[SambaTensor]:
         """Copies of what the device holds for these tensors."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sambaflow import samba
+from sambaflow.logging import samba_logger
 
 
 @pytest.fixture(autouse=True)
@@ -16,5 +17,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[samba.S
     monkeypatch.chdir(tmp_path)
     samba.session.reset()
     samba.session.arguments = {}
+    level = samba_logger.logger.level
     yield samba.session
+    samba_logger.setLevel(level)
     samba.session.reset()

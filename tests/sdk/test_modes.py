@@ -100,3 +100,27 @@ def test_traced_inputs_see_their_gradients() -> None:
     samba.session.run((samba.randn(3, 4, name="x"),), outputs)
     expected = model.weight.torch_tensor().sum(0).expand(3, 4)
     utils.assert_close(dummy.sn_grad, expected, "gradient of the input", threshold=1e-5)
+
+
+def test_regions_and_inputs_of_every_graph_are_read_by_name() -> None:
+    class Adder(nn.Module):
+        def forward(self, x: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+            return total + x
+
+    def graphs() -> None:
+        for name, width in (("one", 1), ("two", 2)):
+            x, total = samba.zeros(width, name=f"x_{name}"), samba.zeros(2, name="total")
+            total.sn_region_name = "running"
+            sums = utils.trace_multigraph(Adder(), (x, total), trace_prefix=name)
+            sums.sn_region_name = "running"
+            samba.session.add_graph(FwdGraph((x, total), sums, name=name))
+
+    graphs()
+    pef = samba.session.compile_multigraph(name="adder", config_dict={"output_folder": "out", "pef_name": "adder"})
+    samba.session.reset()
+    graphs()
+    samba.session.init_multigraph_runtime(pef)
+    samba.session.run({"x_one": torch.tensor([1.0])}, graph_name="one")
+    samba.session.run({"x_two": torch.tensor([2.0, 3.0])}, graph_name="two")
+    running, first, second = samba.session.get_tensors_by_name(["running", "x_one", "x_two"])
+    assert (running.tolist(), first.tolist(), second.tolist()) == ([3.0, 4.0], [1.0], [2.0, 3.0])

@@ -154,6 +154,7 @@ def test_ordered_sets_tell_tensors_apart_by_identity() -> None:
 
 def test_assert_close_takes_any_mix() -> None:
     utils.assert_close(samba.ones(3), torch.ones(3), "x")
+    utils.assert_close(None, None, "unused.weight")
     with pytest.raises(AssertionError, match="weight: one of the two is None"):
         utils.assert_close(None, torch.ones(2), "weight")
     with pytest.raises(AssertionError, match=r"logits: 1 of 3 elements differ.*first at \[1\]"):
