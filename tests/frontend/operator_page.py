@@ -46,7 +46,7 @@ WHOLE = {
         "avg_pool2d_backward",
     ),
     "an index may name any element of the axis": (
-        "embedding", "embedding_gradient", "gather", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
+        "gather", "index_add", "index_select", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
         "scatter_min", "scatter_mul",
     ),
     "the result is a place, counted from the start of the axis": ("argmax",),

@@ -67,7 +67,7 @@ def _weights(context: Context, logp: Value, target: Value, weight: Value | None,
         return context.cast(counts, logp.type.dtype)
     known = context.emit("where", counts, target, context.scalar(0, DType.I32))
     table = context.reshape(weight, (weight.type.numel, 1))
-    weights = context.reshape(context.emit("embedding", table, known), target.type.shape)
+    weights = context.reshape(context.emit("index_select", table, known, dim=0), target.type.shape)
     return context.emit("where", counts, weights, context.scalar(0, weight.type.dtype))
 
 
@@ -80,7 +80,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Value:
-    return context.emit("embedding", table, index)
+    return context.emit("index_select", table, index, dim=0)
 
 
 @lowers(aten.embedding_dense_backward.default)
@@ -93,4 +93,4 @@ def embedding_backward(
         column = context.reshape(index, (*index.type.shape, 1))
         counts = context.emit("ne", column, context.scalar(padding_idx, DType.I32))
         grad = context.emit("where", counts, grad, context.scalar(0, grad.type.dtype))
-    return context.emit("embedding_gradient", grad, index, rows=rows)
+    return context.emit("index_add", grad, index, dim=0, extent=rows)

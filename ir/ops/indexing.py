@@ -1,6 +1,8 @@
-"""Looking up and scattering by index: the data-dependent operators, done by address generators."""
+"""Reading and adding up by index: the data-dependent operators, done by address generators."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -20,59 +22,89 @@ class Indexed(Op):
         return operands[-1].dtype is DType.I32
 
 
-@op("embedding")
-class Embedding(Indexed):
-    """Rows of a table: result[i, :] = table[index[i], :]."""
+@op("index_select")
+class IndexSelect(Indexed):
+    """Slices of x along `dim` in the order of the index, whose axes replace that one: rows of a table for dim 0."""
 
+    dim: int
     cost = Cost(CostClass.GATHER, operations=0)
 
-    def infer(self, table: TensorType, index: TensorType) -> TensorType:
-        if table.rank != 2:
-            raise ValueError(f"the table {table} is not [rows, features]")
-        return table.with_shape((*index.shape, table.shape[1]))
+    def infer(self, x: TensorType, index: TensorType) -> TensorType:
+        if not 0 <= self.dim < x.rank:
+            raise ValueError(f"{x} has no axis {self.dim}")
+        return x.with_shape((*x.shape[: self.dim], *index.shape, *x.shape[self.dim + 1 :]))
 
-    def space(self, table: TensorType, index: TensorType) -> Space:
-        return Space.parse("v! e, * -> * e", (table, index), (self.infer(table, index),))
+    def space(self, x: TensorType, index: TensorType) -> Space:
+        lead, rest = _around(self.dim, x)
+        return Space.parse(f"{lead} v! {rest}, * -> {lead} * {rest}", (x, index), (self.infer(x, index),))
 
-    def kernel(self, table: Array, index: Array, out: Array) -> None:
-        check_index(index, table.shape[0])
-        if picks_columns(table):
-            np.take(table.T, index, axis=1, out=np.moveaxis(out, -1, 0), mode="clip")
-        else:
-            np.take(table, index, axis=0, out=out, mode="clip")
+    def kernel(self, x: Array, index: Array, out: Array) -> None:
+        check_index(index, x.shape[self.dim])
+        np.take(x, index, axis=self.dim, out=out, mode="clip")
 
 
-def picks_columns(table: Array) -> bool:
-    """Whether a table lies in memory column by column, as where it is the pixels of images, and rows are pixels."""
-    return table.T.flags.c_contiguous and not table.flags.c_contiguous
+@op("index_add")
+class IndexAdd(Indexed):
+    """Zeros of `extent` along `dim`, to which slices of x are added where the index says: index_select's gradient.
 
+    The index stands for the axes of x from `dim` on, as many as it has.
+    """
 
-@op("embedding_gradient")
-class EmbeddingGradient(Indexed):
-    """The gradient of a table of `rows` rows: result[r, :] = sum of dy[i, :] where index[i] = r."""
-
-    rows: int
+    dim: int
+    extent: int
     cost = Cost(CostClass.GATHER)
 
-    def infer(self, dy: TensorType, index: TensorType) -> TensorType:
-        if dy.shape[:-1] != index.shape:
-            raise ValueError(f"the gradient {dy} does not hold one row per index of {index}")
-        return dy.with_shape((self.rows, dy.shape[-1]))
+    def infer(self, x: TensorType, index: TensorType) -> TensorType:
+        if x.shape[self.dim : self.dim + index.rank] != index.shape:
+            raise ValueError(f"{x} does not hold one slice per index of {index} from axis {self.dim} on")
+        return x.with_shape((*x.shape[: self.dim], self.extent, *x.shape[self.dim + index.rank :]))
 
-    def space(self, dy: TensorType, index: TensorType) -> Space:
-        return Space.parse("* e, * -> v! e", (dy, index), (self.infer(dy, index),))
+    def space(self, x: TensorType, index: TensorType) -> Space:
+        result = self.infer(x, index)
+        lead, rest = _around(self.dim, result)
+        return Space.parse(f"{lead} * {rest}, * -> {lead} v! {rest}", (x, index), (result,))
 
-    def kernel(self, dy: Array, index: Array, out: Array) -> None:
-        from scipy.sparse import csr_array  # here, as it takes longer to import than many a run
+    def kernel(self, x: Array, index: Array, out: Array) -> None:
+        check_index(index, self.extent)
+        given = x.reshape(*x.shape[: self.dim], index.size, *x.shape[self.dim + index.ndim :])
+        rest = math.prod(given.shape[self.dim + 1 :])
+        with in_order(out) as (made,):
+            made.fill(0)
+            slices, sums = (array.reshape(-1, array.shape[self.dim], rest) for array in (given, made))
+            if rest < SHORT_ROW:
+                _add_elements(slices, index.reshape(-1), sums)
+            elif sums.size:
+                _add_rows(slices, index.reshape(-1), sums)
 
-        check_index(index, self.rows)
-        order = np.argsort(index, axis=None, kind="stable").astype(np.int32)
-        rows, starts = np.unique(index.reshape(-1)[order], return_index=True)
-        ends = np.append(starts, order.size).astype(np.int32)
-        ones = np.ones(order.size, np.float32)
-        sums = csr_array((ones, order, ends), shape=(rows.size, order.size)) @ dy.reshape(order.size, -1)
-        out.fill(0)
-        out[rows] = sums
+
+SHORT_ROW = 8
+"""Rows shorter than this are added element by element."""
+
+
+def _around(dim: int, tensor: TensorType) -> tuple[str, str]:
+    """Names for the axes before and after `dim`."""
+    return " ".join(f"b{axis}" for axis in range(dim)), " ".join(f"r{axis}" for axis in range(dim + 1, tensor.rank))
+
+
+def _add_elements(x: Array, index: Array, out: Array) -> None:
+    """out[b, index[i], r] += x[b, i, r], element by element."""
+    batch, extent, rest = out.shape
+    rows = np.arange(batch)[:, None] * extent + index
+    np.add.at(out.reshape(-1), (rows[..., None] * rest + np.arange(rest)).reshape(-1), x.reshape(-1))
+
+
+def _add_rows(x: Array, index: Array, out: Array) -> None:
+    """out[b, index[i], :] += x[b, i, :], as the product of a sparse matrix of ones: in the order of i, too."""
+    from scipy.sparse import csr_array  # here, as it takes longer to import than many a run
+
+    batch, extent, rest = out.shape
+    order = np.argsort(index, kind="stable")
+    rows, starts = np.unique(index[order], return_index=True)
+    chosen = (np.arange(batch)[:, None] * index.size + order).reshape(-1)
+    begins = (np.arange(batch)[:, None] * index.size + starts).reshape(-1)
+    shape = (batch * rows.size, batch * index.size)
+    ones = csr_array((np.ones(chosen.size, out.dtype), chosen, np.append(begins, chosen.size)), shape=shape)
+    out[:, rows] = (ones @ x.reshape(-1, rest)).reshape(batch, rows.size, rest)
 
 
 @op("gather")
