@@ -52,7 +52,7 @@ def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list
         whole = coalesce and all(_grows(stage, phase.tiles) for stage in phase.stages)
         return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
     tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
-    worthwhile = _overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns)
+    worthwhile = max(_overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
     lanes = _lane_count(phase, tile_ns, worthwhile)
     size = _group_size(phase, lanes, worthwhile) if coalesce else 1
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
@@ -86,7 +86,7 @@ def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
 def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
     """Tiles per call: worthwhile, in long runs, and as many more as fit the cache."""
     tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
-    wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes), RUN_BYTES / _run_bytes(phase))
+    wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes))
     return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
 
 

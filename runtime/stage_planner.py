@@ -10,6 +10,7 @@ import numpy as np
 
 from ir.errors import IllegalPefError
 from ir.op import Array, Op
+from ir.ops.concat import Cat
 from ir.ops.elementwise import Elementwise
 from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
@@ -277,7 +278,7 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
 
 def _takes_any_layout(op: Op) -> bool:
     """Whether the kernel writes results of any strides as well as contiguous ones."""
-    return isinstance(op, (Matmul, Elementwise))
+    return isinstance(op, (Cat, Matmul, Elementwise))
 
 
 def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.layout import in_order
-from ir.ops.places import check_index, places, words
+from ir.ops.places import check_index, places, whole_rows, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -95,16 +95,25 @@ def _add_elements(x: Array, index: Array, out: Array) -> None:
 
 def _add_rows(x: Array, index: Array, out: Array) -> None:
     """out[b, index[i], :] += x[b, i, :], as the product of a sparse matrix of ones: in the order of i, too."""
+    if len(x) > 1:
+        rows = np.arange(len(x))[:, None]
+        x, index = x.reshape(-1, x.shape[2]), (rows * out.shape[1] + index).reshape(-1)
+        out = out.reshape(-1, out.shape[2])
+    else:
+        x, out = x[0], out[0]
+    rows, sums = sums_of_rows(x, index)
+    out[rows] = sums
+
+
+def sums_of_rows(x: Array, index: Array) -> tuple[Array, Array]:
+    """Which numbers the index [n] has, ascending, and for each the sum of the rows of x [n, features] that it marks."""
     from scipy.sparse import csr_array  # here, as it takes longer to import than many a run
 
-    batch, extent, rest = out.shape
     order = np.argsort(index, kind="stable")
     rows, starts = np.unique(index[order], return_index=True)
-    chosen = (np.arange(batch)[:, None] * index.size + order).reshape(-1)
-    begins = (np.arange(batch)[:, None] * index.size + starts).reshape(-1)
-    shape = (batch * rows.size, batch * index.size)
-    ones = csr_array((np.ones(chosen.size, out.dtype), chosen, np.append(begins, chosen.size)), shape=shape)
-    out[:, rows] = (ones @ x.reshape(-1, rest)).reshape(batch, rows.size, rest)
+    begins = np.append(starts, index.size)
+    ones = csr_array((np.ones(index.size, x.dtype), order, begins), shape=(rows.size, index.size))
+    return rows, ones @ x
 
 
 @op("gather")
@@ -143,6 +152,10 @@ class Gather(Indexed):
         return (words(index),)
 
     def kernel(self, x: Array, index: Array, out: Array, scratch: Array) -> None:
+        rows = whole_rows(index, x.shape, self.dim)
+        if rows is not None:
+            np.take(x, rows, axis=self.dim, out=out, mode="clip")
+            return
         found = places(index, x.shape, self.dim, scratch)
         with in_order(out) as (made,):
             np.take(x.reshape(-1), found, out=made, mode="clip")
