@@ -53,6 +53,7 @@ class IndexAdd(Indexed):
     dim: int
     extent: int
     cost = Cost(CostClass.GATHER)
+    any_layout = True
 
     def infer(self, x: TensorType, index: TensorType) -> TensorType:
         if x.shape[self.dim : self.dim + index.rank] != index.shape:
@@ -66,15 +67,20 @@ class IndexAdd(Indexed):
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, self.extent)
-        given = x.reshape(*x.shape[: self.dim], index.size, *x.shape[self.dim + index.ndim :])
-        rest = math.prod(given.shape[self.dim + 1 :])
+        index = index.reshape(-1)
+        slices = x.reshape(math.prod(out.shape[: self.dim]), index.size, math.prod(out.shape[self.dim + 1 :]))
+        if self.dim == 0 and slices.shape[2] >= SHORT_ROW:
+            out.fill(0)
+            rows, sums = sums_of_rows(slices[0], index)
+            out[rows] = sums.reshape(-1, *out.shape[1:])
+            return
         with in_order(out) as (made,):
             made.fill(0)
-            slices, sums = (array.reshape(-1, array.shape[self.dim], rest) for array in (given, made))
-            if rest < SHORT_ROW:
-                _add_elements(slices, index.reshape(-1), sums)
-            elif sums.size:
-                _add_rows(slices, index.reshape(-1), sums)
+            sums = made.reshape(len(slices), self.extent, slices.shape[2])
+            if slices.shape[2] < SHORT_ROW:
+                _add_elements(slices, index, sums)
+            else:
+                _add_rows(slices, index, sums)
 
 
 SHORT_ROW = 8
@@ -94,19 +100,16 @@ def _add_elements(x: Array, index: Array, out: Array) -> None:
 
 
 def _add_rows(x: Array, index: Array, out: Array) -> None:
-    """out[b, index[i], :] += x[b, i, :], as the product of a sparse matrix of ones: in the order of i, too."""
-    if len(x) > 1:
-        rows = np.arange(len(x))[:, None]
-        x, index = x.reshape(-1, x.shape[2]), (rows * out.shape[1] + index).reshape(-1)
-        out = out.reshape(-1, out.shape[2])
-    else:
-        x, out = x[0], out[0]
-    rows, sums = sums_of_rows(x, index)
-    out[rows] = sums
+    """out[b, index[i], :] += x[b, i, :], row by row."""
+    batch, extent, rest = out.shape
+    every = np.arange(batch)[:, None] * extent + index
+    rows, sums = sums_of_rows(x.reshape(-1, rest), every.reshape(-1))
+    out.reshape(-1, rest)[rows] = sums
 
 
 def sums_of_rows(x: Array, index: Array) -> tuple[Array, Array]:
-    """Which numbers the index [n] has, ascending, and for each the sum of the rows of x [n, features] that it marks."""
+    """Which numbers the index [n] has, ascending, and for each the sum of the rows of x [n, features] that it marks, in
+    their order: the product of x with a sparse matrix of ones."""
     from scipy.sparse import csr_array  # here, as it takes longer to import than many a run
 
     order = np.argsort(index, kind="stable")
@@ -177,11 +180,20 @@ class Nll(Indexed):
         return Space.parse("n c!, n -> n", (logp, target), (self.infer(logp, target),))
 
     def kernel(self, logp: Array, target: Array, out: Array) -> None:
-        rows = np.flatnonzero(target != self.ignore_index)
-        classes = target[rows]
-        check_index(classes, logp.shape[1])
-        out.fill(0)
-        out[rows] = -logp[rows, classes]
+        ignored, places = _class_places(target, self.ignore_index, logp.shape[1])
+        np.take(logp.reshape(-1), places, out=out, mode="clip")
+        np.negative(out, out=out)
+        out[ignored] = 0
+
+
+def _class_places(target: Array, ignore_index: int, classes: int) -> tuple[Array, Array]:
+    """Which rows are to be ignored, and the place in [n, classes] of each row's class, or of class 0 where ignored."""
+    ignored = np.flatnonzero(target == ignore_index)
+    places = target.astype(np.int64)
+    places[ignored] = 0
+    check_index(places, classes)
+    np.add(places, np.arange(0, len(target) * classes, classes), out=places)
+    return ignored, places
 
 
 @op("nll_backward")
@@ -201,8 +213,9 @@ class NllBackward(Indexed):
         return Space.parse("n, n -> n c!", (dy, target), (self.infer(dy, target),))
 
     def kernel(self, dy: Array, target: Array, out: Array) -> None:
-        rows = np.flatnonzero(target != self.ignore_index)
-        classes = target[rows]
-        check_index(classes, self.classes)
-        out.fill(0)
-        out[rows, classes] = -dy[rows]
+        ignored, places = _class_places(target, self.ignore_index, self.classes)
+        share = np.negative(dy)
+        share[ignored] = 0
+        with in_order(out) as (made,):
+            made.fill(0)
+            made.reshape(-1)[places] = share

@@ -14,7 +14,6 @@ from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
 
-
 LONGEST_CHAIN = 48
 """Operations of one element that a chain of PCUs does at once: eight PCUs of six stages."""
 

@@ -19,6 +19,7 @@ class Scattering(Op):
 
     dim: int
     cost: ClassVar[Cost] = Cost(CostClass.GATHER)
+    any_layout: ClassVar[bool] = True
 
     def infer(self, x: TensorType, index: TensorType, src: TensorType) -> TensorType:
         if not x.rank == index.rank == src.rank or not 0 <= self.dim < x.rank:

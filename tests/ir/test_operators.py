@@ -318,3 +318,11 @@ def test_often_repeated_indices_all_count() -> None:
         dy = np.ones((100, features), np.float32)
         (table,) = run(op("index_add", dim=0, extent=6), [dy, index], [f32(100, features), i32(100)])
         np.testing.assert_array_equal(table, np.repeat([[0], [0], [5], [0], [95], [0]], features, 1))
+
+
+@pytest.mark.parametrize(("largest", "places"), [(True, [1, 4, 0]), (False, [2, 3, 0])])
+def test_topk_counts_nan_as_the_largest(largest: bool, places: list[int]) -> None:
+    x = np.array([1, np.nan, -np.inf, -0.0, np.nan], np.float32)
+    values, index = run(op("topk", k=3, dim=0, largest=largest), [x], [f32(5)])
+    np.testing.assert_array_equal(index, places)
+    np.testing.assert_array_equal(values, x[places])
