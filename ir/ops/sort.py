@@ -50,6 +50,10 @@ class Sort(Op):
         np.copyto(out, np.take_along_axis(x, index, self.dim))
 
 
+LONGEST_PART = 64
+"""How many elements `topk` compares before it orders any."""
+
+
 @op("topk")
 class TopK(Op):
     """The k largest or smallest elements along one axis, in order, and where each was; of equal ones the first.
@@ -73,27 +77,30 @@ class TopK(Op):
         found = f"{lead} k! {rest}"
         return Space.parse(f"{lead} n! {rest} -> {found}, {found}", (x,), self.results(x))
 
-    def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (x,)
-
-    def kernel(self, x: Array, out: Array, index: Array, scratch: Array) -> None:
-        """Order only the elements that are no further from the end than the k-th, which partitioning finds."""
+    def kernel(self, x: Array, out: Array, index: Array) -> None:
+        """Order only the elements that are not beyond a bound within which there are at least k."""
         rows = np.moveaxis(x, self.dim, -1)
-        partitioned = scratch.reshape(rows.shape)
-        np.copyto(partitioned, rows)
-        place = rows.shape[-1] - self.k if self.largest else self.k - 1
-        partitioned.partition(place, axis=-1)
-        last = partitioned[..., place : place + 1]
         with np.errstate(invalid="ignore"):
-            chosen = ~(np.less if self.largest else np.greater)(rows, last)
-        chosen = chosen.reshape(-1, rows.shape[-1])
-        lines, places = np.nonzero(chosen)
+            beyond = (np.less if self.largest else np.greater)(rows, self._bound(rows))
+        chosen = ~beyond.reshape(-1, rows.shape[-1])
+        lines, places = np.divmod(np.flatnonzero(chosen), rows.shape[-1])
         keys = _ordered(rows.reshape(chosen.shape)[lines, places], self.largest)
         best = np.lexsort((places, keys, lines))
         starts = np.searchsorted(lines, np.arange(len(chosen)))
         found = places[best[starts[:, None] + np.arange(self.k)]].reshape(*rows.shape[:-1], self.k)
         np.copyto(np.moveaxis(index, self.dim, -1), found, casting="unsafe")
         np.copyto(np.moveaxis(out, self.dim, -1), np.take_along_axis(rows, found, -1))
+
+    def _bound(self, rows: Array) -> Array:
+        """The k-th of the extrema of disjoint parts of each row: at least those k elements are not beyond it."""
+        length = max(1, min(LONGEST_PART, rows.shape[-1] // (4 * self.k)))
+        parts = rows.shape[-1] // length
+        split = rows[..., : length * parts].reshape(*rows.shape[:-1], length, parts)
+        extrema = (np.maximum if self.largest else np.minimum).reduce(split, axis=-2)
+        place = parts - self.k if self.largest else self.k - 1
+        extrema.partition(place, axis=-1)
+        bound: Array = extrema[..., place : place + 1]
+        return bound
 
 
 def _ordered(x: Array, descending: bool) -> Array:
