@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from sambaflow.logging import samba_logger
+
 
 def set_seed(seed: int) -> None:
     """Seed torch, NumPy and Python."""
@@ -25,7 +27,12 @@ def get_file_dir(file: str) -> str:
 
 
 def weight_norm_(module: nn.Module) -> nn.Module:
-    """Accepted: returns the module; weights are used as they are."""
+    """Accepted with a warning: returns the module, whose weights are used as they are.
+
+    `torch.nn.utils.parametrizations.weight_norm` normalises them.
+    """
+    hint = "torch.nn.utils.parametrizations.weight_norm normalises weights, on the device too"
+    samba_logger.warning("weight_norm_ is not applied to %s: %s", type(module).__name__, hint)
     return module
 
 
