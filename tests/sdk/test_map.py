@@ -45,6 +45,8 @@ NAMES = {
         requires_grad requires_grad_ backward abs numpy mean clear_data data_ptr dsts __getitem__
         __setitem__
     """,
+    "sambaflow.samba.nn": "Linear Conv2d Module SambaParameter",
+    "sambaflow.samba.nn.Module": "run(inputs,section_types,grad_of_outputs)",
     "sambaflow.samba.nn.parameter": "SambaParameter(shape,dtype,materializer,requires_grad)",
     "sambaflow.samba.lazy_param": "lazy_param(quantized) RNGProviderFactory RNGProvider",
     "sambaflow.samba.materialize": "materialize",

@@ -79,3 +79,20 @@ def test_what_device_and_host_have_is_written_for_a_look() -> None:
     written = torch.load(dump_accuracy_debug_info(results, model))
     assert len(written["outputs"]) == 2
     assert written["gradients"].keys() == written["parameters"].keys() == dict(model.named_parameters()).keys()
+
+
+def test_modules_of_old_programs_run_themselves() -> None:
+    class Scaled(samba.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = samba.nn.Parameter(torch.full((3,), 2.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale
+
+    model, x = Scaled(), samba.ones(2, 3, name="x")
+    samba.from_torch_(model)
+    utils.trace_graph(model, x, pef=compiled(model, x))
+    (out,) = model.run([x], section_types=["fwd", "bckwd"], grad_of_outputs=[torch.full((2, 3), 0.5)])
+    assert out.tolist() == [[2.0] * 3] * 2
+    assert model.scale.sn_grad.tolist() == [1.0] * 3
