@@ -230,16 +230,22 @@ class _Partition:
         """Make a group of single operators, unless it would have to wait for itself; says whether it did."""
         if len(nodes) < 2 or not self.can_fuse(nodes):
             return False
+        self._join(nodes, label)
+        return True
+
+    def _join(self, nodes: Sequence[int], label: str) -> None:
         first = min(nodes)
         for node in nodes:
             self.members.pop(node, None)
             self.home[node] = first
         self.members[first] = sorted(nodes)
         self.labels[first] = label
-        return True
 
     def fuse_all(self, nodes: Sequence[int], label: str) -> None:
-        """Make one group of a region, or as few as can be where something outside lies between its operators."""
+        """Make one group of a region, or as few as can be where something outside lies between its operators.
+
+        No rule adds to a region, not even where it is a single operator.
+        """
         parts = []
         rest = list(nodes)
         while rest:
@@ -248,7 +254,7 @@ class _Partition:
             rest = [node for node in rest if node not in part]
         for number, part in enumerate(parts, start=1):
             of = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
-            self.fuse(part, label + of)
+            self._join(part, label + of)
 
     def _largest(self, nodes: Sequence[int]) -> list[int]:
         """The first of `nodes`, and of the others in order each that can join."""

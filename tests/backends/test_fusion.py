@@ -12,6 +12,7 @@ from backends.rdu.machine import load_machine
 from backends.rdu.sections import cut_graph
 from ir.errors import UsageError
 from ir.graph import Graph, SectionKind, Value
+from ir.location import Location
 from ir.types import DType
 from tests.backends.test_mapping import Net
 
@@ -246,3 +247,29 @@ def test_unreadable_files_are_refused(tmp_path: Path, content: bytes | None) -> 
         path.write_bytes(content)
     with pytest.raises(UsageError, match=r"rules\.yaml cannot be read"):
         read_rules(path)
+
+
+def test_regions_come_before_rules_and_keep_to_themselves(tmp_path: Path) -> None:
+    """A product in a region of its own is not fused with its bias; two halves around something else become two."""
+    net = Net()
+    inside, outside = Location("model.py", 1, "net", "Encoder"), Location("model.py", 2, "net")
+    net.builder.location = inside
+    product = net("matmul", net.input("x", 16, 16), net.weight("w", 16, 16))
+    net.builder.location = outside
+    net.output("y", net("relu", net("add", product, net.weight("b", 16))))
+    rules = rules_of(
+        tmp_path, GEMM.format(priority=1) + "- end: {pattern: {a: {op_type: add, child: r}, r: {op_type: relu}}}"
+    )
+    assert fused(net.graph(), rules) == [("region Encoder", ["matmul"]), ("end", ["add", "relu"])]
+
+    net = Net()
+    net.builder.location = inside
+    first = net("exp", net.input("x", 16, 16))
+    net.builder.location = outside
+    between = net("matmul", first, net.weight("w", 16, 16))
+    net.builder.location = inside
+    net.output("y", net("neg", net("add", first, between)))
+    assert fused(net.graph(), ()) == [
+        ("region Encoder, part 1 of 2", ["exp"]),
+        ("region Encoder, part 2 of 2", ["add", "neg"]),
+    ]
