@@ -157,9 +157,7 @@ def main() -> None:
     parser.add_argument("--backend", action="store_true", help="run what the backend maps, not the reference")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--record", type=Path, help="keep outcomes in this file; families in it are not run again")
-    parser.add_argument(
-        "--again", action="store_true", help="run those of --record that were refused or at fault again"
-    )
+    parser.add_argument("--again", action="store_true", help="run again what --record says was refused or at fault")
     parser.add_argument("--verbose", action="store_true", help="say what the ineligible samples miss too")
     options = parser.parse_args()
     if options.again and not options.record:
