@@ -108,6 +108,37 @@ def distances_within(x: Tensor, p: float = 2.0) -> Tensor:
     return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
 
 
+def filled_by_index(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
+    """`value` where the index says along `dim`, with a gradient to it that needs no list of the chosen places."""
+    chosen = torch.zeros(x.shape[dim] if x.dim() else 1, dtype=torch.bool, device=x.device)
+    chosen = chosen.index_fill(0, index.reshape(-1), True)
+    shape = [1] * x.dim()
+    if x.dim():
+        shape[dim] = -1
+    return torch.where(chosen.reshape(shape), value.to(x.dtype), x)
+
+
+def put_by_index(x: Tensor, indices: list[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """Writing where a mask over the first axes holds, as choosing; writing by other indices as it is.
+
+    Values that have no axis for the chosen elements, or one of extent one, are the same everywhere; others are taken
+    one after another.
+    """
+    mask = indices[0]
+    if mask is None or mask.dtype != torch.bool or any(index is not None for index in indices[1:]):
+        written: Tensor = aten.index_put(x, indices, values, accumulate)
+        return written
+    rest = x.dim() - mask.dim()
+    held = mask.reshape(*mask.shape, *[1] * rest)
+    values = values.to(x.dtype)
+    if values.dim() <= rest or values.shape[0] == 1:
+        values = values.reshape(values.shape[max(values.dim() - rest, 0) :])
+        return torch.where(held, x + values if accumulate else values, x)
+    values = values.expand(values.shape[0], *x.shape[mask.dim() :])
+    taken = torch.masked_scatter(torch.zeros_like(x) if accumulate else x, held.expand(x.shape), values)
+    return x + taken if accumulate else taken
+
+
 def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
     """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
     loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
@@ -191,6 +222,8 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.dropout.default: dropout,
     aten.copy.default: _copied,
+    aten.index_fill.int_Tensor: filled_by_index,
+    aten.index_put.default: put_by_index,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,
     aten._cdist_forward.default: distances,

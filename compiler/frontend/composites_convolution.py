@@ -124,9 +124,9 @@ def integer_convolution(
     for position in product(*map(range, sizes)):
         starts = [number * distance for number, distance in zip(position, gap)]
         reached = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, count, step)]
-        pixels = x[(slice(None), slice(None), *reached)].reshape(images, groups, inputs, math.prod(count))
-        chosen = weight[(slice(None), slice(None), *position)].reshape(1, groups, outputs, inputs)
-        total = total + chosen @ pixels
+        pixels, here = (slice(None), slice(None), *reached), (slice(None), slice(None), *position)
+        columns = x[pixels].reshape(images, groups, inputs, math.prod(count))
+        total = total + weight[here].reshape(1, groups, outputs, inputs) @ columns
     y = total.reshape(images, groups * outputs, *count)
     return y if bias is None else y + bias.reshape(-1, *[1] * axes)
 

@@ -138,10 +138,11 @@ def _written(context: Context, table: Value, index: Value, source: Value, accumu
 
 
 def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
-    """The scatter; a sum of truth values is true where any of them is."""
-    if op != "scatter_add" or x.type.dtype is not DType.BOOL:
+    """The scatter; a sum of truth values is true where any of them is, a product where all are."""
+    if op == "scatter" or x.type.dtype is not DType.BOOL:
         return context.emit(op, x, index, source, dim=dim)
-    numbers = context.emit("scatter_max", context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
+    op = {"scatter_add": "scatter_max", "scatter_mul": "scatter_min"}.get(op, op)
+    numbers = context.emit(op, context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
     return context.emit("ne", numbers, context.scalar(0, DType.I32))
 
 
@@ -267,6 +268,8 @@ def scatter_reduce(
 
 def _neutral(reduce: str, dtype: DType) -> Scalar:
     """What changes nothing when reduced with anything."""
+    if dtype is DType.BOOL:
+        return reduce in ("amin", "prod")
     largest = math.inf if dtype.is_float else 2**31 - 1
     return {"amax": -largest if dtype.is_float else -(2**31), "amin": largest, "prod": 1}.get(reduce, 0)
 
