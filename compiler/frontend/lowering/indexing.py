@@ -209,9 +209,9 @@ def put(context: Context, x: Value, index: Value, source: Value, accumulate: boo
 
 @lowers(aten.nonzero.default, aten.masked_select.default)
 def data_dependent(context: Context, *_: object) -> Value:
-    if not context.meta().numel():
-        return context.full(context.shape, 0, context.dtype)
-    context.refuse("the shape of the result depends on values", DATA_DEPENDENT)
+    if context.meta().numel():
+        context.refuse("the shape of the result depends on values", DATA_DEPENDENT)
+    return context.full(context.shape, 0, context.dtype)
 
 
 @lowers(aten.index_select.default)
