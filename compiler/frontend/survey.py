@@ -1,4 +1,4 @@
-"""What of a model the device has, without mapping it: everything that `snc check` reports."""
+"""What of a model the device has, without mapping it: everything that `snc check` reports, and a compile that fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from compiler.frontend.capture import assemble, dtype_problems
+from compiler.frontend.capture import Captured, assemble, capture, dtype_problems
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.lower import attempt_to_lower
 from compiler.frontend.lowering import LOWERINGS
@@ -28,6 +28,18 @@ class Survey:
     operators: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     program: Program | None = None
+
+
+def capture_or_explain(spec: ModelSpec, *, inference: bool) -> Captured:
+    """The captured model. Raises CaptureError or UnsupportedError with everything that `survey` finds in its way."""
+    try:
+        return capture(spec, inference=inference)
+    except CaptureError as error:
+        raise CaptureError(*_beyond(spec, error, [], inference).problems) from error
+    except UnsupportedError as error:
+        if not dtype_problems(spec):
+            raise  # with every operator already
+        raise UnsupportedError(*survey(spec, inference=inference).problems) from error
 
 
 def survey(spec: ModelSpec, *, inference: bool) -> Survey:

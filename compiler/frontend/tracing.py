@@ -119,7 +119,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = Wrapper(spec)
     wrapper.training = spec.model.training
-    tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
+    tensors = tuple(beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -135,7 +135,7 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
         sys.stderr.write(said.getvalue())
 
 
-def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
+def beside(model: nn.Module, tensor: Tensor) -> Tensor:
     """The tensor as the model can take it: without content where the model's parameters have none."""
     first = next(model.parameters(), None)
     return tensor.to("meta") if first is not None and first.is_meta else tensor
