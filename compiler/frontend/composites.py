@@ -119,22 +119,25 @@ def filled_by_index(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor
 
 
 def put_by_index(x: Tensor, indices: list[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
-    """Writing where a mask over the first axes holds, as choosing; writing by other indices as it is.
+    """Writing where a mask over some adjacent axes holds, as choosing; writing by other indices as it is.
 
-    Values that have no axis for the chosen elements, or one of extent one, are the same everywhere; others are taken
-    one after another.
+    Values without an axis for the chosen elements, or with one of extent one, are the same for all of them; else each
+    takes the next.
     """
-    mask = indices[0]
-    if mask is None or mask.dtype != torch.bool or any(index is not None for index in indices[1:]):
+    masks = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+    if len(masks) != 1 or masks[0][1].dtype != torch.bool:
         written: Tensor = aten.index_put(x, indices, values, accumulate)
         return written
-    rest = x.dim() - mask.dim()
-    held = mask.reshape(*mask.shape, *[1] * rest)
+    before, mask = masks[0]
+    after = x.dim() - before - mask.dim()
+    held = mask.reshape(*mask.shape, *[1] * after)
     values = values.to(x.dtype)
-    if values.dim() <= rest or values.shape[0] == 1:
-        values = values.reshape(values.shape[max(values.dim() - rest, 0) :])
+    place = values.dim() - after - 1
+    if place < 0 or values.shape[place] == 1:
+        if place >= 0:
+            values = values.unflatten(place, (1,) * mask.dim())
         return torch.where(held, x + values if accumulate else values, x)
-    values = values.expand(values.shape[0], *x.shape[mask.dim() :])
+    values = values.expand(*x.shape[:before], values.shape[place], *x.shape[before + mask.dim() :])
     taken = torch.masked_scatter(torch.zeros_like(x) if accumulate else x, held.expand(x.shape), values)
     return x + taken if accumulate else taken
 

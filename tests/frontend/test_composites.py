@@ -30,14 +30,23 @@ def integers(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
-@pytest.mark.parametrize("axes", [1, 2, 3])
-def test_writing_where_a_mask_holds(axes: int, accumulate: bool) -> None:
+@pytest.mark.parametrize("before, axes", [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (1, 2)])
+def test_writing_where_a_mask_holds(before: int, axes: int, accumulate: bool) -> None:
     """One value for all chosen elements, one for each, and all that broadcasts between them, with its gradient."""
     x = random(4, 3, 5)
-    mask = torch.rand(x.shape[:axes], generator=torch.Generator().manual_seed(1)) > 0.5
-    count, rest = int(mask.sum()), x.shape[axes:]
-    for shape in {(), (1, *rest), tuple(rest), (count, *rest), (count, *[1] * len(rest))}:
-        check_call(torch.index_put, x, (mask,), random(*shape), accumulate)
+    mask = torch.rand(x.shape[before : before + axes], generator=torch.Generator().manual_seed(1)) > 0.5
+    count, lead, rest = int(mask.sum()), x.shape[:before], x.shape[before + axes :]
+    ones = [1] * len(rest)
+    for shape in {
+        (),
+        (1, *rest),
+        tuple(rest),
+        (count, *rest),
+        (count, *ones),
+        (*lead, count, *rest),
+        (*lead, 1, *ones),
+    }:
+        check_call(torch.ops.aten.index_put, x, [*[None] * before, mask], random(*shape), accumulate)
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])

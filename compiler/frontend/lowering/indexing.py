@@ -115,7 +115,7 @@ def index_put(
     context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool = False
 ) -> Value:
     if any(index is not None and index.type.dtype is DType.BOOL for index in indices):
-        return _masked_put(context, x, indices, values, accumulate)
+        context.refuse("writing by a mask beside other indices", "write torch.where(mask, values, x)")
     rows = _rows(context, x, indices)
     shape = tuple(rows.chosen_shape[axis] for axis in rows.result_order)
     spread = context.expand(context.cast(values, x.type.dtype), shape)
@@ -144,26 +144,6 @@ def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, d
     op = {"scatter_add": "scatter_max", "scatter_mul": "scatter_min"}.get(op, op)
     numbers = context.emit(op, context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
     return context.emit("ne", numbers, context.scalar(0, DType.I32))
-
-
-def _masked_put(context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool) -> Value:
-    """Writing one value where a mask over leading axes holds."""
-    mask, others = indices[0], [index for index in indices[1:] if index is not None]
-    if mask is None or others or mask.type.dtype is not DType.BOOL or _varies_by_element(x, mask, values):
-        context.refuse("writing different values where a mask holds", "use torch.where(mask, values, x)")
-    held = context.reshape(mask, (*mask.type.shape, *[1] * (x.type.rank - mask.type.rank)))
-    values = context.cast(values, x.type.dtype)
-    if values.type.rank > x.type.rank - mask.type.rank:
-        values = context.reshape(values, values.type.shape[1:])
-    added = "logical_or" if x.type.dtype is DType.BOOL else "add"
-    new = context.emit(added, x, values) if accumulate else values
-    return context.expand(context.emit("where", held, new, x), x.type.shape)
-
-
-def _varies_by_element(x: Value, mask: Value, values: Value) -> bool:
-    """Whether the values written have an axis for the chosen elements."""
-    rest = x.type.rank - mask.type.rank
-    return values.type.rank > rest and values.type.shape[0] != 1
 
 
 @lowers(aten.masked_scatter.default)
