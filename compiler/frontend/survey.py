@@ -10,7 +10,6 @@ from torch import nn
 from compiler.frontend.capture import Captured, assemble, capture, dtype_problems
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.lower import attempt_to_lower
-from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.tracing import trace
 from compiler.frontend.walkthrough import walk
@@ -46,7 +45,7 @@ def survey(spec: ModelSpec, *, inference: bool) -> Survey:
     """Trace and lower the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+        joint = trace(spec, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
     attempt = attempt_to_lower(joint)
@@ -65,7 +64,7 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
     Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
     """
-    walked = walk(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+    walked = walk(spec, inference=inference, decompositions=decompositions())
     if walked.joint is None:
         seen = {_line(problem) for problem in walked.problems}
         found = [*walked.problems, *(problem for problem in error.problems if _line(problem) not in seen)]

@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -100,7 +100,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda *arguments: function(*arguments)
 
 
-def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
     with mode(spec.model, inference), recurrence_as_cells(), torch.set_grad_enabled(not inference):
@@ -207,7 +207,7 @@ class _Tracer:
         self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
         self.result_names = names
 
-    def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+    def joint(self, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
         """Trace, and say what everything is."""
         losses = [] if self.inference else self.losses()
         names = self.output_names(losses)

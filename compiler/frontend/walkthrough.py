@@ -64,7 +64,7 @@ class Walk:
     joint: Joint | None
 
 
-def walk(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Walk:
+def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Walk:
     """Run the model, and its backward pass unless for inference."""
     walker = _Walker(spec, inference)
     joint = None
@@ -99,7 +99,7 @@ class _Walker:
         ]
         self.inputs = len(given)
 
-    def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+    def joint(self, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
         """The model's own operators first, then these and their gradients in the terms of the lowering."""
         values = [self.leaf(source.tensor) for source in self.sources]
         with torch.set_grad_enabled(not self.inference), self.watcher.watching():
