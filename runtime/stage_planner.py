@@ -11,8 +11,6 @@ import numpy as np
 from ir.errors import IllegalPefError
 from ir.op import Array, Op
 from ir.ops.elementwise import Elementwise
-from ir.ops.embedding import Embedding, picks_columns
-from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
@@ -196,7 +194,7 @@ class StagePlanner:
         self.arrays[result] = target
 
     def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
-        contiguous = not _takes_any_layout(op)
+        contiguous = not op.any_layout
         results = [self._result(result, contiguous, _order(op, operands)) for result in operation.results]
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
@@ -262,11 +260,8 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
     """The order of axes in which a result is made several times faster than in its own, or nothing.
 
     Elementwise, that of the first operand whose neighbours along the last axis are not neighbours in memory, as in a
-    permuted view. Picked out of columns, column by column.
+    permuted view.
     """
-    if isinstance(op, Embedding) and picks_columns(operands[0]):
-        axes = operands[1].ndim + 1
-        return (axes - 1, *range(axes - 1))
     if isinstance(op, Elementwise):
         for operand in operands:
             if (
@@ -277,11 +272,6 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
             ):
                 return sorted(range(operand.ndim), key=lambda axis: -operand.strides[axis])
     return ()
-
-
-def _takes_any_layout(op: Op) -> bool:
-    """Whether the kernel writes results of any strides as well as contiguous ones."""
-    return isinstance(op, (Matmul, Elementwise, Embedding))
 
 
 def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:

@@ -5,8 +5,8 @@ from ir.ops import (
     concat,
     conv,
     elementwise,
-    embedding,
     functions,
+    indexing,
     integer,
     matmul,
     norm,
@@ -21,6 +21,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "collective", "concat", "conv", "elementwise", "embedding", "functions", "integer", "matmul", "norm", "pool",
+    "collective", "concat", "conv", "elementwise", "functions", "indexing", "integer", "matmul", "norm", "pool",
     "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Contiguous results, for kernels that go through memory in order."""
+"""Contiguous results, for kernels that go through memory in order, and copies between layouts."""
 
 from __future__ import annotations
 
@@ -18,3 +18,16 @@ def in_order(*results: Array) -> Iterator[list[Array]]:
     for result, array in zip(results, made):
         if array is not result:
             np.copyto(result, array)
+
+
+SHORT = 8
+"""Copying rows shorter than this costs more for each row than for its elements."""
+
+
+def copy(out: Array, x: Array) -> None:
+    """np.copyto; column by column where rows are short and do not follow one another in x, as in a repeated element."""
+    if x.ndim > 1 and 1 < x.shape[-1] < SHORT and x.strides[-2] != x.shape[-1] * x.strides[-1]:
+        for column in range(x.shape[-1]):
+            np.copyto(out[..., column], x[..., column])
+    else:
+        np.copyto(out, x)
