@@ -1,12 +1,15 @@
 """Every operator, one file per family; importing this package registers them all."""
 
 from ir.ops import (
+    activation,
     collective,
+    comparison,
     concat,
     conv,
     elementwise,
     embedding,
     functions,
+    gaussian,
     integer,
     matmul,
     norm,
@@ -21,6 +24,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "collective", "concat", "conv", "elementwise", "embedding", "functions", "integer", "matmul", "norm", "pool",
-    "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
+    "activation", "collective", "comparison", "concat", "conv", "elementwise", "embedding", "functions", "gaussian",
+    "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip

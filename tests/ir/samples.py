@@ -6,8 +6,10 @@ one way and no dim is mistaken for another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,25 @@ def convolution(
         Sample(
             op("conv2d_weight_gradient", weight_shape=w, **where, dtype=DType.F32), (f32(*y), f32(*x)), weight_gradient
         ),
+    ]
+
+
+def elu(alpha: float, scale: float, input_scale: float) -> list[Sample]:
+    """The exponential linear unit and its gradients, from its operand and from its result."""
+    scales = {"alpha": alpha, "scale": scale, "input_scale": input_scale}
+
+    def backward(dy: Tensor, x: Tensor, is_result: bool) -> Tensor:
+        return aten.elu_backward(dy, alpha, scale, input_scale, is_result, x)
+
+    return [
+        Sample(op("elu", **scales), (f32(4, 6),), lambda x: aten.elu(x, alpha, scale, input_scale)),
+        *[
+            sample
+            for is_result in (False, True)
+            for sample in gradient(
+                "elu_backward", partial(backward, is_result=is_result), **scales, is_result=is_result
+            )
+        ],
     ]
 
 
@@ -260,6 +281,26 @@ SAMPLES: list[Sample] = [
     *unary("silu", F.silu),
     *unary("all_reduce", torch.clone),
     *unary("relu", torch.relu),
+    Sample(op("clamp", low=-0.5, high=math.inf), (f32(4, 6),), lambda x: x.clamp(-0.5)),
+    Sample(op("clamp", low=-0.5, high=0.7), (f32(4, 6),), lambda x: x.clamp(-0.5, 0.7)),
+    *[
+        Sample(op("leaky_relu", slope=slope), (f32(4, 6),), lambda x, slope=slope: F.leaky_relu(x, slope))
+        for slope in (0.0, 0.01, 1.5, -2.0)
+    ],
+    *[
+        sample
+        for slope in (0.0, 0.01, 1.5, -2.0)
+        for sample in gradient(
+            "leaky_relu_backward",
+            lambda dy, x, slope=slope: aten.leaky_relu_backward(dy, x, slope, False),
+            slope=slope,
+        )
+    ],
+    *[
+        sample
+        for scales in ((1.0, 1.0, 1.0), (1.7, 1.05, 1.0), (0.5, 1.0, 2.0), (0.3, 1.2, 0.8))
+        for sample in elu(*scales)
+    ],
     Sample(op("relu"), (i32(4, 6),), torch.relu),
     *unary("erf", torch.erf),
     Sample(op("gelu", approximate="none"), (f32(4, 6),), F.gelu),
