@@ -81,6 +81,8 @@ class Op:
     combine: ClassVar[Combine] = Combine.SUM
     exchanges: ClassVar[bool] = False
     """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
+    any_layout: ClassVar[bool] = False
+    """Whether the kernel writes results of any strides as well as contiguous ones."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:

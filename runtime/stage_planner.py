@@ -12,7 +12,6 @@ from ir.errors import IllegalPefError
 from ir.op import Array, Op
 from ir.ops.elementwise import Elementwise
 from ir.ops.embedding import Embedding, picks_columns
-from ir.ops.matmul import Matmul
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
@@ -196,7 +195,7 @@ class StagePlanner:
         self.arrays[result] = target
 
     def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
-        contiguous = not _takes_any_layout(op)
+        contiguous = not op.any_layout
         results = [self._result(result, contiguous, _order(op, operands)) for result in operation.results]
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
@@ -277,11 +276,6 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
             ):
                 return sorted(range(operand.ndim), key=lambda axis: -operand.strides[axis])
     return ()
-
-
-def _takes_any_layout(op: Op) -> bool:
-    """Whether the kernel writes results of any strides as well as contiguous ones."""
-    return isinstance(op, (Matmul, Elementwise, Embedding))
 
 
 def _lifetimes(stage: Stage) -> tuple[list[int], dict[int, list[int]]]:

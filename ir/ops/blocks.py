@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,10 @@ from ir.types import TensorType
 
 BLOCK_ELEMENTS = 1 << 16
 """Elements of a block of one array, 256 KiB: an operand, a result and a temporary fit a core's second-level cache."""
+
+
+ROW_BLOCK_ELEMENTS = 1 << 17
+"""The same for kernels that go over whole rows, with as many small calls per block as large ones."""
 
 
 def block_of(x: TensorType) -> TensorType:
@@ -31,19 +36,32 @@ def blocks(arrays: Sequence[Array], temporaries: Sequence[Array]) -> Iterator[li
         order = sorted(range(result.ndim), key=lambda axis: -abs(result.strides[axis]))
         ordered = [np.broadcast_to(array, result.shape).transpose(order) for array in arrays[:-1]]
         ordered.append(result.transpose(order))
-    for block in _pieces(ordered):
+    for block in _pieces(ordered, BLOCK_ELEMENTS):
         yield block + [cut(temporary, *block[-1].shape) for temporary in temporaries]
 
 
-def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:
-    """Arrays of one shape in pieces of at most a block, cut along leading axes."""
-    size, extent = arrays[0].size, len(arrays[0]) if arrays[0].ndim else 1
-    if size <= BLOCK_ELEMENTS:
+def row_block_of(x: TensorType, axes: int) -> TensorType:
+    """The type of a temporary array for blocks of rows of x, which are its last `axes` axes."""
+    return x.with_shape((max(math.prod(x.shape[x.rank - axes :]), min(x.numel, ROW_BLOCK_ELEMENTS)),))
+
+
+def row_blocks(axes: int, arrays: Sequence[Array], temporaries: Sequence[Array]) -> Iterator[list[Array]]:
+    """Arrays with equal leading axes, by blocks of whole rows of the first one, which are its last `axes` axes: with
+    the temporary arrays of its shape."""
+    for block in _pieces(list(arrays), ROW_BLOCK_ELEMENTS, axes):
+        yield block + [cut(temporary, *block[0].shape) for temporary in temporaries]
+
+
+def _pieces(arrays: list[Array], most: int, whole: int = 0) -> Iterator[list[Array]]:
+    """Arrays in pieces of which the first has at most `most` elements, cut along axes before the last `whole` ones."""
+    first = arrays[0]
+    extent = len(first) if first.ndim > whole else 1
+    if first.ndim == whole or first.size <= most:
         yield arrays
-    elif size // extent > BLOCK_ELEMENTS:
+    elif first.ndim > whole + 1 and first.size // extent > most:
         for index in range(extent):
-            yield from _pieces([array[index] for array in arrays])
+            yield from _pieces([array[index] for array in arrays], most, whole)
     else:
-        step = BLOCK_ELEMENTS // (size // extent)
+        step = max(1, most // (first.size // extent))
         for start in range(0, extent, step):
             yield [array[start : start + step] for array in arrays]

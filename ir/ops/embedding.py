@@ -25,6 +25,7 @@ class Embedding(Indexed):
     """Rows of a table: result[i, :] = table[index[i], :]."""
 
     cost = Cost(CostClass.GATHER, operations=0)
+    any_layout = True
 
     def infer(self, table: TensorType, index: TensorType) -> TensorType:
         if table.rank != 2:

@@ -15,6 +15,7 @@ class Matmul(Op):
 
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    any_layout = True
 
     def infer(self, a: TensorType, b: TensorType) -> TensorType:
         if a.rank < 2 or b.rank != a.rank or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:

@@ -50,6 +50,18 @@ def sum_over(x: Array, ones: Array, out: Array) -> None:
         np.copyto(out, total.reshape(out.shape))
 
 
+def outer_sum(first: Array | float, second: Array | float, vectors: Array, pairs: Array, out: Array) -> None:
+    """first * vectors[0] + second * vectors[1] for every row of `out`, from one number each per row.
+
+    As a matrix product it takes half the time of NumPy's loops over short rows. `pairs` is a temporary array with two
+    numbers per row.
+    """
+    count = out.size // vectors.shape[1]
+    for column, numbers in enumerate((first, second)):
+        pairs[:count, column] = numbers.reshape(-1) if isinstance(numbers, np.ndarray) else numbers
+    np.matmul(pairs[:count], vectors, out=out.reshape(count, -1))
+
+
 def _lines(x: Array, axes: int, together: bool) -> Array:
     """x with its last `axes` axes as one; and all others too where they follow one another and `together` is wanted."""
     length = math.prod(x.shape[x.ndim - axes :])

@@ -20,6 +20,7 @@ class AlongAxis(Op):
     """Operands and result of one type, computed along the axis `dim`."""
 
     dim: int
+    any_layout = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         first = operands[0]
