@@ -90,6 +90,15 @@ class Depthwise:
         phases, outputs, factors = (TensorType(DType.F32, shape) for shape in shapes)
         return phases, outputs, factors
 
+    def input_gradient_scratch(self) -> tuple[TensorType, ...]:
+        """The same for the gradient of the images."""
+        return self.scratch()
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of the images as they are laid out."""
+        return 4 * self.images * self.channels * self.phases.count * self.phases.pixels
+
     def convolve(self, x: Array, w: Array, y: Array, phases: Array, outputs: Array, factors: Array) -> None:
         """Images x convolved with w into y."""
         for images, channels in self._blocks():
