@@ -67,8 +67,11 @@ class Shifted(Geometry):
         return 4 * self.images * self.inputs * self.phases.count * self.phases.pixels
 
     def pays(self, depth: int) -> bool:
-        """Whether this is worthwhile where the products sum over so many channels."""
-        if self.positions == 1 or depth < LEAST_DEPTH:
+        """Whether this is worthwhile where the products sum over so many channels.
+
+        Windows that move by one pixel are copied in long runs, and larger products outweigh that.
+        """
+        if max(self.windows.stride) == 1 or self.positions == 1 or depth < LEAST_DEPTH:
             return False
         return self.phases.pixels <= MOST_WASTE * self.pixels
 
