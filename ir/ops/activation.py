@@ -1,4 +1,8 @@
-"""Activations and their gradients: several passes each, which go over the operands block by block."""
+"""Activations and their gradients: several passes each, which go over the operands block by block.
+
+What lies between the passes is kept in temporary arrays, which are contiguous, and only the last one writes the result:
+parts of a large tensor, a power of two apart, would drive each other out of the cache.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,12 @@ class TanhBackward(Gradient):
     """dy * (1 - y^2), where y = tanh(x)."""
 
     cost = Cost(CostClass.SIMD, operations=3)
+    temporaries = (True,)
 
-    def compute(self, dy: Array, y: Array, out: Array) -> None:
-        np.multiply(y, y, out=out)
-        np.subtract(1, out, out=out)
-        np.multiply(out, dy, out=out)
+    def compute(self, dy: Array, y: Array, out: Array, slope: Array) -> None:
+        np.multiply(y, y, out=slope)
+        np.subtract(1, slope, out=slope)
+        np.multiply(slope, dy, out=out)
 
 
 @op("sigmoid")
@@ -34,9 +39,11 @@ class Sigmoid(Activation):
     """1 / (1 + exp(-x))"""
 
     cost = Cost(CostClass.SIMD, operations=4, tail=True)
+    temporaries = (True,)
 
-    def compute(self, x: Array, out: Array) -> None:
-        _sigmoid(x, out)
+    def compute(self, x: Array, out: Array, divisor: Array) -> None:
+        _inverse_sigmoid(x, divisor)
+        np.divide(1, divisor, out=out)
 
 
 @op("sigmoid_backward")
@@ -44,11 +51,12 @@ class SigmoidBackward(Gradient):
     """dy * y * (1 - y), where y = sigmoid(x)."""
 
     cost = Cost(CostClass.SIMD, operations=3)
+    temporaries = (True,)
 
-    def compute(self, dy: Array, y: Array, out: Array) -> None:
-        np.subtract(1, y, out=out)
-        np.multiply(out, y, out=out)
-        np.multiply(out, dy, out=out)
+    def compute(self, dy: Array, y: Array, out: Array, slope: Array) -> None:
+        np.subtract(1, y, out=slope)
+        np.multiply(slope, y, out=slope)
+        np.multiply(slope, dy, out=out)
 
 
 @op("silu")
@@ -56,12 +64,11 @@ class Silu(Activation):
     """x * sigmoid(x)"""
 
     cost = Cost(CostClass.SIMD, operations=4, tail=True)
+    temporaries = (True,)
 
-    def compute(self, x: Array, out: Array) -> None:
-        np.negative(x, out=out)
-        np.exp(out, out=out)
-        np.add(out, 1, out=out)
-        np.divide(x, out, out=out)
+    def compute(self, x: Array, out: Array, divisor: Array) -> None:
+        _inverse_sigmoid(x, divisor)
+        np.divide(x, divisor, out=out)
 
 
 @op("silu_backward")
@@ -69,15 +76,16 @@ class SiluBackward(Gradient):
     """dy * s * (1 + x * (1 - s)), where s = sigmoid(x)."""
 
     cost = Cost(CostClass.SIMD, operations=8, tail=True)
-    temporaries = (True,)
+    temporaries = (True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, slope: Array) -> None:
-        _sigmoid(x, out)
-        np.subtract(1, out, out=slope)
+    def compute(self, dy: Array, x: Array, out: Array, sigmoid: Array, slope: Array) -> None:
+        _inverse_sigmoid(x, sigmoid)
+        np.divide(1, sigmoid, out=sigmoid)
+        np.subtract(1, sigmoid, out=slope)
         np.multiply(slope, x, out=slope)
         np.add(slope, 1, out=slope)
-        np.multiply(out, slope, out=out)
-        np.multiply(out, dy, out=out)
+        np.multiply(slope, sigmoid, out=slope)
+        np.multiply(slope, dy, out=out)
 
 
 @op("relu")
@@ -126,18 +134,18 @@ class LeakyReluBackward(Gradient):
 
     slope: float
     cost = Cost(CostClass.SIMD, operations=3)
-    temporaries = (False, True)
+    temporaries = (False, True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, rest: Array) -> None:
+    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, factor: Array, rest: Array) -> None:
         np.greater(x, 0, out=is_positive)
-        np.copyto(out, is_positive)
+        np.copyto(factor, is_positive)
         if 0 <= self.slope <= 1:
-            np.clip(out, self.slope, 1, out=out)
+            np.clip(factor, self.slope, 1, out=factor)
         else:
-            np.subtract(1, out, out=rest)
+            np.subtract(1, factor, out=rest)
             np.multiply(rest, self.slope, out=rest)
-            np.add(out, rest, out=out)
-        np.multiply(out, dy, out=out)
+            np.add(factor, rest, out=factor)
+        np.multiply(factor, dy, out=out)
 
 
 @op("elu")
@@ -148,16 +156,16 @@ class Elu(Activation):
     scale: float
     input_scale: float
     cost = Cost(CostClass.SIMD, operations=5, tail=True)
-    temporaries = (True,)
+    temporaries = (True, True)
 
-    def compute(self, x: Array, out: Array, positive: Array) -> None:
-        np.clip(x, -np.inf, 0, out=out)
-        _scale(out, self.input_scale)
-        np.expm1(out, out=out)
-        _scale(out, self.alpha * self.scale)
+    def compute(self, x: Array, out: Array, negative: Array, positive: Array) -> None:
+        np.clip(x, -np.inf, 0, out=negative)
+        _scale(negative, self.input_scale)
+        np.expm1(negative, out=negative)
+        _scale(negative, self.alpha * self.scale)
         np.clip(x, 0, np.inf, out=positive)
         _scale(positive, self.scale)
-        np.add(out, positive, out=out)
+        np.add(negative, positive, out=out)
 
 
 @op("elu_backward")
@@ -172,25 +180,25 @@ class EluBackward(Gradient):
     input_scale: float
     is_result: bool
     cost = Cost(CostClass.SIMD, operations=6, tail=True)
-    temporaries = (False, True)
+    temporaries = (True, False, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, is_negative: Array, rest: Array) -> None:
-        np.clip(x, -np.inf, 0, out=out)
+    def compute(self, dy: Array, x: Array, out: Array, slope: Array, is_negative: Array, rest: Array) -> None:
+        np.clip(x, -np.inf, 0, out=slope)
         if self.is_result:
-            np.add(out, self.alpha * self.scale, out=out)
-            _scale(out, self.input_scale)
+            np.add(slope, self.alpha * self.scale, out=slope)
+            _scale(slope, self.input_scale)
         else:
-            _scale(out, self.input_scale)
-            np.exp(out, out=out)
-            _scale(out, self.alpha * self.scale * self.input_scale)
+            _scale(slope, self.input_scale)
+            np.exp(slope, out=slope)
+            _scale(slope, self.alpha * self.scale * self.input_scale)
         if self.alpha * self.input_scale != 1:  # the slopes on both sides of zero differ
             np.less_equal(x, 0, out=is_negative)
             np.copyto(rest, is_negative)
-            np.multiply(out, rest, out=out)
+            np.multiply(slope, rest, out=slope)
             np.subtract(1, rest, out=rest)
             np.multiply(rest, self.scale, out=rest)
-            np.add(out, rest, out=out)
-        np.multiply(out, dy, out=out)
+            np.add(slope, rest, out=slope)
+        np.multiply(slope, dy, out=out)
 
 
 def _scale(x: Array, factor: float) -> None:
@@ -199,9 +207,8 @@ def _scale(x: Array, factor: float) -> None:
         np.multiply(x, factor, out=x)
 
 
-def _sigmoid(x: Array, out: Array) -> None:
-    """1 / (1 + exp(-x)); exp overflows to infinity for very negative x, which rightly gives 0."""
+def _inverse_sigmoid(x: Array, out: Array) -> None:
+    """1 + exp(-x); exp overflows to infinity for very negative x, where sigmoid is rightly 0."""
     np.negative(x, out=out)
     np.exp(out, out=out)
     np.add(out, 1, out=out)
-    np.divide(1, out, out=out)

@@ -35,10 +35,13 @@ class Erf(Activation):
     """The error function."""
 
     cost = Cost(CostClass.SIMD, operations=8, tail=True)
-    temporaries = (True,)
+    temporaries = (True, True)
 
-    def compute(self, x: Array, out: Array, square: Array) -> None:
-        _erf(ERF_EXPONENT, x, out, square)
+    def compute(self, x: Array, out: Array, exponent: Array, square: Array) -> None:
+        np.multiply(x, x, out=square)
+        _polynomial(ERF_EXPONENT, square, exponent)
+        np.multiply(exponent, x, out=exponent)
+        np.tanh(exponent, out=out)
 
 
 class GeluForm(Op):
@@ -58,13 +61,13 @@ class Gelu(Activation, GeluForm):
 
     approximate: str
     cost = Cost(CostClass.SIMD, operations=8, tail=True)
-    temporaries = (True, True)
+    temporaries = (True, True, True)
 
-    def compute(self, x: Array, out: Array, half: Array, square: Array) -> None:
+    def compute(self, x: Array, out: Array, half: Array, gaussian: Array, square: Array) -> None:
         np.multiply(x, 0.5, out=half)
-        _centred_gaussian(self.approximate, half, out, square)
-        np.multiply(out, half, out=out)
-        np.add(out, half, out=out)
+        _centred_gaussian(self.approximate, half, gaussian, square)
+        np.multiply(gaussian, half, out=gaussian)
+        np.add(gaussian, half, out=out)
 
 
 @op("gelu_backward")
@@ -73,51 +76,43 @@ class GeluBackward(Gradient, GeluForm):
 
     approximate: str
     cost = Cost(CostClass.SIMD, operations=14, tail=True)
-    temporaries = (True, True)
+    temporaries = (True, True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, half: Array, slope: Array) -> None:
+    def compute(self, dy: Array, x: Array, out: Array, half: Array, gaussian: Array, slope: Array) -> None:
         # With g = 1 + tanh(u), the derivative of x g / 2 is g / 2 + x g' / 2.
         np.multiply(x, 0.5, out=half)
-        _centred_gaussian(self.approximate, half, out, slope)
+        _centred_gaussian(self.approximate, half, gaussian, slope)
         if self.approximate == "none":
             np.multiply(half, half, out=slope)
             np.multiply(slope, -2, out=slope)
             np.exp(slope, out=slope)
             np.multiply(slope, 2 * TANH_LINEAR, out=slope)
             np.multiply(slope, half, out=slope)
-            np.add(out, 1, out=out)
+            np.add(gaussian, 1, out=gaussian)
         else:
             # x g' = (1 - tanh(u)) g x u', and x u' is this polynomial of half of x.
             np.multiply(half, half, out=slope)
             np.multiply(slope, 24 * TANH_CUBIC * TANH_LINEAR, out=slope)
             np.add(slope, 2 * TANH_LINEAR, out=slope)
             np.multiply(slope, half, out=slope)
-            np.subtract(1, out, out=half)
+            np.subtract(1, gaussian, out=half)
             np.multiply(slope, half, out=slope)
-            np.add(out, 1, out=out)
-            np.multiply(slope, out, out=slope)
-        np.add(out, slope, out=out)
-        np.multiply(out, dy, out=out)
-        np.multiply(out, 0.5, out=out)
+            np.add(gaussian, 1, out=gaussian)
+            np.multiply(slope, gaussian, out=slope)
+        np.add(gaussian, slope, out=gaussian)
+        np.multiply(gaussian, 0.5, out=gaussian)
+        np.multiply(gaussian, dy, out=out)
 
 
 def _centred_gaussian(approximate: str, half: Array, out: Array, square: Array) -> None:
     """Twice the Gaussian distribution function of x less one, or its tanh approximation; `half` is half of x."""
+    np.multiply(half, half, out=square)
     if approximate == "none":
-        _erf(GELU_EXPONENT, half, out, square)
+        _polynomial(GELU_EXPONENT, square, out)
     else:
-        np.multiply(half, half, out=out)
-        np.multiply(out, 8 * TANH_CUBIC * TANH_LINEAR, out=out)
+        np.multiply(square, 8 * TANH_CUBIC * TANH_LINEAR, out=out)
         np.add(out, 2 * TANH_LINEAR, out=out)
-        np.multiply(out, half, out=out)
-        np.tanh(out, out=out)
-
-
-def _erf(exponent: tuple[float, ...], x: Array, out: Array, square: Array) -> None:
-    """erf of x in the scale that `exponent` belongs to."""
-    np.multiply(x, x, out=square)
-    _polynomial(exponent, square, out)
-    np.multiply(out, x, out=out)
+    np.multiply(out, half, out=out)
     np.tanh(out, out=out)
 
 
