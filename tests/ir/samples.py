@@ -340,6 +340,11 @@ SAMPLES: list[Sample] = [
     Sample(op("expand", shape=(8, 4, 6)), (f32(4, 1),), lambda x: x.expand(8, 4, 6)),
     Sample(op("slice", dim=1, start=1, stop=6, step=2), (f32(4, 6, 9),), lambda x: x[:, 1:6:2]),
     Sample(op("cat", dim=1), (f32(4, 2, 9), f32(4, 6, 9), f32(4, 3, 9)), lambda *x: torch.cat(x, 1)),
+    *reduction("sum_square", lambda x, d, k: x.square().sum(d, k), f32),
+    Sample(
+        op("sum_square", dims=(0, 1), keepdim=True), (f32(4, 6, 9),), lambda x: x.square().sum((0, 1), keepdim=True)
+    ),
+    Sample(op("sum_square", dims=(1, 2), keepdim=False), (f32(4, 6, 9),), lambda x: x.square().sum((1, 2))),
     *reduction("sum", lambda x, d, k: x.sum(d, k), f32, i32, boolean),
     *reduction("amax", torch.amax, f32, i32),
     *reduction("amin", torch.amin, f32, i32),

@@ -131,7 +131,7 @@ def group_norm(
     share = 1 / (size * pixels)
     mean = context.scaled(context.sum(grouped, (2, 3), keepdim=True), share)
     centered = context.emit("sub", grouped, mean)
-    var = context.scaled(context.sum(context.emit("mul", centered, centered), (2, 3), keepdim=True), share)
+    var = context.scaled(context.sum_square(centered, (2, 3), keepdim=True), share)
     rstd = _rstd(context, var, eps)
     factor = rstd
     if weight is not None:
@@ -183,7 +183,7 @@ def _batch_norm_over_batch(
     """Normalise by the batch's own statistics: the result, and mean, reciprocal deviation and variance."""
     mean = context.scaled(_sum(context, x), 1 / _count(x))
     centered = context.emit("sub", x, mean)
-    var = context.scaled(_sum(context, context.emit("mul", centered, centered)), 1 / _count(x))
+    var = context.scaled(context.sum_square(centered, _pixels(x), keepdim=True), 1 / _count(x))
     rstd = _rstd(context, var, eps)
     y = _scaled_and_shifted(context, centered, rstd, weight, bias)
     return y, *(_per_channel(context, statistic) for statistic in (mean, rstd, var))
@@ -207,7 +207,12 @@ def _batch_norm_with(
 
 def _sum(context: Context, x: Value) -> Value:
     """The sum over all axes but the channels, shaped to broadcast with x."""
-    return context.sum(x, tuple(axis for axis in range(x.type.rank) if axis != 1), keepdim=True)
+    return context.sum(x, _pixels(x), keepdim=True)
+
+
+def _pixels(x: Value) -> tuple[int, ...]:
+    """All axes but the channels."""
+    return tuple(axis for axis in range(x.type.rank) if axis != 1)
 
 
 def _rstd(context: Context, var: Value, eps: float) -> Value:
