@@ -17,7 +17,7 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdim: bool, ones: Array, out: 
         ones.fill(1)
         dot_along(x, ones, out if keepdim else out[..., None])
     elif axes == tuple(range(len(axes))):
-        sum_over(x, ones, out[(0,) * len(axes)] if keepdim else out)
+        sum_over(x, ones, out.reshape(x.shape[len(axes) :]))
     else:
         np.add.reduce(x, axis=axes, keepdims=keepdim, out=out)
 

@@ -250,7 +250,7 @@ def reduction(name: str, reference: Callable[..., Tensor], *dtypes: Callable[...
     return [
         Sample(op(name, dims=dims, keepdim=keepdim), (dtype(4, 6, 9),), lambda x, d=dims, k=keepdim: reference(x, d, k))
         for dtype in dtypes
-        for dims, keepdim in (((1,), False), ((0, 2), True), ((0, 1, 2), False))
+        for dims, keepdim in (((1,), False), ((0, 2), True), ((0, 1, 2), False), ((0, 1, 2), True))
     ]
 
 
