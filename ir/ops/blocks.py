@@ -47,7 +47,9 @@ def row_block_of(x: TensorType, axes: int) -> TensorType:
 
 def row_blocks(axes: int, arrays: Sequence[Array], temporaries: Sequence[Array]) -> Iterator[list[Array]]:
     """Arrays with equal leading axes, by blocks of whole rows of the first one, which are its last `axes` axes: with
-    the temporary arrays of its shape."""
+    the temporary arrays of its shape. None where it is empty."""
+    if not arrays[0].size:
+        return
     for block in _pieces(list(arrays), ROW_BLOCK_ELEMENTS, axes):
         yield block + [cut(temporary, *block[0].shape) for temporary in temporaries]
 
