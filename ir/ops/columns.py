@@ -230,8 +230,8 @@ def _transpose_weight(w: Array, groups: int, out: Array) -> None:
 
 def _even(length: int, wanted: int) -> int:
     """The size of the pieces when `length` is cut evenly into pieces of at most `wanted`, but at least one."""
-    pieces = -(-length // max(1, wanted))
-    return -(-length // pieces)
+    pieces = max(1, -(-length // max(1, wanted)))
+    return max(1, -(-length // pieces))
 
 
 def _stretches(length: int, size: int) -> Iterator[slice]:

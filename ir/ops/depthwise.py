@@ -74,7 +74,7 @@ class Depthwise:
     @cached_property
     def block(self) -> Pair:
         """How many images and channels are best worked on at once."""
-        images = min(self.images, -(-LINE_ELEMENTS // self.phases.pixels))
+        images = max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
         lines = max(self.phases.count, sum(self.windows.kernel))
         return images, max(1, min(self.channels, BLOCK_ELEMENTS // (self.phases.pixels * images * lines)))
 

@@ -54,7 +54,7 @@ class Shifted(Geometry):
     @cached_property
     def block(self) -> int:
         """Images laid out at once."""
-        return min(self.images, -(-LINE_ELEMENTS // self.phases.pixels))
+        return max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
 
     @cached_property
     def positions(self) -> int:

@@ -348,6 +348,19 @@ def test_activations_of_extreme_numbers() -> None:
         np.testing.assert_allclose(actual, expected, rtol=1e-6, err_msg=applied.name)
 
 
+@pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 4, 1), (16, 1, 2), (3, 1, 1)])
+def test_convolution_of_no_images(channels: int, groups: int, stride: int) -> None:
+    attributes = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
+    x, w, y = (0, channels, 40, 40), (channels, channels // groups, 3, 3), (0, channels, 40 // stride, 40 // stride)
+    images, weight, results = (np.ones(shape, np.float32) for shape in (x, w, y))
+    (made,) = run(op("conv2d", **attributes, dtype=DType.F32), [images, weight], [f32(*x), f32(*w)])
+    assert made.shape == y
+    backwards = op("conv2d_input_gradient", input_shape=x, **attributes, dtype=DType.F32)
+    assert run(backwards, [results, weight], [f32(*y), f32(*w)])[0].shape == x
+    backwards = op("conv2d_weight_gradient", weight_shape=w, **attributes, dtype=DType.F32)
+    np.testing.assert_array_equal(run(backwards, [results, images], [f32(*y), f32(*x)])[0], 0)
+
+
 def test_windows_beside_infinity_stay_finite() -> None:
     """Products with zeros would make NaN of it."""
     for x, w, stride in (((1, 4, 9, 9), (4, 1, 3, 3), 1), ((1, 16, 40, 40), (8, 16, 3, 3), 2)):
