@@ -57,7 +57,7 @@ class Columns(Geometry):
         """Images whose columns are multiplied at once, and rows of output pixels of each."""
         height, width = self.windows.count
         images = min(self.images, max(1, RUN_ELEMENTS // width, self.columns // self.pixels))
-        return _even(self.images, images), _even(height, self.columns // (width * images))
+        return _even(self.images, images), _even(height, self.columns // (width * max(1, images)))
 
     @cached_property
     def column_bytes(self) -> int:
