@@ -33,7 +33,7 @@ test: lint types
 	$(BIN)/python -m pytest -n 2 -m "not full"
 
 test-full: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2
 
 benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.vs_torch

@@ -234,12 +234,13 @@ def _resizing() -> Iterator[OpCase]:
 
 
 def _copies() -> Iterator[OpCase]:
-    yield OpCase("copy", "cat", lambda x, y: torch.cat((x, y), 1), _normal(IMAGES, IMAGES), True, (0, 1))
+    # Where a gradient is a view in PyTorch, there is nothing to compare.
+    yield OpCase("copy", "cat", lambda x, y: torch.cat((x, y), 1), _normal(IMAGES, IMAGES))
     yield OpCase("copy", "pad", lambda x: F.pad(x, (1, 1, 1, 1)), _normal(IMAGES), True)
     yield OpCase("copy", "slice", lambda x: x[..., ::2] + 0, _normal(IMAGES), True)
-    yield OpCase("copy", "transpose", lambda x: x.mT.contiguous(), _normal((16, 512, 512)), True)
-    yield OpCase("copy", "heads", lambda x: x.view(8, 512, 16, 64).transpose(1, 2).contiguous(), _normal(TEXT), True)
-    yield OpCase("copy", "channels last", lambda x: x.permute(0, 2, 3, 1).contiguous(), _normal(IMAGES), True)
+    yield OpCase("copy", "transpose", lambda x: x.mT.contiguous(), _normal((16, 512, 512)))
+    yield OpCase("copy", "heads", lambda x: x.view(8, 512, 16, 64).transpose(1, 2).contiguous(), _normal(TEXT))
+    yield OpCase("copy", "channels last", lambda x: x.permute(0, 2, 3, 1).contiguous(), _normal(IMAGES))
 
 
 def _losses() -> Iterator[OpCase]:
@@ -257,7 +258,10 @@ def _losses() -> Iterator[OpCase]:
 
 
 def _ordering() -> Iterator[OpCase]:
-    yield OpCase("ordering", "sort", lambda x: x.sort(-1).values, _normal((512, 1000)), True)
+    # Of equal elements, PyTorch's sort may put any first: here there are none.
+    yield OpCase(
+        "ordering", "sort", lambda x: x.sort(-1).values, lambda: (torch.rand(512, 1000).argsort(-1).float(),), True
+    )
     yield OpCase("ordering", "top 5", lambda x: x.topk(5).values, _normal((1024, 1000)))
     yield OpCase("ordering", "top 40 of a vocabulary", lambda x: x.topk(40).values, _normal((32, 50257)))
     yield OpCase("scan", "cumsum of rows", lambda x: x.cumsum(-1), _normal(LOGITS), True)

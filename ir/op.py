@@ -82,7 +82,7 @@ class Op:
     exchanges: ClassVar[bool] = False
     """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
     any_layout: ClassVar[bool] = False
-    """Whether the kernel writes results of any strides as well as contiguous ones."""
+    """Whether the kernel writes results of any strides about as fast as contiguous ones."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:

@@ -20,6 +20,9 @@ CACHED_BYTES = 1 << 20
 """What the arrays of one group of one stage may take: about the second-level cache of a core."""
 SERIAL_NS = 100_000
 """Below this much work a phase is not worth waking another thread."""
+RUN_BYTES = 1024
+"""Tiles that are columns of their tensors are joined until they are runs of memory as long as this: shorter ones cost
+more to reach than to compute."""
 LANE_NS = 1_000_000
 """A phase gets more than two lanes where each has this much work."""
 CALL_NS = 1_000
@@ -49,7 +52,7 @@ def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list
         whole = coalesce and all(_grows(stage, phase.tiles) for stage in phase.stages)
         return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
     tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
-    worthwhile = _overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns)
+    worthwhile = max(_overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
     lanes = _lane_count(phase, tile_ns, worthwhile)
     size = _group_size(phase, lanes, worthwhile) if coalesce else 1
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
@@ -81,7 +84,7 @@ def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
 
 
 def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
-    """Tiles per call: worthwhile, and as many more as fit the cache."""
+    """Tiles per call: worthwhile, in long runs, and as many more as fit the cache."""
     tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
     wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes))
     return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
@@ -113,6 +116,17 @@ def _tile_bytes(stage: Stage) -> int:
     """Bytes of a stage that grow with the number of tiles at once: its ports, as results in between are reused."""
     values = {port.value for port in (*stage.inputs, *stage.outputs) if port.axis >= 0}
     return sum(compute_bytes(stage.values[value].type) for value in values)
+
+
+def _run_bytes(phase: Phase) -> float:
+    """Bytes of the shortest run of memory in a tile of a tensor: infinite where tiles follow one another."""
+    runs = [math.inf]
+    for stage in phase.stages:
+        for port in (*stage.inputs, *stage.outputs):
+            tensor = stage.values[port.value].type
+            if port.axis > 0 and math.prod(tensor.shape[: port.axis]) > 1:
+                runs.append(compute_bytes(tensor.with_shape(tensor.shape[port.axis :])))
+    return min(runs)
 
 
 def _resident_bytes(stage: Stage) -> int:

@@ -11,7 +11,6 @@ import numpy as np
 from ir.errors import IllegalPefError
 from ir.op import Array, Op
 from ir.ops.elementwise import Elementwise
-from ir.ops.embedding import Embedding, picks_columns
 from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
@@ -261,11 +260,8 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
     """The order of axes in which a result is made several times faster than in its own, or nothing.
 
     Elementwise, that of the first operand whose neighbours along the last axis are not neighbours in memory, as in a
-    permuted view. Picked out of columns, column by column.
+    permuted view.
     """
-    if isinstance(op, Embedding) and picks_columns(operands[0]):
-        axes = operands[1].ndim + 1
-        return (axes - 1, *range(axes - 1))
     if isinstance(op, Elementwise):
         for operand in operands:
             if (

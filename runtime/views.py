@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.op import Array, Op
+from ir.ops.layout import copy
 from ir.ops.view import Permute, Reshape
 from ir.rounding import round_to_bf16
 from ir.types import DType, TensorType
@@ -41,7 +42,7 @@ def constant(op: Op, tensor: TensorType) -> Array:
 
 def copy_reshaped(operand: Array, result: Array) -> None:
     """Fill contiguous `result` with the elements of `operand` in row-major order, without a temporary."""
-    np.copyto(result.reshape(operand.shape), operand)
+    copy(result.reshape(operand.shape), operand)
 
 
 def same_view(first: Array, second: Array) -> bool:

@@ -27,6 +27,9 @@ UNCUTTABLE = ""
 MOST_TILES = 64
 """Tiles a phase is cut into at most: beyond, fill and drain are already a small part of it."""
 
+ENOUGH_TILES = 16
+"""An axis that makes as many tiles is as good as one that makes more."""
+
 SCALAR_ELEMENTS = 32
 """Stages with no larger result than one vector are not worth a stream of their own."""
 
@@ -61,14 +64,19 @@ class Phase:
 
 def form_phases(stages: Sequence[StageNodes]) -> list[Phase]:
     """Cut the stages, in order, into phases, each seeded with the dimension that carries the most stages along, of
-    those the one that makes the most tiles, and of those the outermost: its tiles are the longest runs of memory."""
+    those the one that makes enough tiles, and of those the outermost: its tiles are the longest runs of memory."""
     phases: list[Phase] = []
     start = 0
     while start < len(stages):
-        phase = max(_candidates(stages, start), key=lambda one: (len(one.stages), tile_counts(one.divisor)[-1]))
+        phase = max(_candidates(stages, start), key=_merit)
         phases.append(phase)
         start += len(phase.stages)
     return phases
+
+
+def _merit(phase: Phase) -> tuple[int, int]:
+    """What makes one of several dimensions to stream along better than another."""
+    return len(phase.stages), min(tile_counts(phase.divisor)[-1], ENOUGH_TILES)
 
 
 def tile_counts(divisor: int, most: int = MOST_TILES) -> list[int]:

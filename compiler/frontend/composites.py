@@ -158,11 +158,31 @@ def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Te
 
 
 def linear(x: Tensor, size: list[int] | None, align_corners: bool, scales: list[float] | None) -> Tensor:
-    """Linear interpolation of one axis, which PyTorch decomposes for a given size alone."""
-    wanted = list(size) if size is not None else [int(x.shape[2] * scale) for scale in scales or []]
-    rule = decomposition_table[aten.upsample_linear1d.default]
-    interpolated: Tensor = rule(x, wanted, align_corners, scales[0] if scales else None)
-    return interpolated
+    """Linear interpolation of one to three axes, one after the other, the last first as PyTorch's kernels do."""
+    wanted = list(size) if size is not None else [int(e * s) for e, s in zip(x.shape[2:], scales or [])]
+    for number in reversed(range(len(wanted))):
+        x = _stretched(x, 2 + number, wanted[number], align_corners, scales[number] if scales else None)
+    return x
+
+
+def linear_of_size(x: Tensor, size: list[int], align_corners: bool, *scales: float | None) -> Tensor:
+    """The same for overloads whose scales are arguments of their own."""
+    return linear(x, size, align_corners, None if None in scales else list(scales))  # type: ignore[arg-type]
+
+
+def _stretched(x: Tensor, dim: int, out: int, align_corners: bool, scale: float | None) -> Tensor:
+    """Every element between its neighbours along `dim` at the place that belongs to it."""
+    extent = x.shape[dim]
+    if align_corners:
+        place = torch.arange(out, device=x.device) * ((extent - 1) / (out - 1) if out > 1 else 0.0)
+    else:
+        step = 1 / scale if scale else extent / out
+        place = ((torch.arange(out, device=x.device) + 0.5) * step - 0.5).clamp(min=0)
+    lower = place.floor().long().clamp(max=extent - 1)
+    upper = (lower + 1).clamp(max=extent - 1)
+    share = (place - lower).clamp(0, 1).reshape(-1, *[1] * (x.dim() - dim - 1))
+    stretched = x.index_select(dim, lower) * (1 - share) + x.index_select(dim, upper) * share
+    return stretched.to(x.dtype)
 
 
 def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
@@ -177,10 +197,9 @@ TAKEN_APART = (
     aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
     aten._upsample_nearest_exact1d.default, aten._upsample_nearest_exact2d.default,
-    aten._upsample_nearest_exact3d.default, aten.upsample_linear1d.default, aten.upsample_bilinear2d.vec,
-    aten.upsample_bilinear2d.default, aten.upsample_trilinear3d.vec, aten.upsample_trilinear3d.default,
-    aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default, aten.grid_sampler_2d.default,
-    aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default,
+    aten._upsample_nearest_exact3d.default, aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default,
+    aten.grid_sampler_2d.default, aten.reflection_pad1d.default, aten.reflection_pad2d.default,
+    aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
     aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
     aten.multi_margin_loss.default,
@@ -198,13 +217,17 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.pdist.default: distances_within,
     aten._pdist_forward.default: distances_within,
     aten.pad.default: padded,
-    aten.upsample_linear1d.vec: linear,
     aten.grid_sampler.default: grid_sampler,
     aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated
     ),
     **dict.fromkeys((aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec), nearest),
+    **dict.fromkeys((aten.upsample_linear1d.vec, aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec), linear),
+    **dict.fromkeys(
+        (aten.upsample_linear1d.default, aten.upsample_bilinear2d.default, aten.upsample_trilinear3d.default),
+        linear_of_size,
+    ),
     **{overload: decomposition_table[overload] for overload in TAKEN_APART if overload in decomposition_table},
     **CONVOLUTION,
     **POOLING,

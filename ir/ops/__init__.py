@@ -7,9 +7,9 @@ from ir.ops import (
     concat,
     conv,
     elementwise,
-    embedding,
     functions,
     gaussian,
+    indexing,
     integer,
     matmul,
     norm,
@@ -24,6 +24,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "activation", "collective", "comparison", "concat", "conv", "elementwise", "embedding", "functions", "gaussian",
+    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "indexing",
     "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ class Cat(Op):
 
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
+    any_layout = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:

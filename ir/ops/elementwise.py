@@ -20,7 +20,7 @@ class Elementwise(Op):
     """Operands of one element type, broadcast; the result has their type."""
 
     cost: ClassVar[Cost] = BODY
-    any_layout = True
+    any_layout: ClassVar[bool] = True
 
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, self.results(*operands)[0])

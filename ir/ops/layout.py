@@ -1,4 +1,4 @@
-"""Arrays as kernels want them in memory: contiguous results, and the part of a scratch array that is needed."""
+"""Arrays as kernels want them in memory: contiguous results, parts of scratch arrays, copies between layouts."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def in_order(*results: Array) -> Iterator[list[Array]]:
 def cut(scratch: Array, *shape: int) -> Array:
     """The beginning of a scratch array, as an array of this shape: the last block may be smaller."""
     return scratch.reshape(-1)[: math.prod(shape)].reshape(shape)
+
+
+SHORT = 8
+"""Copying rows shorter than this costs more for each row than for its elements."""
+
+
+def copy(out: Array, x: Array) -> None:
+    """np.copyto; column by column where rows are short and do not follow one another in x, as in a repeated element."""
+    if x.ndim > 1 and 1 < x.shape[-1] < SHORT and x.strides[-2] != x.shape[-1] * x.strides[-1]:
+        for column in range(x.shape[-1]):
+            np.copyto(out[..., column], x[..., column])
+    else:
+        np.copyto(out, x)

@@ -35,3 +35,17 @@ def places(index: Array, shape: tuple[int, ...], dim: int, scratch: Array) -> Ar
     along = np.ogrid[tuple(slice(1 if axis == dim else extent) for axis, extent in enumerate(index.shape))]
     np.add(found, sum((along[axis] * strides[axis] for axis in others), np.zeros((), np.int64)), out=found)
     return found
+
+
+def whole_rows(index: Array, shape: tuple[int, ...], dim: int) -> Array | None:
+    """The index along `dim` alone, where it is the same in every place along all other axes and those are covered: then
+    whole slices are read or written. None where it is not. Raises IndexOutsideError as `places` does."""
+    if index.size == 0 or any(i != extent for axis, (i, extent) in enumerate(zip(index.shape, shape)) if axis != dim):
+        return None
+    first = index[tuple(slice(None) if axis == dim else slice(1) for axis in range(index.ndim))]
+    last = index[tuple(slice(None) if axis == dim else slice(-1, None) for axis in range(index.ndim))]
+    if not (np.array_equal(first, last) and (index == first).all()):
+        return None
+    check_index(first, shape[dim])
+    rows: Array = first.reshape(-1)
+    return rows

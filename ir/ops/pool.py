@@ -14,6 +14,9 @@ from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
 
+LONGEST_CHAIN = 48
+"""Operations of one element that a chain of PCUs does at once: eight PCUs of six stages."""
+
 
 class Pooling(Op):
     """Windows over the last two axes; the leading axes are a batch."""
@@ -24,8 +27,11 @@ class Pooling(Op):
     cost = Cost(CostClass.SIMD)
 
     def __post_init__(self) -> None:
-        """Every result element takes one operation per position of its window."""
-        object.__setattr__(self, "cost", Cost(CostClass.SIMD, operations=math.prod(self.kernel_size)))
+        """Every element of an image takes one operation per window that it lies in: in a chain, or in several passes
+        where that would be long."""
+        windows = math.prod(-(-kernel // stride) for kernel, stride in zip(self.kernel_size, self.stride))
+        passes = -(-windows // LONGEST_CHAIN)
+        object.__setattr__(self, "cost", Cost(CostClass.SIMD, operations=-(-windows // passes), passes=passes))
 
     def windows(self, shape: Pair) -> Windows:
         """Where the windows lie on images of this shape. Raises ValueError where they do not fit."""
@@ -59,7 +65,7 @@ class ForwardPooling(Pooling):
         return Space.parse(text, (x,), results, kh=self.kernel_size[0], kw=self.kernel_size[1])
 
     def flops(self, x: TensorType) -> int:
-        return self.pooled(x).numel * self.cost.operations
+        return self.pooled(x).numel * math.prod(self.kernel_size)
 
 
 class BackwardPooling(Pooling):
@@ -84,7 +90,7 @@ class BackwardPooling(Pooling):
         return replace(self, input_shape=result.shape)  # type: ignore[type-var]
 
     def flops(self, dy: TensorType, *others: TensorType) -> int:
-        return dy.numel * self.cost.operations
+        return dy.numel * math.prod(self.kernel_size)
 
 
 @op("max_pool2d")

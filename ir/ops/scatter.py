@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.indexing import sums_of_rows
 from ir.ops.layout import in_order
-from ir.ops.places import places, words
+from ir.ops.places import places, whole_rows, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -18,6 +19,7 @@ class Scattering(Op):
 
     dim: int
     cost: ClassVar[Cost] = Cost(CostClass.GATHER)
+    any_layout: ClassVar[bool] = True
 
     def infer(self, x: TensorType, index: TensorType, src: TensorType) -> TensorType:
         if not x.rank == index.rank == src.rank or not 0 <= self.dim < x.rank:
@@ -45,6 +47,11 @@ class Scattering(Op):
         return (words(index),)
 
     def kernel(self, x: Array, index: Array, src: Array, out: Array, scratch: Array) -> None:
+        rows = whole_rows(index, x.shape, self.dim)
+        if rows is not None:
+            np.copyto(out, x)
+            self.write_rows(np.moveaxis(out, self.dim, 0), rows, np.moveaxis(src, self.dim, 0))
+            return
         found = places(index, x.shape, self.dim, scratch).reshape(-1)
         with in_order(out) as (made,):
             np.copyto(made, x)
@@ -53,6 +60,10 @@ class Scattering(Op):
     def write(self, out: Array, found: Array, src: Array) -> None:
         """Combine the elements of src with those of out at the places found; all are vectors."""
         raise ValueError(f"operator {self.name} does not say how it combines elements")
+
+    def write_rows(self, out: Array, rows: Array, src: Array) -> None:
+        """The same for whole rows of out, in any layout."""
+        self.write(out, rows, src)
 
     @limit
     def integer_index(self, x: TensorType, index: TensorType, src: TensorType) -> bool:
@@ -79,6 +90,13 @@ class ScatterAdd(Scattering):
 
     def write(self, out: Array, found: Array, src: Array) -> None:
         np.add.at(out, found, src)
+
+    def write_rows(self, out: Array, rows: Array, src: Array) -> None:
+        """Sums of what the rows held and then of the source's rows, in their order."""
+        held = np.unique(rows)
+        given = np.concatenate((out[held], src)).reshape(held.size + rows.size, -1)
+        _, sums = sums_of_rows(given, np.concatenate((held, rows)))
+        out[held] = sums.reshape(held.size, *out.shape[1:])
 
     @limit
     def numbers_only(self, x: TensorType, index: TensorType, src: TensorType) -> bool:

@@ -41,7 +41,7 @@ class Sort(Op):
     def kernel(self, x: Array, out: Array, index: Array, scratch: Array) -> None:
         """Sort keys that hold the element above its position, which NumPy does faster than it finds an order."""
         keys = scratch.view(np.int64).reshape(x.shape)
-        np.left_shift(self._ordered(x), 32, out=keys, dtype=np.int64)
+        np.left_shift(_ordered(x, self.descending), 32, out=keys, dtype=np.int64)
         along = [1] * x.ndim
         along[self.dim] = -1
         np.bitwise_or(keys, np.arange(x.shape[self.dim]).reshape(along), out=keys)
@@ -49,10 +49,64 @@ class Sort(Op):
         np.copyto(index, keys.view(np.int32)[..., LOW_HALF::2], casting="unsafe")
         np.copyto(out, np.take_along_axis(x, index, self.dim))
 
-    def _ordered(self, x: Array) -> Array:
-        """Integers in the order of the elements: equal where those are equal, NaN above all."""
-        if x.dtype.kind == "f":
-            bits = (x + np.float32(0)).view(np.int32)  # the sum makes a positive zero of a negative one
-            bits[np.isnan(x)] = np.iinfo(np.int32).max
-            x = np.bitwise_xor(bits, bits >> 31 & np.iinfo(np.int32).max, out=bits)
-        return np.invert(x) if self.descending else x
+
+LONGEST_PART = 64
+"""How many elements `topk` compares before it orders any."""
+
+
+@op("topk")
+class TopK(Op):
+    """The k largest or smallest elements along one axis, in order, and where each was; of equal ones the first.
+
+    NaN counts as larger than everything.
+    """
+
+    k: int
+    dim: int
+    largest: bool
+    cost = Cost(CostClass.GATHER, operations=16, passes=2)
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        if not 0 <= self.dim < x.rank or not 0 < self.k <= x.shape[self.dim]:
+            raise ValueError(f"{x} has no {self.k} elements along axis {self.dim}")
+        found = x.with_shape((*x.shape[: self.dim], self.k, *x.shape[self.dim + 1 :]))
+        return found, found.with_dtype(DType.I32)
+
+    def space(self, x: TensorType) -> Space:
+        lead, rest = (" ".join(f"d{axis}" for axis in axes) for axes in (range(self.dim), range(self.dim + 1, x.rank)))
+        found = f"{lead} k! {rest}"
+        return Space.parse(f"{lead} n! {rest} -> {found}, {found}", (x,), self.results(x))
+
+    def kernel(self, x: Array, out: Array, index: Array) -> None:
+        """Order only the elements that are not beyond a bound within which there are at least k."""
+        rows = np.moveaxis(x, self.dim, -1)
+        with np.errstate(invalid="ignore"):
+            beyond = (np.less if self.largest else np.greater)(rows, self._bound(rows))
+        chosen = ~beyond.reshape(-1, rows.shape[-1])
+        lines, places = np.divmod(np.flatnonzero(chosen), rows.shape[-1])
+        keys = _ordered(rows.reshape(chosen.shape)[lines, places], self.largest)
+        best = np.lexsort((places, keys, lines))
+        starts = np.searchsorted(lines, np.arange(len(chosen)))
+        found = places[best[starts[:, None] + np.arange(self.k)]].reshape(*rows.shape[:-1], self.k)
+        np.copyto(np.moveaxis(index, self.dim, -1), found, casting="unsafe")
+        np.copyto(np.moveaxis(out, self.dim, -1), np.take_along_axis(rows, found, -1))
+
+    def _bound(self, rows: Array) -> Array:
+        """The k-th of the extrema of disjoint parts of each row: at least those k elements are not beyond it."""
+        length = max(1, min(LONGEST_PART, rows.shape[-1] // (4 * self.k)))
+        parts = rows.shape[-1] // length
+        split = rows[..., : length * parts].reshape(*rows.shape[:-1], length, parts)
+        extrema = (np.maximum if self.largest else np.minimum).reduce(split, axis=-2)
+        place = parts - self.k if self.largest else self.k - 1
+        extrema.partition(place, axis=-1)
+        bound: Array = extrema[..., place : place + 1]
+        return bound
+
+
+def _ordered(x: Array, descending: bool) -> Array:
+    """Integers in the order of the elements: equal where those are equal, NaN above all before the order is turned."""
+    if x.dtype.kind == "f":
+        bits = (x + np.float32(0)).view(np.int32)  # the sum makes a positive zero of a negative one
+        bits[np.isnan(x)] = np.iinfo(np.int32).max
+        x = np.bitwise_xor(bits, bits >> 31 & np.iinfo(np.int32).max, out=bits)
+    return np.invert(x) if descending else x

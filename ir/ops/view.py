@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ir.op import Array, FreeOp, Op, broadcast_shape, op
+from ir.ops.layout import copy
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -55,7 +56,7 @@ class Reshape(FreeOp):
 
     def kernel(self, x: Array, out: Array) -> None:
         if out.flags.c_contiguous:
-            np.copyto(out.reshape(x.shape), x)
+            copy(out.reshape(x.shape), x)
         else:
             np.copyto(out, self.view(x))
 

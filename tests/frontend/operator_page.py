@@ -38,7 +38,7 @@ tiles. It is shown for one example. The class says which part of a PCU works: th
 WHOLE = {
     "every element along the axis has a part in each result": (
         "softmax", "softmax_backward", "log_softmax", "log_softmax_backward", "layer_norm", "layer_norm_backward",
-        "sort",
+        "sort", "topk",
     ),
     "each result needs all those before it": ("cumsum", "cumprod", "cummax", "cummin"),
     "windows that overlap share elements between tiles; those that do not are cut": (
@@ -46,7 +46,7 @@ WHOLE = {
         "avg_pool2d_backward",
     ),
     "an index may name any element of the axis": (
-        "embedding", "embedding_gradient", "gather", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
+        "gather", "index_add", "index_select", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
         "scatter_min", "scatter_mul",
     ),
     "the result is a place, counted from the start of the axis": ("argmax",),

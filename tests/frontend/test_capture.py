@@ -355,4 +355,4 @@ def test_locations_of_known_modules() -> None:
     assert places[forward, "softmax", "layers.0.attn"] == attended
     assert places[backward, "softmax_backward", "layers.0.attn"] == attended
     assert places[backward, "layer_norm_backward", "layers.0.norm1"] == "x = x + self.attn(self.norm1(x))"
-    assert places[backward, "embedding_gradient", "token"].startswith("x = self.token(tokens)")
+    assert places[backward, "index_add", "token"].startswith("x = self.token(tokens)")

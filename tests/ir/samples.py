@@ -370,13 +370,24 @@ SAMPLES: list[Sample] = [
     Sample(op("matmul", dtype=DType.F32), (f32(2, 8, 4, 6), f32(2, 8, 6, 9)), torch.matmul),
     *CONVOLUTIONS,
     *POOLS,
-    Sample(op("embedding"), (f32(10, 6), i32(4, 9)), lambda table, i: table[i.long()], below=10, index=True),
+    Sample(op("index_select", dim=0), (f32(10, 6), i32(4, 9)), lambda x, i: x[i.long()], below=10, index=True),
+    Sample(op("index_select", dim=1), (f32(4, 10, 6), i32(9)), lambda x, i: x[:, i.long()], below=10, index=True),
     Sample(
-        op("embedding_gradient", rows=10),
+        op("index_add", dim=0, extent=10),
         (f32(4, 9, 6), i32(4, 9)),
         lambda dy, i: aten.embedding_dense_backward(dy, i.long(), 10, -1, False),
         below=10,
         index=True,
+    ),
+    *(
+        Sample(
+            op("index_add", dim=1, extent=10),
+            (f32(4, 9, rest), i32(9)),
+            lambda x, i: x.new_zeros(len(x), 10, x.shape[-1]).index_add(1, i.long(), x),
+            below=10,
+            index=True,
+        )
+        for rest in (6, 12)
     ),
     Sample(
         op("gather", dim=1),

@@ -74,6 +74,22 @@ ORDERED = [
         for dim, descending, type in ((1, False, f32(4, 6, 9)), (2, True, f32(4, 6, 9)), (0, True, i32(6, 4)))
     ],
     *[
+        Sample(
+            op("topk", k=k, dim=dim, largest=largest),
+            (type,),
+            lambda x, k=k, d=dim, r=largest: tuple(
+                found.narrow(d, 0, k) for found in torch.sort(x, dim=d, descending=r, stable=True)
+            ),
+            whole_numbers=True,
+        )
+        for k, dim, largest, type in (
+            (2, 1, False, f32(4, 6, 9)),
+            (3, 2, True, f32(4, 6, 9)),
+            (6, 0, True, i32(6, 4)),
+            (1, 0, False, i32(6, 4)),
+        )
+    ],
+    *[
         Sample(op("prod", dims=(1,), keepdim=keepdim), (type,), lambda x, k=keepdim: x.prod(1, keepdim=k))
         for type, keepdim in ((f32(4, 6, 9), False), (i32(4, 3), False), (boolean(9, 2), True))
     ],

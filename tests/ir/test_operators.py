@@ -251,7 +251,7 @@ CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups"
             "matmul takes floating-point matrices, or i32 ones that make an i32 one",
         ),
         (op("amax", dims=(0,), keepdim=False), (f32(0),), "a tensor without elements has no largest or smallest one"),
-        (op("embedding"), (f32(4, 4), f32(4)), "an index is an i32 tensor"),
+        (op("index_select", dim=0), (f32(4, 4), f32(4)), "an index is an i32 tensor"),
         (
             op("max_pool2d", **{**POOL, "padding": (2, 2)}),
             (f32(9, 9),),
@@ -283,7 +283,7 @@ def test_limit_is_reported(broken: Op, operands: tuple[TensorType, ...], rule: s
             "does not have the convolution's shape [1, 8, 7, 7]",
         ),
         (op("max_pool2d", **POOL), (f32(9),), "a tensor of shape [9] has no height and width"),
-        (op("embedding_gradient", rows=9), (f32(4, 6), i32(5)), "does not hold one row per index of i32[5]"),
+        (op("index_add", dim=0, extent=9), (f32(4, 6), i32(5)), "does not hold one slice per index of i32[5]"),
         (op("gather", dim=0), (f32(4, 6), i32(4, 7)), "the index i32[4,7] is larger than f32[4,6]"),
         (op("nll", ignore_index=-100), (f32(4, 6), i32(6)), "are not [n, c] and [n]"),
         (op("reshape", shape=(5, 5)), (f32(4, 6),), "shape [4, 6] cannot become [5, 5]"),
@@ -379,6 +379,16 @@ def test_gradients_that_are_not_chosen_leave_no_trace() -> None:
 
 
 def test_often_repeated_indices_all_count() -> None:
-    dy, index = np.ones((100, 3), np.float32), np.array([4] * 95 + [2] * 5, np.int32)
-    (table,) = run(op("embedding_gradient", rows=6), [dy, index], [f32(100, 3), i32(100)])
-    np.testing.assert_array_equal(table[:, 0], [0, 0, 5, 0, 95, 0])
+    index = np.array([4] * 95 + [2] * 5, np.int32)
+    for features in (3, 30):
+        dy = np.ones((100, features), np.float32)
+        (table,) = run(op("index_add", dim=0, extent=6), [dy, index], [f32(100, features), i32(100)])
+        np.testing.assert_array_equal(table, np.repeat([[0], [0], [5], [0], [95], [0]], features, 1))
+
+
+@pytest.mark.parametrize(("largest", "places"), [(True, [1, 4, 0]), (False, [2, 3, 0])])
+def test_topk_counts_nan_as_the_largest(largest: bool, places: list[int]) -> None:
+    x = np.array([1, np.nan, -np.inf, -0.0, np.nan], np.float32)
+    values, index = run(op("topk", k=3, dim=0, largest=largest), [x], [f32(5)])
+    np.testing.assert_array_equal(index, places)
+    np.testing.assert_array_equal(values, x[places])

@@ -137,8 +137,8 @@ CONVOLUTION = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "dtype": f32(
             (f32(2, 4, 9, 9), f32(6, 2, 3, 3)),
             "n (g! ci) oh~kh! ow~kw!, (g! co) ci kh! kw! -> n (g! co) oh ow",
         ),
-        ("embedding", {}, (f32(10, 6), i32(4, 9)), "v! e, *2 *1 -> *2 *1 e"),
-        ("embedding_gradient", {"rows": 10}, (f32(4, 9, 6), i32(4, 9)), "*2 *1 e, *2 *1 -> v! e"),
+        ("index_select", {"dim": 0}, (f32(10, 6), i32(4, 9)), "v! r1, *2 *1 -> *2 *1 r1"),
+        ("index_add", {"dim": 0, "extent": 10}, (f32(4, 9, 6), i32(4, 9)), "*2 *1 r1, *2 *1 -> v! r1"),
         ("argmax", {"dim": 1, "keepdim": True}, (f32(4, 6),), "d0 d1! -> d0 1"),
         (
             "max_pool2d",

@@ -1,4 +1,4 @@
-"""ATen's reading and writing by index tensors. Several indices become one, into a table of the rows they choose."""
+"""ATen's reading and writing by index tensors. Several indices become one, into one axis that merges theirs."""
 
 from __future__ import annotations
 
@@ -17,64 +17,55 @@ DATA_DEPENDENT = "keep the shape: choose with torch.where(mask, x, 0), or select
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """How a tensor is a table of the rows that indices choose.
+class _Slices:
+    """How indices choose slices of a tensor along one axis, into which the indexed axes are merged.
 
-    order: its axes, indexed ones first.   rows, rest: the extents of the indexed and of the other axes.
-    index: the row numbers, in the indices' common shape.   place: the axis of the result where that shape goes.
+    order: the tensor's axes with the indexed ones side by side.   dim: where those begin.   extents: theirs.
+    index: the numbers of the slices, in the indices' common shape.
     """
 
     order: tuple[int, ...]
-    rows: tuple[int, ...]
-    rest: tuple[int, ...]
+    dim: int
+    extents: tuple[int, ...]
     index: Value
-    place: int
 
     @property
-    def table_shape(self) -> tuple[int, int]:
-        return math.prod(self.rows), math.prod(self.rest)
+    def extent(self) -> int:
+        """How many slices there are."""
+        return math.prod(self.extents)
 
-    def table(self, context: Context, x: Value) -> Value:
-        """[rows, features]"""
-        return context.reshape(context.permute(x, self.order), self.table_shape)
+    def merged(self, context: Context, x: Value) -> Value:
+        """The tensor with one axis in place of the indexed ones."""
+        moved = context.permute(x, self.order)
+        shape = moved.type.shape
+        return context.reshape(moved, (*shape[: self.dim], self.extent, *shape[self.dim + len(self.extents) :]))
 
-    def tensor(self, context: Context, table: Value) -> Value:
-        """The tensor that a table stands for."""
-        moved = context.reshape(table, (*self.rows, *self.rest))
+    def apart(self, context: Context, merged: Value) -> Value:
+        """The tensor of which `merged` is the form with merged axes."""
+        shape = merged.type.shape
+        moved = context.reshape(merged, (*shape[: self.dim], *self.extents, *shape[self.dim + 1 :]))
         return context.permute(moved, tuple(self.order.index(axis) for axis in range(len(self.order))))
 
-    @property
-    def result_order(self) -> tuple[int, ...]:
-        """The axes of [index..., rest...] as the result of indexing has them."""
-        count, rest = self.index.type.rank, len(self.rest)
-        behind = [count + axis for axis in range(rest)]
-        return (*behind[: self.place], *range(count), *behind[self.place :])
-
-    @property
-    def chosen_shape(self) -> tuple[int, ...]:
-        """[index..., rest...]"""
-        return (*self.index.type.shape, *self.rest)
+    def chosen_shape(self, merged: Value) -> tuple[int, ...]:
+        """The shape of all chosen slices together."""
+        shape = merged.type.shape
+        return (*shape[: self.dim], *self.index.type.shape, *shape[self.dim + 1 :])
 
 
-def _rows(context: Context, x: Value, indices: list[Value | None]) -> _Rows:
+def _slices(context: Context, x: Value, indices: list[Value | None]) -> _Slices:
     axes = [axis for axis, index in enumerate(indices) if index is not None]
     given = [index for index in indices if index is not None]
     shape = tuple(np.broadcast_shapes(*(index.type.shape for index in given)))
-    others = [axis for axis in range(x.type.rank) if axis not in axes]
     adjacent = axes == list(range(axes[0], axes[-1] + 1))
+    others = [axis for axis in range(x.type.rank) if axis not in axes]
     extents = tuple(x.type.shape[axis] for axis in axes)
     number: Value | None = None
     for index, extent in zip(given, extents):
         wrapped = _wrapped(context, index, extent)
         number = wrapped if number is None else _combined(context, number, extent, wrapped)
     assert number is not None
-    return _Rows(
-        (*axes, *others),
-        extents,
-        tuple(x.type.shape[axis] for axis in others),
-        context.expand(number, shape),
-        axes[0] if adjacent else 0,
-    )
+    order = tuple(range(x.type.rank)) if adjacent else (*axes, *others)
+    return _Slices(order, axes[0] if adjacent else 0, extents, context.expand(number, shape))
 
 
 def _wrapped(context: Context, index: Value, extent: int) -> Value:
@@ -105,9 +96,8 @@ def index_tensor(context: Context, x: Value, indices: list[Value | None]) -> Val
     _integers_only(context, indices)
     if all(index is None for index in indices):
         return x
-    rows = _rows(context, x, indices)
-    found = context.emit("embedding", rows.table(context, x), rows.index)
-    return context.permute(context.reshape(found, rows.chosen_shape), rows.result_order)
+    slices = _slices(context, x, indices)
+    return context.emit("index_select", slices.merged(context, x), slices.index, dim=slices.dim)
 
 
 @lowers(aten.index_put.default, aten._unsafe_index_put.default)
@@ -116,25 +106,23 @@ def index_put(
 ) -> Value:
     if any(index is not None and index.type.dtype is DType.BOOL for index in indices):
         return _masked_put(context, x, indices, values, accumulate)
-    rows = _rows(context, x, indices)
-    shape = tuple(rows.chosen_shape[axis] for axis in rows.result_order)
-    spread = context.expand(context.cast(values, x.type.dtype), shape)
-    back = tuple(rows.result_order.index(axis) for axis in range(len(shape)))
-    count, features = rows.index.type.numel, rows.table_shape[1]
-    source = context.reshape(context.permute(spread, back), (count, features))
-    table, index = rows.table(context, x), context.reshape(rows.index, (count,))
-    return rows.tensor(context, _written(context, table, index, source, accumulate))
+    slices = _slices(context, x, indices)
+    merged = slices.merged(context, x)
+    source = context.expand(context.cast(values, x.type.dtype), slices.chosen_shape(merged))
+    return slices.apart(context, _written(context, merged, slices, source, accumulate))
 
 
-def _written(context: Context, table: Value, index: Value, source: Value, accumulate: bool) -> Value:
-    """The table with the source's rows written, or added, where the index says."""
+def _written(context: Context, x: Value, slices: _Slices, source: Value, accumulate: bool) -> Value:
+    """x with the slices of the source written, or added, where the index says."""
     if not source.type.numel:
-        return table
-    if accumulate and table.type.dtype is not DType.BOOL:
-        gradient = context.emit("embedding_gradient", source, index, rows=table.type.shape[0])
-        return context.emit("add", table, gradient)
-    column = context.expand(context.reshape(index, (index.type.numel, 1)), source.type.shape)
-    return _scatter(context, "scatter_add" if accumulate else "scatter", table, column, source, 0)
+        return x
+    dim, count = slices.dim, slices.index.type.numel
+    if accumulate and x.type.dtype is not DType.BOOL:
+        return context.emit("add", x, context.emit("index_add", source, slices.index, dim=dim, extent=slices.extent))
+    shape = (*x.type.shape[:dim], count, *x.type.shape[dim + 1 :])
+    index = context.reshape(slices.index, (count, *[1] * (x.type.rank - dim - 1)))
+    op = "scatter_add" if accumulate else "scatter"
+    return _scatter(context, op, x, context.expand(index, shape), context.reshape(source, shape), dim)
 
 
 def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
@@ -171,7 +159,7 @@ def masked_scatter(context: Context, x: Value, mask: Value, source: Value) -> Va
     chosen = context.expand(mask, context.shape)
     number = _place_among_chosen(context, chosen, source.type.numel)
     table = context.reshape(context.cast(source, context.dtype), (source.type.numel, 1))
-    taken = context.reshape(context.emit("embedding", table, number), context.shape)
+    taken = context.reshape(context.emit("index_select", table, number, dim=0), context.shape)
     return context.emit("where", chosen, taken, context.expand(x, context.shape))
 
 

@@ -47,9 +47,11 @@ def sort_stable(
 def topk(
     context: Context, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Value, ...]:
-    values, index = _sorted(context, x, dim, largest)
-    dim %= values.type.rank
-    return tuple(context.reshape(context.slice(found, dim, 0, k), context.shape) for found in (values, index))
+    if not k:
+        return context.full(context.shape, 0, x.type.dtype), context.full(context.shape, 0, DType.I32)
+    line = _line(context, x)
+    values, index = context.emit_all("topk", line, k=k, dim=dim % line.type.rank, largest=largest)
+    return context.reshape(_back(context, values, x.type.dtype), context.shape), context.reshape(index, context.shape)
 
 
 @lowers(aten.kthvalue.default)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import torch
 
 from compiler.frontend.lowering.context import Context, Scalar, lowers
@@ -156,13 +155,21 @@ def constant_pad_nd(context: Context, x: Value, pad: list[int], value: Scalar = 
 
 
 def _every(context: Context, x: Value, source: Value, dim: int, places: range) -> Value:
-    """`x` with `source` at places along an axis that lie apart."""
+    """`x` with `source` at places along an axis that lie apart: each with what follows it to the next is a period."""
     if not source.type.numel:
         return x
-    shape = [1] * x.type.rank
-    shape[dim] = len(places)
-    index = context.constant(np.asarray(places, np.int32).reshape(shape))
-    return context.emit("scatter", x, context.expand(index, source.type.shape), source, dim=dim)
+    count, start, extent = len(places), places.start, x.type.shape[dim]
+    stop = start + count * places.step
+    region = context.slice(x, dim, start, min(stop, extent))
+    region = _padded(context, region, dim, 0, max(0, stop - extent), 0)
+    lead, rest = x.type.shape[:dim], x.type.shape[dim + 1 :]
+    periods = context.reshape(region, (*lead, count, places.step, *rest))
+    followers = context.slice(periods, dim + 1, 1, places.step)
+    first = context.reshape(source, (*lead, count, 1, *rest))
+    written = context.reshape(context.cat([first, followers], dim + 1), region.type.shape)
+    return _replaced(
+        context, x, context.slice(written, dim, 0, min(stop, extent) - start), dim, start, min(stop, extent)
+    )
 
 
 def _padded(context: Context, x: Value, dim: int, before: int, after: int, value: Scalar) -> Value:
