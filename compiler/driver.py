@@ -152,12 +152,12 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    from compiler.frontend.capture import capture
     from compiler.frontend.reference import eager_outputs
+    from compiler.frontend.survey import capture_or_explain
 
     require_writable(request.folder(spec.name) / "pef")
     progress("capturing the graph", 0.05)
-    captured = capture(spec, inference=request.inference)
+    captured = capture_or_explain(spec, inference=request.inference)
     reference = eager_outputs(spec, captured.program)
     return _compile_captured(captured, reference, spec.name, request, progress, metadata or {})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,7 @@ from rich.table import Table
 
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
-from ir.errors import Problem
-from ir.location import Location
-
-SHOWN_MODULES = 3
-"""Modules named for a problem that several have."""
+from ir.errors import Problem, grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,9 @@ def as_dict(report: SupportReport) -> dict[str, Any]:
         ],
         "device_operators": dict(_by_count(report.device_operators)),
         "problems": [
-            {"message": each.message, "file": each.file, "line": each.line, "modules": each.modules, "try": each.hint}
+            {"message": each.message, "file": file, "line": line, "modules": each.modules, "try": each.hint or ""}
             for each in grouped(report.problems)
+            for file, line in (each.line,)
         ],
     }
 
@@ -124,34 +121,3 @@ def _answer(report: SupportReport) -> str:
 def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """The most frequent first, then by name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemGroup:
-    """One problem at one line, with all modules that have it: layers of a model share their code."""
-
-    message: str
-    hint: str
-    file: str
-    line: int
-    modules: list[str]
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.file else ""
-        modules = ", ".join(self.modules[:SHOWN_MODULES])
-        more = len(self.modules) - SHOWN_MODULES
-        within = f" ({modules}{f' and {more} more' if more > 0 else ''})" if modules else ""
-        remedy = f"\n    try: {self.hint}" if self.hint else ""
-        return f"{place}{within}{': ' if place else ''}{self.message}{remedy}"
-
-
-def grouped(problems: Sequence[Problem]) -> list[ProblemGroup]:
-    """The problems in order, those that differ in the module alone as one."""
-    groups: dict[tuple[str, str, str, int], ProblemGroup] = {}
-    for problem in problems:
-        where = problem.where if isinstance(problem.where, Location) else Location(str(problem.where or ""), 0)
-        key = (problem.message, problem.hint or "", where.file, where.line)
-        group = groups.setdefault(key, ProblemGroup(*key, []))
-        if where.module and where.module not in group.modules:
-            group.modules.append(where.module)
-    return list(groups.values())

@@ -7,9 +7,12 @@ documentation and scripts may rely on it. Everything of a kind is reported at on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ir.location import Location
+
+SHOWN_MODULES = 3
+"""Modules named for a problem that several have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,42 @@ class Problem:
         return f"{place}{self.message}{remedy}"
 
 
+@dataclass(frozen=True, slots=True)
+class ProblemGroup:
+    """One problem at one place, with all modules that have it: layers of a model share their code."""
+
+    message: str
+    where: Location | str | None
+    hint: str | None
+    modules: list[str]
+
+    @property
+    def line(self) -> tuple[str, int]:
+        """File and line; an empty name or 0 where there is none."""
+        where = self.where
+        return (where.file, where.line) if isinstance(where, Location) else (where or "", 0)
+
+    def __str__(self) -> str:
+        modules = ", ".join(self.modules[:SHOWN_MODULES])
+        more = len(self.modules) - SHOWN_MODULES
+        within = f" ({modules}{f' and {more} more' if more > 0 else ''})" if modules else ""
+        return str(Problem(self.message, f"{self.where}{within}" if self.where is not None else None, self.hint))
+
+
+def grouped(problems: Sequence[Problem]) -> list[ProblemGroup]:
+    """The problems in order, those that differ in the module alone as one."""
+    groups: dict[tuple[str, Location | str | None, str | None], ProblemGroup] = {}
+    for problem in problems:
+        where, module = problem.where, ""
+        if isinstance(where, Location):
+            where, module = replace(where, module=""), where.module
+        key = (problem.message, where, problem.hint)
+        group = groups.setdefault(key, ProblemGroup(*key, []))
+        if module and module not in group.modules:
+            group.modules.append(module)
+    return list(groups.values())
+
+
 class SncError(Exception):
     """Base of every error the toolchain raises for something a user can cause or mend."""
 
@@ -36,7 +75,7 @@ class SncError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return "\n".join(f"error[{self.code}]: {problem}" for problem in self.problems)
+        return "\n".join(f"error[{self.code}]: {group}" for group in grouped(self.problems))
 
     @classmethod
     def raise_if(cls, problems: Sequence[Problem]) -> None:

@@ -1,9 +1,23 @@
-"""Properties are tested on the same examples in every run; `HYPOTHESIS_PROFILE=search` looks for new ones."""
+"""What holds for all tests.
+
+Properties are tested on the same examples in every run; `HYPOTHESIS_PROFILE=search` looks for new ones. What tests
+record for people to read is shown when the run ends.
+"""
+
+from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("search", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")

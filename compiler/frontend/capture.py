@@ -11,7 +11,6 @@ from torch import Tensor
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.dtypes import DTYPES, has_content, remedy, tensor_type, to_array
 from compiler.frontend.lower import LoweredJoint, lower
-from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
@@ -56,7 +55,7 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     does not have, both with the user's lines.
     """
     UnsupportedError.raise_if(dtype_problems(spec))
-    joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+    joint = trace(spec, inference=inference, decompositions=decompositions())
     lowered = lower(joint)
     program, update = assemble(spec, joint, lowered, inference=inference)
     return Captured(program, _values(joint, lowered, update, program), joint.losses)

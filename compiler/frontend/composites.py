@@ -103,6 +103,40 @@ def distances_within(x: Tensor, p: float = 2.0) -> Tensor:
     return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
 
 
+def filled_by_index(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
+    """`value` where the index says along `dim`, with a gradient to it that needs no list of the chosen places."""
+    chosen = torch.zeros(x.shape[dim] if x.dim() else 1, dtype=torch.bool, device=x.device)
+    chosen = chosen.index_fill(0, index.reshape(-1), True)
+    shape = [1] * x.dim()
+    if x.dim():
+        shape[dim] = -1
+    return torch.where(chosen.reshape(shape), value.to(x.dtype), x)
+
+
+def put_by_index(x: Tensor, indices: list[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """Writing where a mask over some adjacent axes holds, as choosing; writing by other indices as it is.
+
+    Values without an axis for the chosen elements, or with one of extent one, are the same for all of them; else each
+    takes the next.
+    """
+    masks = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+    if len(masks) != 1 or masks[0][1].dtype != torch.bool:
+        written: Tensor = aten.index_put(x, indices, values, accumulate)
+        return written
+    before, mask = masks[0]
+    after = x.dim() - before - mask.dim()
+    held = mask.reshape(*mask.shape, *[1] * after)
+    values = values.to(x.dtype)
+    place = values.dim() - after - 1
+    if place < 0 or values.shape[place] == 1:
+        if place >= 0:
+            values = values.unflatten(place, (1,) * mask.dim())
+        return torch.where(held, x + values if accumulate else values, x)
+    values = values.expand(*x.shape[:before], values.shape[place], *x.shape[before + mask.dim() :])
+    taken = torch.masked_scatter(torch.zeros_like(x) if accumulate else x, held.expand(x.shape), values)
+    return x + taken if accumulate else taken
+
+
 def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
     """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
     loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
@@ -204,6 +238,8 @@ TAKEN_APART = (
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.copy.default: _copied,
+    aten.index_fill.int_Tensor: filled_by_index,
+    aten.index_put.default: put_by_index,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,
     aten._cdist_forward.default: distances,

@@ -1,8 +1,14 @@
-"""Three-dimensional convolution as two-dimensional: the window's depth becomes channels, or the other way round."""
+"""Convolutions that no single operator of the device does.
+
+In three dimensions they are two-dimensional: the window's depth becomes channels, or the other way round. Of integers
+they are sums over the window's positions.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,9 +18,9 @@ from torch import Tensor
 aten = torch.ops.aten
 
 
-def _three(value: int | Sequence[int]) -> list[int]:
+def _each(value: int | Sequence[int], axes: int) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
-    return values * 3 if len(values) == 1 else values
+    return values * axes if len(values) == 1 else values
 
 
 def convolution3d(
@@ -29,10 +35,10 @@ def convolution3d(
     """Every slice of the result sees `kd` slices of the image side by side, as further channels."""
     if x.dim() == 4:
         return convolution3d(x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    step, gap = _three(stride), _three(dilation)
+    step, gap = _each(stride, 3), _each(dilation, 3)
     if isinstance(padding, str):
         x, padding = _same(x, weight, gap) if padding == "same" else x, 0
-    pad, depth = _three(padding), weight.shape[2]
+    pad, depth = _each(padding, 3), weight.shape[2]
     x = F.pad(x, (0, 0, 0, 0, pad[0], pad[0]))
     slices = (x.shape[2] - gap[0] * (depth - 1) - 1) // step[0] + 1
     parts = [
@@ -68,13 +74,13 @@ def transposed_convolution3d(
         return transposed_convolution3d(whole, weight, bias, stride, padding, output_padding, groups, dilation).squeeze(
             0
         )
-    step, pad, extra, gap = _three(stride), _three(padding), _three(output_padding), _three(dilation)
+    step, pad, extra, gap = _each(stride, 3), _each(padding, 3), _each(output_padding, 3), _each(dilation, 3)
     images, _, slices = x.shape[:3]
     outputs, depth = weight.shape[1] * groups, weight.shape[2]
     flat = x.transpose(1, 2).flatten(0, 1)
     made = F.conv_transpose2d(flat, weight.flatten(1, 2), None, step[1:], pad[1:], extra[1:], groups, gap[1:])
     made = made.unflatten(0, (images, slices)).unflatten(2, (outputs, depth)).permute(0, 2, 3, 1, 4, 5)
-    spread = _spread(made, step[0])
+    spread = _spread(made, 3, step[0])
     total = (slices - 1) * step[0] + gap[0] * (depth - 1) + 1
     y = torch.zeros((), dtype=x.dtype)
     for number in range(depth):
@@ -85,12 +91,72 @@ def transposed_convolution3d(
     return y if bias is None else y + bias.reshape(-1, 1, 1, 1)
 
 
-def _spread(x: Tensor, step: int) -> Tensor:
-    """Axis 3 with `step - 1` zeros between its elements."""
+def _spread(x: Tensor, axis: int, step: int) -> Tensor:
+    """One axis with `step - 1` zeros between its elements."""
     if step == 1:
         return x
-    apart = F.pad(x.unsqueeze(4), (0, 0, 0, 0, 0, step - 1)).flatten(3, 4)
-    return apart[:, :, :, : (x.shape[3] - 1) * step + 1]
+    behind = [0, 0] * (x.dim() - axis - 1)
+    apart = F.pad(x.unsqueeze(axis + 1), [*behind, 0, step - 1]).flatten(axis, axis + 1)
+    return apart.narrow(axis, 0, (x.shape[axis] - 1) * step + 1)
+
+
+def integer_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """[n, ci, ...] with [co, ci / groups, ...]: for each position of the window, a product of matrices of integers."""
+    axes = weight.dim() - 2
+    if x.dim() == axes + 1:
+        return integer_convolution(x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    step, gap = _each(stride, axes), _each(dilation, axes)
+    if isinstance(padding, str):
+        x, padding = _same(x, weight, gap) if padding == "same" else x, 0
+    x = F.pad(x, [amount for extent in reversed(_each(padding, axes)) for amount in (extent, extent)])
+    sizes = weight.shape[2:]
+    count = [(e - g * (k - 1) - 1) // s + 1 for e, k, s, g in zip(x.shape[2:], sizes, step, gap)]
+    images, outputs, inputs = x.shape[0], weight.shape[0] // groups, weight.shape[1]
+    total = torch.zeros((), dtype=x.dtype)
+    for position in product(*map(range, sizes)):
+        starts = [number * distance for number, distance in zip(position, gap)]
+        reached = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, count, step)]
+        pixels, here = (slice(None), slice(None), *reached), (slice(None), slice(None), *position)
+        columns = x[pixels].reshape(images, groups, inputs, math.prod(count))
+        total = total + weight[here].reshape(1, groups, outputs, inputs) @ columns
+    y = total.reshape(images, groups * outputs, *count)
+    return y if bias is None else y + bias.reshape(-1, *[1] * axes)
+
+
+def transposed_integer_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """[n, ci, ...] with [ci, co / groups, ...]: the convolution of x, with zeros between its elements, by the weight
+    with its channels exchanged and its positions reversed."""
+    axes = weight.dim() - 2
+    if x.dim() == axes + 1:
+        whole = x.unsqueeze(0)
+        y = transposed_integer_convolution(whole, weight, bias, stride, padding, output_padding, groups, dilation)
+        return y.squeeze(0)
+    each = (_each(value, axes) for value in (stride, padding, output_padding, dilation))
+    amounts: list[int] = []
+    for axis, (step, pad, extra, gap) in enumerate(zip(*each), 2):
+        x = _spread(x, axis, step)
+        reach = gap * (weight.shape[axis] - 1) - pad
+        amounts = [reach, reach + extra, *amounts]
+    per_group = weight.unflatten(0, (groups, weight.shape[0] // groups)).transpose(1, 2).flatten(0, 1)
+    reversed_weight = per_group.flip(list(range(2, weight.dim())))
+    return integer_convolution(F.pad(x, amounts), reversed_weight, bias, dilation=dilation, groups=groups)
 
 
 def general_convolution(
@@ -104,7 +170,11 @@ def general_convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Any convolution: in three dimensions as above, in fewer as it is."""
+    """Any convolution: of integers or in three dimensions as above, else as it is."""
+    if not x.is_floating_point() and transposed:
+        return transposed_integer_convolution(x, weight, bias, stride, padding, output_padding, groups, dilation)
+    if not x.is_floating_point():
+        return integer_convolution(x, weight, bias, stride, padding, dilation, groups)
     if weight.dim() != 5:
         return aten.convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     if transposed:
@@ -112,10 +182,26 @@ def general_convolution(
     return convolution3d(x, weight, bias, stride, padding, dilation, groups)
 
 
+def _of(own: Callable[..., Any], integers: Callable[..., Any]) -> Callable[..., Any]:
+    """A convolution by its operands' element type: an operator's own rule for floating-point ones."""
+
+    def convolve(x: Tensor, *rest: Any, **named: Any) -> Any:
+        return (own if x.is_floating_point() else integers)(x, *rest, **named)
+
+    return convolve
+
+
 CONVOLUTION: dict[Any, Callable[..., Any]] = {
-    aten.conv3d.default: convolution3d,
-    aten.conv3d.padding: convolution3d,
-    aten.conv_transpose3d.input: transposed_convolution3d,
+    **{
+        overload: _of(overload, integer_convolution)
+        for overload in (aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default, aten.conv2d.padding)
+    },
+    **{
+        overload: _of(overload, transposed_integer_convolution)
+        for overload in (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
+    },
+    **dict.fromkeys((aten.conv3d.default, aten.conv3d.padding), _of(convolution3d, integer_convolution)),
+    aten.conv_transpose3d.input: _of(transposed_convolution3d, transposed_integer_convolution),
     aten.convolution.default: general_convolution,
 }
 """By ATen overload."""

@@ -7,6 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+aten = torch.ops.aten
+UNINITIALISED = {
+    aten.empty.memory_format, aten.empty_like.default, aten.empty_permuted.default, aten.empty_strided.default,
+    aten.new_empty.default, aten.new_empty_strided.default,
+}  # fmt: skip
+"""Operators whose result holds whatever the memory held: here zeros, so that two compiles make the same PEF."""
+
 
 class Constants:
     """Knows which nodes of a traced graph are constant, and computes them on demand."""
@@ -26,7 +33,8 @@ class Constants:
         if node not in self._values:
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.value)
             with torch.no_grad():
-                self._values[node] = node.target(*args, **_on_the_host(kwargs))
+                value = node.target(*args, **_on_the_host(kwargs))
+                self._values[node] = torch.zeros_like(value) if node.target in UNINITIALISED else value
         return self._values[node]
 
 

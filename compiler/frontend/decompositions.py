@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
 
+from compiler.frontend.lowering import LOWERINGS
 
-def decompositions(lowered: Container[Any]) -> dict[Any, Callable[..., Any]]:
-    """Functions by ATen overload, for all that PyTorch can decompose and that are not `lowered`.
+
+@cache
+def decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """Functions by ATen overload, for all that PyTorch can decompose and that have no lowering; the same for any model.
 
     PyTorch writes some of them in its `prims`, which are decomposed into the ATen operators they stand for. Operators
     that take no tensor make constants, which are computed when compiling: no need to take them apart. Composite ones
@@ -26,7 +30,7 @@ def decompositions(lowered: Container[Any]) -> dict[Any, Callable[..., Any]]:
         in_aten = getattr(getattr(torch.ops.prims, name), "impl_aten", None)
         if overload is not None and in_aten is not None:
             table[overload] = in_aten
-    return {overload: _once(rule) for overload, rule in table.items() if overload not in lowered}
+    return {overload: _once(rule) for overload, rule in table.items() if overload not in LOWERINGS}
 
 
 def _once(rule: Callable[..., Any]) -> Callable[..., Any]:

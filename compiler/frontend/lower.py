@@ -219,11 +219,16 @@ def _is_data_dependent(node: fx.Node) -> bool:
     """Whether a node makes a number that is only known at run time, or a tensor with such an extent, though a run on
     sample values may have given it one."""
     if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
-        return node.target is not torch.ops.aten.index.Tensor or _reads_by_mask(node)
+        return _reads_by_mask(node) if node.target is torch.ops.aten.index.Tensor else not _reads_nothing(node)
     value = node.meta.get("val")
     leaves = value if isinstance(value, (tuple, list)) else (value,)
     numbers = [extent for leaf in leaves for extent in (leaf.shape if isinstance(leaf, Tensor) else (leaf,))]
     return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in numbers)
+
+
+def _reads_nothing(node: fx.Node) -> bool:
+    """Whether the operand has no elements, so that there is nothing to choose from."""
+    return any(tensor.numel() == 0 for operand in node.all_input_nodes[:1] for tensor in _tensors(operand))
 
 
 def _reads_by_mask(node: fx.Node) -> bool:

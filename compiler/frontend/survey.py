@@ -1,4 +1,4 @@
-"""What of a model the device has, without mapping it: everything that `snc check` reports."""
+"""What of a model the device has, without mapping it: everything that `snc check` reports, and a compile that fails."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from compiler.frontend.capture import assemble, dtype_problems
+from compiler.frontend.capture import Captured, assemble, capture, dtype_problems
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.lower import attempt_to_lower
-from compiler.frontend.lowering import LOWERINGS
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.tracing import trace
 from compiler.frontend.walkthrough import walk
@@ -30,11 +29,23 @@ class Survey:
     program: Program | None = None
 
 
+def capture_or_explain(spec: ModelSpec, *, inference: bool) -> Captured:
+    """The captured model. Raises CaptureError or UnsupportedError with everything that `survey` finds in its way."""
+    try:
+        return capture(spec, inference=inference)
+    except CaptureError as error:
+        raise CaptureError(*_beyond(spec, error, [], inference).problems) from error
+    except UnsupportedError as error:
+        if not dtype_problems(spec):
+            raise  # with every operator already
+        raise UnsupportedError(*survey(spec, inference=inference).problems) from error
+
+
 def survey(spec: ModelSpec, *, inference: bool) -> Survey:
     """Trace and lower the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        joint = trace(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+        joint = trace(spec, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
     attempt = attempt_to_lower(joint)
@@ -53,7 +64,7 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
     Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
     """
-    walked = walk(spec, inference=inference, decompositions=decompositions(LOWERINGS))
+    walked = walk(spec, inference=inference, decompositions=decompositions())
     if walked.joint is None:
         seen = {_line(problem) for problem in walked.problems}
         found = [*walked.problems, *(problem for problem in error.problems if _line(problem) not in seen)]

@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -101,7 +101,7 @@ def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda *arguments: function(*arguments)
 
 
-def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
     """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
     locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model", spec.regions)
     with mode(spec.model, inference), recurrence_as_cells(), torch.set_grad_enabled(not inference):
@@ -120,7 +120,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callabl
 def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
     wrapper = Wrapper(spec)
     wrapper.training = spec.model.training
-    tensors = tuple(_beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
+    tensors = tuple(beside(spec.model, tensor) for tensor in (*spec.inputs.values(), *spec.targets.values()))
     said = io.StringIO()
     try:
         with redirect_stderr(said), fx.traceback.preserve_node_meta():
@@ -137,7 +137,7 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
         sys.stderr.write(said.getvalue())
 
 
-def _beside(model: nn.Module, tensor: Tensor) -> Tensor:
+def beside(model: nn.Module, tensor: Tensor) -> Tensor:
     """The tensor as the model can take it: without content where the model's parameters have none."""
     first = next(model.parameters(), None)
     return tensor.to("meta") if first is not None and first.is_meta else tensor
@@ -209,7 +209,7 @@ class _Tracer:
         self.outputs = [i for i, kind in enumerate(self.kinds) if kind is OutputKind.USER_OUTPUT]
         self.result_names = names
 
-    def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+    def joint(self, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
         """Trace, and say what everything is."""
         losses = [] if self.inference else self.losses()
         names = self.output_names(losses)

@@ -1,8 +1,8 @@
 """A model that torch.export stops at, walked through to its end: run once on its sample inputs, recording every
 operator with its location, and noting what a compile stops at instead of stopping.
 
-The user's Python takes the branches that the sample values choose. For reports only: what is recorded holds for these
-values alone.
+The user's Python takes the branches that the sample values choose, or where there are none, those of tensors of zeros
+with a one in front. For reports only: what is recorded holds for these values alone.
 """
 
 from __future__ import annotations
@@ -15,17 +15,32 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.fx.experimental.proxy_tensor import (
+    disable_proxy_modes_tracing,
+    get_proxy_mode,
+    make_fx,
+    track_tensor_tree,
+)
 from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.export_errors import CONTROL_FLOW, LEAVES_PYTORCH, NUMBER_READ
 from compiler.frontend.locations import Locator, current_frame
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.recording import Recorder, RecordingInterpreter, functional
-from compiler.frontend.tracing import Joint, Placeholder, Role, Wrapper, definition_line, mode, recurrence_as_cells
+from compiler.frontend.tracing import (
+    Joint,
+    Placeholder,
+    Role,
+    Wrapper,
+    beside,
+    definition_line,
+    mode,
+    recurrence_as_cells,
+)
 from ir.errors import Problem
 from ir.location import Location
 
@@ -49,14 +64,12 @@ class Walk:
     joint: Joint | None
 
 
-def walk(spec: ModelSpec, *, inference: bool, decompositions: dict[Any, Callable[..., Any]]) -> Walk:
-    """Run the model, and its backward pass unless for inference; not at all where its tensors have no content."""
+def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Walk:
+    """Run the model, and its backward pass unless for inference."""
     walker = _Walker(spec, inference)
-    if not all(has_content(source.tensor) for source in walker.sources):
-        return Walk((), None)
     joint = None
     try:
-        with mode(spec.model, inference), recurrence_as_cells(), _unheard(), torch.random.fork_rng():
+        with mode(spec.model, inference), recurrence_as_cells(), _unheard(), torch.random.fork_rng(), _Assumed():
             joint = walker.joint(decompositions)
     except Exception:
         # The model itself fails on its sample inputs, or does what cannot be recorded: what was noted until then
@@ -78,7 +91,7 @@ class _Walker:
         locator = Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), "model")
         self.start = Location(locator.shown(str(locator.file)), locator.line)
         self.watcher = _Watcher(locator, Recorder(self.start), spec.model)
-        given = [*spec.inputs.items(), *spec.targets.items()]
+        given = [(n, beside(spec.model, tensor)) for n, tensor in (*spec.inputs.items(), *spec.targets.items())]
         self.sources = [
             *(Placeholder(name, Role.INPUT, tensor) for name, tensor in given),
             *(Placeholder(name, Role.PARAMETER, tensor) for name, tensor in spec.model.named_parameters()),
@@ -86,7 +99,7 @@ class _Walker:
         ]
         self.inputs = len(given)
 
-    def joint(self, decompositions: dict[Any, Callable[..., Any]]) -> Joint:
+    def joint(self, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
         """The model's own operators first, then these and their gradients in the terms of the lowering."""
         values = [self.leaf(source.tensor) for source in self.sources]
         with torch.set_grad_enabled(not self.inference), self.watcher.watching():
@@ -160,11 +173,44 @@ def _lift_constants(module: fx.GraphModule) -> list[Placeholder]:
     for node in module.graph.find_nodes(op="get_attr"):
         with module.graph.inserting_after(last):
             last = module.graph.placeholder(f"constant_{len(lifted)}")
-        lifted.append(Placeholder(last.name, Role.CONSTANT, getattr(module, node.target)))
+        tensor = getattr(module, node.target)
+        lifted.append(Placeholder(last.name, Role.CONSTANT if has_content(tensor) else Role.BUFFER, tensor))
         node.replace_all_uses_with(last)
         module.graph.erase_node(node)
     module.recompile()
     return lifted
+
+
+class _Assumed(TorchDispatchMode):  # type: ignore[misc]
+    """Lets operators whose results depend on values read assumed ones where a tensor has no content."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tags = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
+        given = (args, kwargs or {})
+        if not any(tag in function.tags for tag in tags) or all(map(_has_any, pytree.tree_leaves(given))):
+            return function(*args, **(kwargs or {}))
+        with disable_proxy_modes_tracing():
+            args, kwargs = pytree.tree_map(_assumed, given)
+            results = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), function(*args, **kwargs))
+        tracing = get_proxy_mode()
+        if tracing is None:
+            return results
+        proxies = pytree.tree_map(tracing.tracer.unwrap_proxy, given)
+        node = tracing.tracer.create_proxy("call_function", function, *proxies)
+        return track_tensor_tree(results, node, constant=None, tracer=tracing.tracer)
+
+
+def _has_any(value: Any) -> bool:
+    return not isinstance(value, Tensor) or has_content(value)
+
+
+def _assumed(value: Any) -> Any:
+    """Zeros and a one in front for a tensor without content, so that something is chosen of it, but not much."""
+    if _has_any(value):
+        return value
+    flat = torch.zeros(value.numel(), dtype=value.dtype)
+    flat[:1] = 1
+    return flat.reshape(value.shape)
 
 
 class _Watcher(TorchFunctionMode):  # type: ignore[misc]
@@ -185,6 +231,7 @@ class _Watcher(TorchFunctionMode):  # type: ignore[misc]
         if function in MEANING:
             message, hint = MEANING[function]
             self.problems[Problem(message, self.recorder.location, hint)] = None
+            args = tuple(map(_assumed, args))
         with disable_proxy_modes_tracing():
             return function(*args, **(kwargs or {}))
 

@@ -102,7 +102,7 @@ def _rule(operator: type[Op]) -> str:
 
 
 def _aten() -> Iterator[str]:
-    decomposed = {name for name in map(str, decompositions(LOWERINGS)) if name.startswith("aten.")}
+    decomposed = {name for name in map(str, decompositions()) if name.startswith("aten.")}
     yield "## PyTorch's operators"
     yield ""
     yield f"{len(_of_pytorch(LOWERINGS))} overloads are lowered as they are:"

@@ -10,6 +10,8 @@ import argparse
 import json
 import random
 import signal
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -31,14 +33,20 @@ TOGETHER = 12
 
 @dataclass(frozen=True)
 class Result:
-    """The outcomes of the samples of one family that were tried, and how many samples it has."""
+    """The outcomes of the samples of one family that were tried, by their number, and how long that took."""
 
     family: Family
     outcomes: tuple[tuple[int, Outcome], ...]
+    seconds: float = 0.0
 
     def count(self, *statuses: Status) -> int:
         """How many samples came out so."""
         return sum(outcome.status in statuses for _, outcome in self.outcomes)
+
+    def __str__(self) -> str:
+        counts = Counter(outcome.status.value for _, outcome in self.outcomes)
+        shown = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no samples"
+        return f"{self.family.key}: {shown}; {self.seconds:.1f} s"
 
 
 class TooSlow(Exception):
@@ -50,6 +58,7 @@ def run(family: Family, most: int | None = None, backend: bool = False, seconds:
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(seconds)
+    begun = time.perf_counter()
     try:
         calls = family.calls()
         chosen = sorted(random.Random(family.name).sample(range(len(calls)), min(most or len(calls), len(calls))))
@@ -58,9 +67,10 @@ def run(family: Family, most: int | None = None, backend: bool = False, seconds:
         for start in range(0, len(chosen), TOGETHER):
             part = [calls[i] for i in chosen[start : start + TOGETHER]]
             outcomes += check(part, family.tolerances(), runner)
-        return Result(family, tuple(zip(chosen, outcomes)))
+        return Result(family, tuple(zip(chosen, outcomes)), time.perf_counter() - begun)
     except Exception as error:
-        return Result(family, ((-1, Outcome(Status.FAILED, f"{type(error).__name__}: {error}")),))
+        failure = Outcome(Status.FAILED, f"{type(error).__name__}: {error}")
+        return Result(family, ((-1, failure),), time.perf_counter() - begun)
     finally:
         signal.alarm(0)
 
@@ -98,8 +108,7 @@ def report(results: list[Result], verbose: bool) -> str:
     for result in results:
         for number, outcome in result.outcomes:
             if outcome.status in FAULTS:
-                dtype = str(result.family.dtype).removeprefix("torch.")
-                lines.append(f"{outcome.status.value}: {result.family.name} {dtype} {number}: {outcome.reason}")
+                lines.append(f"{outcome.status.value}: {result.family.key} {number}: {outcome.reason}")
             if outcome.status is Status.REFUSED or (verbose and outcome.status is Status.INELIGIBLE):
                 missing.update(outcome.missing)
                 if not outcome.missing:
@@ -107,6 +116,36 @@ def report(results: list[Result], verbose: bool) -> str:
     lines += [f"{count:5} {name}" for name, count in missing.most_common(60)]
     lines += [f"{count:5} {reason}" for reason, count in reasons.most_common(60)]
     return "\n".join([*lines, coverage(results)])
+
+
+class Record:
+    """Outcomes in a file, a line of JSON for each family as soon as it is done: a sweep goes on where it was stopped.
+
+    They hold for the code that they were made with, and for samples chosen and run in the same way.
+    """
+
+    def __init__(self, path: Path, most: int | None, backend: bool) -> None:
+        self.path = path
+        self.how = {"most": most, "backend": backend}
+
+    def read(self, chosen: list[Family]) -> dict[Family, Result]:
+        """What is known of the families, the newest of each."""
+        known = {family.key: family for family in chosen}
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        found = {}
+        for line in map(json.loads, lines):
+            if line["how"] == self.how and line["family"] in known:
+                family = known[line["family"]]
+                outcomes = tuple((i, Outcome(Status(status), why, tuple(m))) for i, status, why, m in line["outcomes"])
+                found[family] = Result(family, outcomes, line["seconds"])
+        return found
+
+    def add(self, result: Result) -> None:
+        """Write down one more."""
+        outcomes = [(i, outcome.status.value, outcome.reason, outcome.missing) for i, outcome in result.outcomes]
+        line = {"family": result.family.key, "how": self.how, "seconds": result.seconds, "outcomes": outcomes}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def main() -> None:
@@ -117,34 +156,30 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="samples to take of each family")
     parser.add_argument("--backend", action="store_true", help="run what the backend maps, not the reference")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--again", type=Path, help="only the families with refusals or faults in this file")
-    parser.add_argument("--save", type=Path, help="write every outcome to this file, as JSON")
+    parser.add_argument("--record", type=Path, help="keep outcomes in this file; families in it are not run again")
+    parser.add_argument("--again", action="store_true", help="run again what --record says was refused or at fault")
     parser.add_argument("--verbose", action="store_true", help="say what the ineligible samples miss too")
     options = parser.parse_args()
-    chosen = families(options.kind)
-    if options.only:
-        exact = [family for family in chosen if family.name == options.only]
-        chosen = exact or [family for family in chosen if options.only in family.name]
+    if options.again and not options.record:
+        parser.error("--again needs --record")
+    chosen = _named(families(options.kind), options.only)
+    record = Record(options.record, options.most, options.backend) if options.record else None
+    results = record.read(chosen) if record else {}
     if options.again:
-        wanted = {
-            key
-            for key, found in json.loads(options.again.read_text()).items()
-            if {"refused", "wrong", "failed"} & {s for _, s, *_ in found}
-        }
-        chosen = [family for family in chosen if f"{family.name} {family.dtype}" in wanted]
-    results = []
-    for result in run_all(chosen, options.most, options.backend, options.processes):
-        results.append(result)
-        if options.save:
-            options.save.write_text(json.dumps(_table(results), indent=1))
-    print(report(results, options.verbose))
+        results = {family: result for family, result in results.items() if not result.count(Status.REFUSED, *FAULTS)}
+    left = [family for family in chosen if family not in results]
+    for number, result in enumerate(run_all(left, options.most, options.backend, options.processes), 1):
+        print(f"[{number}/{len(left)}] {result}", file=sys.stderr, flush=True)
+        results[result.family] = result
+        if record:
+            record.add(result)
+    print(report([results[family] for family in chosen], options.verbose))
 
 
-def _table(results: list[Result]) -> dict[str, Any]:
-    return {
-        f"{r.family.name} {r.family.dtype}": [(i, o.status.value, o.reason, o.missing) for i, o in r.outcomes]
-        for r in results
-    }
+def _named(known: list[Family], name: str | None) -> list[Family]:
+    """The families of this name, else those with it in theirs; all without one."""
+    exact = [family for family in known if family.name == name]
+    return exact or [family for family in known if name is None or name in family.name]
 
 
 if __name__ == "__main__":

@@ -80,6 +80,11 @@ class Family:
     index: int
     dtype: torch.dtype
 
+    @property
+    def key(self) -> str:
+        """The name and the element type."""
+        return f"{self.name} {str(self.dtype).removeprefix('torch.')}"
+
     def calls(self) -> list[Call]:
         """Every sample input as a call, the same ones every time."""
         torch.manual_seed(0)

@@ -301,6 +301,26 @@ def test_constants_are_computed_when_compiling() -> None:
     assert sorted(s.type.shape for s in constants) == [(4,), (4, 4), (4, 4)]
 
 
+class Written(nn.Module):
+    """A tensor made without content, of which a part is written."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        written = torch.empty(4, 3)
+        written[:2] = x
+        return written + torch.empty_like(x, dtype=torch.float32).sum() * 0
+
+
+def test_memory_that_was_not_initialised_holds_zeros() -> None:
+    kept = [torch.full((4, 3), 7.0) for _ in range(8)]  # what the allocator would hand out again
+    del kept
+    x = torch.randn(2, 3)
+    captured = capture(ModelSpec(Written(), {"x": x}, file=HERE), inference=True)
+    symbols = dict(captured.values)
+    run(captured.program.graphs, symbols)
+    (found,) = (symbols[s.name] for s in captured.program.symbols if s.kind is SymbolKind.OUTPUT)
+    np.testing.assert_array_equal(found, np.concatenate((x.numpy(), np.zeros((2, 3), np.float32))))
+
+
 def test_bf16_model() -> None:
     model = nn.Linear(4, 3).bfloat16()
     captured = capture(spec_of(model, torch.randn(5, 4).bfloat16()), inference=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -120,22 +121,47 @@ not supported: {SUBJECT}: 2 problems, 6 of {{total}} operators
 }  # fmt: skip
 
 
-def check(folder: Path, body: str, *options: str) -> Result:
-    """Run the command on a model with this forward; the report names the file without its folder."""
+IN_MEMORY = "model = Model\n"
+WITHOUT_CONTENT = "def model():\n    with torch.device('meta'):\n        return Model()\n"
+
+
+def write(folder: Path, body: str, definition: str = IN_MEMORY) -> Path:
+    """A file of a model with this forward."""
     path = folder / "model.py"
-    path.write_text(FILE.format(body="".join(f"        {line}\n" for line in body.splitlines())))
+    text = FILE.format(body="".join(f"        {line}\n" for line in body.splitlines()))
+    path.write_text(text.replace(IN_MEMORY, definition))
+    return path
+
+
+def check(folder: Path, body: str, *options: str, definition: str = IN_MEMORY) -> Result:
+    """Run the command on a model with this forward; the report names the file without its folder."""
+    path = write(folder, body, definition)
     return CliRunner().invoke(main, ["check", str(path), *options], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("definition", [IN_MEMORY, WITHOUT_CONTENT], ids=["in memory", "without content"])
 @pytest.mark.parametrize("what", MESSAGES)
-def test_what_is_not_supported(tmp_path: Path, what: str) -> None:
+def test_what_is_not_supported(tmp_path: Path, what: str, definition: str) -> None:
     body, expected = MESSAGES[what]
-    result = check(tmp_path, body)
-    report = json.loads(check(tmp_path, body, "--json").output)
+    result = check(tmp_path, body, definition=definition)
+    report = json.loads(check(tmp_path, body, "--json", definition=definition).output)
     total = sum(operator["count"] for operator in report["operators"])
     problems = result.output[result.output.index("model.py:") :].replace(f"{tmp_path}/", "")
     assert problems == expected.replace("{total}", str(total))
     assert (result.exit_code, report["supported"]) == (1, False)
+
+
+@pytest.mark.parametrize("definition", [IN_MEMORY, WITHOUT_CONTENT], ids=["in memory", "without content"])
+@pytest.mark.parametrize("what", MESSAGES)
+def test_a_compile_tells_the_same(tmp_path: Path, what: str, definition: str) -> None:
+    body, expected = MESSAGES[what]
+    arguments = ["compile", str(write(tmp_path, body, definition)), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    *problems, _ = expected.splitlines()
+    code = re.findall(r"error\[(\w+)\]", result.stderr)[0]
+    found = [line.removeprefix(f"error[{code}]: ") for line in result.stderr.splitlines()]
+    assert found == problems
+    assert (result.exit_code, list(tmp_path.iterdir())) == (1, [tmp_path / "model.py"])
 
 
 def test_a_model_in_double_precision_and_its_operators(tmp_path: Path) -> None:
@@ -146,20 +172,23 @@ def test_a_model_in_double_precision_and_its_operators(tmp_path: Path) -> None:
     ]
 
 
-def test_a_model_of_doubles(tmp_path: Path) -> None:
-    text = FILE.format(body="        return self.fc(x).sum()\n")
-    text = text.replace("model = Model", "model = lambda: Model().double()").replace("(4, 4),)", "(4, 4).double(),)")
-    path = tmp_path / "model.py"
-    path.write_text(text)
-    result = CliRunner().invoke(main, ["check", str(path)], catch_exceptions=False)
-    assert result.output[result.output.index("model.py:") :].replace(f"{tmp_path}/", "") == (
-        f"""model.py:20: input x is float64
+@pytest.mark.parametrize("command", ["check", "compile"])
+def test_a_model_of_doubles(tmp_path: Path, command: str) -> None:
+    path = write(tmp_path, "return torch.lgamma(self.fc(x)).sum()", "model = lambda: Model().double()\n")
+    path.write_text(path.read_text().replace("(4, 4),)", "(4, 4).double(),)"))
+    result = CliRunner().invoke(main, [command, str(path), "--inference"], catch_exceptions=False)
+    expected = f"""model.py:20: input x is float64
 {DOUBLE}
 model.py:19: parameters fc.weight, fc.bias are float64
 {DOUBLE}
-not supported: model.py (training; x float64 [4, 4]; 20 parameters): 2 problems
+model.py:12: operator aten.lgamma is not supported
+    try: use a polynomial of torch.log on the range you need
 """
-    )
+    if command == "compile":
+        assert result.stderr.replace("error[UNSUPPORTED]: ", "") == expected
+        return
+    answer = "not supported: model.py (inference; x float64 [4, 4]; 20 parameters): 3 problems, 1 of 4 operators\n"
+    assert result.output[result.output.index("model.py:") :].replace(f"{tmp_path}/", "") == expected + answer
 
 
 def test_a_running_average_over_all_steps(tmp_path: Path) -> None:

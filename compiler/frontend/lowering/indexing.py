@@ -105,7 +105,7 @@ def index_put(
     context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool = False
 ) -> Value:
     if any(index is not None and index.type.dtype is DType.BOOL for index in indices):
-        return _masked_put(context, x, indices, values, accumulate)
+        context.refuse("writing by a mask beside other indices", "write torch.where(mask, values, x)")
     slices = _slices(context, x, indices)
     merged = slices.merged(context, x)
     source = context.expand(context.cast(values, x.type.dtype), slices.chosen_shape(merged))
@@ -126,31 +126,12 @@ def _written(context: Context, x: Value, slices: _Slices, source: Value, accumul
 
 
 def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
-    """The scatter; a sum of truth values is true where any of them is."""
-    if op != "scatter_add" or x.type.dtype is not DType.BOOL:
+    """The scatter; a sum of truth values is true where any of them is, a product where all are."""
+    if op == "scatter" or x.type.dtype is not DType.BOOL:
         return context.emit(op, x, index, source, dim=dim)
-    numbers = context.emit("scatter_max", context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
+    op = {"scatter_add": "scatter_max", "scatter_mul": "scatter_min"}.get(op, op)
+    numbers = context.emit(op, context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
     return context.emit("ne", numbers, context.scalar(0, DType.I32))
-
-
-def _masked_put(context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool) -> Value:
-    """Writing one value where a mask over leading axes holds."""
-    mask, others = indices[0], [index for index in indices[1:] if index is not None]
-    if mask is None or others or mask.type.dtype is not DType.BOOL or _varies_by_element(x, mask, values):
-        context.refuse("writing different values where a mask holds", "use torch.where(mask, values, x)")
-    held = context.reshape(mask, (*mask.type.shape, *[1] * (x.type.rank - mask.type.rank)))
-    values = context.cast(values, x.type.dtype)
-    if values.type.rank > x.type.rank - mask.type.rank:
-        values = context.reshape(values, values.type.shape[1:])
-    added = "logical_or" if x.type.dtype is DType.BOOL else "add"
-    new = context.emit(added, x, values) if accumulate else values
-    return context.expand(context.emit("where", held, new, x), x.type.shape)
-
-
-def _varies_by_element(x: Value, mask: Value, values: Value) -> bool:
-    """Whether the values written have an axis for the chosen elements."""
-    rest = x.type.rank - mask.type.rank
-    return values.type.rank > rest and values.type.shape[0] != 1
 
 
 @lowers(aten.masked_scatter.default)
@@ -196,7 +177,9 @@ def put(context: Context, x: Value, index: Value, source: Value, accumulate: boo
 
 @lowers(aten.nonzero.default, aten.masked_select.default)
 def data_dependent(context: Context, *_: object) -> Value:
-    context.refuse("the shape of the result depends on values", DATA_DEPENDENT)
+    if context.meta().numel():
+        context.refuse("the shape of the result depends on values", DATA_DEPENDENT)
+    return context.full(context.shape, 0, context.dtype)
 
 
 @lowers(aten.index_select.default)
@@ -255,6 +238,8 @@ def scatter_reduce(
 
 def _neutral(reduce: str, dtype: DType) -> Scalar:
     """What changes nothing when reduced with anything."""
+    if dtype is DType.BOOL:
+        return reduce in ("amin", "prod")
     largest = math.inf if dtype.is_float else 2**31 - 1
     return {"amax": -largest if dtype.is_float else -(2**31), "amin": largest, "prod": 1}.get(reduce, 0)
 

@@ -42,6 +42,7 @@ def keep_mask(context: Context, like: Value, p: float) -> tuple[Value, Value]:
 @lowers(aten.native_dropout_backward.default)
 def native_dropout_backward(context: Context, grad: Value, mask: Value, scale: float) -> Value:
     """The forward pass's mask, and its scale where the mask comes from a dropout of this model."""
+    grad = context.cast(grad, context.dtype)
     source = context.node.args[1]
     drop = source.args[0] if source.args and isinstance(source.args[0], torch.fx.Node) else source
     kept = context.kept.get(drop)

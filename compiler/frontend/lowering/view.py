@@ -28,6 +28,8 @@ def t(context: Context, x: Value) -> Value:
 
 @lowers(aten.transpose.int)
 def transpose(context: Context, x: Value, first: int, second: int) -> Value:
+    if not x.type.rank:
+        return x
     dims = list(range(x.type.rank))
     dims[first], dims[second] = dims[second], dims[first]
     return context.permute(x, tuple(dims))

@@ -1,0 +1,78 @@
+"""Our own expressions of composite operators, forward and backward, beside PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.frontend.sweep_cases import Call
+from tests.frontend.sweep_check import Status, check
+
+TOLERANCES = (1.3e-6, 1e-5)
+
+
+def check_call(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+    outcome = check([Call(function, arguments, named)], TOLERANCES)[0]
+    assert outcome.status is Status.EQUAL, outcome
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), requires_grad=True)
+
+
+def integers(*shape: int) -> Tensor:
+    return torch.randint(-(2**12), 2**12, shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("before, axes", [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (1, 2)])
+def test_writing_where_a_mask_holds(before: int, axes: int, accumulate: bool) -> None:
+    """One value for all chosen elements, one for each, and all that broadcasts between them, with its gradient."""
+    x = random(4, 3, 5)
+    mask = torch.rand(x.shape[before : before + axes], generator=torch.Generator().manual_seed(1)) > 0.5
+    count, lead, rest = int(mask.sum()), x.shape[:before], x.shape[before + axes :]
+    ones = [1] * len(rest)
+    for shape in {
+        (),
+        (1, *rest),
+        tuple(rest),
+        (count, *rest),
+        (count, *ones),
+        (*lead, count, *rest),
+        (*lead, 1, *ones),
+    }:
+        check_call(torch.ops.aten.index_put, x, [*[None] * before, mask], random(*shape), accumulate)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_the_gradient_to_what_fills_by_index(dim: int) -> None:
+    check_call(torch.index_fill, random(4, 3, 5), dim, torch.tensor([0, 2, 2]), random())
+
+
+CONVOLUTIONS: list[dict[str, Any]] = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"dilation": 2, "groups": 2},
+]
+
+
+@pytest.mark.parametrize("options", [*CONVOLUTIONS, {"padding": "same"}], ids=str)
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_of_integers(axes: int, options: dict[str, Any]) -> None:
+    """Exact, where float32 would round."""
+    weight = integers(6, 4 // options.get("groups", 1), 3, *[2] * (axes - 1))
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
+    check_call(convolve, integers(2, 4, *[7] * axes), weight, integers(6), **options)
+
+
+@pytest.mark.parametrize("options", [*CONVOLUTIONS, {"stride": 2, "output_padding": 1}], ids=str)
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_transposed_convolutions_of_integers(axes: int, options: dict[str, Any]) -> None:
+    weight = integers(4, 6 // options.get("groups", 1), 3, *[2] * (axes - 1))
+    convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+    check_call(convolve, integers(2, 4, *[5] * axes), weight, integers(6), **options)
