@@ -1,11 +1,14 @@
 """Every operator, one file per family; importing this package registers them all."""
 
 from ir.ops import (
+    activation,
     collective,
+    comparison,
     concat,
     conv,
     elementwise,
     functions,
+    gaussian,
     indexing,
     integer,
     matmul,
@@ -21,6 +24,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "collective", "concat", "conv", "elementwise", "functions", "indexing", "integer", "matmul", "norm", "pool",
-    "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
+    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "indexing",
+    "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip

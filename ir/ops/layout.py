@@ -1,7 +1,8 @@
-"""Contiguous results, for kernels that go through memory in order, and copies between layouts."""
+"""Arrays as kernels want them in memory: contiguous results, parts of scratch arrays, copies between layouts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,11 @@ def in_order(*results: Array) -> Iterator[list[Array]]:
     for result, array in zip(results, made):
         if array is not result:
             np.copyto(result, array)
+
+
+def cut(scratch: Array, *shape: int) -> Array:
+    """The beginning of a scratch array, as an array of this shape: the last block may be smaller."""
+    return scratch.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 SHORT = 8

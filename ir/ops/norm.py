@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.rows import dot_along, dot_rows, sum_over
+from ir.ops.blocks import row_block_of, row_blocks
+from ir.ops.rows import dot_along, dot_rows, outer_sum, sum_over
 from ir.space import Axis, Space
 from ir.types import TensorType
 
@@ -14,10 +17,15 @@ class RowNormalisation(Op):
     """Normalises rows: the last `axes` axes of x."""
 
     axes: int
+    any_layout = True
 
     def rows(self, x: TensorType) -> TensorType:
         """The type of one number per row."""
         return x.with_shape((*x.shape[: -self.axes], *[1] * self.axes))
+
+    def row_pairs(self, x: TensorType) -> TensorType:
+        """The type of a temporary array with two numbers per row."""
+        return x.with_shape((self.rows(x).numel, 2))
 
     def check(self, x: TensorType, **parameters: TensorType) -> None:
         """Raise ValueError where x has no such rows, or a parameter does not have the shape of one."""
@@ -57,21 +65,51 @@ class LayerNorm(RowNormalisation):
         return Space((full, row, row), (full, rows, rows), sizes, whole)
 
     def scratch(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
-        return (gamma,)
+        block = row_block_of(x, self.axes)
+        parameters, share = gamma.with_shape((3, gamma.numel)), gamma
+        return parameters, share, self.row_pairs(x), block, block
 
-    def kernel(self, x: Array, gamma: Array, beta: Array, y: Array, mean: Array, rstd: Array, share: Array) -> None:
+    def kernel(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        y: Array,
+        mean: Array,
+        rstd: Array,
+        parameters: Array,
+        share: Array,
+        pairs: Array,
+        scale: Array,
+        shift: Array,
+    ) -> None:
         share.fill(1 / share.size)
+        for row, values in enumerate((0, gamma.reshape(-1), beta.reshape(-1))):
+            parameters[row] = values
+        for rows in row_blocks(self.axes, (x, y, mean, rstd), (scale, shift)):
+            self._normalise(rows, parameters, share, pairs)
+
+    def _normalise(self, rows: Sequence[Array], parameters: Array, share: Array, pairs: Array) -> None:
+        """A block of rows: y = x * scale + shift, with scale = rstd * gamma and shift = beta - mean * scale.
+
+        Where a mean is larger than the deviation, x - mean takes the place of x, lest digits cancel.
+        """
+        x, y, mean, rstd, scale, shift = rows
         dot_along(x, share, mean)
-        np.subtract(x, mean, out=y)
-        rows = y.reshape(*y.shape[: -self.axes], share.size)
-        dot_rows(rows, rows, rstd.reshape(*rows.shape[:-1], 1))
-        np.multiply(rstd, 1 / share.size, out=rstd)
+        _mean_square(x, rstd, share.ndim)
+        square = np.square(mean)
+        np.subtract(rstd, square, out=rstd)
+        source, offset = x, np.negative(mean)
+        if not np.all(square <= rstd):
+            source, offset = np.subtract(x, mean, out=shift), np.zeros_like(mean)
+            _mean_square(source, rstd, share.ndim)
         np.add(rstd, self.eps, out=rstd)
         np.sqrt(rstd, out=rstd)
         np.divide(1, rstd, out=rstd)
-        np.multiply(y, rstd, out=y)
-        np.multiply(y, gamma, out=y)
-        np.add(y, beta, out=y)
+        outer_sum(0, rstd, parameters[:2], pairs, scale)
+        np.multiply(source, scale, out=scale)
+        outer_sum(np.multiply(offset, rstd), 1, parameters[1:], pairs, shift)
+        np.add(scale, shift, out=y)
 
 
 @op("layer_norm_backward")
@@ -98,7 +136,8 @@ class LayerNormBackward(RowNormalisation):
         return Space((full, full, rows, rows, row), (full, row, row), sizes, whole)
 
     def scratch(self, dy: TensorType, x: TensorType, *others: TensorType) -> tuple[TensorType, ...]:
-        return x, x, self.rows(x), others[-1], x.with_shape((self.rows(x).numel,))
+        block, gamma = row_block_of(x, self.axes), others[-1]
+        return block, block, gamma.with_shape((2, gamma.numel)), gamma, gamma, self.row_pairs(x)
 
     def kernel(
         self,
@@ -110,25 +149,74 @@ class LayerNormBackward(RowNormalisation):
         dx: Array,
         dgamma: Array,
         dbeta: Array,
-        normalised: Array,
+        centred: Array,
         product: Array,
-        row: Array,
+        parameters: Array,
         weights: Array,
-        ones: Array,
+        share: Array,
+        pairs: Array,
     ) -> None:
         np.multiply(gamma, 1 / gamma.size, out=weights)
-        np.subtract(x, mean, out=normalised)
-        np.multiply(normalised, rstd, out=normalised)
-        np.multiply(dy, normalised, out=product)
-        sum_over(dy, ones, dbeta)
-        sum_over(product, ones, dgamma)
-        dot_along(product, weights, row)
-        np.multiply(normalised, row, out=normalised)
-        dot_along(dy, weights, row)
-        np.add(normalised, row, out=normalised)
-        np.multiply(dy, gamma, out=dx)
-        np.subtract(dx, normalised, out=dx)
-        np.multiply(dx, rstd, out=dx)
+        for row, values in enumerate((0, gamma.reshape(-1))):
+            parameters[row] = values
+        for total in (dgamma, dbeta):
+            total.fill(0)
+        for rows in row_blocks(self.axes, (dy, x, mean, rstd, dx), (centred, product)):
+            given, pixels, means, deviations, made, *own = rows
+            np.subtract(pixels, means, out=own[0])
+            np.multiply(given, own[0], out=own[1])
+            self._add_parameters(given, own[1], deviations, pairs.reshape(-1), share, dgamma, dbeta)
+            _input_gradient(given, deviations, parameters, weights, pairs, made, *own)
+
+    def _add_parameters(
+        self,
+        dy: Array,
+        product: Array,
+        rstd: Array,
+        factors: Array,
+        share: Array,
+        dgamma: Array,
+        dbeta: Array,
+    ) -> None:
+        """Add the shares of a block of rows in the gradients of gamma and beta; `product` is dy * (x - mean)."""
+        factors = factors[: rstd.size]
+        np.copyto(factors.reshape(rstd.shape), rstd)
+        np.matmul(factors, product.reshape(rstd.size, -1), out=share.reshape(-1))
+        np.add(dgamma, share, out=dgamma)
+        sum_over(dy, factors, share)
+        np.add(dbeta, share, out=dbeta)
+
+
+def _input_gradient(
+    dy: Array,
+    rstd: Array,
+    parameters: Array,
+    weights: Array,
+    pairs: Array,
+    dx: Array,
+    centred: Array,
+    product: Array,
+) -> None:
+    """dx of a block of rows, from dy, x - mean and their product; `weights` are gamma divided by a row's length."""
+    along, slope = np.empty_like(rstd), np.empty_like(rstd)
+    dot_along(product, weights, slope)
+    dot_along(dy, weights, along)
+    for _ in range(3):
+        np.multiply(slope, rstd, out=slope)
+    np.multiply(along, rstd, out=along)
+    np.multiply(centred, slope, out=centred)
+    np.add(centred, along, out=centred)
+    outer_sum(0, rstd, parameters, pairs, product)
+    np.multiply(dy, product, out=product)
+    np.subtract(product, centred, out=dx)
+
+
+def _mean_square(x: Array, out: Array, axes: int) -> None:
+    """The mean of the squares of each row, the last `axes` axes of x."""
+    lead = x.shape[: x.ndim - axes]
+    rows = x.reshape(*lead, -1)
+    dot_rows(rows, rows, out.reshape(*lead, 1))
+    np.multiply(out, 1 / rows.shape[-1], out=out)
 
 
 def _row_space(

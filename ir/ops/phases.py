@@ -21,9 +21,6 @@ from ir.ops.window import Pair, Windows
 BLOCK_ELEMENTS = 1 << 17
 """Elements of a block's phases: with sums and products they fill half a core's second-level cache."""
 
-LINE_ELEMENTS = 4096
-"""Elements that one operation should go over in a line, to outweigh what beginning a line costs."""
-
 Position = tuple[int, int]
 """A position within the window: the phase it reads, and how far ahead of the window's number."""
 
@@ -64,11 +61,6 @@ class Phases:
     def farthest(self) -> int:
         """How far ahead any position lies: so many numbers at a line's end are of no true window."""
         return max(ahead for _, ahead in self.positions)
-
-    def block(self, images: int, channels: int) -> Pair:
-        """How many images and channels are best worked on at once."""
-        images = min(images, -(-LINE_ELEMENTS // self.pixels))
-        return images, max(1, min(channels, BLOCK_ELEMENTS // (self.pixels * images * self.count)))
 
     def spread(self, x: Array, lines: Array, around: float = 0) -> None:
         """Lay images [images, channels, h, w] out in phases, with the number `around` about them."""
@@ -121,8 +113,3 @@ class Phases:
 def phases_of(windows: Windows) -> Phases:
     """The layout for these windows, worked out once."""
     return Phases(windows)
-
-
-def cut(scratch: Array, *shape: int) -> Array:
-    """The beginning of a scratch array, as an array of this shape: the last block may be smaller."""
-    return scratch.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from ir.op import Array
-from ir.ops.phases import BLOCK_ELEMENTS, Phases, cut, phases_of
+from ir.ops.layout import cut
+from ir.ops.phases import BLOCK_ELEMENTS, Phases, phases_of
 from ir.ops.window import Pair, Windows
 from ir.types import DType, TensorType
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
-from ir.ops.rows import ones_along, sum_along
+from ir.ops.rows import ones_along, square_sum_along, sum_along
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -58,6 +58,24 @@ class Sum(Reduction):
             sum_along(x, self.dims, self.keepdim, ones, out)
         else:
             np.add.reduce(x, axis=self.dims, dtype=out.dtype, out=out, keepdims=self.keepdim)
+
+
+@op("sum_square")
+class SumSquare(Reduction):
+    """Sum of squares along axes, accumulated in float32."""
+
+    dims: tuple[int, ...]
+    keepdim: bool
+    cost = Cost(CostClass.REDUCE, operations=2)
+
+    def kernel(self, x: Array, out: Array) -> None:
+        shape = tuple(1 if dim in self.dims else extent for dim, extent in enumerate(x.shape))
+        square_sum_along(x, self.dims, out.reshape(shape))
+
+    @limit
+    def floats_only(self, x: TensorType) -> bool:
+        "a sum of squares takes a floating-point tensor"
+        return x.dtype.is_float
 
 
 @op("amax")

@@ -22,6 +22,29 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdim: bool, ones: Array, out: 
         np.add.reduce(x, axis=axes, keepdims=keepdim, out=out)
 
 
+def square_sum_along(x: Array, axes: tuple[int, ...], out: Array) -> None:
+    """The sum of the squares of x along `axes`, which stay in `out` with extent one.
+
+    Axes that lie in memory as one at its end are inner products of rows with themselves.
+    """
+    count, step = 0, x.itemsize
+    while x.ndim - 1 - count in axes and x.strides[x.ndim - 1 - count] == step:
+        step *= x.shape[x.ndim - 1 - count]
+        count += 1
+    if not count:
+        names = list(range(x.ndim))
+        kept = [axis for axis in names if axis not in axes]
+        np.einsum(x, names, x, names, kept, out=out.reshape([x.shape[axis] for axis in kept]))
+        return
+    rows = x.reshape(*x.shape[: x.ndim - count], -1)
+    if len(axes) == count:
+        dot_rows(rows, rows, out.reshape(*rows.shape[:-1], 1))
+        return
+    partial = np.matmul(rows[..., None, :], rows[..., None]).reshape(rows.shape[:-1])
+    rest = tuple(axis for axis in axes if axis < partial.ndim)
+    np.add.reduce(partial, axis=rest, keepdims=True, out=out.reshape(out.shape[: partial.ndim]))
+
+
 def ones_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """How long the temporary vector of `sum_along` is."""
     return math.prod(shape[axis] for axis in axes)
@@ -48,6 +71,18 @@ def sum_over(x: Array, ones: Array, out: Array) -> None:
         sums = np.matmul(ones[: lines.shape[-2]], lines)
         total = np.add.reduce(sums.reshape(-1, sums.shape[-1]), axis=0)
         np.copyto(out, total.reshape(out.shape))
+
+
+def outer_sum(first: Array | float, second: Array | float, vectors: Array, pairs: Array, out: Array) -> None:
+    """first * vectors[0] + second * vectors[1] for every row of `out`, from one number each per row.
+
+    As a matrix product it takes half the time of NumPy's loops over short rows. `pairs` is a temporary array with two
+    numbers per row.
+    """
+    count = out.size // vectors.shape[1]
+    for column, numbers in enumerate((first, second)):
+        pairs[:count, column] = numbers.reshape(-1) if isinstance(numbers, np.ndarray) else numbers
+    np.matmul(pairs[:count], vectors, out=out.reshape(count, -1))
 
 
 def _lines(x: Array, axes: int, together: bool) -> Array:

@@ -1,4 +1,8 @@
-"""Softmax, its logarithm, and their gradients, along one axis that a tile holds whole."""
+"""Softmax, its logarithm, and their gradients, along one axis that a tile holds whole.
+
+What lies between the passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive
+each other out of the cache.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ class AlongAxis(Op):
     """Operands and result of one type, computed along the axis `dim`."""
 
     dim: int
+    any_layout = True
 
     def infer(self, *operands: TensorType) -> TensorType:
         first = operands[0]
@@ -66,18 +71,18 @@ class Softmax(Forward):
     dim: int
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return self.row_sum(x)
+        return (x, *self.row_sum(x))
 
-    def kernel(self, x: Array, out: Array, row: Array, ones: Array) -> None:
-        np.exp(x, out=out)
-        sum_along(out, (self.dim,), True, ones, row)
+    def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
+        np.exp(x, out=exponential)
+        sum_along(exponential, (self.dim,), True, ones, row)
         if not (row.min(initial=1) > SMALLEST_SUM and row.max(initial=1) < LARGEST_SUM):
             np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
-            np.subtract(x, row, out=out)
-            np.exp(out, out=out)
-            sum_along(out, (self.dim,), True, ones, row)
+            np.subtract(x, row, out=exponential)
+            np.exp(exponential, out=exponential)
+            sum_along(exponential, (self.dim,), True, ones, row)
         np.divide(1, row, out=row)
-        np.multiply(out, row, out=out)
+        np.multiply(exponential, row, out=out)
 
 
 @op("log_softmax")
@@ -87,15 +92,15 @@ class LogSoftmax(Forward):
     dim: int
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
-        return (x, *self.row_sum(x))
+        return (x, x, *self.row_sum(x))
 
-    def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
+    def kernel(self, x: Array, out: Array, centred: Array, exponential: Array, row: Array, ones: Array) -> None:
         np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
-        np.subtract(x, row, out=out)
-        np.exp(out, out=exponential)
+        np.subtract(x, row, out=centred)
+        np.exp(centred, out=exponential)
         sum_along(exponential, (self.dim,), True, ones, row)
         np.log(row, out=row)
-        np.subtract(out, row, out=out)
+        np.subtract(centred, row, out=out)
 
 
 @op("softmax_backward")
@@ -106,16 +111,16 @@ class SoftmaxBackward(Backward):
     cost = Cost(CostClass.REDUCE, operations=4, passes=2)
 
     def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
-        return self.row_sum(y)
+        return (y, *self.row_sum(y))
 
-    def kernel(self, dy: Array, y: Array, out: Array, row: Array, ones: Array) -> None:
+    def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
         if self.dim == y.ndim - 1:
             dot_rows(dy, y, row)
         else:
-            np.multiply(dy, y, out=out)
-            sum_along(out, (self.dim,), True, ones, row)
-        np.subtract(dy, row, out=out)
-        np.multiply(out, y, out=out)
+            np.multiply(dy, y, out=share)
+            sum_along(share, (self.dim,), True, ones, row)
+        np.subtract(dy, row, out=share)
+        np.multiply(share, y, out=out)
 
 
 @op("log_softmax_backward")
@@ -126,10 +131,10 @@ class LogSoftmaxBackward(Backward):
     cost = Cost(CostClass.REDUCE, operations=4, passes=2, tail=True)
 
     def scratch(self, dy: TensorType, y: TensorType) -> tuple[TensorType, ...]:
-        return self.row_sum(y)
+        return (y, *self.row_sum(y))
 
-    def kernel(self, dy: Array, y: Array, out: Array, row: Array, ones: Array) -> None:
+    def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
         sum_along(dy, (self.dim,), True, ones, row)
-        np.exp(y, out=out)
-        np.multiply(out, row, out=out)
-        np.subtract(dy, out, out=out)
+        np.exp(y, out=share)
+        np.multiply(share, row, out=share)
+        np.subtract(dy, share, out=out)

@@ -6,8 +6,10 @@ one way and no dim is mistaken for another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,6 +129,25 @@ def convolution(
     ]
 
 
+def elu(alpha: float, scale: float, input_scale: float) -> list[Sample]:
+    """The exponential linear unit and its gradients, from its operand and from its result."""
+    scales = {"alpha": alpha, "scale": scale, "input_scale": input_scale}
+
+    def backward(dy: Tensor, x: Tensor, is_result: bool) -> Tensor:
+        return aten.elu_backward(dy, alpha, scale, input_scale, is_result, x)
+
+    return [
+        Sample(op("elu", **scales), (f32(4, 6),), lambda x: aten.elu(x, alpha, scale, input_scale)),
+        *[
+            sample
+            for is_result in (False, True)
+            for sample in gradient(
+                "elu_backward", partial(backward, is_result=is_result), **scales, is_result=is_result
+            )
+        ],
+    ]
+
+
 CONVOLUTIONS = [
     *convolution((4, 6, 9, 10), (8, 6, 3, 3), padding=(1, 1)),
     *convolution((4, 6, 9, 11), (8, 6, 3, 2), stride=(2, 3), padding=(0, 1), dilation=(2, 1)),
@@ -134,6 +155,9 @@ CONVOLUTIONS = [
     *convolution((6, 4, 16, 18), (10, 4, 2, 3), stride=(2, 3)),
     *convolution((4, 6, 9, 10), (8, 3, 3, 3), padding=(1, 1), groups=2),
     *convolution((4, 6, 9, 10), (6, 1, 3, 3), stride=(2, 2), padding=(1, 1), groups=6),
+    *convolution((6, 16, 9, 10), (18, 16, 3, 3), padding=(1, 1)),
+    *convolution((4, 32, 15, 21), (36, 16, 3, 2), stride=(2, 3), padding=(0, 1), dilation=(2, 1), groups=2),
+    *convolution((2, 16, 70, 80), (18, 16, 4, 4), stride=(2, 2), padding=(1, 1)),
     *convolution((2, 3, 160, 170), (4, 3, 5, 5), padding=(2, 2)),
 ]
 
@@ -260,6 +284,26 @@ SAMPLES: list[Sample] = [
     *unary("silu", F.silu),
     *unary("all_reduce", torch.clone),
     *unary("relu", torch.relu),
+    Sample(op("clamp", low=-0.5, high=math.inf), (f32(4, 6),), lambda x: x.clamp(-0.5)),
+    Sample(op("clamp", low=-0.5, high=0.7), (f32(4, 6),), lambda x: x.clamp(-0.5, 0.7)),
+    *[
+        Sample(op("leaky_relu", slope=slope), (f32(4, 6),), lambda x, slope=slope: F.leaky_relu(x, slope))
+        for slope in (0.0, 0.01, 1.5, -2.0)
+    ],
+    *[
+        sample
+        for slope in (0.0, 0.01, 1.5, -2.0)
+        for sample in gradient(
+            "leaky_relu_backward",
+            lambda dy, x, slope=slope: aten.leaky_relu_backward(dy, x, slope, False),
+            slope=slope,
+        )
+    ],
+    *[
+        sample
+        for scales in ((1.0, 1.0, 1.0), (1.7, 1.05, 1.0), (0.5, 1.0, 2.0), (0.3, 1.2, 0.8))
+        for sample in elu(*scales)
+    ],
     Sample(op("relu"), (i32(4, 6),), torch.relu),
     *unary("erf", torch.erf),
     Sample(op("gelu", approximate="none"), (f32(4, 6),), F.gelu),
@@ -296,6 +340,11 @@ SAMPLES: list[Sample] = [
     Sample(op("expand", shape=(8, 4, 6)), (f32(4, 1),), lambda x: x.expand(8, 4, 6)),
     Sample(op("slice", dim=1, start=1, stop=6, step=2), (f32(4, 6, 9),), lambda x: x[:, 1:6:2]),
     Sample(op("cat", dim=1), (f32(4, 2, 9), f32(4, 6, 9), f32(4, 3, 9)), lambda *x: torch.cat(x, 1)),
+    *reduction("sum_square", lambda x, d, k: x.square().sum(d, k), f32),
+    Sample(
+        op("sum_square", dims=(0, 1), keepdim=True), (f32(4, 6, 9),), lambda x: x.square().sum((0, 1), keepdim=True)
+    ),
+    Sample(op("sum_square", dims=(1, 2), keepdim=False), (f32(4, 6, 9),), lambda x: x.square().sum((1, 2))),
     *reduction("sum", lambda x, d, k: x.sum(d, k), f32, i32, boolean),
     *reduction("amax", torch.amax, f32, i32),
     *reduction("amin", torch.amin, f32, i32),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from samples import SAMPLES as FIRST_SAMPLES
 from samples import Sample, boolean, f32, i32, op
 from samples_more import MORE_SAMPLES
@@ -304,6 +306,70 @@ def test_softmax_of_extreme_rows(name: str) -> None:
     for x in (rows, rows[1:2], rows[3:4], rows[4:]):
         (actual,) = run(op(name, dim=1), [x], [f32(*x.shape)])
         np.testing.assert_allclose(actual, getattr(torch, name)(torch.from_numpy(x), 1).numpy(), rtol=1e-5)
+
+
+def layer_norm(x: Array) -> list[Array]:
+    row = np.arange(x.shape[1], dtype=np.float32)
+    types = [f32(*x.shape), f32(x.shape[1]), f32(x.shape[1])]
+    return run(op("layer_norm", axes=1, eps=1e-5), [x, row, -row], types)
+
+
+def test_layer_norm_of_rows_far_from_zero() -> None:
+    """Their squares are too large to tell their deviations."""
+    near = np.random.default_rng(0).standard_normal((6, 64)).astype(np.float32)
+    far = near + np.float32(3000)
+    expected = torch.layer_norm(torch.from_numpy(far).double(), (64,)).numpy()
+    y, mean, rstd = layer_norm(far)
+    np.testing.assert_allclose(y, (expected - 1) * np.arange(64), rtol=1e-3, atol=0.05)
+    np.testing.assert_allclose(mean[:, 0], far.mean(1, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(rstd[:, 0], 1 / far.std(1, dtype=np.float64), rtol=1e-4)
+
+
+def test_layer_norm_of_no_rows() -> None:
+    y, mean, _ = layer_norm(np.zeros((0, 4), np.float32))
+    assert y.shape == (0, 4) and mean.shape == (0, 1)
+
+
+def test_activations_of_extreme_numbers() -> None:
+    x = np.array([np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-40, -0.0], np.float32)
+    scales = {"alpha": 1.0, "scale": 1.0, "input_scale": 1.0}
+    cases = [
+        (op("clamp", low=-1.0, high=math.inf), lambda x: x.clamp(min=-1)),
+        (op("leaky_relu", slope=0.01), F.leaky_relu),
+        (op("leaky_relu", slope=0.0), lambda x: F.leaky_relu(x, 0.0)),
+        (op("elu", **scales), F.elu),
+        (op("silu"), F.silu),
+        (op("sigmoid"), torch.sigmoid),
+        (op("relu"), torch.relu),
+    ]
+    for applied, reference in cases:
+        (actual,) = run(applied, [x], [f32(7)])
+        expected = reference(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, err_msg=applied.name)
+
+
+@pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 4, 1), (16, 1, 2), (3, 1, 1)])
+def test_convolution_of_no_images(channels: int, groups: int, stride: int) -> None:
+    attributes = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
+    x, w, y = (0, channels, 40, 40), (channels, channels // groups, 3, 3), (0, channels, 40 // stride, 40 // stride)
+    images, weight, results = (np.ones(shape, np.float32) for shape in (x, w, y))
+    (made,) = run(op("conv2d", **attributes, dtype=DType.F32), [images, weight], [f32(*x), f32(*w)])
+    assert made.shape == y
+    backwards = op("conv2d_input_gradient", input_shape=x, **attributes, dtype=DType.F32)
+    assert run(backwards, [results, weight], [f32(*y), f32(*w)])[0].shape == x
+    backwards = op("conv2d_weight_gradient", weight_shape=w, **attributes, dtype=DType.F32)
+    np.testing.assert_array_equal(run(backwards, [results, images], [f32(*y), f32(*x)])[0], 0)
+
+
+def test_windows_beside_infinity_stay_finite() -> None:
+    """Products with zeros would make NaN of it."""
+    for x, w, stride in (((1, 4, 9, 9), (4, 1, 3, 3), 1), ((1, 16, 40, 40), (8, 16, 3, 3), 2)):
+        images, weight = np.ones(x, np.float32), np.ones(w, np.float32)
+        images[0, 0, 4, 4] = np.inf
+        attributes = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": x[1] // w[1]}
+        (actual,) = run(op("conv2d", **attributes, dtype=DType.F32), [images, weight], [f32(*x), f32(*w)])
+        expected = F.conv2d(torch.from_numpy(images), torch.from_numpy(weight), None, stride, 1, 1, x[1] // w[1])
+        np.testing.assert_array_equal(actual, expected.numpy())
 
 
 def test_gradients_that_are_not_chosen_leave_no_trace() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import ir.ops.elementwise
+from ir.op import OPS
 from sambaflow import samba
 from sambaflow.samba.utils.layers import compare_step
 from tests.sdk.programs import compiled
@@ -91,7 +91,7 @@ def test_the_first_that_differs_is_named(monkeypatch: pytest.MonkeyPatch, capsys
     def off(self: Any, x: Any, out: Any) -> None:
         out[...] = 0.9 * x / (1 + abs(x))
 
-    monkeypatch.setattr(ir.ops.elementwise.Tanh, "kernel", off)
+    monkeypatch.setattr(OPS["tanh"], "kernel", off)
     with pytest.raises(
         AssertionError, match=r"^first\.act is the first that differs by over 0.003; so do \d+ behind it"
     ):

@@ -178,6 +178,10 @@ class Context:
         """The sum over axes."""
         return self.emit("sum", x, dims=dims, keepdim=keepdim) if dims else x
 
+    def sum_square(self, x: Value, dims: tuple[int, ...], keepdim: bool = False) -> Value:
+        """The sum of squares over axes."""
+        return self.emit("sum_square", x, dims=dims, keepdim=keepdim) if dims else self.emit("mul", x, x)
+
     def scaled(self, x: Value, factor: float) -> Value:
         """The value times a number."""
         return x if factor == 1 else self.emit("mul", x, self.scalar(factor, x.type.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -161,6 +162,30 @@ def silu_backward(context: Context, grad: Value, x: Value) -> Value:
     return context.apply("silu_backward", grad, x)
 
 
+@lowers(aten.leaky_relu.default)
+def leaky_relu(context: Context, x: Value, slope: Scalar = 0.01) -> Value:
+    return context.apply("leaky_relu", x, slope=float(slope))
+
+
+@lowers(aten.leaky_relu_backward.default)
+def leaky_relu_backward(context: Context, grad: Value, x: Value, slope: Scalar, is_result: bool) -> Value:
+    """The result stands for x, as it has its sign."""
+    return context.apply("leaky_relu_backward", grad, x, slope=float(slope))
+
+
+@lowers(aten.elu.default)
+def elu(context: Context, x: Value, alpha: Scalar = 1, scale: Scalar = 1, input_scale: Scalar = 1) -> Value:
+    return context.apply("elu", x, alpha=float(alpha), scale=float(scale), input_scale=float(input_scale))
+
+
+@lowers(aten.elu_backward.default)
+def elu_backward(
+    context: Context, grad: Value, alpha: Scalar, scale: Scalar, input_scale: Scalar, is_result: bool, x: Value
+) -> Value:
+    scales = {"alpha": float(alpha), "scale": float(scale), "input_scale": float(input_scale)}
+    return context.apply("elu_backward", grad, x, **scales, is_result=is_result)
+
+
 @lowers(aten.threshold_backward.default)
 def threshold_backward(context: Context, grad: Value, x: Value, threshold: Scalar) -> Value:
     if threshold == 0:
@@ -188,6 +213,10 @@ def masked_fill(context: Context, x: Value, mask: Value, value: Operand) -> Valu
 
 @lowers(aten.clamp.default, aten.clamp.Tensor)
 def clamp(context: Context, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
+    """One operator where the bounds are known numbers; NaN is no bound but makes every element NaN."""
+    bounds = (-math.inf if low is None else low, math.inf if high is None else high)
+    if context.dtype.is_float and not any(isinstance(bound, Value) or math.isnan(bound) for bound in bounds):
+        return context.apply("clamp", x, low=float(bounds[0]), high=float(bounds[1]))  # type: ignore[arg-type]
     if low is not None:
         x = _binary("maximum", context, x, low)
     return x if high is None else _binary("minimum", context, x, high)
@@ -195,12 +224,12 @@ def clamp(context: Context, x: Value, low: Operand | None = None, high: Operand 
 
 @lowers(aten.clamp_min.default, aten.clamp_min.Tensor)
 def clamp_min(context: Context, x: Value, low: Operand) -> Value:
-    return _binary("maximum", context, x, low)
+    return clamp(context, x, low)  # type: ignore[return-value]
 
 
 @lowers(aten.clamp_max.default, aten.clamp_max.Tensor)
 def clamp_max(context: Context, x: Value, high: Operand) -> Value:
-    return _binary("minimum", context, x, high)
+    return clamp(context, x, None, high)  # type: ignore[return-value]
 
 
 @lowers(aten._to_copy.default, aten.to.dtype, prims.convert_element_type.default)

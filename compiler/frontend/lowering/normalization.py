@@ -1,4 +1,4 @@
-"""Layer norm, which the device has, and batch norm, which becomes sums over the batch."""
+"""Layer norm, which the device has; batch norm and group norm, which become sums over the batch or a group."""
 
 from __future__ import annotations
 
@@ -99,6 +99,50 @@ def batch_norm_eval(
     return _batch_norm_with(context, x, weight, bias, running_mean, running_var, eps)
 
 
+@lowers(aten._native_batch_norm_legit.no_stats)
+def batch_norm_without_statistics(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Value, ...]:
+    """Batch norm of a module that keeps no running statistics."""
+    return _batch_norm_over_batch(context, x, weight, bias, eps)[:3]
+
+
+@lowers(aten.native_group_norm.default)
+def group_norm(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    images: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    eps: float,
+) -> tuple[Value, ...]:
+    """Normalised x, and the mean and reciprocal deviation of every group [images, groups]."""
+    size = channels // groups
+    grouped = context.reshape(x, (images, groups, size, pixels))
+    share = 1 / (size * pixels)
+    mean = context.scaled(context.sum(grouped, (2, 3), keepdim=True), share)
+    centered = context.emit("sub", grouped, mean)
+    var = context.scaled(context.sum_square(centered, (2, 3), keepdim=True), share)
+    rstd = _rstd(context, var, eps)
+    factor = rstd
+    if weight is not None:
+        factor = context.emit("mul", rstd, context.reshape(weight, (1, groups, size, 1)))
+    y = context.emit("mul", centered, factor)
+    if bias is not None:
+        y = context.emit("add", y, context.reshape(bias, (1, groups, size, 1)))
+    mean, rstd = (context.reshape(statistic, (images, groups)) for statistic in (mean, rstd))
+    return context.reshape(y, x.type.shape), mean, rstd
+
+
 @lowers(aten.native_batch_norm_backward.default)
 def batch_norm_backward(
     context: Context,
@@ -119,14 +163,17 @@ def batch_norm_backward(
     else:
         mean = _broadcast(context, running_mean, x)
         rstd = _rstd(context, _broadcast(context, running_var, x), eps)
-    normalized = context.emit("mul", context.emit("sub", x, mean), rstd)
-    grad_bias = _sum(context, grad)
-    grad_weight = _sum(context, context.emit("mul", grad, normalized))
+    centered = context.emit("sub", x, mean)
+    grad_bias, slope = _sum(context, grad), _sum(context, context.emit("mul", grad, centered))
     factor = rstd if weight is None else context.emit("mul", rstd, _broadcast(context, weight, x))
-    if training:
-        shared = context.emit("add", grad_bias, context.emit("mul", normalized, grad_weight))
-        grad = context.emit("sub", grad, context.scaled(shared, 1 / _count(x)))
     grad_x = context.emit("mul", grad, factor)
+    if training:
+        # Numbers per channel are multiplied first, so that few operators go over the images.
+        shift, tilt = (context.scaled(context.emit("mul", n, factor), 1 / _count(x)) for n in (grad_bias, slope))
+        tilt = context.emit("mul", tilt, context.emit("mul", rstd, rstd))
+        shared = context.emit("add", context.emit("mul", centered, tilt), shift)
+        grad_x = context.emit("sub", grad_x, shared)
+    grad_weight = context.emit("mul", slope, rstd)
     return grad_x, _per_channel(context, grad_weight), _per_channel(context, grad_bias)
 
 
@@ -136,9 +183,9 @@ def _batch_norm_over_batch(
     """Normalise by the batch's own statistics: the result, and mean, reciprocal deviation and variance."""
     mean = context.scaled(_sum(context, x), 1 / _count(x))
     centered = context.emit("sub", x, mean)
-    var = context.scaled(_sum(context, context.emit("mul", centered, centered)), 1 / _count(x))
+    var = context.scaled(context.sum_square(centered, _pixels(x), keepdim=True), 1 / _count(x))
     rstd = _rstd(context, var, eps)
-    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    y = _scaled_and_shifted(context, centered, rstd, weight, bias)
     return y, *(_per_channel(context, statistic) for statistic in (mean, rstd, var))
 
 
@@ -153,24 +200,32 @@ def _batch_norm_with(
     """Normalise by given statistics, of which PyTorch keeps none."""
     rstd = _rstd(context, _broadcast(context, var, x), eps)
     centered = context.emit("sub", x, _broadcast(context, mean, x))
-    y = _scaled_and_shifted(context, context.emit("mul", centered, rstd), weight, bias)
+    y = _scaled_and_shifted(context, centered, rstd, weight, bias)
     kept = context.full((0,), 0, y.type.dtype)
     return y, kept, kept
 
 
 def _sum(context: Context, x: Value) -> Value:
     """The sum over all axes but the channels, shaped to broadcast with x."""
-    return context.sum(x, tuple(axis for axis in range(x.type.rank) if axis != 1), keepdim=True)
+    return context.sum(x, _pixels(x), keepdim=True)
+
+
+def _pixels(x: Value) -> tuple[int, ...]:
+    """All axes but the channels."""
+    return tuple(axis for axis in range(x.type.rank) if axis != 1)
 
 
 def _rstd(context: Context, var: Value, eps: float) -> Value:
     return context.emit("rsqrt", context.emit("add", var, context.scalar(eps, var.type.dtype)))
 
 
-def _scaled_and_shifted(context: Context, x: Value, weight: Value | None, bias: Value | None) -> Value:
-    if weight is not None:
-        x = context.emit("mul", x, _broadcast(context, weight, x))
-    return x if bias is None else context.emit("add", x, _broadcast(context, bias, x))
+def _scaled_and_shifted(
+    context: Context, centered: Value, rstd: Value, weight: Value | None, bias: Value | None
+) -> Value:
+    """centered * rstd * weight + bias; the two factors, which are few numbers, are multiplied first."""
+    factor = rstd if weight is None else context.emit("mul", rstd, _broadcast(context, weight, centered))
+    y = context.emit("mul", centered, factor)
+    return y if bias is None else context.emit("add", y, _broadcast(context, bias, centered))
 
 
 def _broadcast(context: Context, per_channel: Value, x: Value) -> Value:

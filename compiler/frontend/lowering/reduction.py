@@ -49,9 +49,29 @@ def var_mean(
     reduced = axes(dims, x.type.rank)
     average = _mean(context, x, reduced, True)
     centered = context.emit("sub", x, average)
-    squares = context.sum(context.emit("mul", centered, centered), reduced, keepdim)
+    squares = context.sum_square(centered, reduced, keepdim)
     count = _count(x, reduced) - (1 if correction is None else correction)
     return context.scaled(squares, 1 / count), average if keepdim else context.reshape(average, squares.type.shape)
+
+
+@lowers(aten.linalg_vector_norm.default)
+def vector_norm(
+    context: Context, x: Value, order: Scalar = 2, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> Value:
+    """(sum |x|^order)^(1/order), whose limits are the largest and the smallest |x|, and the count of what is not 0."""
+    x, reduced = context.cast(x, context.dtype), axes(dims, x.type.rank)
+    if order == 2:
+        return context.reshape(context.emit("sqrt", context.sum_square(x, reduced, keepdim)), context.shape)
+    if order == 0:
+        present = context.emit("ne", x, context.scalar(0, x.type.dtype))
+        return context.reshape(context.sum(context.cast(present, x.type.dtype), reduced, keepdim), context.shape)
+    size = context.emit("abs", x)
+    if math.isinf(order):
+        return _extremum(context, "amax" if order > 0 else "amin", size, list(reduced), keepdim)
+    if order == 1:
+        return context.reshape(context.sum(size, reduced, keepdim), context.shape)
+    total = context.sum(context.emit("pow", size, context.scalar(order, x.type.dtype)), reduced, keepdim)
+    return context.reshape(context.emit("pow", total, context.scalar(1 / order, x.type.dtype)), context.shape)
 
 
 @lowers(aten.amax.default)
