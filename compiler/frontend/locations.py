@@ -28,6 +28,17 @@ REGION = "snc_region"
 Region = tuple[str, str, object]
 """The name of a region, a note that reports show, and what tells it from others of that name."""
 
+_MODEL_FOLDERS: set[str] = set()
+"""Folders importable only because a model was loaded from them. Files are not named after them: what a location says
+must not depend on the models that were loaded before."""
+
+
+def make_importable(folder: Path) -> None:
+    """Let a model file import what stands beside it."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        _MODEL_FOLDERS.add(str(folder))
+
 
 @dataclass(frozen=True)
 class Locator:
@@ -74,7 +85,8 @@ class Locator:
 
     def shown(self, file: str) -> str:
         """The file relative to the model file's folder, else to the folder it is imported from."""
-        for folder in [str(self.file.parent), *sorted(filter(None, sys.path), key=len, reverse=True)]:
+        importable = {folder for folder in sys.path if folder} - _MODEL_FOLDERS
+        for folder in [str(self.file.parent), *sorted(importable, key=len, reverse=True)]:
             if file.startswith(folder + os.sep):
                 return os.path.relpath(file, folder)
         return file

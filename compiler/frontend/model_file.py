@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from compiler.frontend.locations import make_importable
 from compiler.optimizers import OptimizerSpec
 from ir.errors import Problem, UsageError
 from ir.location import Location
@@ -118,8 +119,7 @@ def _import_file(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{file.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
+    make_importable(file.parent)
     sys.modules[name] = module
     loader = spec.loader
     try:

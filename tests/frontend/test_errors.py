@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from compiler.frontend.capture import capture
+from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import load_model
 from ir.errors import CaptureError, SncError, UnsupportedError, UsageError
 
@@ -207,3 +208,16 @@ def test_seed_fixes_initial_weights(tmp_path: Path) -> None:
     first, second, other = (load_model(path, seed=seed).model.fc.weight for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+def test_locations_do_not_depend_on_the_models_loaded_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file beside an earlier model keeps its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "models").mkdir()
+    earlier = tmp_path / "models" / "model.py"
+    earlier.write_text(START + "        return self.fc(x).sum()\n" + END)
+    beside = str(tmp_path / "models" / "layers.py")
+    locator = Locator(Path("elsewhere/model.py"), 1, "model")
+    before = locator.shown(beside)
+    load_model(str(earlier))
+    assert locator.shown(beside) == before == "models/layers.py"
