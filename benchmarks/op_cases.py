@@ -120,7 +120,7 @@ def _reductions() -> Iterator[OpCase]:
         "sum of rows": lambda x: x.sum(-1), "sum over rows": lambda x: x.sum((0, 1)), "sum": torch.sum,
         "mean of rows": lambda x: x.mean(-1), "variance of rows": lambda x: x.var(-1),
         "maximum of rows": lambda x: x.amax(-1), "maximum over rows": lambda x: x.amax(1),
-        "argmax": lambda x: x.argmax(-1), "norm": lambda x: x.norm(),
+        "argmax": lambda x: x.argmax(-1), "norms": lambda x: x.flatten(1).norm(dim=1),
     }  # fmt: skip
     for name, function in functions.items():
         yield OpCase("reduction", name, function, _normal((16, 512, 2048)))
