@@ -186,8 +186,9 @@ def _device_max_pool(x: Tensor, size: list[int], step: list[int], pad: list[int]
 
 def _adaptive_average(axes: int) -> Callable[..., Any]:
     def pool(x: Tensor, size: Sequence[int]) -> Tensor:
-        divides = all(wanted and extent % wanted == 0 for extent, wanted in zip(x.shape[-axes:], size))
-        if axes == 2 and divides:
+        if all(wanted == 1 for wanted in size) and x.is_floating_point() and x.numel():
+            return x.mean(list(range(-axes, 0)), keepdim=True)
+        if axes == 2 and _parts(x, size):
             return aten._adaptive_avg_pool2d(x, list(size))
         return _average(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
 
@@ -196,9 +197,31 @@ def _adaptive_average(axes: int) -> Callable[..., Any]:
 
 def _adaptive_largest(axes: int) -> Callable[..., Any]:
     def pool(x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        parts = _parts(x, size)
+        if axes == 2 and parts and x.is_floating_point() and max(parts) <= POSITIONS:
+            return _largest_of_parts(x, parts)
         return _largest(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
 
     return pool
+
+
+def _parts(x: Tensor, size: Sequence[int]) -> list[int]:
+    """The extents of equal windows side by side, `size` of which cover the last axes; none where they are not equal."""
+    extents = x.shape[-len(size) :]
+    divides = all(wanted and extent % wanted == 0 for extent, wanted in zip(extents, size))
+    return [extent // wanted for extent, wanted in zip(extents, size)] if divides else []
+
+
+def _largest_of_parts(x: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
+    """The largest of each window and its place: of a large window the largest of each row, and then of these, so that
+    the first of equal ones stays the first."""
+    if math.prod(size) <= POSITIONS:
+        values, places = aten.max_pool2d_with_indices(x, size, size)
+        return values, places
+    row, column = [1, size[1]], [size[0], 1]
+    of_rows, places = aten.max_pool2d_with_indices(x, row, row)
+    values, chosen = aten.max_pool2d_with_indices(of_rows, column, column)
+    return values, places.flatten(-2).gather(-1, chosen.flatten(-2)).reshape(chosen.shape)
 
 
 POOLING: dict[Any, Callable[..., Any]] = {

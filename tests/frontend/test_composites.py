@@ -76,3 +76,16 @@ def test_transposed_convolutions_of_integers(axes: int, options: dict[str, Any])
     weight = integers(4, 6 // options.get("groups", 1), 3, *[2] * (axes - 1))
     convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
     check_call(convolve, integers(2, 4, *[5] * axes), weight, integers(6), **options)
+
+
+@pytest.mark.parametrize("size", [2, 1, (4, 2), 16])
+def test_adaptive_maximum_of_large_windows(size: int | tuple[int, int]) -> None:
+    """Windows of up to 1024 pixels of three colours: of equal ones the first in the order of rows is the place."""
+    pixels = torch.randint(3, (2, 3, 32, 32), generator=torch.Generator().manual_seed(5)).float().requires_grad_()
+    check_call(lambda x: F.adaptive_max_pool2d(x, size, return_indices=True), pixels)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_adaptive_average_of_everything(axes: int) -> None:
+    pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[axes - 1]
+    check_call(lambda x: pool(x, 1), random(2, 3, *[6] * axes))
