@@ -197,10 +197,11 @@ def _adaptive_average(axes: int) -> Callable[..., Any]:
 
 def _adaptive_largest(axes: int) -> Callable[..., Any]:
     def pool(x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        values, places = _largest(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
         parts = _parts(x, size)
         if axes == 2 and parts and x.is_floating_point() and max(parts) <= POSITIONS:
-            return _largest_of_parts(x, parts)
-        return _largest(x, [_Windows.adaptive(*pair) for pair in zip(x.shape[-axes:], size)])
+            values = _largest_of_parts(x, parts)
+        return values, places
 
     return pool
 
@@ -212,16 +213,13 @@ def _parts(x: Tensor, size: Sequence[int]) -> list[int]:
     return [extent // wanted for extent, wanted in zip(extents, size)] if divides else []
 
 
-def _largest_of_parts(x: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
-    """The largest of each window and its place: of a large window the largest of each row, and then of these, so that
-    the first of equal ones stays the first."""
-    if math.prod(size) <= POSITIONS:
-        values, places = aten.max_pool2d_with_indices(x, size, size)
-        return values, places
-    row, column = [1, size[1]], [size[0], 1]
-    of_rows, places = aten.max_pool2d_with_indices(x, row, row)
-    values, chosen = aten.max_pool2d_with_indices(of_rows, column, column)
-    return values, places.flatten(-2).gather(-1, chosen.flatten(-2)).reshape(chosen.shape)
+def _largest_of_parts(x: Tensor, size: list[int]) -> Tensor:
+    """The largest of each window: of a large one the largest of each row, and then of these, so that the gradient goes
+    to the first of equal ones."""
+    largest = x
+    for part in [size] if math.prod(size) <= POSITIONS else [[1, size[1]], [size[0], 1]]:
+        largest = aten.max_pool2d(largest, part, part)
+    return largest
 
 
 POOLING: dict[Any, Callable[..., Any]] = {

@@ -80,7 +80,7 @@ def test_transposed_convolutions_of_integers(axes: int, options: dict[str, Any])
 
 @pytest.mark.parametrize("size", [2, 1, (4, 2), 16])
 def test_adaptive_maximum_of_large_windows(size: int | tuple[int, int]) -> None:
-    """Windows of up to 1024 pixels of three colours: the gradient goes to the first of equal ones in the order of rows."""
+    """Windows of up to 1024 pixels of three colours: the gradient goes to the first of equal ones, row by row."""
     pixels = torch.randint(3, (2, 3, 32, 32), generator=torch.Generator().manual_seed(5)).float().requires_grad_()
     check_call(lambda x: F.adaptive_max_pool2d(x, size), pixels)
 
