@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import product
 from typing import Any
 
@@ -23,6 +24,19 @@ def _each(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
+def _batched(convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The convolution also of a single image, without an axis for a batch."""
+
+    @wraps(convolve)
+    def convolve_any(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
+        if x.dim() == weight.dim():
+            return convolve(x, weight, *rest, **named)
+        return convolve(x.unsqueeze(0), weight, *rest, **named).squeeze(0)
+
+    return convolve_any
+
+
+@_batched
 def convolution3d(
     x: Tensor,
     weight: Tensor,
@@ -33,8 +47,6 @@ def convolution3d(
     groups: int = 1,
 ) -> Tensor:
     """Every slice of the result sees `kd` slices of the image side by side, as further channels."""
-    if x.dim() == 4:
-        return convolution3d(x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     step, gap = _each(stride, 3), _each(dilation, 3)
     if isinstance(padding, str):
         x, padding = _same(x, weight, gap) if padding == "same" else x, 0
@@ -58,6 +70,7 @@ def _same(x: Tensor, weight: Tensor, dilation: list[int]) -> Tensor:
     return F.pad(x, amounts)
 
 
+@_batched
 def transposed_convolution3d(
     x: Tensor,
     weight: Tensor,
@@ -69,11 +82,6 @@ def transposed_convolution3d(
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
     """Every slice makes `kd` slices as further channels, which are added up where they belong."""
-    if x.dim() == 4:
-        whole = x.unsqueeze(0)
-        return transposed_convolution3d(whole, weight, bias, stride, padding, output_padding, groups, dilation).squeeze(
-            0
-        )
     step, pad, extra, gap = _each(stride, 3), _each(padding, 3), _each(output_padding, 3), _each(dilation, 3)
     images, _, slices = x.shape[:3]
     outputs, depth = weight.shape[1] * groups, weight.shape[2]
@@ -100,6 +108,7 @@ def _spread(x: Tensor, axis: int, step: int) -> Tensor:
     return apart.narrow(axis, 0, (x.shape[axis] - 1) * step + 1)
 
 
+@_batched
 def integer_convolution(
     x: Tensor,
     weight: Tensor,
@@ -111,8 +120,6 @@ def integer_convolution(
 ) -> Tensor:
     """[n, ci, ...] with [co, ci / groups, ...]: for each position of the window, a product of matrices of integers."""
     axes = weight.dim() - 2
-    if x.dim() == axes + 1:
-        return integer_convolution(x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     step, gap = _each(stride, axes), _each(dilation, axes)
     if isinstance(padding, str):
         x, padding = _same(x, weight, gap) if padding == "same" else x, 0
@@ -131,6 +138,7 @@ def integer_convolution(
     return y if bias is None else y + bias.reshape(-1, *[1] * axes)
 
 
+@_batched
 def transposed_integer_convolution(
     x: Tensor,
     weight: Tensor,
@@ -144,10 +152,6 @@ def transposed_integer_convolution(
     """[n, ci, ...] with [ci, co / groups, ...]: the convolution of x, with zeros between its elements, by the weight
     with its channels exchanged and its positions reversed."""
     axes = weight.dim() - 2
-    if x.dim() == axes + 1:
-        whole = x.unsqueeze(0)
-        y = transposed_integer_convolution(whole, weight, bias, stride, padding, output_padding, groups, dilation)
-        return y.squeeze(0)
     each = (_each(value, axes) for value in (stride, padding, output_padding, dilation))
     amounts: list[int] = []
     for axis, (step, pad, extra, gap) in enumerate(zip(*each), 2):
