@@ -12,7 +12,7 @@ from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
 from pef.checks import structure
 from pef.checks.buffers import BUFFER_RULES
-from pef.checks.decoded import Configuration
+from pef.decoded import Configuration
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.nets import net_problems
 from pef.checks.replicas import REPLICA_RULES

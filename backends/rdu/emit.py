@@ -35,8 +35,8 @@ def emit_configuration(
             pb.Buffer(
                 name=buffer.name,
                 type=encode_type(buffer.type),
-                axis=_axis(buffer.axis, buffer.tiles),
-                tiles=buffer.tiles,
+                axes=[_axis(buffer.axis, buffer.tiles)],
+                counts=[buffer.tiles],
                 depth=buffer.depth,
                 units=units,
             )
@@ -51,7 +51,7 @@ def emit_configuration(
 def _phase(layout: Layout, index: int, wiring: Wiring, slots: Mapping[str, int]) -> pb.Phase:
     phase = layout.phases[index]
     tiles = phase.phase.tiles
-    record = pb.Phase(tiles=tiles)
+    record = pb.Phase(loops=[tiles])
     for position, (stage, option) in enumerate(zip(phase.phase.stages, phase.phase.options)):
         entry = _stage(stage, phase.inputs[position], phase.outputs[position])
         entry.units.extend(wiring.pcus[index][position])
@@ -74,32 +74,32 @@ def _stage(stage: TiledStage, inputs: Sequence[Port], outputs: Sequence[Port]) -
     record = pb.Stage(name=stage.streamed.stage.name)
     for value in values.values():
         axis = _axis(stage.streamed.axes[value.name], stage.tiles)
-        record.values.append(pb.TileValue(type=encode_type(stage.tile_type(value)), axis=axis))
+        record.values.append(pb.TileValue(type=encode_type(stage.tile_type(value)), axes=[axis]))
     for node, operation in zip(nodes, stage.operations):
         operands = [number[value.name] for value in node.operands]
         results = [number[value.name] for value in node.results]
         record.operations.append(encode_op(operation.op, operands, results))
     for port in inputs:
-        record.inputs.append(_port(port, number, stage.tiles))
+        record.inputs.append(_port(port, number))
     for port in outputs:
-        record.outputs.append(_port(port, number, stage.tiles))
+        record.outputs.append(_port(port, number))
     return record
 
 
-def _port(port: Port, number: Mapping[str, int], tiles: int) -> pb.Port:
+def _port(port: Port, number: Mapping[str, int]) -> pb.Port:
     combine = port.combine.value if port.combine is not None else ""
-    return pb.Port(value=number[port.value.name], buffer=port.buffer, axis=_axis(port.axis, tiles), combine=combine)
+    return pb.Port(value=number[port.value.name], buffer=port.buffer, combine=combine)
 
 
 def _stream(stream: Stream, layout: Layout, tiles: int, slot: int, agcus: Sequence[int]) -> pb.Stream:
     axis = _axis(stream.axis, tiles)
-    record = pb.Stream(store=stream.store is not None, slot=slot, buffer=stream.buffer, axis=axis, agcus=agcus)
+    record = pb.Stream(store=stream.store is not None, slot=slot, buffer=stream.buffer, axes=[axis], agcus=agcus)
     if stream.store is None:
         return record
     axes = [_axis(a, tiles) for a in stored_axes(stream.store, stream.axis, tiles)]
     chain = [stream.store.base, *(node.results[0] for node in stream.store.views)]
     types = [value.type.sliced(a, tiles) for value, a in zip(chain, axes)]
-    record.values.extend(pb.TileValue(type=encode_type(t), axis=a) for t, a in zip(types, axes))
+    record.values.extend(pb.TileValue(type=encode_type(t), axes=[a]) for t, a in zip(types, axes))
     for index, node in enumerate(stream.store.views):
         record.operations.append(encode_op(node.op.retyped(types[index + 1]), [index], [index + 1]))
     return record

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ir.errors import Problem
-from pef.checks.decoded import Access, Configuration
+from pef.decoded import Access, Configuration
 
 
 def equal_tiles(configuration: Configuration) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, Stage, Stream
+from pef.decoded import Configuration, Stage, Stream
 from pef.checks.stages import work_of
 from pef.codec import parallelism, product_side
 from pef.cycles import operand_bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ir.errors import Problem
 from ir.space import Cut
 from ir.types import TensorType
-from pef.checks.decoded import OPERATOR_ERRORS, Application, Body
+from pef.decoded import OPERATOR_ERRORS, Application, Body
 
 
 def defined_once(body: Body, given: Sequence[int]) -> Iterator[Problem]:

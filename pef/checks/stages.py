@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ir.errors import Problem
 from ir.op import CostClass
-from pef.checks.decoded import OPERATOR_ERRORS, Configuration, Stage
+from pef.decoded import OPERATOR_ERRORS, Configuration, Stage
 from pef.checks.operations import body_problems, partial_results
 from pef.codec import parallelism, stage_work
 from pef.cycles import StageWork, chain_length

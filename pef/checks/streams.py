@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ir.errors import Problem
-from pef.checks.decoded import Configuration, Stream
+from pef.decoded import Configuration, Stream
 from pef.checks.operations import body_problems
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ir.errors import PefError, Problem
 from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
-from pef.checks.decoded import named
+from pef.decoded import named
 from pef.codec import decode_op, decode_type
 
 _MAX_RANK = 32

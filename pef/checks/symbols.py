@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Access, Configuration, named
+from pef.decoded import Access, Configuration, named
 from pef.codec import decode_type
 from pef.file import SYMBOL_ALIGNMENT_BYTES
 
