@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from pef import pef_pb2 as pb
-from pef.codec import decode_type, parallelism, product_side, stage_work
+from pef.codec import decode_type, parallelism, product_side, stage_work, tile_operations
 from pef.cycles import compute_cycles, fill_cycles, operand_bytes, port_cycles
-from pef.exchange import ONE, Replicas, exchange_latency_cycles, exchanged_bytes, phase_exchange_cycles
+from pef.exchange import ONE, Replicas, exchange_cycles, exchange_latency_cycles, exchanged_bytes
 from pef.machine import Machine
 
 
@@ -33,15 +33,17 @@ def predict_configuration(configuration: pb.Configuration, machine: Machine, rep
                 record.dram_write_bytes += nbytes
             else:
                 record.dram_read_bytes += nbytes
-        busy = (phase.tiles - 1) * max(cycles, default=0) + sum(cycles) + sum(fills)
-        exchanged = float(phase.tiles * phase_exchange_cycles(phase, replicas, machine))
-        if any(map(exchanged_bytes, phase.stages)):
+        tiles = math.prod(phase.loops)
+        busy = (tiles - 1) * max(cycles, default=0) + sum(cycles) + sum(fills)
+        nbytes = sum(exchanged_bytes(tile_operations(stage)) for stage in phase.stages)
+        exchanged = float(tiles * exchange_cycles(nbytes, replicas, machine)) if nbytes else 0.0
+        if nbytes:
             exchanged += exchange_latency_cycles(replicas, machine)
         compute += busy
         memory += moved / rate
         exchange += exchanged
         record.cycles += math.ceil(max(busy, moved / rate, exchanged))
-        record.flops += phase.tiles * sum(work.flops for work, _ in works)
+        record.flops += tiles * sum(work.flops for work, _ in works)
     record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
     limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
     record.bound = max(limits, key=lambda name: limits[name])

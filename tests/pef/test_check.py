@@ -46,7 +46,7 @@ def in_place(store_axis: int, related: bool) -> pb.Pef:
     for source, target in (buffers[:2], buffers[2:]):
         record = b.stage("double")
         value = record.read(source, 0)
-        record.write(record.apply(op("add"), value, value, axis=0), target, 0)
+        record.write(record.apply(op("add"), value, value, axis=0), target)
         record.place()
     for slot, buffer in ((0, 0), (2, 2)):
         b.load(slots[slot], buffers[buffer], 0)

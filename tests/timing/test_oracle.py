@@ -61,9 +61,7 @@ def build(plan: Plan) -> pb.Configuration:
     for number, values in enumerate(plan.sources):
         stage = b.stage(f"s{number}")
         operands = [stage.read(rings[value], axis) for value in values]
-        stage.write(
-            stage.apply(op("exp" if len(values) == 1 else "add"), *operands, axis=axis), rings[number + 1], axis
-        )
+        stage.write(stage.apply(op("exp" if len(values) == 1 else "add"), *operands, axis=axis), rings[number + 1])
         stage.place(plan.parallel[number])
     for number, value in enumerate([0, *stored(plan)]):
         slot = b.slot(tensor)

@@ -37,7 +37,7 @@ def two_layers() -> pb.Configuration:
     for number, (source, target) in enumerate(((x, held), (held, y))):
         b.phase(4)
         stage = b.stage(f"layer{number}")
-        stage.write(stage.apply(matmul(), stage.read(source, 0), stage.read(weights[number]), axis=0), target, 0)
+        stage.write(stage.apply(matmul(), stage.read(source, 0), stage.read(weights[number]), axis=0), target)
         stage.place()
         b.load(slots[1 + number], weights[number], agcus=(number,))
         if number == 0:
@@ -117,7 +117,7 @@ def test_stores_drain_while_the_next_phase_runs() -> None:
     for number in range(2):
         b.phase(4)
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("exp"), stage.read(buffers[number], 0), axis=0), buffers[number + 1], 0)
+        stage.write(stage.apply(op("exp"), stage.read(buffers[number], 0), axis=0), buffers[number + 1])
         stage.place()
         if number == 0:
             b.load(slots[0], buffers[0], 0, agcus=(0,))

@@ -27,7 +27,7 @@ def readers(count: int) -> pb.Configuration:
     b.phase(4)
     for number, result in enumerate(results):
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("relu"), stage.read(x, 0), axis=0), result, 0)
+        stage.write(stage.apply(op("relu"), stage.read(x, 0), axis=0), result)
         stage.place(4)
     b.load(slot, x, 0)
     return b.build()

@@ -52,10 +52,10 @@ def reconvergent(depth: int) -> ConfigurationBuilder:
     b.phase(TILES)
     for number, (source, target) in enumerate(zip([x, *rings], rings)):
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target, 0)
+        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target)
         stage.place()
     total = b.stage("sum")
-    total.write(total.apply(op("add"), total.read(x, 0), total.read(rings[-1], 0), axis=0), y, 0)
+    total.write(total.apply(op("add"), total.read(x, 0), total.read(rings[-1], 0), axis=0), y)
     total.place()
     b.load(slots[0], x, 0, agcus=(0,))
     b.store(slots[1], y, 0, agcus=(1,))
