@@ -99,7 +99,7 @@ def _check(options: Options) -> None:
     if options.timing_only and options.test:
         problems.append(Problem("--timing-only computes no outputs to test", hint="leave out one of the two"))
     if options.strict and options.timing_only:
-        problems.append(Problem("--strict is about numbers, --timing-only computes none", hint="leave out one of the two"))
+        problems.append(Problem("--timing-only computes no numbers, strictly or not", hint="leave out one of the two"))
     if options.strict and options.threads is not None:
         problems.append(Problem("--strict runs on one thread", hint="leave out --threads"))
     if options.world_size and not (options.profile or options.trace or options.timing_only):

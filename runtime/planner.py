@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ir.op import Array, Combine
+from ir.op import Array
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType
 from runtime.collective import Exchange
+from runtime.combiners import COMBINERS
 from runtime.grouping import Group, lanes_of
 from runtime.plan import Lane, Plan
 from runtime.program import Phase, Program, Stream
@@ -18,7 +19,6 @@ from runtime.scratch import Mark, Scratch, Temporaries
 from runtime.stage_planner import GroupBuffers, StagePlanner, plan_free_chain
 from runtime.views import cut
 
-COMBINERS = {Combine.SUM: np.add, Combine.MAX: np.maximum, Combine.MIN: np.minimum}
 CHUNK_BYTES = 1 << 18
 """Merging the lanes' sums is spread over threads in pieces of this size."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -27,14 +26,9 @@ from pef.codec import decode_machine
 from pef.decoded import Access, Body, Buffer, Configuration, Phase, Stage, Stream
 from pef.nest import WHOLE, Nest, Reader, Writer, freed_by, level_of, needed, read_slices, slot
 from runtime.collective import Collective, Exchange
+from runtime.combiners import COMBINERS
 from runtime.memory import Memory
 from runtime.simulator import Run
-
-COMBINERS: dict[str, Callable[..., Any]] = {
-    Combine.SUM.value: np.add,
-    Combine.MAX.value: np.maximum,
-    Combine.MIN.value: np.minimum,
-}
 
 
 class StrictSimulator:
@@ -152,7 +146,7 @@ class _Section:
             if all(index[loop] == 0 for loop in reduced):
                 np.copyto(place, values[port.value])
             else:
-                COMBINERS[port.combine](place, values[port.value], place)
+                COMBINERS[Combine(port.combine)](place, values[port.value], place)
             is_complete = all(index[loop] == nest.counts[loop] - 1 for loop in reduced)
             if port.combine and is_complete and self.buffers[port.buffer].type.dtype is DType.BF16:
                 round_to_bf16(place)

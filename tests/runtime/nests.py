@@ -14,8 +14,8 @@ from ir.op import Array, Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_op, encode_type
-from pef.nest import Nest, Slicing
 from pef.machine import SiteKind
+from pef.nest import Nest, Slicing
 from tests.pef.samples import ConfigurationBuilder, PefBuilder, StageBuilder, op
 
 
@@ -73,6 +73,10 @@ class NestBuilder(ConfigurationBuilder):
     def work(self, name: str) -> NestStage:
         """A new stage of the last phase."""
         return NestStage(self, self.record.phases[-1].stages.add(name=name))
+
+    def slices(self, slicing: Slicing) -> int:
+        """The slices of a tensor that the last phase cuts so."""
+        return self._nest.slices(slicing)
 
     def slice_type(self, buffer: int, slicing: Slicing) -> TensorType:
         """What the last phase sees of a buffer that is cut so."""
