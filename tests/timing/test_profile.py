@@ -26,8 +26,8 @@ SECTION_KEYS = {
 }  # fmt: skip
 STAGE_KEYS = {
     "name", "operators", "sources", "parallelism", "pcus", "pmus", "level", "loops", "tiles", "cycles_per_tile",
-    "compute_cycles", "port_cycles", "network_cycles", "exchange_cycles", "slowdown_factor", "latency_us", "busy", "share", "stalls",
-    "flops",
+    "compute_cycles", "port_cycles", "network_cycles", "exchange_cycles", "slowdown_factor", "latency_us", "busy",
+    "share", "stalls", "flops",
 }  # fmt: skip
 
 
