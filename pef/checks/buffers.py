@@ -174,7 +174,7 @@ def runs_to_its_end(configuration: Configuration) -> Iterator[Problem]:
             yield Problem(
                 f"it waits for ever, as these wait for one another: {'; '.join(found.names)}",
                 ring.where,
-                hint=f"more slices than its {ring.depth}",
+                hint=f"a ring of more than {ring.depth} slices",
             )
 
 
