@@ -73,7 +73,7 @@ def test_readers_of_resident_loads_wait_for_the_last_slice_so_far(pair: Pair) ->
 @given(pairs(("stage", "resident")))
 @settings(max_examples=200, deadline=None)
 def test_a_reader_waits_for_the_last_event_that_touches_its_slice(pair: Pair) -> None:
-    """Seen from the elements: mark in the tensor when each is written for the last time, look where the reader looks."""
+    """Seen from the elements: mark in the tensor when each is last written, and look where the reader looks."""
     writer, reader = pair.writer, pair.reader
     nest = writer.nest
     assume(all(axis_of(reader.slicing, loop) != WHOLE for loop in range(reader.level)))
