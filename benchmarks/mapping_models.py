@@ -26,7 +26,9 @@ class Workload:
     training: bool
 
 
-def _llama(hidden: int, intermediate: int, heads: int, kv_heads: int, depth: int, vocabulary: int) -> Callable[..., object]:
+def _llama(
+    hidden: int, intermediate: int, heads: int, kv_heads: int, depth: int, vocabulary: int
+) -> Callable[..., object]:
     def config(layers: int | None) -> object:
         return transformers.LlamaConfig(
             hidden_size=hidden,

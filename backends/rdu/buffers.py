@@ -18,6 +18,7 @@ from backends.rdu.forms import Cutting, cut_form
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.sections import CutSection, Store
 from backends.rdu.stages import StageNodes
+from backends.rdu.waits import Waits, readers_of
 from ir.graph import Value
 from ir.op import Combine, CostClass
 from ir.types import TensorType
@@ -146,6 +147,7 @@ class _LayoutBuilder:
         self.machine = machine
         self.resident_bytes = resident_bytes
         self.layout = Layout(section, [PhaseLayout(phase) for phase in phases], [])
+        self.waits = [Waits(phase.phase) for phase in phases]
         self.last_phase = {
             value.name: index
             for index, phase in enumerate(phases)
@@ -183,7 +185,7 @@ class _LayoutBuilder:
         if value.name in self.made:
             return Port(value, self.made[value.name], side=side)
         slicing = stage.slicing(value)
-        load = loads.get((value.name, slicing[: level_of(slicing)]), None) or loads[value.name, ()]
+        load = loads.get((value.name, slicing[: level_of(slicing)])) or loads[value.name, ()]
         return Port(value, self._load(index, load), side=side)
 
     def _load(self, index: int, load: Load) -> int:
@@ -201,16 +203,18 @@ class _LayoutBuilder:
     def _load_depth(self, index: int, load: Load) -> int:
         """Slices from the first reader's start to the last one's end, beside those on their way."""
         phase = self.layout.phases[index].phase
-        writer = LoadWriter(phase.phase.nest, load.slicing, level_of(load.slicing))
-        starts, depth = [], 1
-        for position, stage in enumerate(phase.stages):
-            for value in stage.stage.reads:
-                slicing = stage.slicing(value)
-                if value.name == load.value.name and slicing[: level_of(slicing)] == load.slicing:
-                    starts.append(phase.starts[position])
-                    depth = max(depth, least_depth(writer, reader_of(phase.phase, stage, value)))
+        nest = phase.phase.nest
+        writer = LoadWriter(nest, load.slicing, level_of(load.slicing))
+
+        def reads_it(stage: NestedStage, value: Value) -> bool:
+            slicing = stage.slicing(value)
+            return slicing[: level_of(slicing)] == load.slicing
+
+        reads = readers_of(phase.phase, load.value.name, reads_it)
+        starts = [phase.starts[position] for position, _ in reads]
         apart = math.ceil((max(starts) - min(starts)) / max(1.0, phase.interval(writer.events)))
-        return min(phase.phase.nest.slices(load.slicing), max(LOAD_DEPTH * depth, LOAD_DEPTH + apart))
+        least = self.waits[index].least_units(writer, reads)
+        return min(nest.slices(load.slicing), max(LOAD_DEPTH * least, least + apart + 1))
 
     def _write(self, index: int, position: int, stage: NestedStage, value: Value) -> Port:
         phase = self.layout.phases[index].phase.phase
@@ -233,27 +237,27 @@ class _LayoutBuilder:
         interval = max(1.0, phase.interval(units))
         start, own = phase.starts[position], phase.options[position].cycles
         stored = any(store.base == value for store in self.section.stores)
-        depth = min(whole, 2 * writer.unit_slices)
+        reads = readers_of(phase.phase, value.name, lambda stage, read: True)
+        held = 2
         last = start + own * (2 if stored else 1)
-        for at, stage in enumerate(phase.stages):
-            if at > position and value in stage.stage.reads:
-                reader = reader_of(phase.phase, stage, value)
-                block = least_depth(writer, reader)
-                if block > writer.unit_slices:
-                    depth = max(depth, 2 * block)
-                firings = reader.events // units if reader.events > units else 1
-                last = max(last, phase.starts[at] + firings * phase.options[at].cycles)
+        for at, read in reads:
+            reader = reader_of(phase.phase, phase.stages[at], read)
+            block = least_depth(writer, reader) // writer.unit_slices
+            if block > 1:
+                held = max(held, 2 * block)
+            firings = reader.events // units if reader.events > units else 1
+            last = max(last, phase.starts[at] + firings * phase.options[at].cycles)
+        if reads:
+            held = max(held, self.waits[index].least_units(writer, reads) + 1)
         flying = math.ceil((last - start) / interval) + 1
-        return min(whole, max(depth, flying * writer.unit_slices))
+        return min(whole, max(held, flying) * writer.unit_slices)
 
     def _store(self, store: Store) -> None:
         """Stream the stored value out: slice by slice where its views allow, else whole when the phase ends."""
         name = store.base.name
         if name not in self.made:
             loaded = self._load(0, Load(store.base, (), True, 1))
-            self.layout.phases[0].streams.append(
-                Stream(store.symbol, loaded, (), _views(store))
-            )
+            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, (), _views(store)))
             return
         index, position = self.makers[name]
         phase = self.layout.phases[index].phase.phase
@@ -304,7 +308,9 @@ class _LayoutBuilder:
         for buffer in rings:
             buffer.depth = min(buffer.slices, max(buffer.depth, self._capacity(buffer.pmus, buffer)))
         for buffer in sorted(rings, key=lambda ring: ring.slice_bytes * ring.slices):
-            more = min(spare // max(1, len(rings)), math.ceil(buffer.type.nbytes / self.machine.pmu_bytes) - buffer.pmus)
+            more = min(
+                spare // max(1, len(rings)), math.ceil(buffer.type.nbytes / self.machine.pmu_bytes) - buffer.pmus
+            )
             if more > 0 and self._capacity(buffer.pmus + more, buffer) > buffer.depth:
                 buffer.pmus += more
                 buffer.depth = min(buffer.slices, self._capacity(buffer.pmus, buffer))

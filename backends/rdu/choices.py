@@ -74,9 +74,7 @@ def _costed(phase: Phase, machine: Machine) -> Choice:
     return Choice(phase, estimate(phase, machine, resident_bytes(machine)))
 
 
-def _nests(
-    streak: Streak, length: int, machine: Machine, microbatches: Microbatches | None
-) -> Iterator[Phase]:
+def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbatches | None) -> Iterator[Phase]:
     """The streak's first stages with the outer loop as fine as it goes, alone and with inner loops."""
     divisor = streak.divisors[length - 1]
     asked = microbatches.count(divisor) if microbatches is not None else None

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.rdu.microbatches import Microbatches
 from backends.rdu.buffers import Layout
 from backends.rdu.emit import emit_configuration
 from backends.rdu.fusion_rules import Rule
 from backends.rdu.memory import place_symbols
+from backends.rdu.microbatches import Microbatches
 from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
 from backends.rdu.place import place

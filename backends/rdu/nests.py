@@ -249,9 +249,7 @@ def _in_step(stage: NestedStage, cutting: Cutting, axes: dict[str, int]) -> bool
     return all(axis in (WHOLE, own) or own == WHOLE for own, axis in written)
 
 
-def _leading(
-    stage: NestedStage, phase: Phase, cuttings: Sequence[Cutting | None], position: int
-) -> Cutting | None:
+def _leading(stage: NestedStage, phase: Phase, cuttings: Sequence[Cutting | None], position: int) -> Cutting | None:
     """A stage cut as all its readers in the phase want it, where they want it cut at all and it can be."""
     wanted: dict[int, int] = {}
     for number in stage.form.writes:

@@ -63,9 +63,7 @@ def _first_loads(configuration: Configuration, tiers: Sequence[int], machine: Ma
     )
 
 
-def _moved_bytes(
-    configuration: Configuration, phase: Phase, number: int, slicing: tuple[int, ...], store: bool
-) -> int:
+def _moved_bytes(configuration: Configuration, phase: Phase, number: int, slicing: tuple[int, ...], store: bool) -> int:
     """Bytes that a stream moves in one run of its phase."""
     buffer, nest = configuration.buffers[number], phase.nest
     size = nest.sliced(buffer.type, slicing).nbytes

@@ -14,7 +14,7 @@ from backends.rdu.fusion import fuse_by_rules
 from backends.rdu.fusion_rules import Rule
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.nests import Phase
-from backends.rdu.stages import StageNodes, base_values, form_stages
+from backends.rdu.stages import StageNodes, form_stages
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
 from ir.ops.elementwise import Cast

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from backends.rdu.phases import WHOLE, form_phases
 
 from backends.rdu.allocate import allocate, options
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
-from backends.rdu.phases import WHOLE, form_phases
 from backends.rdu.plan import plan_section
 from backends.rdu.sections import cut_graph
 from backends.rdu.stages import form_stages

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.rdu.microbatches import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
+from backends.rdu.microbatches import Microbatches
 from compiler.driver import CompileRequest
 from compiler.frontend.dtypes import to_array
 from ir.errors import UsageError
