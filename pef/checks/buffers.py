@@ -210,5 +210,4 @@ BUFFER_RULES = (
     reductions_combine,
     dataflow_order,
     rings_hold_a_block,
-    runs_to_its_end,
 )
