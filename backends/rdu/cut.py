@@ -216,12 +216,13 @@ class Cutter:
 
         Memory works ahead: what stays in a phase is loaded while the phases before run, what streams arrives with it.
         """
-        spans = shared_spans(partial.works, partial.floors, partial.streamed, self.pcus)
+        spans = shared_spans(partial.works, partial.floors, self.pcus)
         now = memory = 0.0
         for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
             memory += staying
             now = max(now, memory) + span
             memory += streamed
+            now = max(now, memory)
         stored = self._leaving_bytes(start, stop) / self.rate
         return max(now, memory + stored) + PHASE_CYCLES * len(spans) + self.load
 
@@ -273,13 +274,13 @@ def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:
     return kept if smallest in kept else [*kept, smallest]
 
 
-def shared_spans(works: Sequence[float], floors: Sequence[float], traffic: Sequence[float], pcus: int) -> list[float]:
+def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
     """The cycles of phases that run one after another on PCUs of their own, in the least time.
 
-    Phase p takes the longest of works[p] / n_p, floors[p] and traffic[p]. Those that work decides share the PCUs in
-    proportion to sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
+    Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
+    sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
     """
-    bound = [max(floor, moved, 1e-9) for floor, moved in zip(floors, traffic)]
+    bound = [max(floor, 1e-9) for floor in floors]
     limited: set[int] = set()
     while True:
         left = pcus - sum(works[p] / bound[p] for p in limited)

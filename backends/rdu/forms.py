@@ -134,6 +134,8 @@ class Cutting:
     axes: tuple[int, ...]
     divisor: int
     accumulators: frozenset[int]
+    dims: tuple[tuple[str, str], ...] = ()
+    """By operator, the dims that are cut."""
 
 
 Seed = tuple[int, str]
@@ -189,7 +191,8 @@ def cut_form(form: Form, facts: tuple[tuple[int, int], ...], seed: Seed | None) 
     )
     if _misused(form, axes, accumulators, settled):
         return None
-    return Cutting(tuple(axes.get(value, WHOLE) for value in range(len(form.types))), divisor, accumulators)
+    dims = tuple((form.operations[index].op.name, cut.dim) for index, cut in settled.items())
+    return Cutting(tuple(axes.get(value, WHOLE) for value in range(len(form.types))), divisor, accumulators, dims)
 
 
 def _implied_dim(form: Form, index: int, axes: dict[int, int]) -> str | None:

@@ -46,8 +46,9 @@ def predict_configuration(
         compute += busy
         exchange += exchanged
         memory += staying
-        now = max(now, memory) + max(busy, exchanged, streamed)
+        now = max(now, memory) + max(busy, exchanged)
         memory += streamed + stored
+        now = max(now, memory)
     now = max(now, memory)
     record.cycles = math.ceil(now)
     record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
