@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
 from pef.checks import structure
-from pef.checks.buffers import BUFFER_RULES
+from pef.checks.buffers import BUFFER_RULES, runs_to_its_end
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.nets import net_problems
 from pef.checks.replicas import REPLICA_RULES
@@ -46,8 +46,8 @@ def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
         for layout_rule in LAYOUT_RULES:
             yield from layout_rule(pef)
     for configuration in configurations.values():
-        for rule in CONFIGURATION_RULES:
-            yield from rule(configuration)
+        found = [problem for rule in CONFIGURATION_RULES for problem in rule(configuration)]
+        yield from found or runs_to_its_end(configuration)
     if not unsound:
         for section_rule in (*SECTION_RULES, *REPLICA_RULES):
             yield from section_rule(pef, configurations)

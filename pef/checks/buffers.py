@@ -174,7 +174,7 @@ def runs_to_its_end(configuration: Configuration) -> Iterator[Problem]:
             yield Problem(
                 f"it waits for ever, as these wait for one another: {'; '.join(found.names)}",
                 ring.where,
-                hint=f"more slices than its {ring.depth}",
+                hint=f"a ring of more than {ring.depth} slices",
             )
 
 
@@ -210,5 +210,4 @@ BUFFER_RULES = (
     reductions_combine,
     dataflow_order,
     rings_hold_a_block,
-    runs_to_its_end,
 )

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pef.decoded import Access, Configuration
+from pef.decoded import Access, Configuration, Phase
 from pef.nest import sync_level
 from pef.waits import Wait, frees, needs
 
@@ -24,7 +24,6 @@ class _Edge:
 
 @dataclass(slots=True)
 class _Actor:
-    where: str
     events: int
     done: int = 0
     edges: list[_Edge] = field(default_factory=list)
@@ -64,7 +63,7 @@ def circle(configuration: Configuration, phase: int) -> Circle | None:
                 queued.add(follower)
                 queue.append(follower)
     stuck = next((key for key, actor in actors.items() if actor.done < actor.events), None)
-    return None if stuck is None else _circle_from(configuration, actors, stuck)
+    return None if stuck is None else _circle_from(configuration, phase, actors, stuck)
 
 
 def _actors(configuration: Configuration, phase: int) -> dict[ActorKey, _Actor]:
@@ -77,8 +76,8 @@ def _actors(configuration: Configuration, phase: int) -> dict[ActorKey, _Actor]:
     actors: dict[ActorKey, _Actor] = {}
     for read, write in pairs:
         writer, reader = configuration.writer(write), configuration.reader(read)
-        source = actors.setdefault(write.actor, _Actor(write.where, writer.events // iterations))
-        target = actors.setdefault(read.actor, _Actor(read.where, reader.events // iterations))
+        source = actors.setdefault(write.actor, _Actor(writer.events // iterations))
+        target = actors.setdefault(read.actor, _Actor(reader.events // iterations))
         target.edges.append(_Edge(write.actor, needs(writer, reader), None))
         source.followers.add(read.actor)
         freed = frees(writer, reader, configuration.buffers[read.buffer].depth)
@@ -100,7 +99,9 @@ def _pairs_in_step(configuration: Configuration, phase: int) -> Iterator[tuple[A
             yield read, write
 
 
-def _circle_from(configuration: Configuration, actors: dict[ActorKey, _Actor], start: ActorKey) -> Circle | None:
+def _circle_from(
+    configuration: Configuration, phase: int, actors: dict[ActorKey, _Actor], start: ActorKey
+) -> Circle | None:
     """Follow what holds each stuck actor back until one comes again."""
     path: list[tuple[ActorKey, _Edge]] = []
     position: dict[ActorKey, int] = {}
@@ -116,6 +117,11 @@ def _circle_from(configuration: Configuration, actors: dict[ActorKey, _Actor], s
     if not rings:
         return None
     return Circle(
-        tuple(actors[key].where for key, _ in within),
+        tuple(_where(configuration.phases[phase], key) for key, _ in within),
         min(rings, key=lambda ring: configuration.buffers[ring].depth),
     )
+
+
+def _where(phase: Phase, actor: ActorKey) -> str:
+    kind, position = actor
+    return phase.stages[position].where if kind == "stage" else phase.streams[position].where

@@ -9,14 +9,11 @@ all the simulation knows: loop nests, rings, barriers and prefetching are constr
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pef.waits import Wait
 from runtime.timing.memory_model import Limit
-from runtime.timing.sources import sources
 
 FREE_RUNNING = -1
 """Entry of `bindings` for an event that only its own predecessor, or the start, held back."""
@@ -30,24 +27,18 @@ class Cause(Enum):
     DRAM = "dram"
 
 
+Wait = tuple[Sequence[int], "Actor", Sequence[float], int, int]
+"""A constraint as the event loop reads it: its events, its source, the times of that, its offset and its index."""
+
+
 @dataclass(slots=True, eq=False)
 class Constraint:
-    """Event e of the holder waits for event `events[e]` of `source`, or for none where that is negative.
-
-    wait: the closed form of `events`, where there is one; otherwise they never decrease.
-    """
+    """Event e of the holder waits for event `events[e]` of `source`, or for none where that is negative."""
 
     source: Actor
     events: Sequence[int]
     offset: int
     cause: Cause
-    wait: Wait | None
-
-    def allowed(self) -> int:
-        """How many events of the holder what has happened allows."""
-        if self.wait is None:
-            return bisect_left(self.events, self.source.count)
-        return self.wait.allowed(self.source.count)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +64,7 @@ class Actor:
     release: int
     constraints: list[Constraint] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
     waiting: list[tuple[int, Actor]] = field(default_factory=list)
     count: int = 0
     times: array[float] = field(init=False)
@@ -94,13 +86,10 @@ class Actor:
         """When its last event happens."""
         return self.times[self.events - 1]
 
-    def follow(self, source: Actor, wait: Wait, offset: int, cause: Cause) -> None:
-        """Add a constraint in closed form."""
-        self.constraints.append(Constraint(source, sources(wait, self.events), offset, cause, wait))
-
-    def follow_listed(self, source: Actor, events: Sequence[int], offset: int, cause: Cause) -> None:
-        """Add a constraint by a list that does not decrease."""
-        self.constraints.append(Constraint(source, events, offset, cause, None))
+    def follow(self, source: Actor, events: Sequence[int], offset: int, cause: Cause) -> None:
+        """Add a constraint."""
+        self.waits.append((events, source, source.times, offset, len(self.constraints)))
+        self.constraints.append(Constraint(source, events, offset, cause))
 
     def await_end(self, source: Actor, offset: int) -> None:
         """Add a gate."""
@@ -121,15 +110,12 @@ class Actor:
                 self.base, self.base_gate = time, gate
         return True
 
-    def allowed(self) -> int:
-        """How many events what has happened allows. Where that is no more, the actor waits for what holds it back."""
-        found, holding = self.events, None
-        for constraint in self.constraints:
-            some = constraint.allowed()
-            if some < found:
-                found, holding = some, constraint
-        if found <= self.count and holding is not None:
-            holding.source.waiting.append((holding.events[self.count] + 1, self))
+    def told(self) -> list[Actor]:
+        """Those that waited for what has happened; they wait no longer."""
+        count, waiting = self.count, self.waiting
+        found = [waiter for wanted, waiter in waiting if wanted <= count]
+        if found:
+            self.waiting = [entry for entry in waiting if entry[0] > count]
         return found
 
 

@@ -23,7 +23,7 @@ from runtime.timing.actors import Actor, Cause, Mark, StageActor, StreamActor
 from runtime.timing.memory_model import Client, Limit
 from runtime.timing.network import Channel, Network
 from runtime.timing.ports import PortLoad, input_bytes, output_bytes, phase_ports
-from runtime.timing.sources import resident_sources
+from runtime.timing.sources import resident_sources, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +258,11 @@ class Pipeline:
         cause = Cause.INPUT if isinstance(source, StageActor) else Cause.DRAM
         written, read = self.configuration.writer(writer.access), self.configuration.reader(reader.access)
         if written.resident_load and source.events > 1:
-            target.follow_listed(source, resident_sources(written, read), offset, cause)
+            target.follow(source, resident_sources(written, read), offset, cause)
         elif written.resident_load or sync_level(written, read) == 0:
             target.await_end(source, offset)
         else:
-            target.follow(source, needs(written, read), offset, cause)
+            target.follow(source, sources(needs(written, read), target.events), offset, cause)
 
     def _reserve(self, buffer: int, writer: Use, reader: Use) -> None:
         """A ring's writer waits until the reader has finished with what it replaces."""
@@ -271,4 +271,4 @@ class Pipeline:
         wait = frees(written, read, record.depth)
         if wait is not None:
             cause = Cause.DRAM if isinstance(reader.actor, StreamActor) else Cause.OUTPUT
-            writer.actor.follow(reader.actor, wait, reader.actor.release, cause)
+            writer.actor.follow(reader.actor, sources(wait, writer.actor.events), reader.actor.release, cause)

@@ -102,8 +102,9 @@ def _refuse_deadlock(configuration: Configuration, actors: Sequence[Actor], name
     problems = []
     for actor in stuck:
         phase = configuration.phases[actor.phase]
-        what, events = f"stage {phase.stages[actor.index].name!r}", "firings"
-        if isinstance(actor, StreamActor):
+        if isinstance(actor, StageActor):
+            what, events = f"stage {phase.stages[actor.index].name!r}", "firings"
+        else:
             stream = phase.streams[actor.index]
             what = f"the {'store' if stream.store else 'load'} of {configuration.buffers[stream.buffer].name!r}"
             events = "transfers"

@@ -10,13 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from runtime.timing.actors import FREE_RUNNING, Actor, Mark, StageActor, StreamActor
+from runtime.timing.actors import FREE_RUNNING, Actor, StageActor, StreamActor
 from runtime.timing.memory_model import DeviceMemory
-
-WORTH_A_SCAN = 64
-"""Events from which on arrays are faster than a loop."""
 
 
 def run(actors: Sequence[Actor], memory: DeviceMemory) -> None:
@@ -32,7 +27,7 @@ def run(actors: Sequence[Actor], memory: DeviceMemory) -> None:
             stream.count += 1
             stream.spent.append(transfer.spent)
             changed.append(stream)
-            changed += _told(stream)
+            changed += stream.told()
         _settle(changed, memory)
 
 
@@ -41,102 +36,66 @@ def _settle(changed: Iterable[Actor], memory: DeviceMemory) -> None:
     queue = deque(changed)
     while queue:
         actor = queue.popleft()
-        if actor.settle_base() and _advance(actor, memory):
-            queue.extend(_told(actor))
+        if actor.base is None and not actor.settle_base():
+            continue
+        if isinstance(actor, StageActor):
+            advanced = _fire(actor)
+        elif isinstance(actor, StreamActor):
+            advanced = _request(actor, memory)
+        else:
+            advanced = _pass(actor)
+        if advanced and actor.waiting:
+            queue.extend(actor.told())
 
 
-def _told(actor: Actor) -> list[Actor]:
-    """Those that waited for what has happened."""
-    count, waiting = actor.count, actor.waiting
-    if not waiting:
-        return []
-    told = [waiter for wanted, waiter in waiting if wanted <= count]
-    if told:
-        actor.waiting = [entry for entry in waiting if entry[0] > count]
-    return told
-
-
-def _advance(actor: Actor, memory: DeviceMemory) -> bool:
-    """Whether the actor has new events."""
-    if isinstance(actor, StageActor):
-        return _fire(actor)
-    if isinstance(actor, StreamActor):
-        _request(actor, memory)
+def _pass(mark: Actor) -> bool:
+    """A mark is passed as soon as its gates are open."""
+    if mark.done:
         return False
-    return isinstance(actor, Mark) and _pass(actor)
-
-
-def _pass(mark: Mark) -> bool:
-    if mark.done or mark.base is None:
-        return False
-    mark.times[0], mark.count = mark.base, 1
+    mark.times[0], mark.count = mark.base or 0, 1
     return True
 
 
 def _fire(stage: StageActor) -> bool:
-    """Fire as often as the constraints allow by now; wait for what holds up the next firing."""
-    fired = False
-    while not stage.done:
-        allowed = stage.allowed()
-        if allowed <= stage.count:
-            break
-        if allowed - stage.count < WORTH_A_SCAN:
-            _fire_in_turn(stage, allowed)
-        else:
-            _fire_at_once(stage, allowed)
-        stage.count, fired = allowed, True
-    return fired
-
-
-def _fire_in_turn(stage: StageActor, allowed: int) -> None:
-    times, bindings, release = stage.times, stage.bindings, stage.release
-    rows = [(c.events, c.source.times, c.offset, index) for index, c in enumerate(stage.constraints)]
-    own = times[stage.count - 1] + release if stage.count else stage.base or 0
-    for event in range(stage.count, allowed):
+    """Fire as often as the constraints allow by now, and wait for what holds up the next firing; whether it fired."""
+    times, bindings, release, waits = stage.times, stage.bindings, stage.release, stage.waits
+    first = event = stage.count
+    own = times[event - 1] + release if event else stage.base or 0
+    while event < stage.events:
         time, binding = own, FREE_RUNNING
-        for wanted, source, offset, index in rows:
-            other = wanted[event]
-            if other >= 0 and (bound := source[other] + offset) > time:
-                time, binding = bound, index
+        for events, source, others, offset, index in waits:
+            other = events[event]
+            if other >= 0:
+                if other >= source.count:
+                    source.waiting.append((other + 1, stage))
+                    stage.count = event
+                    return event > first
+                if (bound := others[other] + offset) > time:
+                    time, binding = bound, index
         times[event] = time
         bindings[event] = binding
         own = time + release
+        event += 1
+    stage.count = event
+    return event > first
 
 
-def _fire_at_once(stage: StageActor, allowed: int) -> None:
-    """The same with arrays: an event that something else decides begins a run of firings without a pause."""
-    first, release = stage.count, stage.release
-    own = stage.times[first - 1] + release if first else stage.base or 0
-    bound = np.full(allowed - first, -np.inf)
-    binding = np.full(allowed - first, FREE_RUNNING, np.intc)
-    for index, constraint in enumerate(stage.constraints):
-        wanted = np.array(constraint.events[first:allowed])
-        times = np.frombuffer(constraint.source.times)[wanted] + constraint.offset
-        later = (wanted >= 0) & (times > bound)
-        bound[later], binding[later] = times[later], index
-    if own >= bound[0]:
-        bound[0], binding[0] = own, FREE_RUNNING
-    events = np.arange(allowed - first)
-    ahead = bound - events * release
-    latest = np.maximum.accumulate(ahead)
-    decided = np.ones(len(events), bool)
-    decided[1:] = latest[1:] > latest[:-1]
-    begun = np.maximum.accumulate(np.where(decided, events, 0))
-    np.frombuffer(stage.times)[first:allowed] = bound[begun] + (events - begun) * release
-    np.frombuffer(stage.bindings, np.intc)[first:allowed] = np.where(decided, binding, FREE_RUNNING)
-
-
-def _request(stream: StreamActor, memory: DeviceMemory) -> None:
-    """Ask for the next transfer, if the previous one has ended and it may start."""
+def _request(stream: StreamActor, memory: DeviceMemory) -> bool:
+    """Ask for the next transfer, if the previous one has ended and it may start. It has no new event by that."""
     event = stream.count
-    if stream.requested > event or stream.done or stream.allowed() <= event:
-        return
+    if stream.requested > event or stream.done:
+        return False
     time = stream.times[event - 1] if event else stream.base or 0
     binding = FREE_RUNNING
-    for index, constraint in enumerate(stream.constraints):
-        other = constraint.events[event]
-        if other >= 0 and (bound := constraint.source.times[other] + constraint.offset) > time:
-            time, binding = bound, index
+    for events, source, others, offset, index in stream.waits:
+        other = events[event]
+        if other >= 0:
+            if other >= source.count:
+                source.waiting.append((other + 1, stream))
+                return False
+            if (bound := others[other] + offset) > time:
+                time, binding = bound, index
     stream.bindings[event] = binding
     stream.requested += 1
     memory.request(stream.client, time, stream.size_bytes)
+    return False

@@ -71,7 +71,7 @@ def test_slow_weights_hold_the_phase_up_and_count_as_memory() -> None:
 
 def test_a_load_waits_for_an_earlier_store_to_its_slot() -> None:
     configuration = two_layers()
-    store = configuration.phases[0].streams.add(store=True, slot=2, buffer=1, axis=0, agcus=[7])
+    store = configuration.phases[0].streams.add(store=True, slot=2, buffer=1, axes=[0], agcus=[7])
     store.values.add().CopyFrom(configuration.phases[0].streams[1].values[0])
     source, ends = configuration.buffers[1].units[0], FREE_MEMORY.agcu_sites[7]
     start = configuration.units[source].site
@@ -99,7 +99,7 @@ def test_an_accumulator_is_complete_after_the_last_tile() -> None:
 def test_whole_store_follows_the_last_tile() -> None:
     configuration = chain((4, 4), 4).build()
     store = configuration.phases[0].streams[1]
-    store.axis = -1
+    del store.axes[:]
     execution = execution_of(configuration)
     (stage,) = stage_reports(execution)
     stream = execution.phases[0].streams[1]

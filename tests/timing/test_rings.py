@@ -77,6 +77,8 @@ def test_back_pressure_from_a_store_is_put_down_to_memory() -> None:
 
 def test_reading_a_ring_whole_is_a_deadlock() -> None:
     configuration = chain((TILES, 2, TILES), TILES).build()
-    configuration.phases[0].stages[1].inputs[0].axis = -1
-    with pytest.raises(IllegalPefError, match=r"section 'fwd_0' deadlocks: stage 's0' stops after 2 of 16 tiles"):
+    value = configuration.phases[0].stages[1].values[0]
+    value.axes[:] = []
+    value.type.CopyFrom(configuration.buffers[1].type)
+    with pytest.raises(IllegalPefError, match=r"section 'fwd_0' deadlocks: stage 's0' stops after 2 of 16 firings"):
         execution_of(configuration)
