@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.rdu.allocate import Microbatches
+from backends.rdu.microbatches import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.fusion_rules import Rule, read_rules
 from backends.rdu.machine import load_machine

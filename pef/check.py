@@ -12,7 +12,6 @@ from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
 from pef.checks import structure
 from pef.checks.buffers import BUFFER_RULES
-from pef.decoded import Configuration
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.nets import net_problems
 from pef.checks.replicas import REPLICA_RULES
@@ -20,6 +19,7 @@ from pef.checks.stages import STAGE_RULES
 from pef.checks.streams import STREAM_RULES
 from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
 from pef.codec import decode_machine
+from pef.decoded import Configuration
 from pef.machine import Machine
 
 CONFIGURATION_RULES = (*UNIT_RULES, *BUFFER_RULES, *STAGE_RULES, *STREAM_RULES, net_problems)

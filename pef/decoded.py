@@ -12,7 +12,7 @@ from functools import cached_property
 from ir.op import Op
 from ir.types import TensorType
 from pef import pef_pb2 as pb
-from pef.codec import decode_op, decode_type, parallelism
+from pef.codec import decode_op, decode_type, parallelism, side_of_product
 from pef.cycles import Parallelism, StageWork, TileOperation
 from pef.machine import Machine
 from pef.nest import Load, Nest, Reader, Slicing, Writer, axis_of, level_of
@@ -52,6 +52,11 @@ class Body:
     nest: Nest
     values: tuple[Value, ...]
     applications: tuple[Application, ...]
+
+    @cached_property
+    def level(self) -> int:
+        """The loops down to the innermost that cuts one of its values."""
+        return max((level_of(value.slicing) for value in self.values), default=0)
 
     def types(self, indices: tuple[int, ...]) -> tuple[TensorType, ...]:
         """The types of some values in one firing."""
@@ -112,6 +117,10 @@ class Stage:
         """What one firing asks of its PCUs."""
         return StageWork.of(self.body.tile_operations)
 
+    def product_side(self, port: Port) -> int | None:
+        """0 or 1 where an input feeds the left or right operand of the stage's product, else None."""
+        return side_of_product(((a.op, a.operands, a.results) for a in self.body.applications), port.value)
+
     @property
     def parallelism(self) -> Parallelism:
         """How it is spread over its PCUs."""
@@ -150,7 +159,7 @@ class Stream:
     @property
     def symbol_slicing(self) -> Slicing:
         """How the loops cut the symbol."""
-        return self.body.values[-1].slicing if self.body.applications else self.slicing
+        return self.body.values[-1].slicing if self.store and self.body.values else self.slicing
 
 
 @dataclass(frozen=True)
@@ -272,6 +281,17 @@ class Configuration:
     def readers(self) -> dict[int, list[Access]]:
         """The reads of each buffer."""
         return _by_buffer(self.reads, len(self.buffers))
+
+    def transfers(self, phase: int, stream: Stream) -> int:
+        """How often a stream moves something: a resident load each slice once, others once per iteration."""
+        nest = self.phases[phase].nest
+        if stream.store or self.buffers[stream.buffer].is_ring:
+            return nest.events(level_of(stream.slicing))
+        return nest.slices(stream.slicing)
+
+    def transfer_bytes(self, phase: int, stream: Stream) -> int:
+        """Bytes of device memory that one transfer reads or writes."""
+        return self.phases[phase].nest.sliced(self.slots[stream.slot], stream.symbol_slicing).nbytes
 
     def writer(self, access: Access) -> Writer:
         """How a write takes part in its phase's nest."""

@@ -8,21 +8,22 @@ from dataclasses import dataclass
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.decoded import Access, Configuration, named
 from pef.codec import decode_type
+from pef.decoded import Access, Configuration, named
 from pef.file import SYMBOL_ALIGNMENT_BYTES
+from pef.nest import Slicing, level_of
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One stream's use of a symbol by a section; `axis` is the symbol's."""
+    """One stream's use of a symbol by a section; `slicing` is the symbol's."""
 
     where: str
     section: int
     phase: int
     stream: int
     symbol: int
-    axis: int
+    slicing: Slicing
 
 
 def unique_names(pef: pb.Pef) -> Iterator[Problem]:
@@ -140,12 +141,11 @@ def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) ->
             for load in readers[store.symbol, store.phase]:
                 name = named("symbol", store.symbol, pef.symbols[store.symbol].name)
                 configuration = configurations[pef.sections[number].configuration]
-                if load.axis < 0 or store.axis < 0:
+                if level_of(load.slicing) == 0 or level_of(store.slicing) == 0:
                     continue
-                if load.axis != store.axis:
-                    yield Problem(
-                        f"{name} is stored along axis {store.axis} while it is loaded along {load.axis}", store.where
-                    )
+                if load.slicing != store.slicing:
+                    cuts = f"{name} is stored cut {list(store.slicing)} while it is loaded cut {list(load.slicing)}"
+                    yield Problem(cuts, store.where)
                 elif ("stream", load.stream) not in _upstream(configuration, store):
                     yield Problem(f"{name} may be stored before {load.where} has loaded it", store.where)
 
@@ -165,14 +165,13 @@ def _uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int)
         for stream_number, stream in enumerate(phase.streams):
             record = stream.record
             where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
-            axis = stream.body.values[-1].axis if record.store and stream.body.values else record.axis
             symbol = section.bindings[record.slot]
-            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, axis))
+            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, stream.symbol_slicing))
     return uses
 
 
 def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
-    """The stages and streams of the store's phase that must have moved a tile before it does."""
+    """The stages and streams of the store's phase that must have moved a slice before it does."""
     reads: dict[tuple[str, int], list[Access]] = defaultdict(list)
     for read in configuration.reads:
         if read.phase == store.phase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.rdu.allocate import Microbatches
+from backends.rdu.microbatches import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from compiler.driver import CompileRequest
