@@ -21,7 +21,7 @@ def compare(random: RandomGraph, fuse: bool, tolerance: float) -> None:
     pef = compile_program(random.program, MACHINE, BackendOptions(fuse=fuse))
     expected = interpreter.run(random.program.graphs[0], random.given)
     for strict in (True, False):
-        session = Session(pef, strict=strict, check=False)
+        session = Session(pef, strict=strict)
         session.load_weights(random.given)
         for name, found in session.run().items():
             scale = max(1.0, float(np.abs(expected[name]).max()))
