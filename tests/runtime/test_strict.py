@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from ir.errors import IllegalPefError
 from ir.types import DType
+from pef import file
 from pef import pef_pb2 as pb
 from pef.check import check
 from runtime.session import Session
@@ -22,6 +24,9 @@ from tests.runtime.test_functional import everything, executed, given_values
 many = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+RELEASED = sorted((Path(__file__).parents[1] / "pef" / "data").glob("v*.pef"))
+"""A file of every version of the format ever released."""
 
 PROGRAMS: dict[str, Callable[[], pb.Pef]] = {
     **SAMPLES,
@@ -52,6 +57,14 @@ def test_the_fast_executor_gives_the_numbers_of_the_strict_one(name: str) -> Non
     for symbol, wanted in strict.items():
         scale = float(np.abs(wanted).max(initial=1.0))
         np.testing.assert_allclose(fast[symbol], wanted, rtol=0, atol=1e-5 * scale, err_msg=symbol)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
+def test_stored_files_of_every_version_run(path: Path, strict: bool) -> None:
+    session = executed(file.read(path), strict=strict)
+    for symbol, wanted in programs.expected("step", given_values(session)).items():
+        np.testing.assert_allclose(session.read(symbol), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", NESTS)
