@@ -35,7 +35,10 @@ NEVER = -1
 
 def level_of(slicing: Slicing) -> int:
     """The number of loops down to the innermost that cuts."""
-    return max((loop + 1 for loop, axis in enumerate(slicing) if axis != WHOLE), default=0)
+    for loop in range(len(slicing) - 1, -1, -1):
+        if slicing[loop] != WHOLE:
+            return loop + 1
+    return 0
 
 
 def axis_of(slicing: Slicing, loop: int) -> int:
@@ -120,7 +123,10 @@ class Writer:
     @property
     def completion(self) -> int:
         """The level of the loops of which each iteration completes a unit."""
-        return min(self.reduced, default=self.level)
+        for loop in range(self.level):
+            if axis_of(self.slicing, loop) == WHOLE:
+                return loop
+        return self.level
 
     @property
     def reduced(self) -> tuple[int, ...]:

@@ -117,7 +117,7 @@ class Program:
     def of(configuration: decoded.Configuration) -> Program:
         """The program of a configuration that `pef.check` has found legal."""
         buffers = tuple(_buffer(configuration, number) for number in range(len(configuration.buffers)))
-        phases = tuple(phase for whole in configuration.phases for phase in _Parts(whole, buffers).phases())
+        phases = tuple(phase for whole in configuration.phases for phase in _Parts(whole).phases())
         return Program(configuration.slots, buffers, phases)
 
 
@@ -169,9 +169,8 @@ def _operation(body: decoded.Body, application: decoded.Application, values: tup
 class _Parts:
     """One phase, cut at its barriers into parts that run one after another."""
 
-    def __init__(self, phase: decoded.Phase, buffers: tuple[Buffer, ...]) -> None:
+    def __init__(self, phase: decoded.Phase) -> None:
         self.nest = phase.nest
-        self.buffers = buffers
         self.tiles = self.nest.counts[_kept_loop(self.nest)] if self.nest.counts else 1
         self.stages = [self._stage(stage) for stage in phase.stages]
         self.loads = [self._stream(stream) for stream in phase.streams if not stream.store]
@@ -190,7 +189,6 @@ class _Parts:
         stored = [self._after(store.buffer, store.axis, loaded.get(store.buffer, 0)) for store in self.stores]
         for store, part in zip(self.stores, stored):
             readers[store.buffer].append((part, store.axis))
-        self._refuse_short_rings(readers, loaded)
         loads = [self._load(load, readers[load.buffer], loaded[load.buffer]) for load in self.loads]
         for number in range(max([*parts, *stored], default=0) + 1):
             yield Phase(
@@ -216,14 +214,6 @@ class _Parts:
         """Whole, unless all that is read in its part is read tile by tile along the axis that it loads."""
         is_tiled = any(at == part for at, _ in readers) and all(axis == load.axis for at, axis in readers if at == part)
         return load if is_tiled else replace(load, axis=WHOLE)
-
-    def _refuse_short_rings(self, readers: dict[int, list[tuple[int, int]]], loaded: dict[int, int]) -> None:
-        for number, reads in readers.items():
-            filled = self.made[number][0] if number in self.made else loaded.get(number, 0)
-            if not self.buffers[number].is_whole and any(part != filled for part, _ in reads):
-                raise IllegalPefError(
-                    Problem("the ring would have to hold its whole tensor", self.buffers[number].name, "recompile it")
-                )
 
     def _stage(self, stage: decoded.Stage) -> Stage:
         values = _values(stage.body)

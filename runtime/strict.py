@@ -192,7 +192,9 @@ class _Contents:
         for index in read_slices(writer, reader, event):
             made = self._window(writer, index)
             common = [slice(max(m.start, w.start), min(m.stop, w.stop)) for m, w in zip(made, wanted)]
-            np.copyto(_part(result, _within(wanted, common)), _part(self.place(writer, index), _within(made, common)))
+            if all(extent.start < extent.stop for extent in common):
+                source = _part(self.place(writer, index), _within(made, common))
+                np.copyto(_part(result, _within(wanted, common)), source)
         return result
 
     def _window(self, user: Writer | Reader, index: Sequence[int]) -> tuple[slice, ...]:

@@ -2,13 +2,13 @@
 
 Phases of a section run one after another on their own units, so the section takes the sum of their times: a phase
 takes until its slowest stage has fired for the last time, and what comes before its first and after its last firing.
-Starting from the least any stage can do with, PCUs go where each buys the most cycles, until none buys enough to be
-worth its place or the budget is spent.
+Starting from the least any stage can do with, phases get faster, always the one where a PCU buys the most cycles, until
+none buys enough to be worth its place, memory is slower, or the budget is spent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.rdu.estimate import made_by
@@ -20,6 +20,12 @@ from pef.nest import needed
 
 WORTHWHILE_GAIN = 1e-4
 """A PCU must shorten its section by this fraction of its time, or it stays free: smaller designs place better."""
+
+PACE_STEP = 0.93
+"""Successive paces that are tried, as a ratio."""
+
+MEMORY_LEAD = 0.8
+"""Phases that compute in this part of the time that memory needs are fast enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,60 +58,96 @@ def allocate(
 ) -> list[AllocatedPhase]:
     """PCUs for the phases of one section.
 
-    `traffic_cycles[i]` is how long memory needs for what phase i moves in all: it need not be faster than that. Every
-    stage gets at least one lane, even where that is more than `pcus`.
+    `traffic_cycles[i]` is how long memory needs for what phase i moves in all. Memory works ahead, so that no phase is
+    bound to its own traffic, but all phases together need not be much faster than all traffic. Every stage gets at
+    least one lane, even where that is more than `pcus`.
     """
-    plans = [_PhasePlan(phase, floor, machine) for phase, floor in zip(phases, traffic_cycles)]
-    left = pcus - sum(plan.least_units for plan in plans)
+    plans = [_PhasePlan(phase, machine) for phase in phases]
+    curves = [plan.curve() for plan in plans]
+    chosen = [0] * len(plans)
+    left = pcus - sum(curve[0].units for curve in curves)
     load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
-    total = load + sum(plan.time() for plan in plans)
+    enough = MEMORY_LEAD * sum(traffic_cycles)
     while True:
-        steps = [step for plan in plans for step in plan.steps() if step.units <= left]
-        best = max(steps, key=lambda step: step.rate, default=None)
-        if best is None or best.rate < WORTHWHILE_GAIN * total:
+        total = sum(curve[at].cycles for curve, at in zip(curves, chosen))
+        steps = [
+            (-_gain(curve[at], curve[at + 1]), index)
+            for index, (curve, at) in enumerate(zip(curves, chosen))
+            if at + 1 < len(curve) and curve[at + 1].units - curve[at].units <= left
+        ]
+        if not steps or total < enough:
             break
-        total -= best.plan.time()
-        best.plan.choose(best.choice)
-        total += best.plan.time()
-        left -= best.units
-    return [plan.allocated() for plan in plans]
+        loss, index = min(steps)
+        if -loss < WORTHWHILE_GAIN * (total + load):
+            break
+        left -= curves[index][chosen[index] + 1].units - curves[index][chosen[index]].units
+        chosen[index] += 1
+    return [
+        plan.allocated(curve[at].choice, traffic)
+        for plan, curve, at, traffic in zip(plans, curves, chosen, traffic_cycles)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One allocation of a phase: the option of every stage, the PCUs it takes, and the phase's cycles."""
+
+    choice: tuple[int, ...]
+    units: int
+    cycles: float
+
+
+def _gain(first: _Point, second: _Point) -> float:
+    """Cycles won by each further PCU."""
+    return (first.cycles - second.cycles) / (second.units - first.units)
 
 
 class _PhasePlan:
-    """A phase and the option each stage has chosen so far."""
+    """The ways in which the PCUs of a phase can be shared out."""
 
-    def __init__(self, phase: Phase, floor: float, machine: Machine) -> None:
+    def __init__(self, phase: Phase, machine: Machine) -> None:
         self.phase = phase
-        self.floor = floor
         self.tables = [options(stage.work, machine) for stage in phase.stages]
         self.events = [phase.events(stage) for stage in phase.stages]
-        self.choice = [0] * len(phase.stages)
-        self.least_units = sum(table[0].units for table in self.tables)
         self.fills = [fill_cycles(s.work, t[0].parallel, machine) for s, t in zip(phase.stages, self.tables)]
         self.sources = _sources(phase)
         self.readers: list[list[int]] = [[] for _ in phase.stages]
         for reader, sources in enumerate(self.sources):
             for source, _ in sources:
                 self.readers[source].append(reader)
-        self._steps: list[_Step] | None = None
-        self._time: float | None = None
 
-    def time(self) -> float:
-        """Cycles of the whole phase as it stands."""
-        if self._time is None:
-            self._time = self._time_of(self.choice)
-        return self._time
+    def curve(self) -> list[_Point]:
+        """Allocations of which each is the best use of its PCUs, from the fewest to the most that help.
 
-    def choose(self, choice: list[int]) -> None:
-        """Spread the stages in another way."""
-        self.choice = choice
-        self._steps = self._time = None
+        At every pace, each stage has the fewest PCUs that keep it; of all paces, only those stay that a mixture of two
+        others does not beat, so that the gain by PCU falls from one to the next.
+        """
+        if not self.phase.stages:
+            return [_Point((), 0, 0.0)]
+        pace = max(events * table[0].cycles for events, table in zip(self.events, self.tables))
+        last = max(events * table[-1].cycles for events, table in zip(self.events, self.tables))
+        points = [self._point(pace)]
+        while pace > last:
+            pace = max(last, pace * PACE_STEP)
+            point = self._point(pace)
+            if point.units > points[-1].units:
+                points.append(point)
+        hull: list[_Point] = []
+        for point in points:
+            if hull and point.cycles >= hull[-1].cycles:
+                continue
+            while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], point):
+                hull.pop()
+            hull.append(point)
+        return hull
 
-    def steps(self) -> list[_Step]:
-        """Ways to widen the phase: all stages that set its pace together, or one stage of the path that decides."""
-        if self._steps is None:
-            self._steps = list(self._find_steps())
-        return self._steps
+    def _point(self, pace: float) -> _Point:
+        choice = tuple(
+            next((i for i, option in enumerate(table) if events * option.cycles <= pace), len(table) - 1)
+            for events, table in zip(self.events, self.tables)
+        )
+        units = sum(table[i].units for table, i in zip(self.tables, choice))
+        return _Point(choice, units, self._cycles(choice))
 
     def starts(self, choice: Sequence[int]) -> list[float]:
         """When each stage first fires, if nothing but its operands holds it up."""
@@ -128,76 +170,21 @@ class _PhasePlan:
                 tails[index] = max(tails[index], self.fills[index] + behind)
         return tails
 
-    def _time_of(self, choice: Sequence[int]) -> float:
-        return max(*self._path_times(choice), self.floor)
-
-    def _path_times(self, choice: Sequence[int]) -> list[float]:
-        """For each stage, how long the phase takes on its account."""
+    def _cycles(self, choice: Sequence[int]) -> float:
+        """How long the phase takes: of every stage, until it fires first, all its firings, and what follows the last."""
         starts, tails = self.starts(choice), self._tails(choice)
-        return [
+        return max(
             start + events * table[option].cycles + fill + tail
             for start, events, table, option, fill, tail in zip(
                 starts, self.events, self.tables, choice, self.fills, tails
             )
-        ]
+        )
 
-    def _pace(self, choice: Sequence[int]) -> float:
-        """Cycles that the slowest stage computes in all."""
-        return max(e * table[i].cycles for e, table, i in zip(self.events, self.tables, choice))
-
-    def _find_steps(self) -> Iterable[_Step]:
-        pace = self._pace(self.choice)
-        before = self.time()
-        if pace > self.floor:
-            wider = [self._below(stage, pace) for stage in range(len(self.tables))]
-            if None not in wider:
-                yield from self._step([i for i in wider if i is not None], before)
-        times = self._path_times(self.choice)
-        critical = max(range(len(times)), key=times.__getitem__)
-        for stage in {critical, *self._behind(critical)}:
-            if self.choice[stage] + 1 < len(self.tables[stage]):
-                choice = list(self.choice)
-                choice[stage] += 1
-                yield from self._step(choice, before)
-
-    def _behind(self, stage: int) -> list[int]:
-        """The stages on the way to `stage` that decide when it starts."""
-        starts, path = self.starts(self.choice), []
-        while self.sources[stage]:
-            stage = max(
-                self.sources[stage],
-                key=lambda source: (
-                    starts[source[0]] + source[1] * self.tables[source[0]][self.choice[source[0]]].cycles
-                ),
-            )[0]
-            path.append(stage)
-        return path
-
-    def _step(self, choice: list[int], before: float) -> Iterable[_Step]:
-        units = sum(t[j].units - t[i].units for t, i, j in zip(self.tables, self.choice, choice))
-        if units > 0:
-            yield _Step((before - self._time_of(choice)) / units, self, choice, units)
-
-    def _below(self, stage: int, pace: float) -> int | None:
-        """The narrowest option of a stage that is faster than `pace` over all its firings."""
-        table, events = self.tables[stage], self.events[stage]
-        return next((j for j in range(self.choice[stage], len(table)) if events * table[j].cycles < pace), None)
-
-    def allocated(self) -> AllocatedPhase:
-        """The plan as it stands."""
-        chosen = tuple(table[i] for table, i in zip(self.tables, self.choice))
-        cycles = max(self._pace(self.choice), self.floor)
-        return AllocatedPhase(self.phase, chosen, cycles, tuple(self.starts(self.choice)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Widening a phase to `choice` for `units` more PCUs gains `rate` cycles for each."""
-
-    rate: float
-    plan: _PhasePlan
-    choice: list[int]
-    units: int
+    def allocated(self, choice: tuple[int, ...], traffic_cycles: float) -> AllocatedPhase:
+        """The phase with one of its allocations."""
+        chosen = tuple(table[i] for table, i in zip(self.tables, choice))
+        pace = max((e * option.cycles for e, option in zip(self.events, chosen)), default=1.0)
+        return AllocatedPhase(self.phase, chosen, max(pace, traffic_cycles, 1.0), tuple(self.starts(choice)))
 
 
 def _sources(phase: Phase) -> list[list[tuple[int, int]]]:

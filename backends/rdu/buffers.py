@@ -20,7 +20,7 @@ from backends.rdu.sections import CutSection, Store
 from backends.rdu.stages import StageNodes
 from backends.rdu.waits import Waits, readers_of
 from ir.graph import Value
-from ir.op import Combine, CostClass
+from ir.op import Combine
 from ir.types import TensorType
 from pef.cycles import operand_bytes
 from pef.machine import Machine, SiteKind
@@ -181,7 +181,7 @@ class _LayoutBuilder:
         return found
 
     def _read(self, index: int, stage: NestedStage, value: Value, loads: dict[tuple[str, Slicing], Load]) -> Port:
-        side = _product_side(stage.stage, value)
+        side = stage.form.sides.get(stage.numbers[value.name])
         if value.name in self.made:
             return Port(value, self.made[value.name], side=side)
         slicing = stage.slicing(value)
@@ -248,7 +248,7 @@ class _LayoutBuilder:
             firings = reader.events // units if reader.events > units else 1
             last = max(last, phase.starts[at] + firings * phase.options[at].cycles)
         if reads:
-            held = max(held, self.waits[index].least_units(writer, reads) + 1)
+            held = max(held, self.waits[index].least_units(writer, reads, position) + 1)
         flying = math.ceil((last - start) / interval) + 1
         return min(whole, max(held, flying) * writer.unit_slices)
 
@@ -290,8 +290,8 @@ class _LayoutBuilder:
         return len(self.layout.buffers) - 1
 
     def _spare(self) -> int:
-        """PMUs that nobody needs, but for a fifth that placement may use as it likes."""
-        return len(self.machine.working_sites(SiteKind.PMU)) * 8 // 10 - self.layout.pmus
+        """PMUs that nobody needs, but for a few that placement may use as it likes."""
+        return len(self.machine.working_sites(SiteKind.PMU)) * 95 // 100 - self.layout.pmus
 
     def _widen_ports(self) -> None:
         """Give buffers the PMUs whose ports their users need; fewer, in proportion, where there are not enough."""
@@ -359,14 +359,3 @@ def _combine(stage: NestedStage, value: Value) -> Combine | None:
     if not stage.accumulates(value):
         return None
     return next(node.op.combine for node in stage.stage.nodes if value in node.results)
-
-
-def _product_side(stage: StageNodes, value: Value) -> int | None:
-    """The side of the stage's product that `value` reaches, directly or through free operators."""
-    reached = {value.name}
-    for node in stage.nodes:
-        if node.op.cost.kind is CostClass.SYSTOLIC:
-            return next((side for side, operand in enumerate(node.operands) if operand.name in reached), None)
-        if node.op.is_free and any(operand.name in reached for operand in node.operands):
-            reached.update(result.name for result in node.results)
-    return None

@@ -20,9 +20,13 @@ from backends.rdu.nests import (
     with_inner_loop,
 )
 from pef.machine import Machine, SiteKind
+from pef.nest import WHOLE, axis_of
 
 SMALL_SLICE_BYTES = 1 << 18
 """Slices up to this size need no inner loop."""
+
+INNER_SLICE_BYTES = (1 << 20, 1 << 23)
+"""What the largest slice should come down to: small ones need few PMUs, large ones keep many PCUs busy at a time."""
 
 MOST_INNER = 64
 """Iterations of an inner loop at most."""
@@ -83,7 +87,10 @@ def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbat
     if _largest_slice(base) <= SMALL_SLICE_BYTES:
         return
     yield from _inner(base)
-    if asked is None and any(load.value.type.nbytes > resident_bytes(machine) for load in loads_of(base, 0)):
+    if asked is None and any(
+        axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(machine)
+        for load in loads_of(base, 0)
+    ):
         for count in counts_of(divisor, MOST_OUTER)[:-1]:
             coarse = streak.phase(length, count)
             yield coarse
@@ -99,9 +106,10 @@ def _inner(phase: Phase) -> Iterator[Phase]:
         if divisor <= 1 or key in seen:
             continue
         seen.add(key)
-        wanted = max(8, -(-_largest_slice(phase) // (4 * SMALL_SLICE_BYTES)))
         counts = counts_of(divisor, MOST_INNER)
-        yield with_inner_loop(phase, cuttings, next((count for count in counts if count >= wanted), counts[-1]))
+        wanted = [-(-_largest_slice(phase) // nbytes) for nbytes in INNER_SLICE_BYTES]
+        for count in sorted({next((c for c in counts if c >= want), counts[-1]) for want in wanted} - {1}):
+            yield with_inner_loop(phase, cuttings, count)
 
 
 def _largest_slice(phase: Phase) -> int:

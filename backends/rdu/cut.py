@@ -3,9 +3,10 @@
 Sections run one after another and hand tensors over in memory; each costs a program load. The cut with the least
 modelled time is found by dynamic programming over the stages in their order. The time of a section is
 
-    loads before it can start + the least time of its phases on the PCUs they share out + fill + program load
+    the least time of its phases on the PCUs they share out + fill + program load
 
-where a phase takes the longer of its work on its PCUs and of its memory traffic. A section that needs more PCUs or
+where a phase takes the longer of its work on its PCUs and of what streams from memory meanwhile, and begins when what
+stays in it has been loaded. A section that needs more PCUs or
 PMUs than the budget is not considered. Positions that look alike, such as the layers of a transformer, are searched
 once.
 """
@@ -53,16 +54,17 @@ class _Partial:
     phases: tuple[Phase, ...] = ()
     works: tuple[float, ...] = ()
     floors: tuple[float, ...] = ()
-    traffic: tuple[float, ...] = ()
-    first_bytes: int = 0
+    staying: tuple[float, ...] = ()
+    streamed: tuple[float, ...] = ()
     pcus: int = 0
     rings: int = 0
     held: dict[str, int] = field(default_factory=dict)
+    held_pmus: int = 0
 
     @property
     def pmus(self) -> int:
         """PMUs of all buffers."""
-        return self.rings + sum(self.held.values())
+        return self.rings + self.held_pmus
 
 
 class Cutter:
@@ -90,6 +92,7 @@ class Cutter:
         self.last_use = _last_uses(graph, stages)
         self.breaks = [self._may_break(index) for index in range(len(stages))] + [True]
         self._choices: dict[int, list[Choice]] = {}
+        self._leaving: dict[tuple[int, int], int] = {}
         self._sections: dict[object, list[Section]] = {}
 
     def best(self) -> list[Section]:
@@ -147,9 +150,8 @@ class Cutter:
             for partial in partials.pop(position):
                 for choice in self._choices_at(position):
                     end = position + choice.length
-                    following = self._extended(partial, choice, start)
-                    fits = following.pcus <= self.pcus and following.pmus <= self.pmus
-                    if end <= stop and (fits or (position == start and choice.length == 1)):
+                    following = self._extended(partial, choice, start) if end <= stop else None
+                    if following is not None:
                         partials.setdefault(end, []).append(following)
             position = min(partials, default=None)  # type: ignore[assignment]
             if position is not None:
@@ -168,49 +170,69 @@ class Cutter:
             self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
         return self._choices[position]
 
-    def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial:
-        """The section so far and one more phase."""
+    def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial | None:
+        """The section so far and one more phase, or None where that does not fit."""
         cost = choice.cost
-        held, traffic, first = dict(partial.held), 0, partial.first_bytes
-        made = {value.name for stage in choice.phase.stages for value in stage.stage.writes}
-        for kind in (cost.resident, cost.streamed):
+        pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
+        alone = not partial.phases and choice.length == 1
+        if not alone and (pcus > self.pcus or rings + partial.held_pmus > self.pmus):
+            return None
+        held, held_pmus = partial.held, partial.held_pmus
+        staying = streamed = 0
+        for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
-                if name in made:
-                    continue
-                if self.maker.get(name, -1) >= start:
-                    held[name] = self._pmus_of(self.values[name].type.nbytes)
-                elif kind is cost.resident and name in held:
-                    continue
-                else:
-                    traffic += nbytes
-                    if kind is cost.resident:
-                        held[name] = self._pmus_of(nbytes)
-                        first += nbytes if not partial.phases else 0
+                if self.maker.get(name, -1) < start:
+                    if resident and name in held:
+                        continue
+                    if not resident:
+                        streamed += nbytes
+                        continue
+                    staying += nbytes
+                if name not in held:
+                    held = (
+                        {**held, name: self._pmus_of(self.values[name].type.nbytes)} if held is partial.held else held
+                    )
+                    held.setdefault(name, self._pmus_of(self.values[name].type.nbytes))
+                    held_pmus += held[name]
+        if not alone and rings + held_pmus > self.pmus:
+            return None
         return _Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),
             (*partial.floors, cost.floor * (1 + cost.fill)),
-            (*partial.traffic, traffic / self.rate),
-            first,
-            partial.pcus + cost.pcus,
-            partial.rings + cost.ring_pmus,
+            (*partial.staying, staying / self.rate),
+            (*partial.streamed, streamed / self.rate),
+            pcus,
+            rings,
             held,
+            held_pmus,
         )
 
     def _pmus_of(self, nbytes: int) -> int:
         return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
 
     def _cycles(self, partial: _Partial, start: int, stop: int) -> float:
-        """Modelled cycles of a section."""
+        """Modelled cycles of a section.
+
+        Memory works ahead: what stays in a phase is loaded while the phases before run, what streams arrives with it.
+        """
+        spans = shared_spans(partial.works, partial.floors, self.pcus)
+        now = memory = 0.0
+        for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
+            memory += staying
+            now = max(now, memory) + span
+            memory += streamed
+            now = max(now, memory)
         stored = self._leaving_bytes(start, stop) / self.rate
-        first = partial.first_bytes / self.rate
-        traffic = [*partial.traffic]
-        traffic[0] -= first
-        busy = shared_time(partial.works, partial.floors, traffic, self.pcus)
-        return first + max(busy, sum(traffic) + stored) + PHASE_CYCLES * len(partial.phases) + self.load
+        return max(now, memory + stored) + PHASE_CYCLES * len(spans) + self.load
 
     def _leaving_bytes(self, start: int, stop: int) -> int:
         """Bytes that a section leaves in memory: what it makes and others, or outputs, need."""
+        if (start, stop) not in self._leaving:
+            self._leaving[start, stop] = self._count_leaving(start, stop)
+        return self._leaving[start, stop]
+
+    def _count_leaving(self, start: int, stop: int) -> int:
         return sum(
             value.type.nbytes
             for stage in self.stages[start:stop]
@@ -252,25 +274,25 @@ def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:
     return kept if smallest in kept else [*kept, smallest]
 
 
-def shared_time(works: Sequence[float], floors: Sequence[float], traffic: Sequence[float], pcus: int) -> float:
-    """The least time of phases that run one after another on PCUs of their own.
+def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
+    """The cycles of phases that run one after another on PCUs of their own, in the least time.
 
-    Phase p takes the longest of works[p] / n_p, floors[p] and traffic[p]. Those that work decides share the PCUs in
-    proportion to sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
+    Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
+    sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
     """
-    bound = [max(floor, moved, 1e-9) for floor, moved in zip(floors, traffic)]
+    bound = [max(floor, 1e-9) for floor in floors]
     limited: set[int] = set()
     while True:
         left = pcus - sum(works[p] / bound[p] for p in limited)
         free = [p for p in range(len(works)) if p not in limited]
-        if not free:
-            return sum(bound)
         if left <= 0:
-            return sum(math.sqrt(work) for work in works) ** 2 / pcus
+            limited, free, left = set(), list(range(len(works))), pcus
+            bound = [0.0] * len(works)
         roots = sum(math.sqrt(works[p]) for p in free)
-        slower = [p for p in free if math.sqrt(works[p]) * roots / left < bound[p]]
+        spans = [bound[p] if p in limited else math.sqrt(works[p]) * roots / left for p in range(len(works))]
+        slower = [p for p in free if spans[p] < bound[p]]
         if not slower:
-            return sum(bound[p] for p in limited) + roots * roots / left
+            return spans
         limited.update(slower)
 
 

@@ -83,7 +83,7 @@ def _operations(stage: NestedStage) -> list[pb.Operation]:
 
 def _port(port: Port, stage: NestedStage) -> pb.Port:
     combine = port.combine.value if port.combine is not None else ""
-    return pb.Port(value=stage.names.index(port.value.name), buffer=port.buffer, combine=combine)
+    return pb.Port(value=stage.numbers[port.value.name], buffer=port.buffer, combine=combine)
 
 
 def _stream(stream: Stream, slot: int, agcus: Sequence[int]) -> pb.Stream:

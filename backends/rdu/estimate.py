@@ -13,10 +13,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
-from backends.rdu.spread import options
+from backends.rdu.spread import Option, options
 from ir.graph import Value
-from pef.cycles import StageWork, chain_length
-from pef.machine import Machine
+from pef.cycles import StageWork, chain_length, operand_bytes
+from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, least_depth, level_of, sync_level
 
 LOCKSTEP_SLACK = 1.0
@@ -87,11 +87,8 @@ def ring_depth(writer: Writer, readers: Sequence[tuple[Reader, float]], slack: f
     depth = writer.unit_slices
     for reader, lag in readers:
         block = least_depth(writer, reader)
-        if block > writer.unit_slices:
-            needed = 2 * block
-        else:
-            needed = writer.unit_slices * math.ceil(lag * units + slack)
-        depth = max(depth, needed, block)
+        flying = writer.unit_slices * math.ceil(lag * units + slack)
+        depth = max(depth, 2 * block if block > writer.unit_slices else flying)
     return min(whole, depth)
 
 
@@ -134,18 +131,58 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
         floor = max(floor, events * wide)
         pcus += chain_length(stage.work, machine)
     loads = loads_of(phase, resident_bytes)
-    rings = sum(_pmus(_load_ring_bytes(phase, load), machine) for load in loads if not load.resident)
-    rings += sum(_pmus(nbytes, machine) for nbytes in written_bytes(phase, begun))
     resident: dict[str, int] = {}
     streamed: dict[str, int] = {}
     for load in loads:
         kind = resident if load.resident else streamed
         kind[load.value.name] = kind.get(load.value.name, 0) + load.bytes
+    moved = sum(streamed.values()) / machine.tier_bytes_per_cycle(0)
+    pace = max(work / len(machine.working_sites(SiteKind.PCU)), floor, moved)
+    ports = _port_pmus(phase, pace, machine)
+    rings = 0
+    for load in loads:
+        held = 0 if load.resident else _pmus(_load_ring_bytes(phase, load), machine)
+        kept = _pmus(load.value.type.nbytes, machine) if load.resident else 0
+        rings += max(held, ports.get(load.value.name, 0) - kept)
+    for name, nbytes in written_bytes(phase, begun):
+        rings += max(_pmus(nbytes, machine), ports.get(name, 0))
     return PhaseCost(work, floor, pcus, rings, resident, streamed, max(begun, default=0.0))
 
 
-def written_bytes(phase: Phase, begun: Sequence[float]) -> list[int]:
-    """Bytes of the buffer behind everything the phase writes, as far as the phase itself needs them."""
+def _port_pmus(phase: Phase, pace: float, machine: Machine) -> dict[str, int]:
+    """PMUs whose ports every value's readers and writer need, if the phase takes `pace` cycles: a PMU has two ports to
+    read from, of which each reader uses one."""
+    sent: dict[str, float] = {}
+    total: dict[str, float] = {}
+    written: dict[str, float] = {}
+    for stage in phase.stages:
+        events = phase.events(stage)
+        parallel = _option_for(stage.form.work, pace / events, machine).parallel
+        for number in stage.form.reads:
+            side = stage.form.sides.get(number)
+            nbytes = events * operand_bytes(stage.work, parallel, machine, stage.form.types[number], side)
+            name = stage.names[number]
+            sent[name] = max(sent.get(name, 0.0), nbytes)
+            total[name] = total.get(name, 0.0) + nbytes
+        for number in stage.form.writes:
+            written[stage.names[number]] = events * stage.form.types[number].nbytes
+    width = pace * machine.pmu_port_bytes_per_cycle
+    found = {}
+    for name in {**total, **written}:
+        busiest = max(sent.get(name, 0.0), total.get(name, 0.0) / machine.pmu_read_ports, written.get(name, 0.0))
+        found[name] = math.ceil(busiest / width)
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _option_for(work: StageWork, cycles: float, machine: Machine) -> Option:
+    """The narrowest way to spread a stage that takes no more than `cycles` for a firing, or the widest."""
+    table = options(work, machine)
+    return next((option for option in table if option.cycles <= cycles), table[-1])
+
+
+def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]:
+    """Everything the phase writes, with the bytes of the buffer behind it, as far as the phase itself needs them."""
     readers: dict[str, list[tuple[int, Value]]] = {}
     for index, stage in enumerate(phase.stages):
         for value in stage.stage.reads:
@@ -160,7 +197,7 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[int]:
                 if at > index
             ]
             depth = ring_depth(writer, using) if using else ring_depth(writer, [(_storing(writer), 0.0)])
-            found.append(depth * phase.nest.sliced(value.type, writer.slicing).nbytes)
+            found.append((value.name, depth * phase.nest.sliced(value.type, writer.slicing).nbytes))
     return found
 
 

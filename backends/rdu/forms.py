@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.stages import StageNodes
 from ir.errors import InfeasibleError, Problem
-from ir.op import Op
+from ir.op import CostClass, Op
 from ir.space import Cut, Space
 from ir.types import TensorType
 from pef.cycles import StageWork, TileOperation
@@ -72,6 +71,22 @@ class Form:
         return tuple(_space(applied.op, applied.operands) for applied in self.applied)
 
     @functools.cached_property
+    def sides(self) -> dict[int, int]:
+        """The side of the stage's product that a read value reaches, directly or through free operators."""
+        found: dict[int, int] = {}
+        for read in self.reads:
+            reached = {read}
+            for operation in self.operations:
+                if operation.op.cost.kind is CostClass.SYSTOLIC:
+                    side = next((i for i, operand in enumerate(operation.operands) if operand in reached), None)
+                    if side is not None:
+                        found[read] = side
+                    break
+                if operation.op.is_free and reached.intersection(operation.operands):
+                    reached.update(operation.results)
+        return found
+
+    @functools.cached_property
     def cuts(self) -> tuple[dict[str, Cut], ...]:
         """The dims by which each operation can be cut, with the effect."""
         return tuple({cut.dim: cut for cut in space.cuts()} for space in self.spaces)
@@ -119,6 +134,8 @@ class Cutting:
     axes: tuple[int, ...]
     divisor: int
     accumulators: frozenset[int]
+    dims: tuple[tuple[str, str], ...] = ()
+    """By operator, the dims that are cut."""
 
 
 Seed = tuple[int, str]
@@ -174,7 +191,8 @@ def cut_form(form: Form, facts: tuple[tuple[int, int], ...], seed: Seed | None) 
     )
     if _misused(form, axes, accumulators, settled):
         return None
-    return Cutting(tuple(axes.get(value, WHOLE) for value in range(len(form.types))), divisor, accumulators)
+    dims = tuple((form.operations[index].op.name, cut.dim) for index, cut in settled.items())
+    return Cutting(tuple(axes.get(value, WHOLE) for value in range(len(form.types))), divisor, accumulators, dims)
 
 
 def _implied_dim(form: Form, index: int, axes: dict[int, int]) -> str | None:
@@ -239,8 +257,3 @@ def counts_of(divisor: int, most: int) -> list[int]:
 def largest_count(divisor: int, most: int) -> int:
     """The largest count a loop may have, up to `most`."""
     return counts_of(divisor, most)[-1]
-
-
-def values_of(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
-    """Names of values by number."""
-    return [names[number] for number in numbers]

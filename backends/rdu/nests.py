@@ -8,6 +8,7 @@ a stage that cannot be cut, or needs all of a block at once, fires in the tempo 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,10 +46,15 @@ class NestedStage:
         form, names = form_of(stage)
         return NestedStage(stage, names, form, ((),) * len(names))
 
-    @property
+    @functools.cached_property
     def level(self) -> int:
         """The loops down to the innermost that cuts what it reads or writes."""
         return max((level_of(self.slicings[i]) for i in (*self.form.reads, *self.form.writes)), default=0)
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each value."""
+        return {name: number for number, name in enumerate(self.names)}
 
     @property
     def work(self) -> StageWork:
@@ -57,15 +63,15 @@ class NestedStage:
 
     def slicing(self, value: Value) -> Slicing:
         """How a value is cut."""
-        return self.slicings[self.names.index(value.name)]
+        return self.slicings[self.numbers[value.name]]
 
     def type(self, value: Value) -> TensorType:
         """The type of a value in one firing."""
-        return self.form.types[self.names.index(value.name)]
+        return self.form.types[self.numbers[value.name]]
 
     def accumulates(self, value: Value) -> bool:
         """Whether the value is combined over iterations of a loop."""
-        return self.names.index(value.name) in self.accumulated
+        return self.numbers[value.name] in self.accumulated
 
     def within(self, cutting: Cutting | None, count: int) -> NestedStage:
         """The stage inside one more loop, which leaves it alone where `cutting` is None."""
@@ -139,11 +145,20 @@ class Streak:
             if cutting is None or math.gcd(cutting.divisor, self.divisor) == 1:
                 return None
             return cutting
-        for seed in seeds(form):
+        for seed in self._preferred(form):
             cutting = cut_form(form, (), seed)
             if cutting is not None and math.gcd(cutting.divisor, self.divisor) == self.divisor:
                 return cutting
         return None
+
+    def _preferred(self, form: Form) -> list[Seed]:
+        """The form's seeds, first those that cut an operator as the streak cuts others of its name: what starts beside
+        the streak, such as the keys beside the queries, will probably meet it."""
+        known = {dim for cutting in self.cuttings for dim in cutting.dims}
+        return sorted(
+            seeds(form, reductions=True),
+            key=lambda seed: (form.operations[seed[0]].op.name, seed[1]) not in known,
+        )
 
     def phase(self, length: int, count: int) -> Phase:
         """The first `length` stages as a phase of one loop."""

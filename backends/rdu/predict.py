@@ -23,44 +23,38 @@ def predict_configuration(
     """Cycles of one run of the configuration whose slots live in these memory tiers, and what bounds it.
 
     A phase takes as long as its slowest stage, from the first firing that reaches it to the last result behind it.
-    Memory works ahead by a phase: the section ends no earlier than all that has been moved up to each phase allows.
-    The loads that the first firing waits for come before.
+    What stays in a phase is loaded while the phases before run, what streams arrives with it; the section ends no earlier
+    than everything has been moved.
     """
     record = pb.Prediction()
-    compute = exchange = 0.0
-    now = memory = _first_loads(configuration, tiers, machine)
+    compute = exchange = now = memory = 0.0
     for phase in configuration.phases:
         busy = _phase_cycles(configuration, phase, machine)
         record.flops += sum(stage.events * stage.work.flops for stage in phase.stages)
-        moved = 0.0
+        staying = streamed = stored = 0.0
         for stream in phase.streams:
             nbytes = _moved_bytes(configuration, phase, stream.buffer, stream.slicing, stream.store)
+            cycles = nbytes / machine.tier_bytes_per_cycle(tiers[stream.slot])
             if stream.store:
                 record.dram_write_bytes += nbytes
+                stored += cycles
             else:
                 record.dram_read_bytes += nbytes
-            if phase is not configuration.phases[0] or stream.store or not stream.is_whole:
-                moved += nbytes / machine.tier_bytes_per_cycle(tiers[stream.slot])
+                staying += cycles if stream.is_whole else 0.0
+                streamed += 0.0 if stream.is_whole else cycles
         exchanged = _exchange_cycles(phase, replicas, machine)
         compute += busy
-        memory += moved
         exchange += exchanged
-        now = max(now + max(busy, exchanged), memory)
+        memory += staying
+        now = max(now, memory) + max(busy, exchanged)
+        memory += streamed + stored
+        now = max(now, memory)
+    now = max(now, memory)
     record.cycles = math.ceil(now)
     record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
     limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
     record.bound = max(limits, key=lambda name: limits[name])
     return record
-
-
-def _first_loads(configuration: Configuration, tiers: Sequence[int], machine: Machine) -> float:
-    """Cycles of the whole loads of the first phase: nothing fires before they are there."""
-    return sum(
-        configuration.slots[stream.slot].nbytes / machine.tier_bytes_per_cycle(tiers[stream.slot])
-        for phase in configuration.phases[:1]
-        for stream in phase.streams
-        if stream.is_whole and not stream.store
-    )
 
 
 def _moved_bytes(configuration: Configuration, phase: Phase, number: int, slicing: tuple[int, ...], store: bool) -> int:

@@ -29,10 +29,25 @@ def options(work: StageWork, machine: Machine) -> tuple[Option, ...]:
         for parallel in _spreads(work, chain, machine)
     ]
     best: list[Option] = []
-    for option in sorted(candidates, key=lambda o: (o.units, o.cycles, o.parallel.row, o.parallel.batch)):
+
+    def order(option: Option) -> tuple[float, ...]:
+        parallel = option.parallel
+        return option.units, option.cycles, _sent(work, parallel, machine), parallel.row, parallel.batch
+
+    for option in sorted(candidates, key=order):
         if not best or option.cycles < best[-1].cycles:
             best.append(option)
     return tuple(best)
+
+
+def _sent(work: StageWork, parallel: Parallelism, machine: Machine) -> float:
+    """Elements that the operands of a product send in all: those of one side once for each block of the other."""
+    if work.gemm is None:
+        return 0.0
+    gemm = work.gemm
+    left = gemm.m * math.ceil(gemm.n / (machine.pcu_stages * parallel.column))
+    right = gemm.n * math.ceil(gemm.m / (machine.pcu_lanes * parallel.row))
+    return float(gemm.batch * gemm.k * (left + right))
 
 
 def _spreads(work: StageWork, chain: int, machine: Machine) -> Iterable[Parallelism]:

@@ -37,35 +37,32 @@ class Waits:
                     waiting.append((source, _needed(writer, reader_of(phase, stage, value), events)))
             self.sources.append(waiting)
 
-    def least_units(self, writer: Writer, reads: Sequence[tuple[int, Value]]) -> int:
-        """Units that a buffer must hold so that its readers, stages by position, cannot wait for ever."""
+    def least_units(self, writer: Writer, reads: Sequence[tuple[int, Value]], origin: int | None = None) -> int:
+        """Units that a buffer must hold so that its readers, stages by position, cannot wait for ever.
+
+        `origin` is the stage that writes it, None for a load.
+        """
         reached: dict[int, Events] = {}
-        first = min(position for position, _ in reads)
-        direct = dict(self._direct(writer, reads))
-        for position in range(first, max(position for position, _ in reads) + 1):
-            found = [direct[position]] if position in direct else []
+        for position in range(len(self.sources)):
+            found = [events for source, events in self.sources[position] if source == origin]
             found += [reached[source][events] for source, events in self.sources[position] if source in reached]
+            found += [self._needed(writer, at, value) for at, value in reads if at == position and origin is None]
             if found:
                 reached[position] = np.maximum.reduce(found)
         units = writer.nest.events(writer.completion)
         events_of_unit = writer.events // units
         least = 1
         for position, value in reads:
-            stage = self.phase.stages[position]
-            reader = reader_of(self.phase, stage, value)
-            level = sync_level(writer, reader)
-            block = np.arange(reader.events) // (reader.events // writer.nest.events(level))
-            oldest = block * (units // writer.nest.events(level))
+            reader = reader_of(self.phase, self.phase.stages[position], value)
+            blocks = writer.nest.events(sync_level(writer, reader))
+            oldest = np.arange(reader.events) // (reader.events // blocks) * (units // blocks)
             least = max(least, int((reached[position] // events_of_unit - oldest).max()) + 1)
         return least
 
-    def _direct(self, writer: Writer, reads: Sequence[tuple[int, Value]]) -> list[tuple[int, Events]]:
-        found: dict[int, Events] = {}
-        for position, value in reads:
-            stage = self.phase.stages[position]
-            events = _needed(writer, reader_of(self.phase, stage, value), np.arange(self.phase.events(stage)))
-            found[position] = np.maximum(found[position], events) if position in found else events
-        return list(found.items())
+    def _needed(self, writer: Writer, position: int, value: Value) -> Events:
+        """The last event of a load that each firing of a stage waits for on account of one value."""
+        stage = self.phase.stages[position]
+        return _needed(writer, reader_of(self.phase, stage, value), np.arange(self.phase.events(stage)))
 
 
 def _needed(writer: Writer, reader: Reader, events: Events) -> Events:

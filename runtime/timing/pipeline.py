@@ -213,7 +213,8 @@ class Pipeline:
     def _order_stream(self, index: int, stream: StreamActor) -> None:
         """Loads begin one phase early, unless their buffer is still in use there; stores with their phase.
 
-        A load waits for earlier phases' stores to the same symbol.
+        A load waits for earlier phases' stores to the same symbol, and one that streams for the whole loads of its phase:
+        without them no firing would take what it brings, and it would only slow them down.
         """
         record = self.configuration.phases[index].streams[stream.index]
         earlier = self.phases[:index]
@@ -224,6 +225,9 @@ class Pipeline:
             stream.await_end(self.phases[index - 1].ready, 0)
         if stream.store:
             return
+        for other in self.phases[index].streams:
+            if other.whole and not other.store and not stream.whole:
+                stream.await_end(other, 0)
         for number, group in enumerate(earlier):
             for other in group.streams:
                 slot = self.configuration.phases[number].streams[other.index].slot

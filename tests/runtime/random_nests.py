@@ -16,8 +16,8 @@ from ir.op import Array
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.nest import WHOLE, Slicing, level_of
-from tests.pef.samples import op
-from tests.runtime.nests import NestBuilder, NestStage, section
+from tests.pef.samples import StageBuilder, op
+from tests.runtime.nests import NestBuilder, section
 
 AXES = 3
 REDUCTIONS = {"sum": ("sum", np.add), "amax": ("max", np.maximum), "amin": ("min", np.minimum)}
@@ -39,6 +39,8 @@ class _Held:
     buffer: int
     slicing: Slicing
     array: Array
+    is_whole: bool
+    is_read: bool = False
 
 
 @dataclass
@@ -61,14 +63,15 @@ class _Drawing:
         for axis, count in zip(self.axes, counts):
             extents[axis] *= count
         self.shape = tuple(extents)
-        self.builder.nest(*counts)
+        self.builder.phase(*counts)
         self.load(set(range(AXES)))
         for _ in range(self.draw(st.integers(0, 2))):
             self.load(self.draw(st.sets(st.integers(0, AXES - 1))))
         for number in range(self.draw(st.integers(1, 4))):
             self.stage(f"s{number}")
-        for number, held in enumerate(self.values[len(self.given) :]):
-            self.store(f"y{number}", held)
+        for number, held in enumerate(self.values):
+            if number >= len(self.given) or not held.is_read:
+                self.store(f"y{number}", held)
         return RandomNest(section(self.builder.build(), **self.symbols), self.given, self.expected)
 
     def cut(self, array: Array, whole_axis: int = WHOLE) -> Slicing:
@@ -77,12 +80,8 @@ class _Drawing:
 
     def depth(self, slicing: Slicing) -> int:
         """Of a buffer: 0 for all of the tensor."""
-        return self.draw(st.integers(0, 4)) if self.rings else 0
-
-    def hold(self, name: str, array: Array, slicing: Slicing) -> int:
-        tensor = TensorType(self.dtype, array.shape)
-        depth = self.depth(slicing)
-        return self.builder.hold(name, tensor, slicing, depth if depth < self.builder.slices(slicing) else 0)
+        depth = self.draw(st.integers(0, 4)) if self.rings else 0
+        return depth if depth < self.builder.slices(slicing) else 0
 
     def load(self, axes: set[int]) -> None:
         """An input that has some of the axes; those without are of extent 1."""
@@ -93,8 +92,8 @@ class _Drawing:
         self.symbols[name], self.given[name] = "input", array
         depth = self.depth(slicing)
         tensor = TensorType(self.dtype, shape)
-        buffer = self.builder.loaded(tensor, slicing, depth if depth < self.builder.slices(slicing) else 0)
-        self.values.append(_Held(buffer, slicing, array))
+        buffer = self.builder.loaded(tensor, slicing, depth)
+        self.values.append(_Held(buffer, slicing, array, depth == 0))
 
     def stage(self, name: str) -> None:
         """One more stage, unless the operands drawn leave out a loop outside the stage's level."""
@@ -104,19 +103,21 @@ class _Drawing:
         level = max(map(level_of, slicings))
         if any(all(slicing[loop] == WHOLE for slicing in slicings) for loop in range(level)):
             return
-        stage = self.builder.work(name)
-        read = [stage.get(operand.buffer, slicing) for operand, slicing in zip(operands, slicings)]
+        stage = self.builder.stage(name)
+        for operand in operands:
+            operand.is_read = True
+        read = [stage.read(operand.buffer, slicing) for operand, slicing in zip(operands, slicings)]
         array = np.tanh(operands[0].array)
         made_slicing = slicings[0]
-        value = stage.call(op("tanh"), read[0], slicing=made_slicing)
+        value = stage.apply(op("tanh"), read[0], axis=made_slicing)
         if len(operands) > 1:
             array = array - operands[1].array
             made_slicing = self.cut(array, whole_axis)
-            value = stage.call(op("sub"), value, read[1], slicing=made_slicing)
+            value = stage.apply(op("sub"), value, read[1], axis=made_slicing)
         if whole_axis != WHOLE:
             shares = np.exp(array - array.max(whole_axis, keepdims=True))
             array = shares / shares.sum(whole_axis, keepdims=True)
-            value = stage.call(op("softmax", dim=whole_axis), value, slicing=made_slicing)
+            value = stage.apply(op("softmax", dim=whole_axis), value, axis=made_slicing)
         if self.draw(st.booleans()):
             self.reduced(stage, value, array, level, whole_axis)
             if self.draw(st.booleans()):
@@ -125,25 +126,27 @@ class _Drawing:
             self.written(stage, name, value, array, made_slicing, "")
         stage.place()
 
-    def reduced(self, stage: NestStage, value: int, array: Array, level: int, whole_axis: int) -> None:
+    def reduced(self, stage: StageBuilder, value: int, array: Array, level: int, whole_axis: int) -> None:
         """The stage reduces the value over an axis; loops that cut it there are combined."""
         axis, name = self.draw(st.integers(0, AXES - 1)), self.draw(st.sampled_from(sorted(REDUCTIONS)))
         combine, ufunc = REDUCTIONS[name]
         total = ufunc.reduce(array, axis=axis, keepdims=True)
         slicing = self.cut(total, whole_axis)
         before = self.cut(array, whole_axis)
-        value = stage.call(op(name, dims=(axis,), keepdim=True), value, slicing=slicing)
+        value = stage.apply(op(name, dims=(axis,), keepdim=True), value, axis=slicing)
         combines = before[:level] != slicing[:level]
         self.written(stage, f"{name}{value}", value, total, slicing, combine if combines else "")
 
-    def written(self, stage: NestStage, name: str, value: int, array: Array, slicing: Slicing, combine: str) -> None:
-        buffer = self.hold(name, array, slicing)
-        stage.put(value, buffer, combine)
-        self.values.append(_Held(buffer, slicing, array))
+    def written(self, stage: StageBuilder, name: str, value: int, array: Array, slicing: Slicing, combine: str) -> None:
+        depth = self.depth(slicing)
+        buffer = self.builder.hold(name, TensorType(self.dtype, array.shape), slicing, depth)
+        stage.write(value, buffer, combine)
+        self.values.append(_Held(buffer, slicing, array, depth == 0))
 
     def store(self, name: str, held: _Held) -> None:
         self.symbols[name], self.expected[name] = "output", held.array
-        self.builder.stored(held.buffer, held.slicing if self.draw(st.booleans()) else ())
+        whole = held.is_whole and (WHOLE in held.slicing[: level_of(held.slicing)] or self.draw(st.booleans()))
+        self.builder.stored(held.buffer, () if whole else held.slicing)
 
 
 @st.composite

@@ -10,7 +10,6 @@ import pytest
 from ir.errors import IllegalPefError
 from ir.op import Array
 from pef import pef_pb2 as pb
-from pef.upgrade import modernised
 from runtime.functional import FunctionalSimulator
 from runtime.session import Session
 from tests.pef.samples import SAMPLES
@@ -33,7 +32,7 @@ def everything(session: Session) -> dict[str, Array]:
 
 
 def executed(pef: pb.Pef, **options: object) -> Session:
-    session = Session(modernised(pef), check=False, **options)  # type: ignore[arg-type]
+    session = Session(pef, **options)  # type: ignore[arg-type]
     session.load_weights(given_values(session))
     session.run()
     return session
@@ -133,5 +132,5 @@ def test_steady_runs_take_no_memory() -> None:
 def test_bindings_of_other_types_are_refused() -> None:
     pef = SAMPLES["two_products"]()
     pef.sections[0].bindings[1] = 0
-    with pytest.raises(IllegalPefError, match="binds 'x'"):
+    with pytest.raises(IllegalPefError, match="slot 1 takes f32"):
         Session(pef)
