@@ -172,8 +172,8 @@ def test_a_streamed_load_waits_for_an_earlier_store_of_its_symbol() -> None:
 
 
 def test_slow_memory_is_the_limit_of_streamed_weights_across_phases() -> None:
-    """Both phases' weights, once: nothing is lost between the phases but what the ring cannot hold."""
+    """Both phases' weights, once: lost are the first whole load, and what the ring cannot hold between phases."""
     slow = replace(FREE_MEMORY, tiers=(Tier("ddr", 1 << 40, 20e9),))
     execution = execution_of(two_phases_of_weights(), slow)
     moved = sum(execution.read_bytes) + sum(execution.write_bytes)
-    assert execution.cycles < 1.05 * moved / 20
+    assert execution.cycles < 1.07 * moved / 20
