@@ -171,7 +171,7 @@ class _PhasePlan:
         return tails
 
     def _cycles(self, choice: Sequence[int]) -> float:
-        """How long the phase takes: of every stage, until it fires first, all its firings, and what follows the last."""
+        """How long the phase takes: for every stage, until it fires first, all firings, and what follows the last."""
         starts, tails = self.starts(choice), self._tails(choice)
         return max(
             start + events * table[option].cycles + fill + tail

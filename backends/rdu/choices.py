@@ -28,6 +28,9 @@ SMALL_SLICE_BYTES = 1 << 18
 INNER_SLICE_BYTES = (1 << 20, 1 << 23)
 """What the largest slice should come down to: small ones need few PMUs, large ones keep many PCUs busy at a time."""
 
+FEW_OUTER = 8
+"""Iterations of a coarse outer loop: each then has enough rows to fill the lanes of many PCUs."""
+
 MOST_INNER = 64
 """Iterations of an inner loop at most."""
 
@@ -82,8 +85,12 @@ def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbat
     """The streak's first stages with the outer loop as fine as it goes, alone and with inner loops."""
     divisor = streak.divisors[length - 1]
     asked = microbatches.count(divisor) if microbatches is not None else None
-    base = streak.phase(length, asked or largest_count(divisor, MOST_OUTER))
+    fine = asked or largest_count(divisor, MOST_OUTER)
+    base = streak.phase(length, fine)
     yield base
+    coarse = largest_count(divisor, FEW_OUTER)
+    if asked is None and 1 < coarse < fine:
+        yield streak.phase(length, coarse)
     if _largest_slice(base) <= SMALL_SLICE_BYTES:
         return
     yield from _inner(base)
@@ -126,7 +133,7 @@ def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
         return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
 
     def pmus(choice: Choice) -> int:
-        return choice.cost.ring_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
+        return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
 
     ranked = sorted(group, key=lambda choice: (time(choice), pmus(choice)))
     kept: list[Choice] = []

@@ -98,7 +98,7 @@ class Cutter:
     def best(self) -> list[Section]:
         """The sections with the least time in all."""
         count = len(self.stages)
-        reached, waiting = {0}, [0]
+        reached, waiting = {0}, [0] if count else []
         ways: dict[int, list[Section]] = {}
         while waiting:
             start = waiting.pop()
@@ -142,6 +142,16 @@ class Cutter:
         return Section(tuple(phases), section.cycles)
 
     def _search(self, start: int) -> list[Section]:
+        """Sections from a position on. Where none fits, phases may break anywhere."""
+        found, fits = self._searched(start)
+        if not fits:
+            self._choices_anywhere(start)
+            found, _ = self._searched(start)
+        return found
+
+    def _searched(self, start: int) -> tuple[list[Section], bool]:
+        """The best section of every length, and whether one fits."""
+        fits = False
         stop = min(len(self.stages), start + self.window)
         partials: dict[int, list[_Partial]] = {start: [_Partial()]}
         found: list[Section] = []
@@ -155,13 +165,19 @@ class Cutter:
                         partials.setdefault(end, []).append(following)
             position = min(partials, default=None)  # type: ignore[assignment]
             if position is not None:
-                ranked = sorted(partials[position], key=lambda p: (self._cycles(p, start, position), p.pmus))
+                ranked = sorted(partials[position], key=lambda p: self._rank(p, start, position))
                 found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position)))
+                fits |= self._rank(ranked[0], start, position)[0] == 0
                 partials[position] = _varied(ranked) if position < stop else []
                 if not partials[position]:
                     del partials[position]
                     position = min(partials, default=None)  # type: ignore[assignment]
-        return found
+        return found, fits
+
+    def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
+        """Those that fit by time, before those that do not, by what they need."""
+        excess = max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
+        return excess, self._cycles(partial, start, stop), partial.pmus
 
     def _choices_at(self, position: int) -> list[Choice]:
         if position not in self._choices:
@@ -169,6 +185,11 @@ class Cutter:
             breaks = [*self.breaks[position : position + self.window], True]
             self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
         return self._choices[position]
+
+    def _choices_anywhere(self, position: int) -> None:
+        """Consider phases of every length at a position."""
+        stages = self.stages[position : position + self.window]
+        self._choices[position] = choices(stages, [True] * (len(stages) + 1), self.machine, self.microbatches)
 
     def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial | None:
         """The section so far and one more phase, or None where that does not fit."""
@@ -196,6 +217,8 @@ class Cutter:
                     held_pmus += held[name]
         if not alone and rings + held_pmus > self.pmus:
             return None
+        if alone:
+            rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
         return _Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),

@@ -42,13 +42,15 @@ class Load:
 @dataclass(frozen=True)
 class PhaseCost:
     """Costs of a phase: `work` in PCU-cycles; `floor` the cycles it takes with all the PCUs it can use; `pcus` the
-    fewest; `ring_pmus` for buffers that live in the phase only; `resident` bytes of loads that stay for the phase;
-    `fill` the share that filling and draining add."""
+    fewest; `ring_pmus` for buffers that live in the phase only, with the ports that keep its pace, and `least_pmus` for
+    their bytes alone; `resident` bytes of loads that stay for the phase; `fill` the share that filling and draining
+    add."""
 
     work: float
     floor: float
     pcus: int
     ring_pmus: int
+    least_pmus: int
     resident: Mapping[str, int]
     streamed: Mapping[str, int]
     fill: float
@@ -139,14 +141,16 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
     moved = sum(streamed.values()) / machine.tier_bytes_per_cycle(0)
     pace = max(work / len(machine.working_sites(SiteKind.PCU)), floor, moved)
     ports = _port_pmus(phase, pace, machine)
-    rings = 0
+    rings = least = 0
     for load in loads:
         held = 0 if load.resident else _pmus(_load_ring_bytes(phase, load), machine)
         kept = _pmus(load.value.type.nbytes, machine) if load.resident else 0
         rings += max(held, ports.get(load.value.name, 0) - kept)
+        least += held
     for name, nbytes in written_bytes(phase, begun):
         rings += max(_pmus(nbytes, machine), ports.get(name, 0))
-    return PhaseCost(work, floor, pcus, rings, resident, streamed, max(begun, default=0.0))
+        least += _pmus(nbytes, machine)
+    return PhaseCost(work, floor, pcus, rings, least, resident, streamed, max(begun, default=0.0))
 
 
 def _port_pmus(phase: Phase, pace: float, machine: Machine) -> dict[str, int]:

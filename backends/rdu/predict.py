@@ -23,8 +23,8 @@ def predict_configuration(
     """Cycles of one run of the configuration whose slots live in these memory tiers, and what bounds it.
 
     A phase takes as long as its slowest stage, from the first firing that reaches it to the last result behind it.
-    What stays in a phase is loaded while the phases before run, what streams arrives with it; the section ends no earlier
-    than everything has been moved.
+    What stays in a phase is loaded while the phases before run, what streams arrives with it; the section ends no
+    earlier than everything has been moved.
     """
     record = pb.Prediction()
     compute = exchange = now = memory = 0.0

@@ -213,8 +213,8 @@ class Pipeline:
     def _order_stream(self, index: int, stream: StreamActor) -> None:
         """Loads begin one phase early, unless their buffer is still in use there; stores with their phase.
 
-        A load waits for earlier phases' stores to the same symbol, and one that streams for the whole loads of its phase:
-        without them no firing would take what it brings, and it would only slow them down.
+        A load waits for earlier phases' stores to the same symbol, and one that streams for the whole loads of its
+        phase: without them no firing would take what it brings, and it would only slow them down.
         """
         record = self.configuration.phases[index].streams[stream.index]
         earlier = self.phases[:index]

@@ -29,7 +29,7 @@ def with_pieces(base: Compiled, size: int | None) -> pb.Pef:
 def tiles(pef: pb.Pef, kind: str) -> set[int]:
     """The tile counts of the phases that stream."""
     numbers = {section.configuration for section in pef.sections if section.kind == kind}
-    return {phase.tiles for number in numbers for phase in pef.configurations[number].phases} - {1}
+    return {phase.loops[0] for number in numbers for phase in pef.configurations[number].phases} - {1}
 
 
 def test_tiles_are_microbatches_and_results_stay() -> None:
