@@ -171,6 +171,24 @@ def summed_outside(dtype: DType = DType.F32) -> Example:
     return Example(pef, lambda given: {"w": 2 * given["x"].T @ given["dy"]})
 
 
+def summed_between() -> Example:
+    """x^T dy for every sample, over rows, and within them by columns of dy: two slices are complete at one time."""
+    b = NestBuilder()
+    b.phase(5, 4, 2)
+    x, dy = b.loaded(f32(5, 16, 4), (0, 1), 2), b.loaded(f32(5, 16, 6), (0, 1, 2), 2)
+    total, y = b.hold("sum", f32(5, 4, 6), (0, -1, 2), 4), b.hold("y", f32(5, 4, 6), (0,), 1)
+    stage = b.stage("product")
+    turned = stage.apply(TURNED, stage.read(x, (0, 1)), axis=(0, 2))
+    stage.write(stage.apply(_product(), turned, stage.read(dy, (0, 1, 2)), axis=(0, -1, 2)), total, "sum")
+    stage.place()
+    stage = b.stage("tanh")
+    stage.write(stage.apply(op("tanh"), stage.read(total, (0,)), axis=(0,)), y)
+    stage.place()
+    b.stored(y, (0,))
+    pef = section(b.build(), x="input", dy="output_gradient", y="output")
+    return Example(pef, lambda given: {"y": np.tanh(given["x"].transpose(0, 2, 1) @ given["dy"])})
+
+
 def extremes() -> Example:
     """The largest element of all, reduced over both loops, and the smallest of every row, over the inner one."""
     b = NestBuilder()
@@ -273,6 +291,7 @@ NESTS: dict[str, Callable[[], Example]] = {
     "resident_sliced_load": lambda: streamed_again(resident=True),
     "summed_inside": summed_inside,
     "summed_outside": summed_outside,
+    "summed_between": summed_between,
     "extremes": extremes,
     "blocks_read_whole": blocks_read_whole,
     "an_axis_cut_twice": an_axis_cut_twice,
