@@ -74,8 +74,8 @@ def _check_mode(traced: Traced, optimizers: Any) -> None:
         )
 
 
-def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:
-    """Trace one graph of several without compiling; returns its outputs as forward does, named after the prefix.
+def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> tuple[SambaTensor, ...]:
+    """Trace one graph of several without compiling; returns its outputs in forward's order, named after the prefix.
 
     Give outputs and inputs that share device memory one `sn_region_name`, then add a FwdGraph.
     """
@@ -83,7 +83,7 @@ def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> A
     traced = trace(model, inputs)
     for number, output in enumerate(traced.outputs):
         output.sn_name = f"{trace_prefix}output_{number}"
-    return traced.result
+    return traced.outputs
 
 
 def init_output_grads(
