@@ -152,14 +152,14 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    from compiler.frontend.reference import eager_outputs
+    from compiler.frontend.reference import reference
     from compiler.frontend.survey import capture_or_explain
 
     require_writable(request.folder(spec.name) / "pef")
     progress("capturing the graph", 0.05)
     captured = capture_or_explain(spec, inference=request.inference)
-    reference = eager_outputs(spec, captured.program)
-    return _compile_captured(captured, reference, spec.name, request, progress, metadata or {})
+    expected = reference(spec, captured.program)
+    return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
 
 
 def compile_graphs(
@@ -260,7 +260,10 @@ def _write(
 
     kept = {name: np.asarray(array, order="C") for name, array in sorted(values.items())}
     write_bytes(result.weights_path, save(kept))
-    write_npz(result.reference_path, dict(sorted(reference.items())))
+    if reference:
+        write_npz(result.reference_path, dict(sorted(reference.items())))
+    else:
+        result.reference_path.unlink(missing_ok=True)  # of an earlier compile
     lines = [f"request {json.dumps(asdict(request), default=str)}"]
     lines += [
         f"pass {timing.name}: {timing.seconds * 1e3:.1f} ms, {timing.nodes} nodes" for timing in result.pass_timings

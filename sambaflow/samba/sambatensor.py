@@ -79,7 +79,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
                 )
             torch_tensor = torch.empty(tuple(shape), dtype=dtype, device="meta")
         if is_tracing():
-            return torch_tensor  # type: ignore[return-value]
+            return torch_tensor  # type: ignore[no-any-return]
         tensor: SambaTensor = _shared(torch_tensor, cls)
         tensor.sn_name = name if name is not None else getattr(torch_tensor, "sn_name", None)
         tensor.batch_dim = batch_dim

@@ -106,8 +106,8 @@ class Structure:
         return arguments, keywords
 
     def call(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
-        """What `model` returns for other tensors of these names, as tensors in plain containers; it takes numbers as the
-        device takes them."""
+        """What `model` returns for other tensors of these names, as tensors in plain containers; it takes numbers as
+        the device takes them."""
         arguments, keywords = self.filled(tensors)
         with MixedPrecision():
             return plain_outputs(model(*arguments, **keywords))

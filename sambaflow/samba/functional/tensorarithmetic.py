@@ -39,8 +39,8 @@ def addmm(
     out: Any = None,
     is_transposed: bool = False,
 ) -> Any:
-    """beta * input + alpha * mat1 @ mat2, of any number of batch axes before the last two; with `is_transposed`, mat2 is
-    stored transposed: [..., out, in]."""
+    """beta * input + alpha * mat1 @ mat2, of any number of batch axes before the last two; with `is_transposed`, mat2
+    is stored transposed: [..., out, in]."""
     second = mat2.transpose(-1, -2) if is_transposed else mat2
     if mat1.dim() == second.dim() == 2 and input.dim() <= 2:
         return _addmm(input, mat1, second, beta=beta, alpha=alpha, out=out)
