@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement, current
+from sambaflow.samba import agreement, current, logs
 from sambaflow.samba.convert import from_torch_model_
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
@@ -46,6 +46,7 @@ def trace_graph(
         loss_indices=loss_indices,
         transfer_device=transfer_device,
     )
+    logs.announce_idle(session.arguments, "Accepted")
     _check_mode(traced, optimizers)
     model.output_tensors = outputs
     return outputs
