@@ -101,7 +101,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         the element type or the layout keeps the name."""
         arguments, named = promoted(func, tuple(args), kwargs or {})
         result = torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
-        return _carried(arguments[0], result) if func in _CASTS else result
+        return carried(arguments[0], result) if func in _CASTS else result
 
     # -- content ------------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ def is_tracing() -> bool:
     return bool(torch._C._len_torch_dispatch_stack()) or bool(torch.compiler.is_compiling())
 
 
-def _carried(tensor: Any, result: Any) -> Any:
+def carried(tensor: Any, result: Any) -> Any:
     """`result`, called what the tensor is called that it was cast from."""
     if result is not tensor and isinstance(tensor, SambaTensor) and isinstance(result, SambaTensor):
         result.__dict__.update({key: tensor.__dict__[key] for key in _CARRIED if key in tensor.__dict__})

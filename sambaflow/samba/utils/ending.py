@@ -38,9 +38,11 @@ REMEDIES = {
 
 @dataclass
 class Progress:
-    """What a program was asked for, and what it has done: `worked` as soon as it compiled or loaded a PEF, `measured` the
-    verbs that were, `honoured` the options that were acted on, `stamps` of the files that options name when it began.
-    `is_own`: it was asked on this process's command line."""
+    """What a program was asked for, and what it has done.
+
+    worked: it compiled or loaded a PEF. measured: the verbs that it measured for. honoured: options that were acted on.
+    stamps: of the files that options name, when it began. is_own: it was asked on this process's command line.
+    """
 
     arguments: argparse.Namespace | None = None
     is_own: bool = False

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from sambaflow.logging import samba_logger
+from sambaflow.samba.nn.weight_norm import weight_norm_ as weight_norm_
 from sambaflow.samba.sntype import SNType as SNType
 
 
@@ -24,16 +23,6 @@ def set_seed(seed: int) -> None:
 def get_file_dir(file: str) -> str:
     """The folder of a file: `get_file_dir(__file__)`."""
     return str(Path(file).resolve().parent)
-
-
-def weight_norm_(module: nn.Module) -> nn.Module:
-    """Accepted with a warning: returns the module, whose weights are used as they are.
-
-    `torch.nn.utils.parametrizations.weight_norm` normalises them.
-    """
-    hint = "torch.nn.utils.parametrizations.weight_norm normalises weights, on the device too"
-    samba_logger.warning("weight_norm_ is not applied to %s: %s", type(module).__name__, hint)
-    return module
 
 
 def create_mac_resource_report(*arguments: Any, **named: Any) -> None:
