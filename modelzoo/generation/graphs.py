@@ -33,7 +33,9 @@ class Profile:
     def __post_init__(self) -> None:
         if not self.prefill or not all(0 < tokens <= self.length for tokens in self.prefill):
             hint = "give lengths from 1 to the longest sequence"
-            raise UsageError(Problem(f"prompts of {list(self.prefill)} tokens in sequences of {self.length}", hint=hint))
+            raise UsageError(
+                Problem(f"prompts of {list(self.prefill)} tokens in sequences of {self.length}", hint=hint)
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -95,5 +97,3 @@ def _samples(rows: int, tokens: int) -> dict[str, Tensor]:
         "position": torch.arange(tokens).repeat(rows, 1),
         "last": torch.zeros(rows, dtype=torch.int64),
     }
-
-
