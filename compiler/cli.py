@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import sys
@@ -21,10 +22,26 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Columns of tables in files and pipes."""
 
+ZOO = "zoo"
+"""The one command that lives above the compiler."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=CONTEXT)
+class _WithZoo(click.Group):
+    """The commands here, and `zoo`, which is imported when somebody asks for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), ZOO])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != ZOO:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module("modelzoo.cli").zoo
+        return command
+
+
+@click.group(cls=_WithZoo, context_settings=CONTEXT)
 @click.version_option("0.1.0", prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "backends": {"ir", "pef", "backends"},
     "compiler": {"ir", "pef", "backends", "compiler", "snc_house"},
     "sambaflow": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "snc_house"},
+    "modelzoo": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "modelzoo", "snc_house"},
 }
 
 
