@@ -10,7 +10,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ir.errors import InternalError, OutOfMemoryError, Problem, SncError, UsageError
@@ -22,38 +23,49 @@ LONGEST = 300
 
 def exit_status(work: Callable[[], bool], verbose: bool = False) -> int:
     """Do `work` and return the exit status: 0 if it says that all went well, else 1; 2 for unusable arguments."""
-    _accept_every_character()
+    accept_every_character()
     try:
         return 0 if work() else 1
-    except SncError as error:
-        _complain(error, verbose)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:
-        _silence_output()
-        return 1
-    except MemoryError as error:
-        _complain(_out_of_memory(error), verbose)
-        return 1
-    except SystemExit as error:
-        stopped = f"the program's own code ended the process with status {error.code or 0} before the work was done"
-        _complain(UsageError(Problem(stopped, hint="take sys.exit() out of what the model runs")), verbose)
-        return 2
-    except Exception as error:
-        _complain(_unforeseen(error), verbose)
-        return 1
+    except (Exception, SystemExit) as error:
+        return _told(error, verbose)
 
 
-def _accept_every_character() -> None:
+@contextmanager
+def readable_errors(verbose: bool = False) -> Iterator[None]:
+    """End the process with a message and an exit status where the block raises anything."""
+    accept_every_character()
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise SystemExit(_told(error, verbose)) from None
+
+
+def _told(error: Exception | SystemExit, verbose: bool) -> int:
+    """Print what went wrong; returns the exit status."""
+    match error:
+        case BrokenPipeError():
+            _silence_output()
+            return 1
+        case SncError():
+            told = error
+        case MemoryError():
+            told = _out_of_memory(error)
+        case SystemExit():
+            what = f"the program's own code ended the process with status {error.code or 0} before the work was done"
+            told = UsageError(Problem(what, hint="take sys.exit() out of what the model runs"))
+        case _:
+            told = _unforeseen(error)
+    if verbose and told.__cause__ is not None:
+        traceback.print_exception(told.__cause__)
+    print(told, file=sys.stderr)
+    return 2 if isinstance(told, UsageError) else 1
+
+
+def accept_every_character() -> None:
     """A stream that cannot show a character (in another encoding than UTF-8) shows its number instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _complain(error: SncError, verbose: bool) -> None:
-    if verbose and error.__cause__ is not None:
-        traceback.print_exception(error.__cause__)
-    print(error, file=sys.stderr)
 
 
 def _out_of_memory(error: MemoryError) -> SncError:
