@@ -8,12 +8,11 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils import _pytree as pytree
 
-from compiler.frontend.dtypes import to_array
+from compiler.frontend.dtypes import has_content, to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.precise import Float64, in_float64, is_small_enough
+from compiler.frontend.returned import flat_tensors
 from ir.graph import Program, SectionKind, SymbolKind
 from ir.op import Array
 from pef.reference import EVERY, WELL_CONDITIONED, float64_name
@@ -63,10 +62,10 @@ def _judges(spec: ModelSpec, program: Program, outputs: dict[str, Array]) -> dic
 def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
     """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is.
 
-    A model without content (of fake tensors) has none.
+    A model without content (of fake tensors, or on the meta device) has none.
     """
     tensors = (*spec.model.parameters(), *spec.model.buffers(), *spec.inputs.values())
-    if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+    if not all(map(has_content, tensors)):
         return {}
     found = _outputs(spec, program, copy.deepcopy(spec.model))
     return {name: to_array(tensor) for name, tensor in found.items()}
@@ -88,4 +87,4 @@ def call(spec: ModelSpec, model: torch.nn.Module, **inputs: Tensor) -> list[Tens
     outputs = spec.call(model, {**spec.inputs, **inputs})
     if spec.loss is not None:
         outputs = (spec.loss(outputs, *spec.targets.values()), outputs)
-    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return flat_tensors(outputs)
