@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 
 from compiler.frontend.composites_convolution import CONVOLUTION
+from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_window import POOLING
 
@@ -242,6 +243,7 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.index_put.default: put_by_index,
     aten._embedding_bag.default: embedding_bag,
     aten._embedding_bag_forward_only.default: embedding_bag,
+    aten.histc.default: histc,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
     aten.pdist.default: distances_within,

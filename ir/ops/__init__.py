@@ -9,6 +9,7 @@ from ir.ops import (
     elementwise,
     functions,
     gaussian,
+    grouped,
     indexing,
     integer,
     matmul,
@@ -24,6 +25,6 @@ from ir.ops import (
 )
 
 __all__ = [
-    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "indexing",
-    "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
+    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "grouped",
+    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
 ]  # fmt: skip
