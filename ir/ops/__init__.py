@@ -21,10 +21,12 @@ from ir.ops import (
     scatter,
     softmax,
     sort,
+    special,
     view,
 )
 
 __all__ = [
     "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "grouped",
-    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
+    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "special",
+    "view",
 ]  # fmt: skip

@@ -174,7 +174,6 @@ RANDOM = [
 ]
 
 
-
 def by_group(x: Tensor, w: Tensor, group: Tensor) -> Tensor:
     """Each row times its group's matrix; groups 5 and more have none."""
     return torch.stack([row @ w[g] if g < len(w) else row.new_zeros(w.shape[2]) for row, g in zip(x, group)])
@@ -192,4 +191,11 @@ GROUPED = [
     ),
 ]  # fmt: skip
 
-MORE_SAMPLES = [*ROUNDED, *INTEGERS, *ORDERED, *SCATTERED, *RANDOM, *GROUPED]
+SPECIAL = [
+    Sample(op("lgamma"), (f32(4, 6),), torch.lgamma),
+    Sample(op("digamma"), (f32(4, 6),), torch.digamma, positive=True),
+    Sample(op("polygamma", n=1), (f32(4, 6),), partial(torch.polygamma, 1), positive=True),
+    Sample(op("polygamma", n=2), (f32(4, 6),), partial(torch.polygamma, 2), positive=True),
+]
+
+MORE_SAMPLES = [*ROUNDED, *INTEGERS, *ORDERED, *SCATTERED, *RANDOM, *GROUPED, *SPECIAL]

@@ -22,7 +22,7 @@ def grouped_mm(
     bias: Value | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> Value:
-    """Of matrices [.., m, k] and [.., k, n], the axis that the offsets cut into groups is the one that the ranks leave."""
+    """Of [(e), m, k] and [(e), k, n], the offsets cut an axis of those that have no e into groups, one for each e."""
     if bias is not None:
         context.refuse("a grouped product with a bias", "add the bias to the product")
     if offsets is None:
