@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-PACKAGES = ("compiler", "ir", "backends", "runtime", "pef")
+PACKAGES = ("compiler", "ir", "backends", "runtime", "pef", "modelzoo")
 
 
 def shadowing_folders() -> dict[str, Path]:

@@ -6,9 +6,8 @@ import copy
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
-from compiler.frontend.dtypes import to_array
+from compiler.frontend.dtypes import has_content, to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.returned import flat_tensors
 from ir.graph import Program, SectionKind, SymbolKind
@@ -18,10 +17,10 @@ from ir.op import Array
 def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
     """PyTorch's outputs for the sample inputs, by the names `program` gives them. The model itself stays as it is.
 
-    A model without content (of fake tensors) has none.
+    A model without content (of fake tensors, or on the meta device) has none.
     """
     tensors = (*spec.model.parameters(), *spec.model.buffers(), *spec.inputs.values())
-    if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+    if not all(map(has_content, tensors)):
         return {}
     forward = program.graph(SectionKind.FWD)
     stored = {output.symbol for output in forward.outputs} if forward else set()
