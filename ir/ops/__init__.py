@@ -27,6 +27,6 @@ from ir.ops import (
 
 __all__ = [
     "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "grouped",
-    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "special",
-    "view",
+    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort",
+    "special", "view",
 ]  # fmt: skip
