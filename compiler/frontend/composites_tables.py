@@ -47,11 +47,10 @@ def embedding_bag(
     return bags, member.int().argmax(0), count, starts
 
 
-def embedding_bag_padded(weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    """The same where the ignored index may be counted from the end, or be None."""
-    *rest, padding_idx = rest  # type: ignore[assignment]
-    wrapped = padding_idx % weight.shape[0] if padding_idx is not None else -1
-    return embedding_bag(weight, *rest, wrapped)
+def embedding_bag_padded(*arguments: Any) -> tuple[Tensor, ...]:
+    """The same where the ignored index, the last argument, may be counted from the end or be None."""
+    *given, padding_idx = arguments
+    return embedding_bag(*given, padding_idx=-1 if padding_idx is None else padding_idx % len(given[0]))
 
 
 TABLES: dict[Any, Callable[..., Any]] = {
