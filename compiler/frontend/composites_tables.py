@@ -50,7 +50,7 @@ def embedding_bag(
 def embedding_bag_padded(*arguments: Any) -> tuple[Tensor, ...]:
     """The same where the ignored index, the last argument, may be counted from the end or be None."""
     *given, padding_idx = arguments
-    return embedding_bag(*given, padding_idx=-1 if padding_idx is None else padding_idx % len(given[0]))
+    return embedding_bag(*given, -1 if padding_idx is None else padding_idx % len(given[0]))
 
 
 TABLES: dict[Any, Callable[..., Any]] = {
