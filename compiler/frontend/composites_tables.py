@@ -49,8 +49,9 @@ def embedding_bag(
 
 def embedding_bag_padded(*arguments: Any) -> tuple[Tensor, ...]:
     """The same where the ignored index, the last argument, may be counted from the end or be None."""
-    *given, padding_idx = arguments
-    return embedding_bag(*given, -1 if padding_idx is None else padding_idx % len(given[0]))
+    padding_idx = arguments[-1]
+    wrapped = -1 if padding_idx is None else padding_idx % len(arguments[0])
+    return embedding_bag(*(*arguments[:-1], wrapped))
 
 
 TABLES: dict[Any, Callable[..., Any]] = {
