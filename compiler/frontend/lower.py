@@ -27,6 +27,10 @@ from ir.op import Array
 from ir.types import DType, TensorType
 
 
+NARROWED = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+"""What constants of one element become."""
+
+
 @dataclass(frozen=True)
 class LoweredJoint:
     """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients.
@@ -154,7 +158,9 @@ class _Lowerer:
 
     def constant(self, node: fx.Node, tensor: Tensor) -> Value | Pair:
         self.context.enter(node)
-        if not self.check_dtype(node):
+        if not tensor.dim() and tensor.dtype in NARROWED:  # a Python number, which has no say in the result's type
+            tensor = tensor.to(NARROWED[tensor.dtype])
+        elif not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
         source = self.placeholders.get(node)
         name = source.name if source else f"constant.{node.name}"
@@ -171,7 +177,8 @@ class _Lowerer:
     def check_dtype(self, node: fx.Node) -> bool:
         """Whether the device has all element types that go in and come out; noted where they first go wrong."""
         missing = [tensor.dtype for tensor in _tensors(node) if not is_supported(tensor.dtype)]
-        inherited = [t for operand in node.all_input_nodes for t in _tensors(operand) if not is_supported(t.dtype)]
+        computed = [operand for operand in node.all_input_nodes if operand not in self.constants]
+        inherited = [t for operand in computed for t in _tensors(operand) if not is_supported(t.dtype)]
         if missing and not inherited:
             name = str(missing[0]).removeprefix("torch.")
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
