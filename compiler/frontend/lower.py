@@ -26,7 +26,6 @@ from ir.location import Location
 from ir.op import Array
 from ir.types import DType, TensorType
 
-
 NARROWED = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 """What constants of one element become."""
 

@@ -59,7 +59,7 @@ def fft_c2r(context: Context, x: Pair, dims: list[int], normalization: int, leng
 
 def _scale(normalization: int, extents: list[int]) -> float:
     count = math.prod(extents)
-    return {BY_ROOT: count**-0.5, BY_NUMBER: 1 / count}.get(normalization, 1.0)
+    return {BY_ROOT: 1 / math.sqrt(count), BY_NUMBER: 1 / count}.get(normalization, 1.0)
 
 
 def _scaled(context: Context, x: Pair, scale: float) -> Pair:
