@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from compiler.cli import readable_errors
+from ir.ending import readable_errors
 
 
 @click.group("zoo")

@@ -35,6 +35,7 @@ from compiler.frontend.locations import make_importable
 from compiler.optimizers import OptimizerSpec
 from ir.errors import Problem, UsageError
 from ir.location import Location
+from pef.files import readable_refusal
 
 Result = TypeVar("Result")
 
@@ -134,10 +135,15 @@ def _split(path: str) -> tuple[Path, str | None]:
     if not colon or not head.endswith(".py"):
         head, name = path, ""
     file = Path(head)
-    if not file.is_file():
+    with readable_refusal(file, "read", "check the path"):
+        is_file = file.is_file()
+    if not is_file:
         raise UsageError(Problem(f"there is no file {head}", hint="give the path of a model file, such as model.py"))
     if file.suffix != ".py":
         raise UsageError(Problem(f"{head} is not a Python file", hint="give the path of a model file ending in .py"))
+    if not file.name.isprintable():
+        what = f"the name of the file {head!r} has characters that cannot be shown"
+        raise UsageError(Problem(what, hint="give it a name in UTF-8"))
     return file.resolve(), name or None
 
 
@@ -154,7 +160,7 @@ def _import_file(file: Path) -> ModuleType:
     try:
         _call(lambda: loader.exec_module(module), file, "running the file")
     except UsageError:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
 
@@ -166,10 +172,17 @@ def _call(action: Callable[[], Result], file: Path, doing: str) -> Result:
     except SyntaxError as error:
         where = Location(Path(error.filename or file).name, error.lineno or 1)
         raise UsageError(Problem(f"the file has a syntax error: {error.msg}", where)) from error
+    except SystemExit as error:
+        hint = "leave out sys.exit(), or put it under `if __name__ == '__main__':`"
+        raise UsageError(Problem(f"{doing} ended the program", _line_in(file, error), hint)) from error
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        where = Location(file.name, (lines[-1] if lines else None) or 1)
-        raise UsageError(Problem(f"{doing} raised {type(error).__name__}: {error}", where)) from error
+        raise UsageError(Problem(f"{doing} raised {type(error).__name__}: {error}", _line_in(file, error))) from error
+
+
+def _line_in(file: Path, error: BaseException) -> Location:
+    """Where in the user's file something was raised."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return Location(file.name, (lines[-1] if lines else None) or 1)
 
 
 def _named(module: ModuleType, name: str | None, file: Path) -> object:
