@@ -41,7 +41,7 @@ def check(pef: pb.Pef) -> None:
 def _raise_if(problems: Iterable[Problem]) -> None:
     found = list(islice(problems, MOST_PROBLEMS + 1))
     if len(found) > MOST_PROBLEMS:
-        found[MOST_PROBLEMS] = Problem(f"checking stopped after {MOST_PROBLEMS} problems")
+        found[MOST_PROBLEMS] = Problem(f"checking stopped after {MOST_PROBLEMS} problems", "the PEF")
     IllegalPefError.raise_if(found)
 
 

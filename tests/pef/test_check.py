@@ -121,7 +121,7 @@ def test_checking_stops_after_many_problems() -> None:
     for number in range(2000):
         pef.symbols.add(name=f"s{number}", kind="parameter", persistent=True, tier=0).type.CopyFrom(pef.symbols[0].type)
     found = problems(pef)
-    assert len(found) == 100 and found[-1] == "checking stopped after 99 problems"
+    assert len(found) == 100 and found[-1] == "the PEF: checking stopped after 99 problems"
     assert "symbol 4 (s0): the symbol shares memory with symbol 0 (x) while both live" in found
 
 

@@ -59,6 +59,7 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    distributed.wait_at_most(parsed.replica_timeout)
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
         distributed.start()
     return parsed
