@@ -60,12 +60,9 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
-<<<<<<< HEAD
     distributed.wait_at_most(parsed.replica_timeout)
-=======
     _require_gold(parsed)
     progress.begin(parsed, is_own=arguments == sys.argv[1:])
->>>>>>> main
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
         distributed.start()
     return parsed
