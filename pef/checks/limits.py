@@ -90,8 +90,8 @@ def _name_problems(pef: pb.Pef) -> Iterator[Problem]:
             yield from _unreadable(text, LONGEST_NAME, named("section", number))
     for number, configuration in enumerate(pef.configurations):
         stages = [stage for phase in configuration.phases for stage in phase.stages]
-        for owner in (*configuration.buffers, *stages):
-            yield from _unreadable(owner.name, LONGEST_NAME, named("configuration", number))
+        for name in (*(buffer.name for buffer in configuration.buffers), *(stage.name for stage in stages)):
+            yield from _unreadable(name, LONGEST_NAME, named("configuration", number))
 
 
 def _unreadable(text: str, longest: int, where: str) -> Iterator[Problem]:
