@@ -60,6 +60,7 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    distributed.wait_at_most(parsed.replica_timeout)
     _require_gold(parsed)
     progress.begin(parsed, is_own=arguments == sys.argv[1:])
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
