@@ -164,14 +164,14 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    from compiler.frontend.reference import eager_outputs
+    from compiler.frontend.reference import reference
     from compiler.frontend.survey import capture_or_explain
 
     with _alone_in(request.folder(spec.name)):
         progress("capturing the graph", 0.05)
         captured = capture_or_explain(spec, inference=request.inference)
-        reference = eager_outputs(spec, captured.program)
-        return _compile_captured(captured, reference, spec.name, request, progress, metadata or {})
+        expected = reference(spec, captured.program)
+        return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
 
 
 def compile_graphs(
@@ -217,8 +217,9 @@ def _compile_captured(
         header=_header(request, model_name, program, {**_starts(captured), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
-    weights, expected = _weights(values), npz_bytes(dict(sorted(reference.items())))
-    seal(pef, sha256(weights).digest(), sha256(expected).digest())
+    weights = _weights(values)
+    expected = npz_bytes(dict(sorted(reference.items()))) if reference else b""
+    seal(pef, sha256(weights).digest(), sha256(expected).digest() if expected else b"")
     progress("checking", 0.9)
     check(pef)
     gains = {}
@@ -281,13 +282,19 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
 
 
 def _write(result: CompileResult, request: CompileRequest, weights: bytes, reference: bytes) -> None:
-    """Write everything as one. The PEF comes last: it holds the hashes of the weights and of the reference."""
+    """Write everything as one. The PEF comes last: it holds the hashes of the weights and of the reference.
+
+    Where there is no reference, that of an earlier compile goes.
+    """
     contents = {
         result.weights_path: weights,
         result.reference_path: reference,
         result.log_path: _log(result, request),
         result.pef_path: pef_file.encoded(result.pef),
     }
+    if not reference:
+        del contents[result.reference_path]
+        result.reference_path.unlink(missing_ok=True)
     with writing_together(list(contents)) as files:
         for file, content in zip(files, contents.values()):
             file.write(content)
