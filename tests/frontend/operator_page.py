@@ -111,7 +111,7 @@ def _aten() -> Iterator[str]:
     yield ""
     yield from _listed(_of_pytorch(LOWERINGS))
     yield ""
-    yield f"So are {len(LIBRARIES)} of the transformers library: {', '.join(f'`{name}`' for name in sorted(LIBRARIES))}."
+    yield f"So are these of the transformers library: {', '.join(f'`{name}`' for name in sorted(LIBRARIES))}."
     yield ""
     yield f"Complex tensors are pairs of a real and an imaginary part; {len(COMPLEX)} overloads have a rule for these:"
     yield ""
@@ -144,7 +144,7 @@ def _refused() -> Iterator[str]:
     yield "## What is refused"
     yield ""
     yield "Refused with the user's file and line, and this to try instead. Also: results whose shape depends on values,"
-    yield "float64, float16 and complex128 tensors, sparse tensors, and operators that write into views they do not own."
+    yield "float64, float16 and complex128 tensors, sparse tensors, operators that write into views they do not own."
     yield ""
     yield "| Operator | Try |"
     yield "|---|---|"

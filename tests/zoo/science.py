@@ -144,7 +144,10 @@ class FourierOperator(nn.Module):
 
 
 class PhaseRetrieval(nn.Module):
-    """Amplitude and phase of an object from its diffraction pattern, checked by diffracting what was found."""
+    """Amplitude and phase of an object from its diffraction pattern, checked by diffracting what was found.
+
+    A phase that is the same everywhere leaves no trace in the pattern: the phase has no bias to learn.
+    """
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
@@ -156,8 +159,8 @@ class PhaseRetrieval(nn.Module):
             nn.ReLU(),
         )
         self.amplitude, self.phase = (
-            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(width, 1, 3, padding=1))
-            for _ in range(2)
+            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(width, 1, 3, padding=1, bias=learned))
+            for learned in (True, False)
         )
 
     def forward(self, pattern: Tensor) -> tuple[Tensor, Tensor, Tensor]:
