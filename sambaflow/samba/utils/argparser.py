@@ -63,6 +63,7 @@ def parse_app_args(
     _remember(parsed)
     if parsed.command == "test":
         require_gold(parsed.gold_file_path)
+    distributed.wait_at_most(parsed.replica_timeout)
     progress.begin(parsed, is_own=arguments == sys.argv[1:])
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
         distributed.start()

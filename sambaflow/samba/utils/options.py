@@ -75,6 +75,7 @@ MODEL = (
     _flag("--reduce-on-rdu", "average gradients device to device"),
     _value("--data-parallel-mode", "how replicas exchange gradients", default="normal", recorded=True),
     _value("--distlearn-config", "configuration of distributed learning", recorded=True),
+    _value("--replica-timeout", "seconds to wait for the other replicas; default: 300, or CCL_TIMEOUT", float),
     _flag("--distributed-run", "the old name of --data-parallel"),
     _flag("--debug", "say everything; with --help, show experimental options too"),
     Option(("-v", "--verbose"), "say what is being done", ALL_VERBS, {"action": "store_true"}),
