@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def counted(count: int, noun: str) -> str:
@@ -13,3 +13,9 @@ def counted(count: int, noun: str) -> str:
 def loop_counts(counts: Iterable[int]) -> str:
     """The iterations of nested loops, outer to inner: `32x16`; `1` where there is none."""
     return "x".join(map(str, counts)) or "1"
+
+
+def listed(names: Sequence[str], shown: int = 8) -> str:
+    """Names one after another; of many, the first few and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -124,7 +124,7 @@ class _PhasePlan:
         """
         if not self.phase.stages:
             return [_Point((), 0, 0.0)]
-        pace = max(events * table[0].cycles for events, table in zip(self.events, self.tables))
+        pace = float(max(events * table[0].cycles for events, table in zip(self.events, self.tables)))
         last = max(events * table[-1].cycles for events, table in zip(self.events, self.tables))
         points = [self._point(pace)]
         while pace > last:
@@ -174,7 +174,7 @@ class _PhasePlan:
         """How long the phase takes: for every stage, until it fires first, all firings, and what follows the last."""
         starts, tails = self.starts(choice), self._tails(choice)
         return max(
-            start + events * table[option].cycles + fill + tail
+            0.0 + start + events * table[option].cycles + fill + tail
             for start, events, table, option, fill, tail in zip(
                 starts, self.events, self.tables, choice, self.fills, tails
             )

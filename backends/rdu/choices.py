@@ -99,9 +99,9 @@ def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbat
         for load in loads_of(base, 0)
     ):
         for count in counts_of(divisor, MOST_OUTER)[:-1]:
-            coarse = streak.phase(length, count)
-            yield coarse
-            yield from _inner(coarse)
+            fewer = streak.phase(length, count)
+            yield fewer
+            yield from _inner(fewer)
 
 
 def _inner(phase: Phase) -> Iterator[Phase]:

@@ -30,6 +30,7 @@ from compiler.frontend.export_errors import explain, problems_with_sizes
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.recording import Recorder, RecordingInterpreter, functional, writes
+from compiler.frontend.returned import say_left_out, tensors_in
 from ir.errors import CaptureError, Problem, SncError
 from ir.location import Location
 
@@ -93,7 +94,9 @@ class Wrapper(nn.Module):  # type: ignore[misc]
     def forward(self, tensors: tuple[Tensor, ...]) -> Any:
         arguments, targets = tensors[: len(self.names)], tensors[len(self.names) :]
         outputs = self.call(self.model, dict(zip(self.names, arguments)))
-        return outputs if self.loss is None else (self.loss(outputs, *targets), outputs)
+        self.left_out: list[str] = []
+        found = tensors_in(outputs, self.left_out.append)
+        return found if self.loss is None else (self.loss(outputs, *targets), found)
 
 
 def _hidden(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -128,7 +131,10 @@ def _export(spec: ModelSpec, locator: Locator) -> torch.export.ExportedProgram:
             if any(writes(node.target) for node in exported.graph.nodes):
                 seal(exported.graph)
                 exported = exported.run_decompositions({})  # which makes it functional, and takes time
+            say_left_out(wrapper.left_out)
             return exported
+    except SncError:
+        raise
     except Exception as error:
         if hasattr(error, "partial_fx_graph"):  # torch.export has printed it
             said = io.StringIO(said.getvalue().replace(f"{error.partial_fx_graph}\n", ""))

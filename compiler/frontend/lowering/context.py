@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from compiler.frontend.dtypes import DTYPES
+from compiler.frontend.dtypes import dtype_of
 from ir.builder import GraphBuilder
 from ir.graph import Symbol, SymbolKind, Value
 from ir.op import OPS, Array, Attribute
@@ -25,6 +25,25 @@ NUMPY_DTYPES = {"float32": DType.F32, "int32": DType.I32, "int8": DType.I8, "boo
 
 LOWERINGS: dict[Any, Callable[..., Lowered]] = {}
 """From an ATen overload to the function that builds nodes for it, called with a `Context` and the ATen arguments."""
+
+
+LIBRARIES: dict[str, Callable[..., Lowered]] = {}
+"""The same for operators that a library brings, by qualified name: they exist only once the library is imported."""
+
+
+def lowering_of(target: Any) -> Callable[..., Lowered] | None:
+    """The function for an operator of a traced graph, None where there is none."""
+    return LOWERINGS.get(target) or LIBRARIES.get(getattr(getattr(target, "_schema", None), "name", ""))
+
+
+def lowers_named(name: str) -> Callable[[Callable[..., Lowered]], Callable[..., Lowered]]:
+    """Register the decorated function as the lowering of a library's operator."""
+
+    def register(function: Callable[..., Lowered]) -> Callable[..., Lowered]:
+        LIBRARIES[name] = function
+        return function
+
+    return register
 
 
 def lowers(*overloads: Any) -> Callable[[Callable[..., Lowered]], Callable[..., Lowered]]:
@@ -66,8 +85,8 @@ class Context:
 
     @property
     def dtype(self) -> DType:
-        """The element type of the operator's first result."""
-        return DTYPES[self.meta().dtype]
+        """The element type of the operator's first result; of complex ones, that of their parts."""
+        return dtype_of(self.meta())
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def _common_dtype(context: Context) -> DType:
 UNARY = (
     "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos",
     "silu", "expm1", "exp2", "log1p", "log2", "log10", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
-    "atanh",
+    "atanh", "lgamma", "digamma",
 )  # fmt: skip
 LOGIC = {"mul": "logical_and", "minimum": "logical_and", "maximum": "logical_or"}
 """What becomes of arithmetic on truth values."""
@@ -85,6 +85,11 @@ LOWERINGS[aten.logical_not.default] = partial(_logical, "logical_not")
 LOWERINGS[aten.logical_and.default] = partial(_logical, "logical_and")
 LOWERINGS[aten.logical_or.default] = partial(_logical, "logical_or")
 LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
+
+
+@lowers(aten._neg_view.default)
+def neg_view(context: Context, x: Value) -> Value:
+    return context.emit("neg", x)
 
 
 @lowers(aten.sign.default, aten.sgn.default)
@@ -135,6 +140,11 @@ def power(context: Context, x: Operand, exponent: Operand) -> Value:
         return square if exponent == 2 else context.emit("mul", square, x)
     roots = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
     return context.apply(roots[exponent], x) if exponent in roots else context.apply("pow", x, exponent)
+
+
+@lowers(aten.polygamma.default)
+def polygamma(context: Context, n: int, x: Value) -> Value:
+    return context.apply("polygamma", x, n=n) if n else context.apply("digamma", x)
 
 
 @lowers(aten.gelu.default)
@@ -240,7 +250,8 @@ def convert(context: Context, x: Value, *_: Any, **__: Any) -> Value:
 
 @lowers(
     aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh.default, aten.lift_fresh_copy.default,
-    aten.contiguous.default, prims.view_of.default,
+    aten.contiguous.default, prims.view_of.default, aten.resolve_conj.default, aten.resolve_neg.default,
+    aten._conj.default, aten.conj_physical.default,
 )  # fmt: skip
 def identity(context: Context, x: Value, **_: Any) -> Value:
     """The value itself: values are immutable and have one layout."""

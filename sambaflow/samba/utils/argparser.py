@@ -11,6 +11,8 @@ from typing import Any
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
 from sambaflow.samba import current, distributed
+from sambaflow.samba.utils.ending import progress
+from sambaflow.samba.utils.gold import require_gold
 from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
@@ -59,6 +61,10 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    if parsed.command == "test":
+        require_gold(parsed.gold_file_path)
+    distributed.wait_at_most(parsed.replica_timeout)
+    progress.begin(parsed, is_own=arguments == sys.argv[1:])
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
         distributed.start()
     return parsed
