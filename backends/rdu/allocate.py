@@ -173,12 +173,8 @@ class _PhasePlan:
     def _cycles(self, choice: Sequence[int]) -> float:
         """How long the phase takes: for every stage, until it fires first, all firings, and what follows the last."""
         starts, tails = self.starts(choice), self._tails(choice)
-        return max(
-            0.0 + start + events * table[option].cycles + fill + tail
-            for start, events, table, option, fill, tail in zip(
-                starts, self.events, self.tables, choice, self.fills, tails
-            )
-        )
+        busy = [events * table[i].cycles for events, table, i in zip(self.events, self.tables, choice)]
+        return max(start + own + fill + tail for start, own, fill, tail in zip(starts, busy, self.fills, tails))
 
     def allocated(self, choice: tuple[int, ...], traffic_cycles: float) -> AllocatedPhase:
         """The phase with one of its allocations."""
