@@ -7,10 +7,10 @@ import copy
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils import _pytree as pytree
 
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.outputs import tensors_of
 from ir.graph import Program, SectionKind, SymbolKind
 from ir.op import Array
 
@@ -39,4 +39,4 @@ def call(spec: ModelSpec, model: torch.nn.Module, **inputs: Tensor) -> list[Tens
     outputs = spec.call(model, {**spec.inputs, **inputs})
     if spec.loss is not None:
         outputs = (spec.loss(outputs, *spec.targets.values()), outputs)
-    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return [tensor for _, tensor in tensors_of(outputs)]
