@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
@@ -143,19 +143,29 @@ class EagerRun:
         self.interception.backward = True
         made, results = self.made, self.made.results
         if not any(result.tensor.is_floating_point() for result in results):
-            what = "the model returns no floating-point tensor to differentiate"
-            hint = "return the loss first from forward, define `loss` in the model file, or compile for inference"
-            raise CaptureError(Problem(what, self.recorder.location, hint))
+            self.refuse(
+                "the model returns no floating-point tensor to differentiate",
+                "return the loss first from forward, define `loss` in the model file, or compile for inference",
+            )
         if self.spec.every_gradient:
             made.losses = losses(results)
             starts = [i for i, result in enumerate(results) if result.is_differentiable]
         else:
             starts = made.losses = the_loss(results)
+            if not starts:
+                self.refuse(
+                    "the loss, which is the first output, depends on nothing that can be trained",
+                    "return the loss first, not detached and not made under torch.no_grad(); or compile for inference",
+                )
         seeds = [torch.ones(t.shape, dtype=t.dtype, device=t.device) for t in (results[i].tensor for i in starts)]
         made.starts = {i: _node(seed) for i, seed in zip(starts, seeds)}
         self.recorder.flush()
         if starts:
             torch.autograd.backward([results[i].tensor for i in starts], seeds)
+
+    def refuse(self, what: str, hint: str) -> NoReturn:
+        """Raise CaptureError at the line that ran last."""
+        raise CaptureError(Problem(what, self.recorder.location, hint))
 
     def current(self, source: Placeholder, leaf: Tensor, holders: Sequence[tuple[str, nn.Module, str]]) -> Tensor:
         """The tensor that the model's modules hold in the end in place of a leaf. Raises CaptureError for one of

@@ -29,10 +29,11 @@ class Result:
 
 
 def the_loss(results: Sequence[Result]) -> list[int]:
-    """The loss of a model file: the output called loss, else the first one that can be differentiated, if any."""
-    candidates = [i for i, result in enumerate(results) if result.is_differentiable]
+    """The loss of a model file: the output called loss, else the first floating-point one; none where that depends on
+    nothing that wants a gradient."""
+    candidates = [i for i, result in enumerate(results) if result.tensor.is_floating_point()]
     named = [i for i in candidates if results[i].key == "loss"]
-    return (named or candidates)[:1]
+    return [i for i in (named or candidates)[:1] if results[i].is_differentiable]
 
 
 def losses(results: Sequence[Result]) -> list[int]:
