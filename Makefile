@@ -41,8 +41,14 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.compile_time
 
-proto: $(VENV)/.installed-dev
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto
+# Code that the compiler of protobuf 6.30 makes runs on every protobuf from 6.30 to 7; a newer one shuts out the older.
+PROTOC := $(VENV)/protoc
+$(PROTOC)/bin/python:
+	$(PYTHON) -m venv $(PROTOC)
+	$(PROTOC)/bin/python -m pip install --quiet --disable-pip-version-check "grpcio-tools==1.72.2"
+
+proto: $(PROTOC)/bin/python
+	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -21,7 +21,7 @@ from examples.res_ffn import ResFFNLogReg
 from examples.transformer import Transformer
 from pef import file as pef_file
 from pef.check import check
-from pef.files import write_npz
+from pef.npz import write_npz
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 SEED = 0

@@ -37,7 +37,7 @@ from compiler.passes import standard_pipeline
 from ir.graph import SymbolKind
 from pef import file as pef_file
 from pef.check import check
-from pef.files import write_npz
+from pef.npz import write_npz
 
 TURN_S = 0.04
 """What a turn should take, at least: short steps are repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
-from ir.errors import SncError
+from ir.ending import exit_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,10 +22,26 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Columns of tables in files and pipes."""
 
+ZOO = "zoo"
+"""The one command that lives above the compiler."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=CONTEXT)
+class _WithZoo(click.Group):
+    """The commands here, and `zoo`, which is imported when somebody asks for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), ZOO])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != ZOO:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module("modelzoo.cli").zoo
+        return command
+
+
+@click.group(cls=_WithZoo, context_settings=CONTEXT)
 @click.version_option("0.1.0", prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
@@ -61,7 +78,13 @@ def main() -> None:
 )
 @click.option("--data-parallel", is_flag=True, help="Average gradients over replicas, each with a batch of its own.")
 @click.option("-ws", "--world-size", type=click.IntRange(min=1), help="Fewest replicas of --data-parallel; default: 2.")
-@click.option("--seed", default=0, show_default=True, help="Of initial weights, recorded inputs and placement.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of initial weights, recorded inputs and placement.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 @click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
@@ -111,7 +134,8 @@ def compile_command(
         raise click.UsageError("-ws/--world-size is for --data-parallel")
     if program_options:
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
-    with readable_errors():
+
+    def compile_it() -> bool:
         from compiler import driver, report
 
         request = driver.CompileRequest(
@@ -134,27 +158,35 @@ def compile_command(
             result = driver.compile_model(request, progress)
         if as_json:
             click.echo(json.dumps(report.as_dict(result), indent=2))
-            return
+            return True
         console = _console()
         report.render(result, console)
         if time_passes:
             report.render_passes(result, console)
+        return True
+
+    sys.exit(exit_status(compile_it, verbose))
 
 
 @main.command("describe")
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
 @click.option("--grid/--no-grid", default=True, help="Show where stages and buffers sit on the grid.")
-def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
+def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> None:
     """Show what is in a PEF: symbols, sections, stages, buffers, and where they sit."""
-    with readable_errors():
+
+    def describe_it() -> bool:
         from pef import describe, file
 
         record = file.read(pef)
         if as_json:
             click.echo(json.dumps(describe.as_dict(record), indent=2))
-            return
-        describe.render(record, _console(), grid=grid)
+        else:
+            describe.render(record, _console(), grid=grid)
+        return True
+
+    sys.exit(exit_status(describe_it, verbose))
 
 
 @main.command("check")
@@ -162,7 +194,8 @@ def describe_command(pef: Path, as_json: bool, grid: bool) -> None:
 @click.option("--inference", is_flag=True, help="Of a model: forward only.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
-def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
+def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool, verbose: bool) -> None:
     """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
     Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
@@ -170,14 +203,16 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
 
     Of a PEF: that it is intact, and legal on the machine it names; every violation if not.
     """
-    with readable_errors():
+
+    def check_it() -> bool:
         if Path(subject.partition(":")[0]).suffix == ".py":
-            _check_model(subject, inference, batch_size, as_json)
-        else:
-            _check_pef(Path(subject), as_json)
+            return _check_model(subject, inference, batch_size, as_json)
+        return _check_pef(Path(subject), as_json)
+
+    sys.exit(exit_status(check_it, verbose))
 
 
-def _check_pef(path: Path, as_json: bool) -> None:
+def _check_pef(path: Path, as_json: bool) -> bool:
     from pef import check, file
     from pef.wording import counted
 
@@ -186,11 +221,12 @@ def _check_pef(path: Path, as_json: bool) -> None:
     counts = {"sections": len(record.sections), "configurations": len(record.configurations)}
     if as_json:
         click.echo(json.dumps({"pef": str(path), "legal": True, **counts}, indent=2))
-        return
+        return True
     click.echo(f"{path}: legal; {', '.join(map(counted, counts.values(), ('section', 'configuration')))}")
+    return True
 
 
-def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> None:
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> bool:
     from compiler import support
 
     result = support.check_model(model, inference, batch_size)
@@ -198,8 +234,7 @@ def _check_model(model: str, inference: bool, batch_size: int | None, as_json: b
         click.echo(json.dumps(support.as_dict(result), indent=2))
     else:
         support.render(result, _console())
-    if not result.supported:
-        raise SystemExit(1)
+    return result.supported
 
 
 def _spelled(options: dict[str, Any]) -> Iterator[str]:
@@ -217,16 +252,6 @@ def _console() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH)
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """Print the project's own errors as messages and leave with status 1."""
-    try:
-        yield
-    except SncError as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(1) from None
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,13 @@ from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
 from pef import file as pef_file
 from pef import pef_pb2 as pb
+from pef.belonging import seal
 from pef.check import check
-from pef.files import require_writable, write_bytes, write_npz
+from pef.files import require_file_name, require_writable
+from pef.locks import only_writer
 from pef.machine import Machine
+from pef.npz import npz_bytes
+from pef.transaction import writing_together
 
 if TYPE_CHECKING:
     from compiler.frontend.capture import Captured
@@ -86,6 +92,8 @@ class CompileRequest:
         if self.optimization_rules is not None and self.level != "o1":
             hint = "give --o1, which fuses by rules, or leave the rules out"
             raise UsageError(Problem(f"{self.optimization_rules}: --{self.level} takes no rules", hint=hint))
+        if self.pef_name is not None:
+            require_file_name(self.pef_name)
         if self.preset not in PRESETS:
             hint = f"use one of {', '.join(PRESETS)}"
             raise UsageError(Problem(f"there is no precision preset {self.preset!r}", hint=hint))
@@ -110,7 +118,11 @@ class CompileRequest:
 
     def folder(self, model_name: str) -> Path:
         """Where the PEF and everything that belongs to it go."""
-        return Path(self.output_folder) / (self.pef_name or model_name)
+        return Path(self.output_folder) / self.name(model_name)
+
+    def name(self, model_name: str) -> str:
+        """What the PEF and its folder are called. Raises UsageError for a name that cannot be a file's."""
+        return require_file_name(self.pef_name or model_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +164,14 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    from compiler.frontend.reference import eager_outputs
+    from compiler.frontend.reference import reference
     from compiler.frontend.survey import capture_or_explain
 
-    require_writable(request.folder(spec.name) / "pef")
-    progress("capturing the graph", 0.05)
-    captured = capture_or_explain(spec, inference=request.inference)
-    reference = eager_outputs(spec, captured.program)
-    return _compile_captured(captured, reference, spec.name, request, progress, metadata or {})
+    with _alone_in(request.folder(spec.name)):
+        progress("capturing the graph", 0.05)
+        captured = capture_or_explain(spec, inference=request.inference)
+        expected = reference(spec, captured.program)
+        return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
 
 
 def compile_graphs(
@@ -172,10 +184,16 @@ def compile_graphs(
     """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
     from compiler.frontend.multigraph import capture_graphs
 
-    require_writable(request.folder(name) / "pef")
-    progress("capturing the graphs", 0.05)
-    captured, layout = capture_graphs(graphs, name)
-    return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+    with _alone_in(request.folder(name)):
+        progress("capturing the graphs", 0.05)
+        captured, layout = capture_graphs(graphs, name)
+        return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    """Hold the output folder from before the work until everything is written."""
+    require_writable(folder / "pef")
+    return only_writer(folder, "compiles into", "wait for it, or give another --pef-name or --output-folder")
 
 
 def _compile_captured(
@@ -199,6 +217,9 @@ def _compile_captured(
         header=_header(request, model_name, program, {**_starts(captured), **metadata}),
         progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
     )
+    weights = _weights(values)
+    expected = npz_bytes(dict(sorted(reference.items()))) if reference else b""
+    seal(pef, sha256(weights).digest(), sha256(expected).digest() if expected else b"")
     progress("checking", 0.9)
     check(pef)
     gains = {}
@@ -206,7 +227,7 @@ def _compile_captured(
         progress("comparing precisions", 0.93)
         gains = _preset_gains(written, request, machine)
     progress("writing", 0.97)
-    name = request.pef_name or model_name
+    name = request.name(model_name)
     folder = request.folder(model_name)
     result = CompileResult(
         folder / f"{name}.pef",
@@ -219,9 +240,17 @@ def _compile_captured(
         tuple(manager.timings),
         gains,
     )
-    _write(result, request, values, reference)
+    _write(result, request, weights, expected)
     progress("done", 1.0)
     return result
+
+
+def _weights(values: Mapping[str, Array]) -> bytes:
+    """The initial values as a safetensors file."""
+    from safetensors.numpy import save
+
+    content: bytes = save({name: np.asarray(array, order="C") for name, array in sorted(values.items())})
+    return content
 
 
 def _starts(captured: Captured) -> dict[str, Any]:
@@ -252,15 +281,27 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
     return gains
 
 
-def _write(
-    result: CompileResult, request: CompileRequest, values: Mapping[str, Array], reference: Mapping[str, Array]
-) -> None:
-    """Write the PEF, the initial values, the reference outputs and the log; each appears whole or not at all."""
-    from safetensors.numpy import save
+def _write(result: CompileResult, request: CompileRequest, weights: bytes, reference: bytes) -> None:
+    """Write everything as one. The PEF comes last: it holds the hashes of the weights and of the reference.
 
-    kept = {name: np.asarray(array, order="C") for name, array in sorted(values.items())}
-    write_bytes(result.weights_path, save(kept))
-    write_npz(result.reference_path, dict(sorted(reference.items())))
+    Where there is no reference, that of an earlier compile goes.
+    """
+    contents = {
+        result.weights_path: weights,
+        result.reference_path: reference,
+        result.log_path: _log(result, request),
+        result.pef_path: pef_file.encoded(result.pef),
+    }
+    if not reference:
+        del contents[result.reference_path]
+        result.reference_path.unlink(missing_ok=True)
+    with writing_together(list(contents)) as files:
+        for file, content in zip(files, contents.values()):
+            file.write(content)
+    log.info("wrote %s", result.pef_path)
+
+
+def _log(result: CompileResult, request: CompileRequest) -> bytes:
     lines = [f"request {json.dumps(asdict(request), default=str)}"]
     lines += [
         f"pass {timing.name}: {timing.seconds * 1e3:.1f} ms, {timing.nodes} nodes" for timing in result.pass_timings
@@ -269,6 +310,4 @@ def _write(
         lines.append(
             f"section {section.name} configuration {section.configuration} {section.prediction}".replace("\n", " ")
         )
-    write_bytes(result.log_path, ("\n".join(lines) + "\n").encode())
-    pef_file.write(result.pef, result.pef_path)
-    log.info("wrote %s", result.pef_path)
+    return ("\n".join(lines) + "\n").encode()

@@ -16,8 +16,8 @@ def is_sambaflow_program(model: str) -> bool:
     if path.suffix != ".py" or not path.is_file():
         return False
     try:
-        tree = ast.parse(path.read_text())
-    except (SyntaxError, UnicodeDecodeError):
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any("sambaflow" in _packages(node) for node in ast.walk(tree))
 

@@ -18,9 +18,10 @@ from sklearn.datasets import load_digits
 from compiler.driver import CompileRequest, CompileResult, compile_model
 from compiler.frontend.model_file import load_model
 from runtime import profile
+from runtime.checkpoint import Progress, write_checkpoint
 from runtime.session import Session
 from runtime.timing import simulate
-from runtime.weights import Progress, read_weights, write_checkpoint
+from runtime.weights import read_weights
 
 EXAMPLES = Path(__file__).parent
 OUT = Path("out")

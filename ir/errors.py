@@ -13,6 +13,8 @@ from ir.location import Location
 
 SHOWN_MODULES = 3
 """Modules named for a problem that several have."""
+SHOWN_PROBLEMS = 100
+"""Problems listed in one message; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,11 @@ class SncError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return "\n".join(f"error[{self.code}]: {group}" for group in grouped(self.problems))
+        groups = grouped(self.problems)
+        lines = [f"error[{self.code}]: {group}" for group in groups[:SHOWN_PROBLEMS]]
+        if len(groups) > SHOWN_PROBLEMS:
+            lines.append(f"error[{self.code}]: and {len(groups) - SHOWN_PROBLEMS} more of the kind")
+        return "\n".join(lines)
 
     @classmethod
     def raise_if(cls, problems: Sequence[Problem]) -> None:
@@ -148,3 +154,15 @@ class BindError(SncError):
     """Cause: tensors given to a run do not match the PEF's symbols. Fix: names, shapes and dtypes as listed."""
 
     code = "BIND"
+
+
+class OutOfMemoryError(SncError):
+    """Cause: the computer has less memory than the work takes. Fix: as the hint says."""
+
+    code = "MEMORY"
+
+
+class InternalError(SncError):
+    """Cause: a fault of the toolchain itself. Fix: run again with -v, and report what it prints."""
+
+    code = "INTERNAL"

@@ -1,12 +1,13 @@
 """Whether a PEF is legal, re-derived from the PEF alone: nothing here is shared with the compiler that wrote it.
 
-Rules come in layers, as each relies on the ones before it: the machine, then whether records can be followed
+Rules come in layers, as each relies on the ones before it: sizes, the machine, then whether records can be followed
 (`structure`), then what they mean. A configuration that cannot be followed is reported and left out of the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
@@ -14,6 +15,7 @@ from pef.checks import structure
 from pef.checks.buffers import BUFFER_RULES
 from pef.checks.decoded import Configuration
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
+from pef.checks.limits import limit_problems
 from pef.checks.nets import net_problems
 from pef.checks.replicas import REPLICA_RULES
 from pef.checks.stages import STAGE_RULES
@@ -25,11 +27,22 @@ from pef.machine import Machine
 CONFIGURATION_RULES = (*UNIT_RULES, *BUFFER_RULES, *STAGE_RULES, *STREAM_RULES, net_problems)
 
 
+MOST_PROBLEMS = 99
+"""Problems after which checking stops."""
+
+
 def check(pef: pb.Pef) -> None:
-    """Raise one IllegalPefError that lists every violation, each naming the thing that breaks a rule."""
-    problems = [problem for rule in MACHINE_RULES for problem in rule(pef.machine)]
-    IllegalPefError.raise_if(problems)
-    IllegalPefError.raise_if(list(_problems(pef, decode_machine(pef.machine))))
+    """Raise one IllegalPefError that lists the violations, each naming the thing that breaks a rule."""
+    _raise_if(limit_problems(pef))
+    _raise_if(problem for rule in MACHINE_RULES for problem in rule(pef.machine))
+    _raise_if(_problems(pef, decode_machine(pef.machine)))
+
+
+def _raise_if(problems: Iterable[Problem]) -> None:
+    found = list(islice(problems, MOST_PROBLEMS + 1))
+    if len(found) > MOST_PROBLEMS:
+        found[MOST_PROBLEMS] = Problem(f"checking stopped after {MOST_PROBLEMS} problems", "the PEF")
+    IllegalPefError.raise_if(found)
 
 
 def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any, get_type_hints
 
 import ir.ops  # noqa: F401  (registers every operator)
 from ir.errors import PefError, Problem
@@ -12,6 +14,9 @@ from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.cycles import Parallelism, StageWork, TileOperation
 from pef.machine import Machine, Tier
+
+_FIELDS = {bool: "flag", int: "integer", float: "real", str: "text", DType: "dtype"}
+"""Where `Attribute` holds values of a type; tuples of integers are in `integers`."""
 
 
 def encode_type(tensor: TensorType) -> pb.TensorType:
@@ -28,7 +33,8 @@ def decode_type(record: pb.TensorType) -> TensorType:
 
 def encode_op(op: Op, operands: Sequence[int], results: Sequence[int]) -> pb.Operation:
     """An operator applied to values of a stage, by their indices."""
-    attributes = [_encode_attribute(name, value) for name, value in op.attributes().items()]
+    kinds = declared_attributes(op.name)
+    attributes = [_encode_attribute(name, kinds[name], value) for name, value in op.attributes().items()]
     return pb.Operation(op=op.name, attributes=attributes, operands=operands, results=results)
 
 
@@ -36,26 +42,34 @@ def decode_op(record: pb.Operation) -> Op:
     """The operator in a record. Raises PefError for an operator or attributes this version does not know."""
     if record.op not in OPS:
         raise PefError(Problem(f"unknown operator {record.op!r}", hint="recompile the model with this toolchain"))
-    attributes = {attribute.name: _decode_attribute(attribute) for attribute in record.attributes}
-    declared = [field.name for field in fields(OPS[record.op])]  # type: ignore[arg-type]
-    if attributes.keys() != set(declared):
-        given, taken = ", ".join(attributes) or "none", ", ".join(declared) or "none"
-        raise PefError(f"operator {record.op!r} takes the attributes {taken}, not {given}")
-    return OPS[record.op](**attributes)
+    declared = declared_attributes(record.op)
+    given = [attribute.name for attribute in record.attributes]
+    if sorted(given) != sorted(declared):
+        taken = ", ".join(declared) or "none"
+        raise PefError(f"operator {record.op!r} takes the attributes {taken}, not {', '.join(given) or 'none'}")
+    for attribute in record.attributes:
+        kind, expected = attribute.WhichOneof("value"), declared[attribute.name]
+        if kind != expected:
+            what = f"attribute {attribute.name!r} of operator {record.op!r}"
+            raise PefError(
+                f"{what} has no value" if kind is None else f"{what} takes a value of kind {expected}, not {kind}"
+            )
+    return OPS[record.op](**{attribute.name: _decode_attribute(attribute) for attribute in record.attributes})
 
 
-def _encode_attribute(name: str, value: Attribute) -> pb.Attribute:
-    if isinstance(value, bool):
-        return pb.Attribute(name=name, flag=value)
-    if isinstance(value, int):
-        return pb.Attribute(name=name, integer=value)
-    if isinstance(value, float):
-        return pb.Attribute(name=name, real=value)
-    if isinstance(value, str):
-        return pb.Attribute(name=name, text=value)
-    if isinstance(value, DType):
-        return pb.Attribute(name=name, dtype=value.value)
-    return pb.Attribute(name=name, integers=pb.Integers(values=value))
+@functools.cache
+def declared_attributes(op: str) -> dict[str, str]:
+    """For each attribute that an operator declares, the field of `Attribute` that holds values of its type."""
+    types = get_type_hints(OPS[op])
+    return {field.name: _FIELDS.get(types[field.name], "integers") for field in fields(OPS[op])}  # type: ignore[arg-type]
+
+
+def _encode_attribute(name: str, kind: str, value: Any) -> pb.Attribute:
+    if kind == "integers":
+        return pb.Attribute(name=name, integers=pb.Integers(values=value))
+    record = pb.Attribute(name=name)
+    setattr(record, kind, value.value if kind == "dtype" else value)
+    return record
 
 
 def _decode_attribute(record: pb.Attribute) -> Attribute:
@@ -64,9 +78,7 @@ def _decode_attribute(record: pb.Attribute) -> Attribute:
         return decode_type(pb.TensorType(dtype=record.dtype)).dtype
     if kind == "integers":
         return tuple(record.integers.values)
-    if kind is None:
-        raise PefError(f"attribute {record.name!r} has no value")
-    value: bool | int | float | str = getattr(record, kind)
+    value: bool | int | float | str = getattr(record, str(kind))
     return value
 
 

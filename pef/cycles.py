@@ -129,7 +129,7 @@ def operand_bytes(
     `side` is 0 or 1 for the left or right operand of the stage's product, None for any other. The left operand is
     sent once per block of columns, the right once per block of rows; an operand of a SIMD chain once per pass.
     """
-    if work.gemm is None or side is None:
+    if work.gemm is None or side not in (0, 1):
         return tensor.nbytes * max(1, work.passes)
     gemm = work.gemm
     if side == 0:

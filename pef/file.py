@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -39,9 +40,13 @@ def write(pef: pb.Pef, path: str | os.PathLike[str]) -> None:
 
     Raises UsageError where the file system refuses.
     """
+    write_bytes(Path(path), encoded(pef))
+
+
+def encoded(pef: pb.Pef) -> bytes:
+    """The content of the file of `pef`."""
     payload = pef.SerializeToString(deterministic=True)
-    envelope = _ENVELOPE.pack(MAGIC, FORMAT_VERSION, len(payload), hashlib.sha256(payload).digest())
-    write_bytes(Path(path), envelope + payload)
+    return _ENVELOPE.pack(MAGIC, FORMAT_VERSION, len(payload), hashlib.sha256(payload).digest()) + payload
 
 
 def read(path: str | os.PathLike[str]) -> pb.Pef:
@@ -56,6 +61,11 @@ def read(path: str | os.PathLike[str]) -> pb.Pef:
 def content_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of the record in the file at `path`, in hexadecimal. Raises PefError as `read` does."""
     return hashlib.sha256(_payload(Path(path))).hexdigest()
+
+
+def record_hash(pef: pb.Pef) -> str:
+    """What `content_hash` gives for the file of `pef`."""
+    return hashlib.sha256(pef.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _payload(path: Path) -> bytes:
@@ -87,14 +97,15 @@ def _payload(path: Path) -> bytes:
 
 def _content(path: Path) -> bytes:
     """All bytes of the file."""
-    if path.is_dir():
-        raise PefError(f"{path} is a folder; give the PEF file in it")
-    if not path.exists():
-        raise PefError(f"{path} does not exist; check the path or compile the model")
-    if not path.is_file():
-        raise PefError(f"{path} is not a regular file; give a file that the compiler wrote")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise PefError(f"{path} is a folder; give the PEF file in it")
+        if not stat.S_ISREG(mode):
+            raise PefError(f"{path} is not a regular file; give a file that the compiler wrote")
         return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PefError(f"{path} does not exist; check the path or compile the model") from error
     except OSError as error:
         raise PefError(f"{path} cannot be read ({_reason(error)}); check its permissions") from error
 

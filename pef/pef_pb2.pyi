@@ -24,18 +24,22 @@ class Pef(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ..., strings: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[Symbol, _Mapping]]] = ..., configurations: _Optional[_Iterable[_Union[Configuration, _Mapping]]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json", "replicas")
+    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json", "replicas", "weights_sha256", "reference_sha256")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOOLCHAIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_JSON_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_SHA256_FIELD_NUMBER: _ClassVar[int]
     name: str
     toolchain_version: str
     options_json: str
     metadata_json: str
     replicas: int
-    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ...) -> None: ...
+    weights_sha256: bytes
+    reference_sha256: bytes
+    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ..., weights_sha256: _Optional[bytes] = ..., reference_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Machine(_message.Message):
     __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s")
@@ -112,7 +116,7 @@ class TensorType(_message.Message):
     def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Symbol(_message.Message):
-    __slots__ = ("name", "type", "kind", "tier", "offset", "persistent", "first", "last")
+    __slots__ = ("name", "type", "kind", "tier", "offset", "persistent", "first", "last", "stores")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +125,7 @@ class Symbol(_message.Message):
     PERSISTENT_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: TensorType
     kind: str
@@ -129,7 +134,8 @@ class Symbol(_message.Message):
     persistent: bool
     first: int
     last: int
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., kind: _Optional[str] = ..., tier: _Optional[int] = ..., offset: _Optional[int] = ..., persistent: _Optional[bool] = ..., first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+    stores: int
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., kind: _Optional[str] = ..., tier: _Optional[int] = ..., offset: _Optional[int] = ..., persistent: bool = ..., first: _Optional[int] = ..., last: _Optional[int] = ..., stores: _Optional[int] = ...) -> None: ...
 
 class Section(_message.Message):
     __slots__ = ("kind", "name", "configuration", "bindings", "locations", "prediction", "rule")
@@ -281,7 +287,7 @@ class Attribute(_message.Message):
     text: str
     dtype: str
     integers: Integers
-    def __init__(self, name: _Optional[str] = ..., flag: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., dtype: _Optional[str] = ..., integers: _Optional[_Union[Integers, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., flag: bool = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., dtype: _Optional[str] = ..., integers: _Optional[_Union[Integers, _Mapping]] = ...) -> None: ...
 
 class Integers(_message.Message):
     __slots__ = ("values",)
@@ -317,7 +323,7 @@ class Stream(_message.Message):
     agcus: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedCompositeFieldContainer[TileValue]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
-    def __init__(self, store: _Optional[bool] = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
+    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
 
 class Net(_message.Message):
     __slots__ = ("phase", "stage", "stream", "kind", "port", "source", "sinks", "bytes", "route")

@@ -36,7 +36,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--train", is_flag=True, help="Train: forward, backward and update sections.")
 @click.option("--steps", type=COUNT, help="Training steps of this run (after --resume: steps more).")
 @click.option("--epochs", type=COUNT, help="Instead of --steps: passes over the data.")
-@click.option("--seed", type=int, default=None, help="Order of the training samples; default 0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Order of the training samples; default 0.")
 @click.option("--log-every", type=COUNT, default=1, show_default=True, help="Print the loss every so many steps.")
 @click.option("--checkpoint-every", type=COUNT, help="Write a checkpoint every so many steps.")
 @click.option("--checkpoint-dir", type=FOLDER, help="Where checkpoints go; default: checkpoints/ beside the PEF.")
@@ -60,15 +60,14 @@ def main(**options: object) -> None:
     Without --input, the inputs recorded when the model was compiled are used. Simulated time (of the RDU) and host
     time (of this computer) are always labelled as such.
     """
-    from ir.errors import SncError, UsageError
-    from runtime.command import Options, execute
+    from ir.ending import exit_status
 
-    try:
-        succeeded = execute(Options(**options))  # type: ignore[arg-type]
-    except SncError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    sys.exit(0 if succeeded else 1)
+    def run() -> bool:
+        from runtime.command import Options, execute
+
+        return execute(Options(**options))  # type: ignore[arg-type]
+
+    sys.exit(exit_status(run, verbose=bool(options["verbose"])))
 
 
 if __name__ == "__main__":

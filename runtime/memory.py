@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ir.errors import BindError, IllegalPefError, Problem
+from ir.errors import BindError, IllegalPefError, OutOfMemoryError, Problem
 from ir.op import Array
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType, TensorType
@@ -43,7 +44,14 @@ class Memory:
                 raise IllegalPefError(
                     Problem(f"symbols reach byte {end:,} of {tier.name}, which has {tier.capacity_bytes:,}")
                 )
-        self.arenas = {tier: aligned_zeros(end) for tier, end in ends.items()}
+        try:
+            self.arenas = {tier: aligned_zeros(end) for tier, end in ends.items()}
+        except (MemoryError, ValueError) as error:  # NumPy's ValueError: beyond what an array can be at all
+            gib = sum(ends.values()) / 2**30
+            hint = "run it on a larger computer; snrun --timing-only simulates the time without the tensors"
+            raise OutOfMemoryError(
+                Problem(f"the tensors of this PEF take {gib:,.1f} GiB, more than this computer can give", hint=hint)
+            ) from error
         self.views = [
             self.arenas[symbol.tier][symbol.offset : symbol.offset + tensor.nbytes]
             .view(tensor.dtype.storage)
@@ -129,6 +137,20 @@ def _wrong_dtype(name: str, tensor: TensorType, array: Array, remedy: str) -> Bi
 def _shape_remedy(given: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if len(given) == len(expected) and given[1:] == expected[1:] and given:
         return f"give batches of {expected[0]}, or compile for a batch of {given[0]}"
-    if np.prod(given) == np.prod(expected):
+    if len(given) == len(expected) > 1 and sorted(given) == sorted(expected):
+        order = _order(given, expected)
+        return ".T" if len(given) == 2 else f".transpose({', '.join(map(str, order))})"
+    if math.prod(given) == math.prod(expected):
         return f".reshape({', '.join(map(str, expected))})"
     return "compile the model for inputs of this shape"
+
+
+def _order(given: tuple[int, ...], expected: tuple[int, ...]) -> list[int]:
+    """The axes of `given` in an order that gives `expected`."""
+    left = list(range(len(given)))
+    order = []
+    for extent in expected:
+        axis = next(axis for axis in left if given[axis] == extent)
+        left.remove(axis)
+        order.append(axis)
+    return order

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ir.errors import BindError, Problem, ReplicaError, UsageError
+from ir.errors import SHOWN_PROBLEMS, BindError, Problem, ReplicaError, UsageError
 from ir.graph import SectionKind, Symbol, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
+from pef.codec import decode_type
 from pef.exchange import ONE, Replicas
 from runtime.collective import ALONE, Collective
-from runtime.functional import FunctionalSimulator
+from runtime.functional import FunctionalSimulator, host_cores
 from runtime.memory import Memory, to_device
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.CONSTANT)
 """What a model's weights consist of."""
+MOST_COMPARED = 1000
+"""Names among which the closest to a wrong one is looked for: comparing them takes time."""
 CHECKPOINTED = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.STATE)
 """What training changes."""
 
@@ -45,15 +50,25 @@ class Session:
         self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
         if check:
             _check(self.pef)
-        self.memory = Memory(self.pef)
-        self._simulator = FunctionalSimulator(self.pef, self.memory, threads, coalesce)
-        kinds = [SymbolKind(symbol.kind) for symbol in self.pef.symbols]
+        self.threads = threads if threads is not None else host_cores()
+        self._coalesce = coalesce
         self.symbols = {
-            name: Symbol(name, tensor, kind) for name, tensor, kind in zip(self.memory.names, self.memory.types, kinds)
+            symbol.name: Symbol(symbol.name, decode_type(symbol.type), SymbolKind(symbol.kind))
+            for symbol in self.pef.symbols
         }
-        self._index = {name: index for index, name in enumerate(self.memory.names)}
+        self._names = list(self.symbols)
+        self._index = {name: index for index, name in enumerate(self._names)}
         self._written: set[int] = set()
         self._loads, self._stores = _uses(self.pef)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none."""
+        return Memory(self.pef)
+
+    @cached_property
+    def _simulator(self) -> FunctionalSimulator:
+        return FunctionalSimulator(self.pef, self.memory, self.threads, self._coalesce)
 
     # -- symbols ------------------------------------------------------------------------------------------------
 
@@ -65,9 +80,24 @@ class Session:
         """Write one symbol. Raises BindError where name, shape or element type do not match."""
         self._write({name: value})
 
-    def bind(self, **arrays: Any) -> None:
+    def bind(self, /, **arrays: Any) -> None:
         """Write several symbols by name; nothing is written unless all match."""
         self._write(arrays)
+
+    def write_hyper(self, values: Mapping[str, float]) -> None:
+        """Write hyper-parameters. Raises BindError for everything that is none, or is no finite number."""
+        known = self.names(SymbolKind.HYPER)
+        problems = [
+            Problem(f"the PEF has no hyper-parameter {name!r}", hint=_closest(name, known) if known else "it has none")
+            for name in values
+            if name not in known
+        ]
+        problems += [
+            Problem(f"the hyper-parameter {name!r} is {value}", hint="give a finite number")
+            for name, value in values.items()
+            if not math.isfinite(value)
+        ]
+        self._write({name: value for name, value in values.items() if name in known}, problems)
 
     def read(self, name: str) -> Array:
         """A copy of a symbol; bf16 arrives as float32."""
@@ -91,10 +121,10 @@ class Session:
         if strict:
             lacking = [n for n in self.names(*WEIGHTS) if n not in weights and self._index[n] not in self._written]
             problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in lacking]
+            unknown = [name for name in weights if name not in self.symbols]
             problems += [
                 Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
-                for name in weights
-                if name not in self.symbols
+                for name in unknown[:SHOWN_PROBLEMS]
             ]
         self._write({name: value for name, value in weights.items() if name in self.symbols}, problems)
 
@@ -104,7 +134,7 @@ class Session:
         for name, value in arrays.items():
             try:
                 index = self._find(name)
-                ready[index] = to_device(name, self.memory.types[index], value)
+                ready[index] = to_device(name, self.symbols[name].type, value)
             except BindError as error:
                 found += error.problems
         BindError.raise_if(found)
@@ -169,7 +199,7 @@ class Session:
         for number in sections:
             found.update(dict.fromkeys(sorted(self._loads[number] - stored)))
             stored |= self._stores[number]
-        return [self.memory.names[index] for index in found]
+        return [self._names[index] for index in found]
 
     def run_timing(
         self,
@@ -207,14 +237,10 @@ class Session:
         )
         return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
 
-    @property
-    def threads(self) -> int:
-        """Host threads in use."""
-        return self._simulator.threads
-
     def close(self) -> None:
         """Give the threads back."""
-        self._simulator.close()
+        if "_simulator" in self.__dict__:
+            self._simulator.close()
 
     def _existing(self, section_ids: Sequence[int]) -> list[int]:
         last = len(self.pef.sections) - 1
@@ -233,7 +259,7 @@ class Session:
         problems = []
         for number in sections:
             for index in sorted(self._loads[number] - stored - self._written):
-                symbol = self.symbols[self.memory.names[index]]
+                symbol = self.symbols[self._names[index]]
                 if symbol.kind is SymbolKind.OUTPUT_GRADIENT:
                     self._write({symbol.name: np.ones(symbol.type.shape, symbol.type.dtype.compute)})
                 elif symbol.kind in _NEEDED:
@@ -251,7 +277,7 @@ class PreparedRun:
         self._plans = [simulator.plan(number) for number in sections]
         self._simulator = simulator
         self._session = session
-        self.stores = {session.memory.names[index] for number in sections for index in session._stores[number]}
+        self.stores = {session._names[index] for number in sections for index in session._stores[number]}
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
@@ -315,7 +341,7 @@ def _closest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
     if near:
         return f"did you mean {near[0]!r}?"
     listed = ", ".join(names[:8])

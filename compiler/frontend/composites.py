@@ -13,9 +13,15 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 
+from compiler.frontend.composites_antialias import ANTIALIASED
 from compiler.frontend.composites_convolution import CONVOLUTION
+from compiler.frontend.composites_counting import histc
+from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
+from compiler.frontend.composites_fractional import FRACTIONAL
 from compiler.frontend.composites_statistics import STATISTICS
+from compiler.frontend.composites_tables import TABLES
+from compiler.frontend.composites_weights import WEIGHTS
 from compiler.frontend.composites_window import POOLING
 
 aten = torch.ops.aten
@@ -52,38 +58,6 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     *batch, heads, length, features = tensor.shape
     expanded = tensor.unsqueeze(-3).expand(*batch, heads, groups, length, features)
     return expanded.reshape(*batch, heads * groups, length, features)
-
-
-def embedding_bag(
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scale_grad_by_freq: bool = False,
-    mode: int = 0,
-    sparse: bool = False,
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int = -1,
-) -> tuple[Tensor, ...]:
-    """Rows of a table, summed (mode 0), averaged (1) or compared (2) by bag: a bag is a row of truth values."""
-    if scale_grad_by_freq:
-        bags: tuple[Tensor, ...] = aten._embedding_bag(weight, indices, offsets, True, mode, sparse, per_sample_weights)
-        return bags
-    starts = offsets[:-1] if include_last_offset else offsets
-    positions = torch.arange(indices.numel(), device=indices.device)
-    ends = torch.cat([starts[1:], offsets[-1:] if include_last_offset else positions.new_full((1,), indices.numel())])
-    member = (positions >= starts[:, None]) & (positions < ends[:, None]) & (indices != padding_idx)
-    rows = torch.nn.functional.embedding(indices, weight)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights[:, None]
-    count = member.sum(1)
-    if mode == 2:
-        largest = torch.where(member[:, :, None], rows, float("-inf")).amax(1)
-        bags = torch.where(count[:, None] > 0, largest, 0.0)
-    else:
-        bags = member.to(rows.dtype) @ rows
-        bags = bags / count.clamp(min=1)[:, None].to(rows.dtype) if mode == 1 else bags
-    return bags, member.int().argmax(0), count, starts
 
 
 def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
@@ -251,8 +225,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.index_fill.int_Tensor: filled_by_index,
     aten.index_put.default: put_by_index,
-    aten._embedding_bag.default: embedding_bag,
-    aten._embedding_bag_forward_only.default: embedding_bag,
+    aten.histc.default: histc,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
     aten.pdist.default: distances_within,
@@ -274,6 +247,11 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **CONVOLUTION,
     **POOLING,
     **STATISTICS,
+    **ANTIALIASED,
+    **CTC,
+    **FRACTIONAL,
+    **TABLES,
+    **WEIGHTS,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
 }
 

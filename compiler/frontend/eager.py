@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
+from torch.utils import _pytree as pytree
 
 from compiler.frontend.assignment import Assignments
 from compiler.frontend.dtypes import has_content
@@ -21,8 +22,8 @@ from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.module_state import Holdings, lent
-from compiler.frontend.outputs import tensors_of
 from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_write_backs
+from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
 from compiler.frontend.unheard import check_constants, check_sources
 from ir.errors import CaptureError, Problem
@@ -130,11 +131,17 @@ class EagerRun:
         spec = self.spec
         inputs = dict(zip(spec.inputs, leaves))
         targets = leaves[len(inputs) : len(inputs) + len(spec.targets)]
-        returned = spec.call(spec.model, inputs)
+        outputs = spec.call(spec.model, inputs)
+        left_out: list[str] = []
+        found = tensors_in(outputs, left_out.append)
         if spec.loss is not None:
-            returned = (spec.loss(returned, *targets), returned)
+            found = (spec.loss(outputs, *targets), found)
         self.recorder.flush()
-        return [Result(key, t, any(t is loss for loss in self.interception.losses)) for key, t in tensors_of(returned)]
+        say_left_out(left_out)
+        return [
+            Result(_key(path), tensor, any(tensor is loss for loss in self.interception.losses))
+            for path, tensor in pytree.tree_flatten_with_path(found)[0]
+        ]
 
     def differentiate(self) -> None:
         """Run the backward pass, from every output that gradients may be given for."""
@@ -221,6 +228,11 @@ class EagerRun:
             start=self.locator.start,
             draws=recorder.draws,
         )
+
+
+def _key(path: Sequence[Any]) -> str:
+    """The dict keys on the way to an output, joined by dots."""
+    return ".".join(str(entry.key) for entry in path if isinstance(entry, pytree.MappingKey))
 
 
 def _node(tensor: Tensor) -> fx.Node:

@@ -15,7 +15,7 @@ from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
 from compiler.frontend.export_errors import unknown_size
 from compiler.frontend.joint import Joint, Role
-from compiler.frontend.lowering import LOWERINGS, Context, Refused
+from compiler.frontend.lowering import Context, Refused, lowering_of
 from compiler.frontend.lowering.random import count_steps
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
@@ -126,7 +126,7 @@ class _Lowerer:
         self.visited.append(node)
         if not self.check_shape(node):
             return self.stand_in(node)
-        rule = LOWERINGS.get(node.target)
+        rule = lowering_of(node.target)
         if rule is None and not _is_complex(node):
             return self.unsupported(node)
         if not self.check_dtype(node) or rule is None:

@@ -5,7 +5,7 @@ A model file defines, at module level,
     model           an nn.Module, or a callable without arguments that returns one (such as its class)
     inputs          a dict name -> tensor or a tuple of tensors matching the parameters of the model's forward,
                     or a function inputs(batch_size) that returns one; the tensors are samples, only their shapes
-                    and element types matter
+                    and element types matter; None, numbers and text beside them are part of the call
     optimizer       optional: a torch.optim.Optimizer over the model's parameters, or a function that takes the
                     parameters and returns one
     loss, targets   optional: where forward does not return the loss itself (first), loss(outputs, *targets)
@@ -35,6 +35,7 @@ from compiler.frontend.locations import make_importable
 from compiler.optimizers import OptimizerSpec
 from ir.errors import Problem, UsageError
 from ir.location import Location
+from pef.files import readable_refusal
 
 Result = TypeVar("Result")
 
@@ -47,11 +48,27 @@ def call_with_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     return model(**inputs)
 
 
+CONSTANTS = (bool, int, float, str, type(None))
+"""What may stand among the inputs beside tensors: it is part of the call, the same in every run."""
+
+
+@dataclass(frozen=True)
+class _CallWithConstants:
+    """`call` with some of the inputs fixed, in the order in which all inputs were given."""
+
+    call: Callable[[nn.Module, Mapping[str, Tensor]], Any]
+    given: Mapping[str, Any]
+
+    def __call__(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
+        return self.call(model, {name: tensors.get(name, constant) for name, constant in self.given.items()})
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model with all that is needed to compile it.
 
-    `inputs` and `targets` are sample tensors by name, in the order of forward's (loss's) parameters. `loss` maps
+    `inputs` and `targets` are sample tensors by name, in the order of forward's (loss's) parameters; None, numbers and
+    text among the inputs become part of `call`, and `inputs` holds the tensors alone. `loss` maps
     forward's outputs and the targets to the loss; without it, forward returns the loss itself.
     `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
     model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
@@ -70,6 +87,19 @@ class ModelSpec:
     call: Callable[[nn.Module, Mapping[str, Tensor]], Any] = call_with_inputs
     every_gradient: bool = False
     regions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given: Mapping[str, Any] = self.inputs
+        wrong = [name for name, value in given.items() if not isinstance(value, (Tensor, *CONSTANTS))]
+        hint = "give tensors; None, numbers and text are taken as part of the call"
+        UsageError.raise_if(
+            [Problem(f"input {name} is of type {type(given[name]).__name__}", hint=hint) for name in wrong]
+        )
+        if all(isinstance(value, Tensor) for value in given.values()):
+            return
+        fixed = {name: None if isinstance(value, Tensor) else value for name, value in given.items()}
+        object.__setattr__(self, "call", _CallWithConstants(self.call, fixed))
+        object.__setattr__(self, "inputs", {n: value for n, value in given.items() if isinstance(value, Tensor)})
 
 
 def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> ModelSpec:
@@ -105,10 +135,15 @@ def _split(path: str) -> tuple[Path, str | None]:
     if not colon or not head.endswith(".py"):
         head, name = path, ""
     file = Path(head)
-    if not file.is_file():
+    with readable_refusal(file, "read", "check the path"):
+        is_file = file.is_file()
+    if not is_file:
         raise UsageError(Problem(f"there is no file {head}", hint="give the path of a model file, such as model.py"))
     if file.suffix != ".py":
         raise UsageError(Problem(f"{head} is not a Python file", hint="give the path of a model file ending in .py"))
+    if not file.name.isprintable():
+        what = f"the name of the file {head!r} has characters that cannot be shown"
+        raise UsageError(Problem(what, hint="give it a name in UTF-8"))
     return file.resolve(), name or None
 
 
@@ -125,7 +160,7 @@ def _import_file(file: Path) -> ModuleType:
     try:
         _call(lambda: loader.exec_module(module), file, "running the file")
     except UsageError:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
 
@@ -137,10 +172,17 @@ def _call(action: Callable[[], Result], file: Path, doing: str) -> Result:
     except SyntaxError as error:
         where = Location(Path(error.filename or file).name, error.lineno or 1)
         raise UsageError(Problem(f"the file has a syntax error: {error.msg}", where)) from error
+    except SystemExit as error:
+        hint = "leave out sys.exit(), or put it under `if __name__ == '__main__':`"
+        raise UsageError(Problem(f"{doing} ended the program", _line_in(file, error), hint)) from error
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        where = Location(file.name, (lines[-1] if lines else None) or 1)
-        raise UsageError(Problem(f"{doing} raised {type(error).__name__}: {error}", where)) from error
+        raise UsageError(Problem(f"{doing} raised {type(error).__name__}: {error}", _line_in(file, error))) from error
+
+
+def _line_in(file: Path, error: BaseException) -> Location:
+    """Where in the user's file something was raised."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return Location(file.name, (lines[-1] if lines else None) or 1)
 
 
 def _named(module: ModuleType, name: str | None, file: Path) -> object:
@@ -224,16 +266,20 @@ class _Loader:
             if len(value) > len(names):
                 names = [*names, *(f"{attribute}_{i}" for i in range(len(names), len(value)))]
             value = dict(zip(names, value))
-        if not isinstance(value, dict) or not value or not all(isinstance(item, Tensor) for item in value.values()):
+        allowed = (Tensor, *CONSTANTS) if attribute == "inputs" else (Tensor,)
+        items = list(value.values()) if isinstance(value, dict) else []
+        if not all(isinstance(item, allowed) for item in items) or not any(isinstance(item, Tensor) for item in items):
             expected = f"{attribute} is a dict name -> tensor or a tuple of tensors"
             raise self.error(f"defines {attribute} that are not tensors", expected)
+        assert isinstance(value, dict)
         return {str(name): tensor for name, tensor in value.items()}
 
     def check_batch(self, attribute: str, tensors: dict[str, Tensor], batch_size: int | None) -> None:
-        leading = {tensor.shape[0] for tensor in tensors.values() if tensor.dim()}
+        samples = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+        leading = {tensor.shape[0] for tensor in samples.values() if tensor.dim()}
         if batch_size is None or batch_size in leading:
             return
-        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in samples.items())
         raise UsageError(
             Problem(
                 f"the batch size is {batch_size}, but {attribute} of {self.file.name} are {shapes}",

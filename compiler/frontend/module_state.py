@@ -1,12 +1,10 @@
-"""Lending tensors to a model for a trace, and leaving everything that the model holds as it was before."""
+"""Lending tensors to a model for a trace, and giving it back its own."""
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import _lru_cache_wrapper
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,21 +15,14 @@ TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class Holdings:
-    """What the modules of a model hold, what the Python files that define them keep in global containers, and how much
-    their caches hold."""
+    """What the modules of a model hold as attributes, and what containers among these hold."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = dict(model.named_modules())
         self.attributes = {path: dict(vars(module)) for path, module in self.modules.items()}
-        classes = {type(module): None for module in self.modules.values()}
-        files = {name: None for name in (kind.__module__ for kind in classes) if not name.startswith("torch.")}
-        names = [_own(vars(sys.modules[name])) for name in files if name in sys.modules]
-        held = [value for table in (*self.attributes.values(), *names) for value in table.values()]
+        held = [value for table in self.attributes.values() for value in table.values()]
         containers = {id(value): value for value in held if type(value) in CONTAINERS}
         self.containers = [(value, value.copy()) for value in containers.values()]
-        functions = [value for table in (*names, *map(vars, classes)) for value in table.values()]
-        caches = {id(value): value for value in functions if isinstance(value, _lru_cache_wrapper)}
-        self.caches = [(cache, cache.cache_info().currsize) for cache in caches.values()]
 
     def tensors(self) -> list[Tensor]:
         """Tensors that are plain attributes, or in containers that are."""
@@ -51,17 +42,13 @@ class Holdings:
         return {id(tensor): name for name, tensor in before if id(tensor) not in now}
 
     def restore(self) -> None:
-        """Everything as it was when this was made; a cache that has grown is emptied."""
+        """Everything as it was when this was made."""
         for path, module in self.modules.items():
             module.__dict__.clear()
             module.__dict__.update(self.attributes[path])
         for container, content in self.containers:
-            if not _same(container, content):
-                container.clear()
-                container.extend(content) if isinstance(container, list) else container.update(content)
-        for cache, size in self.caches:
-            if cache.cache_info().currsize != size:
-                cache.cache_clear()
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
 
 
 def _tensors(held: Mapping[str, Any], path: str) -> Iterator[tuple[str, Tensor]]:
@@ -73,21 +60,6 @@ def _tensors(held: Mapping[str, Any], path: str) -> Iterator[tuple[str, Tensor]]
         for item in inside if type(value) in (*CONTAINERS, tuple) else (value,):
             if isinstance(item, Tensor):
                 yield f"{path}.{name}".removeprefix("."), item
-
-
-def _own(names: dict[str, Any]) -> dict[str, Any]:
-    """The names of a Python file without those that Python puts there."""
-    return {name: value for name, value in names.items() if not name.startswith("__")}
-
-
-def _same(container: Any, content: Any) -> bool:
-    """Whether two containers hold the same objects."""
-    if len(container) != len(content) or isinstance(container, set):
-        return bool(container == content)
-    pairs = zip(container.items(), content.items()) if isinstance(container, dict) else zip(container, content)
-    if isinstance(container, dict):
-        return all(a == b and first is second for (a, first), (b, second) in pairs)
-    return all(a is b for a, b in pairs)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from compiler.frontend.capture import Captured, assemble, capture, dtype_problem
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.lower import attempt_to_lower
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.state import unchanged
 from compiler.frontend.tracing import trace
 from compiler.frontend.walkthrough import walk
 from ir.errors import CaptureError, Problem, UnsupportedError
@@ -30,9 +31,11 @@ class Survey:
 
 
 def capture_or_explain(spec: ModelSpec, *, inference: bool) -> Captured:
-    """The captured model. Raises CaptureError or UnsupportedError with everything that `survey` finds in its way."""
+    """The captured model, which itself stays as it is. Raises CaptureError or UnsupportedError with everything that
+    `survey` finds in its way."""
     try:
-        return capture(spec, inference=inference)
+        with unchanged(spec.model):
+            return capture(spec, inference=inference)
     except CaptureError as error:
         raise CaptureError(*_beyond(spec, error, [], inference).problems) from error
     except UnsupportedError as error:
@@ -45,7 +48,8 @@ def survey(spec: ModelSpec, *, inference: bool) -> Survey:
     """Trace and lower the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        joint = trace(spec, inference=inference, decompositions=decompositions())
+        with unchanged(spec.model):
+            joint = trace(spec, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
     attempt = attempt_to_lower(joint)
@@ -64,7 +68,8 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
     Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
     """
-    walked = walk(spec, inference=inference, decompositions=decompositions())
+    with unchanged(spec.model):
+        walked = walk(spec, inference=inference, decompositions=decompositions())
     if walked.joint is None:
         seen = {_line(problem) for problem in walked.problems}
         found = [*walked.problems, *(problem for problem in error.problems if _line(problem) not in seen)]

@@ -13,7 +13,6 @@ WORKAROUNDS: dict[str, str] = {
     "_unique2": "find unique elements on the host, before or after the run",
     "unique_consecutive": "find unique elements on the host, before or after the run",
     "bincount": "compare with torch.arange and sum: (x[:, None] == torch.arange(n)).sum(0)",
-    "histc": "compare with the edges and sum the truth values",
     "repeat_interleave": "give the number of repeats as a Python number",
     "copy_": "keep running statistics outside the operator (instance norm: track_running_stats=False or eval mode)",
     "randint": "make random numbers on the host and pass them as an input",
@@ -21,6 +20,7 @@ WORKAROUNDS: dict[str, str] = {
     "multinomial": "sample on the host, after the run",
     "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
+    "_embedding_bag": "leave out scale_grad_by_freq: PyTorch divides gradients by the counts of other rows",
     "linalg_inv_ex": "solve on the host, before or after the run",
     "linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_factor_ex": "factorise on the host, before or after the run",
@@ -30,16 +30,12 @@ WORKAROUNDS: dict[str, str] = {
     "_linalg_svd": "factorise on the host, before or after the run",
     "_linalg_eigh": "factorise on the host, before or after the run",
     "_linalg_det": "factorise on the host, before or after the run",
-    "_ctc_loss": "compute the loss on the host from the device's log probabilities",
     "_fft_r2c": "multiply by the matrices of cosines and sines",
     "_fft_c2c": "multiply by the matrices of cosines and sines",
     "_fft_c2r": "multiply by the matrices of cosines and sines",
-    "lgamma": "use a polynomial of torch.log on the range you need",
     "grid_sampler_3d": "sample slice by slice with the two-dimensional grid_sample",
     "mode": "count by comparing every two elements, then argmax",
     "multilabel_margin_loss_backward": "write the loss with gather and clamp",
-    "fractional_max_pool2d": "use adaptive or plain max pooling",
-    "fractional_max_pool3d": "use adaptive or plain max pooling",
 }
 """By the operator's name without namespace, with or without trailing underscore."""
 

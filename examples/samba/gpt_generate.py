@@ -73,7 +73,7 @@ def trace_graphs(model: GPT) -> None:
     }
     for name, module, inputs in (("prefill", Prefill(model), prompt), ("decode", Decode(model), token)):
         outputs = utils.trace_multigraph(module, inputs, trace_prefix=f"{name}_")
-        for tensor, region in zip(outputs[1], names):
+        for tensor, region in zip(outputs[1:], names):
             tensor.sn_region_name = f"cache_{region}"
         samba.session.add_graph(FwdGraph(inputs, outputs, name=name))
 

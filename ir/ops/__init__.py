@@ -9,6 +9,7 @@ from ir.ops import (
     elementwise,
     functions,
     gaussian,
+    grouped,
     indexing,
     integer,
     matmul,
@@ -20,10 +21,12 @@ from ir.ops import (
     scatter,
     softmax,
     sort,
+    special,
     view,
 )
 
 __all__ = [
-    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "indexing",
-    "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort", "view",
+    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "grouped",
+    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort",
+    "special", "view",
 ]  # fmt: skip

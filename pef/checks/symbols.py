@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
 from pef.checks.decoded import Access, Configuration, named
+from pef.checks.kinds import KIND_RULES, role
+from pef.checks.uses import Use, section_uses
 from pef.codec import decode_type
 from pef.file import SYMBOL_ALIGNMENT_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One stream's use of a symbol by a section; `axis` is the symbol's."""
-
-    where: str
-    section: int
-    phase: int
-    stream: int
-    symbol: int
-    axis: int
 
 
 def unique_names(pef: pb.Pef) -> Iterator[Problem]:
@@ -56,19 +47,46 @@ def lifetimes_in_order(pef: pb.Pef) -> Iterator[Problem]:
 
 
 def no_overlap(pef: pb.Pef) -> Iterator[Problem]:
-    """Symbols that live at the same time do not share memory."""
-    order = sorted(range(len(pef.symbols)), key=lambda i: (pef.symbols[i].tier, pef.symbols[i].offset))
-    below: list[tuple[int, int, pb.Symbol]] = []
-    for number in order:
+    """Symbols that live at the same time do not share memory.
+
+    A sweep through the sections: `living` are the symbols alive now, by tier, in the order of their offsets. As they do
+    not overlap, one that is born can only overlap its neighbours.
+    """
+    living: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    deaths: list[tuple[int, int, int]] = []
+    births = sorted(range(len(pef.symbols)), key=lambda number: (*_lifetime(pef.symbols[number]), number))
+    for number in births:
         symbol = pef.symbols[number]
-        below = [(end, i, s) for end, i, s in below if s.tier == symbol.tier and end > symbol.offset]
-        for _, other_number, other in below:
-            if symbol.persistent or other.persistent or (symbol.first <= other.last and other.first <= symbol.last):
-                yield Problem(
-                    f"the symbol shares memory with {named('symbol', other_number, other.name)} while both live",
-                    named("symbol", number, symbol.name),
-                )
-        below.append((symbol.offset + _size(symbol), number, symbol))
+        first, last = _lifetime(symbol)[::2]
+        while deaths and deaths[0][0] < first:
+            _, offset, gone = heapq.heappop(deaths)
+            tier = living[pef.symbols[gone].tier]
+            tier.pop(bisect.bisect_left(tier, (offset, gone)))
+        neighbours = living[symbol.tier]
+        place = bisect.bisect_left(neighbours, (symbol.offset, number))
+        clash = next(
+            (other for _, other in neighbours[max(0, place - 1) : place + 1] if _shares(symbol, pef.symbols[other])),
+            None,
+        )
+        if clash is not None:
+            other = named("symbol", clash, pef.symbols[clash].name)
+            yield Problem(
+                f"the symbol shares memory with {other} while both live", named("symbol", number, symbol.name)
+            )
+            continue
+        neighbours.insert(place, (symbol.offset, number))
+        heapq.heappush(deaths, (last, symbol.offset, number))
+
+
+def _lifetime(symbol: pb.Symbol) -> tuple[int, int, int]:
+    """From which section to which it lives (between them the offset, for a readable order); a persistent one always."""
+    if symbol.persistent:
+        return -1, symbol.offset, 1 << 32
+    return symbol.first, symbol.offset, symbol.last
+
+
+def _shares(symbol: pb.Symbol, other: pb.Symbol) -> bool:
+    return symbol.offset < other.offset + _size(other) and other.offset < symbol.offset + _size(symbol)
 
 
 def bindings_fit(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
@@ -98,10 +116,10 @@ def locations_complete(pef: pb.Pef, configurations: Mapping[int, Configuration])
 
 
 def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
-    """A symbol is used within its lifetime, and loaded only if it is persistent or an earlier phase has stored it."""
+    """A symbol is used within its lifetime, and loaded only if the host gives it or an earlier phase has stored it."""
     stored: dict[int, tuple[int, int]] = {}
     for number in range(len(pef.sections)):
-        loads, stores = _uses(pef, configurations, number)
+        loads, stores = section_uses(pef, configurations, number)
         for use in stores:
             stored.setdefault(use.symbol, (use.section, use.phase))
         for use in (*loads, *stores):
@@ -114,7 +132,10 @@ def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration
                 )
         for use in loads:
             symbol = pef.symbols[use.symbol]
-            if not symbol.persistent and stored.get(use.symbol, (use.section, use.phase)) >= (use.section, use.phase):
+            if not role(symbol).is_given and stored.get(use.symbol, (use.section, use.phase)) >= (
+                use.section,
+                use.phase,
+            ):
                 yield Problem(f"{named('symbol', use.symbol, symbol.name)} is loaded before it is stored", use.where)
 
 
@@ -122,7 +143,7 @@ def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Ite
     """A section stores a symbol at most once."""
     for number in range(len(pef.sections)):
         first: dict[int, Use] = {}
-        for use in _uses(pef, configurations, number)[1]:
+        for use in section_uses(pef, configurations, number)[1]:
             if use.symbol in first:
                 name = named("symbol", use.symbol, pef.symbols[use.symbol].name)
                 yield Problem(f"{name} is stored by {first[use.symbol].where} too", use.where)
@@ -132,7 +153,7 @@ def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Ite
 def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
     """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice."""
     for number in range(len(pef.sections)):
-        loads, stores = _uses(pef, configurations, number)
+        loads, stores = section_uses(pef, configurations, number)
         readers = defaultdict(list)
         for load in loads:
             readers[load.symbol, load.phase].append(load)
@@ -154,23 +175,6 @@ def _size(symbol: pb.Symbol) -> int:
     return decode_type(symbol.type).nbytes
 
 
-def _uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int) -> tuple[list[Use], list[Use]]:
-    """The loads and the stores of a section, phase by phase; none where its configuration or bindings are broken."""
-    section = pef.sections[number]
-    configuration = configurations.get(section.configuration)
-    uses: tuple[list[Use], list[Use]] = [], []
-    if configuration is None or len(section.bindings) != len(configuration.slots):
-        return uses
-    for phase_number, phase in enumerate(configuration.phases):
-        for stream_number, stream in enumerate(phase.streams):
-            record = stream.record
-            where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
-            axis = stream.body.values[-1].axis if record.store and stream.body.values else record.axis
-            symbol = section.bindings[record.slot]
-            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, axis))
-    return uses
-
-
 def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
     """The stages and streams of the store's phase that must have moved a tile before it does."""
     reads: dict[tuple[str, int], list[Access]] = defaultdict(list)
@@ -189,4 +193,11 @@ def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
 
 
 LAYOUT_RULES = (unique_names, within_tier, lifetimes_in_order, no_overlap)
-SECTION_RULES = (bindings_fit, locations_complete, stored_before_loaded, stored_once, updated_in_step)
+SECTION_RULES = (
+    bindings_fit,
+    locations_complete,
+    stored_before_loaded,
+    stored_once,
+    updated_in_step,
+    *KIND_RULES,
+)

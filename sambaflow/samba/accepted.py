@@ -29,20 +29,28 @@ class AcceptedCalls:
     def __init__(self) -> None:
         self.dynamic_dims: dict[str, DimInfo] = {}
         self.aux_tensors: dict[str, Tensor] = {}
+        self._earlier_aux: set[str] = set()
         self._directives: dict[str, Any] = {}
 
+    def begin_trace(self) -> None:
+        """From now on auxiliary tensors replace those of earlier traces."""
+        self._earlier_aux = set(self.aux_tensors)
+
     def add_aux_tensor(self, tensor: Tensor, name: str) -> Tensor:
-        """Name a tensor that a graph needs beside its inputs; it is kept in `aux_tensors`. Tensors that a model holds
-        are constants of its graph in any case. Raises UsageError for a name that is taken, or is none."""
+        """Name a tensor that a graph needs beside its inputs; it is kept in `aux_tensors`, and replaces the one of this
+        name that an earlier trace added. Tensors that a model holds are constants of its graph in any case. Raises
+        UsageError for a name that is taken, or is none."""
         if not self.is_valid_aux_tensor_name(name) and self.aux_tensors.get(name) is not tensor:
             hint = f"give text that is not one of {', '.join(self.aux_tensors)}" if self.aux_tensors else "give text"
             raise UsageError(Problem(f"{name!r} cannot name an auxiliary tensor", hint=hint))
         self.aux_tensors[name] = tensor
+        self._earlier_aux.discard(name)
         return tensor
 
     def is_valid_aux_tensor_name(self, name: str) -> bool:
-        """Whether an auxiliary tensor may be called so: it is text, and no other one is."""
-        return isinstance(name, str) and bool(name) and name not in self.aux_tensors
+        """Whether an auxiliary tensor may be called so: it is text, and no other one of this trace is."""
+        taken = self.aux_tensors.keys() - self._earlier_aux
+        return isinstance(name, str) and bool(name) and name not in taken
 
     def create_dynamic_dim(self, name: str, *values: Any, **options: Any) -> DimInfo:
         """Accept a dimension as dynamic. Graphs are static: each is compiled for the sizes of its inputs."""

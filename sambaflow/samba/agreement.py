@@ -33,6 +33,11 @@ def read(path: str) -> pb.Pef:
     return pef
 
 
+def input_shapes(path: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs of the PEF at `path`, by name. Raises as `read` does."""
+    return {s.name: tuple(s.type.shape) for s in read(path).symbols if s.kind == SymbolKind.INPUT.value}
+
+
 def metadata(pef: pb.Pef, path: str = "the PEF") -> dict[str, Any]:
     """What the SDK recorded when compiling. Raises PefError for a PEF that it did not make."""
     recorded = json.loads(pef.header.metadata_json or "{}").get(SECTION)

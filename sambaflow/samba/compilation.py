@@ -55,7 +55,7 @@ def compile_model(
     log = logs.start(request, arguments)
     traced = trace(model, inputs)
     result = compile_spec_of(traced, optimizers, request, app, sdk_metadata(traced, arguments, pef_metadata, recorded))
-    logs.finish(log, traced.operators, result)
+    logs.finish(log, traced.operators, result, arguments.get("resource_report_path"))
     return os.path.abspath(result.pef_path)
 
 
@@ -193,5 +193,5 @@ def compile_multigraph(
             for graph in graphs
         ]
         result = compile_graphs(parts, app, request, metadata={SECTION: metadata})
-    logs.finish(log, operators, result)
+    logs.finish(log, operators, result, arguments.get("resource_report_path"))
     return os.path.abspath(result.pef_path)

@@ -23,8 +23,10 @@ from sambaflow.logging import samba_logger
 from sambaflow.samba.launch import Launch, launched
 
 TIMEOUT_VARIABLE = "CCL_TIMEOUT"
-"""Seconds to wait for the other replicas."""
+"""Seconds to wait for the other replicas; the option --replica-timeout sets it too."""
 DEFAULT_TIMEOUT_S = 300
+REPORT_AFTER_S = 30
+"""Seconds after which a replica that waits for the others says so."""
 
 _torchs_own: Callable[..., None] = dist.init_process_group
 _started_here = False
@@ -34,9 +36,19 @@ def timeout() -> timedelta:
     """How long a replica waits for the others. Raises ReplicaError where the environment gives no number."""
     text = os.environ.get(TIMEOUT_VARIABLE, str(DEFAULT_TIMEOUT_S))
     try:
-        return timedelta(seconds=float(text))
-    except ValueError as error:
+        seconds = timedelta(seconds=float(text))
+    except (ValueError, OverflowError) as error:
         raise ReplicaError(Problem(f"{TIMEOUT_VARIABLE} is {text!r}, which is no number of seconds")) from error
+    if seconds <= timedelta(0):
+        raise ReplicaError(Problem(f"{TIMEOUT_VARIABLE} is {text!r}", hint="give the seconds to wait, such as 300"))
+    return seconds
+
+
+def wait_at_most(seconds: float | None) -> None:
+    """Bound how long this replica waits for the others; None leaves it as the environment says."""
+    if seconds is not None:
+        os.environ[TIMEOUT_VARIABLE] = str(seconds)
+        timeout()
 
 
 def start() -> None:
@@ -113,6 +125,10 @@ class Group:
         """Replace an array by its sum over all replicas. Gloo gives every replica the same bits."""
         self._together(dist.all_reduce, torch.from_numpy(array))
 
+    def largest(self, values: torch.Tensor) -> None:
+        """Replace each value by the largest of all replicas."""
+        self._together(dist.all_reduce, values, op=dist.ReduceOp.MAX)
+
     def broadcast(self, tensor: torch.Tensor) -> None:
         """Replace a contiguous tensor by that of rank 0, whatever its element type."""
         self._together(dist.broadcast, tensor.reshape(-1).view(torch.uint8), 0)
@@ -120,18 +136,48 @@ class Group:
     def gather(self, text: str) -> list[str]:
         """The texts of all replicas, by rank."""
         texts: list[Any] = [None] * self.size
-        self._together(dist.all_gather_object, texts, text)
+        try:
+            dist.all_gather_object(texts, text)
+        except RuntimeError as error:
+            raise self._is_alone(error) from error
         return texts
 
-    def _together(self, operation: Callable[..., Any], *arguments: Any) -> None:
-        """What all replicas do. Raises ReplicaError where one of them is gone."""
+    def _together(self, operation: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """What all replicas do. Says so where the others let it wait; raises ReplicaError where one of them is gone."""
         try:
-            operation(*arguments)
+            work = operation(*arguments, **named, async_op=True)
+            patience = timeout()
+            notice = timedelta(seconds=REPORT_AFTER_S)
+            if patience > notice and not _is_done(work, notice):
+                samba_logger.warning(
+                    "waiting for %s for %g s; after %g s this replica stops",
+                    self._others, notice.total_seconds(), patience.total_seconds(),
+                )  # fmt: skip
+                patience -= notice
+            work.wait(patience)
         except RuntimeError as error:
-            others = "the other replica" if self.size == 2 else f"one of the other {self.size - 1} replicas"
-            hint = f"see that one's own output; {TIMEOUT_VARIABLE}=<seconds> sets how long to wait for one that is late"
-            what = f"{others} stopped, or did not answer for {timeout().total_seconds():g} s ({_first_line(error)})"
-            raise ReplicaError(Problem(what, hint=hint)) from error
+            raise self._is_alone(error) from error
+
+    @property
+    def _others(self) -> str:
+        return "the other replica" if self.size == 2 else f"one of the other {self.size - 1} replicas"
+
+    def _is_alone(self, error: RuntimeError) -> ReplicaError:
+        """What torch raises where a replica is gone or late, for people to read."""
+        hint = f"see that one's own output; --replica-timeout or {TIMEOUT_VARIABLE}=<seconds> sets how long to wait"
+        late = f"did not answer for {timeout().total_seconds():g} s"
+        return ReplicaError(Problem(f"{self._others} stopped, or {late} ({_first_line(error)})", hint=hint))
+
+
+def _is_done(work: Any, patience: timedelta) -> bool:
+    """Wait so long for an exchange; whether it is done. Raises RuntimeError where it failed."""
+    try:
+        work.wait(patience)
+    except RuntimeError:
+        if work.is_completed():
+            raise
+        return False
+    return True
 
 
 def group() -> Group:

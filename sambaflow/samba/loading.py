@@ -140,6 +140,8 @@ class Loaded:
             if section_ids is None:
                 section_ids = self._sections_of_graph(section_types)
             prepared = self.prepared(section_types, section_ids)
+            if self.collective is not ALONE:
+                self.replica.require_one_update(prepared.sections)
             saved = self._write_gradients(gradients) if gradients is not None else []
             began = time.perf_counter()
             prepared.run(self.collective)

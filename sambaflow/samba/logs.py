@@ -34,6 +34,8 @@ def start(request: CompileRequest, arguments: Mapping[str, Any]) -> LogFiles:
     """
     folder = (request.output_folder / str(request.pef_name)).absolute()
     require_writable(folder / "log")
+    if arguments.get("resource_report_path"):
+        require_writable(Path(arguments["resource_report_path"]))
     folder.mkdir(parents=True, exist_ok=True)
     name = request.pef_name
     files = LogFiles(
@@ -44,14 +46,20 @@ def start(request: CompileRequest, arguments: Mapping[str, Any]) -> LogFiles:
     )
     announce(f"[Info][SAMBA]# Placing log files in {files.samba}")
     announce(f"[Info][MAC]# Placing log files in {files.mac}")
-    idle = without_effect(arguments)
-    if idle:
-        announce(f"[info   ] Recorded in the PEF, without effect on the simulated device: {', '.join(idle)}")
+    announce_idle(arguments, "Recorded in the PEF")
     return files
 
 
-def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult) -> None:
-    """Write the logs: what was traced, how it was improved and cut, and what every section takes of the machine."""
+def announce_idle(arguments: Mapping[str, Any], what: str) -> None:
+    """Name the program's options that change nothing here; `what` says what is done with them."""
+    idle = without_effect(arguments)
+    if idle:
+        announce(f"[info   ] {what}, without effect on the simulated device: {', '.join(idle)}")
+
+
+def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult, report_path: str | None) -> None:
+    """Write the logs: what was traced, how it was improved and cut, and what every section takes of the machine, this
+    also to `report_path`."""
     report = as_dict(result)
     traced_lines = [f"{operator.where}: {operator}" for operator in operators]
     mac_lines = [f"pass {entry['name']}: {entry['nodes']} nodes" for entry in report["passes"]]
@@ -65,7 +73,8 @@ def finish(files: LogFiles, operators: Sequence[Operator], result: CompileResult
     files.resources.parent.mkdir(exist_ok=True)
     for path, lines in ((files.samba, traced_lines), (files.mac, mac_lines), (files.plasma, plasma_lines)):
         write_bytes(path, ("\n".join(lines) + "\n").encode())
-    write_bytes(files.resources, json.dumps(report["sections"], indent=2).encode())
+    for path in (files.resources, *([Path(report_path)] if report_path else [])):
+        write_bytes(path, json.dumps(report["sections"], indent=2).encode())
     announce(f"[info   ] [PLASMA] Launching plasma compilation! See log file: {files.plasma}")
     announce("[info   ] Compilation succeeded for partition_0_0")
     announce(f"[info   ] Logs are generated in {files.plasma.parent}")

@@ -1,4 +1,5 @@
-"""What the SDK changes about torch functions: products of mixed precisions are computed in the wider one."""
+"""What the SDK changes about torch functions: products of mixed precisions are computed in the wider one, and indices
+and classes may be integers of any width."""
 
 from __future__ import annotations
 
@@ -21,9 +22,29 @@ PRODUCTS = frozenset(
 )  # fmt: skip
 """Functions that plain torch refuses on operands of different floating-point types, and the device does not."""
 
+INDICES: dict[Any, tuple[str, int]] = {
+    F.embedding: ("input", 0),
+    F.embedding_bag: ("input", 0),
+    F.one_hot: ("tensor", 0),
+    F.cross_entropy: ("target", 1),
+    F.nll_loss: ("target", 1),
+    F.multi_margin_loss: ("target", 1),
+    **dict.fromkeys((torch.index_select, torch.Tensor.index_select), ("index", 2)),
+    **dict.fromkeys((torch.gather, torch.Tensor.gather), ("index", 2)),
+    **dict.fromkeys((torch.scatter, torch.Tensor.scatter, torch.Tensor.scatter_), ("index", 2)),
+    **dict.fromkeys((torch.scatter_add, torch.Tensor.scatter_add, torch.Tensor.scatter_add_), ("index", 2)),
+    **dict.fromkeys((torch.index_add, torch.Tensor.index_add, torch.Tensor.index_add_), ("index", 2)),
+    **dict.fromkeys((torch.take_along_dim, torch.Tensor.take_along_dim), ("indices", 1)),
+    **dict.fromkeys((torch.take, torch.Tensor.take), ("index", 1)),
+    torch.Tensor.__getitem__: ("indices", 1),
+}  # fmt: skip
+"""Functions that read integers which plain torch wants 64 bits wide: the argument's name, and its position."""
+
+NARROW = frozenset({torch.int8, torch.int16, torch.int32})
+
 
 class MixedPrecision(TorchFunctionMode):  # type: ignore[misc]
-    """While active, plain tensors too are multiplied in the wider of their precisions."""
+    """While active, plain tensors too are taken as the device takes them."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -65,7 +86,10 @@ class NoDropout(TorchFunctionMode):  # type: ignore[misc]
 def promoted(
     function: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments of `function`, all floating-point tensors in the widest of their types where it is a product."""
+    """The arguments of `function` as plain torch takes them: all floating-point tensors in the widest of their types
+    where it is a product, integers 64 bits wide where it indexes by them."""
+    if function in INDICES:
+        return _widened(*INDICES[function], arguments, named)
     if function not in PRODUCTS:
         return arguments, named
     types = {t.dtype for t in _tensors((*arguments, *named.values())) if t.is_floating_point()}
@@ -76,6 +100,21 @@ def promoted(
         widest = torch.promote_types(widest, other)
     cast = {key: _cast(value, widest) for key, value in named.items()}
     return tuple(_cast(value, widest) for value in arguments), cast
+
+
+def _widened(
+    name: str, position: int, arguments: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if name in named:
+        return arguments, {**named, name: _long(named[name])}
+    before, rest = arguments[:position], arguments[position:]
+    return (*before, *map(_long, rest[:1]), *rest[1:]), named
+
+
+def _long(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_long, value))
+    return value.long() if isinstance(value, Tensor) and value.dtype in NARROW else value
 
 
 def _tensors(values: tuple[Any, ...]) -> list[Tensor]:

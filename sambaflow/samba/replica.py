@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import torch
+
 from ir.errors import Problem, ReplicaError
 from ir.graph import SectionKind
 from runtime.session import CHECKPOINTED, require_replicas
@@ -12,6 +14,7 @@ from sambaflow.samba import distributed
 from sambaflow.samba.device import Device
 from sambaflow.samba.distributed import Group
 
+_UPDATES = (SectionKind.GRADNORM.value, SectionKind.OPT.value)
 FORWARD, BACKWARD, REDUCE = SectionKind.FWD.value, SectionKind.BCKWD.value, SectionKind.REDUCE.value
 
 
@@ -55,6 +58,27 @@ class Replica:
             ranks = ", ".join(map(str, others))
             hint = "give all replicas the same --pef"
             raise ReplicaError(Problem(f"not all replicas run the PEF of rank 0: rank {ranks} runs another", hint=hint))
+
+    def require_one_update(self, sections: Sequence[int]) -> None:
+        """Raises ReplicaError where replicas would update their parameters with different hyper-parameters.
+
+        All replicas call this for the same runs: it compares the numbers that these sections' update reads.
+        """
+        group = self.join()
+        updating = [n for n in sections if self.device.pef.sections[n].kind in _UPDATES]
+        names = [name for name in self.device.runtime.needed(updating) if name in self.device.hyper]
+        if group.size == 1 or not names:
+            return
+        own = torch.stack([self.device.memory(name).reshape(()).double() for name in names])
+        both = torch.cat([own, -own])
+        group.largest(both)
+        differing = [name for name, high, low in zip(names, *both.chunk(2)) if high != -low]
+        if not differing:
+            return
+        values = group.gather(", ".join(f"{name} {float(self.device.memory(name)):g}" for name in differing))
+        told = "; ".join(f"rank {rank} has {text}" for rank, text in enumerate(values))
+        hint = "give every replica the same hyper-parameters: their parameters would no longer be the same"
+        raise ReplicaError(Problem(f"the replicas update with different numbers: {told}", hint=hint))
 
     def with_reduction(self, section_types: Sequence[str] | None) -> Sequence[str] | None:
         """The sections of a data parallel run: gradients not averaged yet are so before anything uses them.

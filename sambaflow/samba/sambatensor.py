@@ -43,6 +43,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
 
     sn_name: the name of its symbol; inputs of a run are matched by it. batch_dim: the axis of samples, or None.
     Without `torch_tensor` it is empty: it has `shape` and `dtype`, and `materializer` can give it content later.
+    Made inside a forward that is being traced, it is the tensor itself: what is computed from it stays in the graph.
     """
 
     sn_name: str | None = None
@@ -77,6 +78,8 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
                     Problem("an empty SambaTensor needs a shape", hint="give a tensor, or shape and dtype")
                 )
             torch_tensor = torch.empty(tuple(shape), dtype=dtype, device="meta")
+        if is_tracing():
+            return torch_tensor  # type: ignore[no-any-return]
         tensor: SambaTensor = _shared(torch_tensor, cls)
         tensor.sn_name = name if name is not None else getattr(torch_tensor, "sn_name", None)
         tensor.batch_dim = batch_dim
@@ -98,7 +101,7 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         the element type or the layout keeps the name."""
         arguments, named = promoted(func, tuple(args), kwargs or {})
         result = torch.Tensor.__torch_function__.__func__(SambaTensor, func, (SambaTensor,), arguments, named)
-        return _carried(arguments[0], result) if func in _CASTS else result
+        return carried(arguments[0], result) if func in _CASTS else result
 
     # -- content ------------------------------------------------------------------------------------------------
 
@@ -225,7 +228,12 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
         return f"{type(self).__name__}({name}{batch}{content.removeprefix('tensor(')}"
 
 
-def _carried(tensor: Any, result: Any) -> Any:
+def is_tracing() -> bool:
+    """Whether tensors stand for values of a graph."""
+    return bool(torch._C._len_torch_dispatch_stack()) or bool(torch.compiler.is_compiling())
+
+
+def carried(tensor: Any, result: Any) -> Any:
     """`result`, called what the tensor is called that it was cast from."""
     if result is not tensor and isinstance(tensor, SambaTensor) and isinstance(result, SambaTensor):
         result.__dict__.update({key: tensor.__dict__[key] for key in _CARRIED if key in tensor.__dict__})

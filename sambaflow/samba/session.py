@@ -24,6 +24,7 @@ from sambaflow.samba.loading import Loaded, load, load_graphs
 from sambaflow.samba.profiler import Profiler
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced
+from sambaflow.samba.utils.ending import progress
 
 
 class SambaSession(AcceptedCalls):
@@ -65,6 +66,7 @@ class SambaSession(AcceptedCalls):
         `config_dict` holds the command line's arguments; without it those of parse_app_args count. Hints for
         hardware (`metadata`, other options) are recorded in the PEF.
         """
+        progress.worked = True
         return compile_model(
             model,
             inputs,
@@ -90,12 +92,14 @@ class SambaSession(AcceptedCalls):
         **options: Any,
     ) -> str:
         """Compile all graphs added, into one PEF; tensors with one region name share device memory."""
+        progress.worked = True
         recorded = {"enable_hypersection": enable_hypersection, **options}
         arguments = {**self.arguments, **_as_dict(config_dict)}
         return compile_multigraph(self._graphs, name, arguments, pef_metadata, recorded)
 
     def init_multigraph_runtime(self, pef: str = "") -> None:
         """Load a PEF of several graphs for the graphs added, and copy their weights to the device."""
+        progress.worked = True
         self._close()
         self._by_graph = load_graphs(self._graphs, pef or self.arguments.get("pef") or self.pef_path)
         self._loaded = next(iter(self._by_graph.values()), None)
@@ -114,6 +118,7 @@ class SambaSession(AcceptedCalls):
         transfer_device: bool = True,
     ) -> tuple[SambaTensor, ...]:
         """Load a PEF for a traced model, as `samba.utils.trace_graph` does; returns the model's output tensors."""
+        progress.worked = True
         self._close()
         self._loaded = load(traced, pef or self.pef_path, optimizers, init_output_grads, loss_indices)
         if self.arguments.get("data_parallel") is True:

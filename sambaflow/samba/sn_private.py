@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ir.errors import Problem, UsageError
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Where windows of a tensor [*batch, *axes] lie: `rows` are the indices of their elements [*batch, *index,
+    *lengths], counted over the batch and the indexed axes; `order` brings those to the front, before the others."""
+
+    rows: Tensor
+    order: list[int]
+    back: list[int]
+    count: int
+
+    @staticmethod
+    def of(x: Tensor, starts: Tensor, dims: Sequence[int], lengths: Sequence[int], batched: int) -> _Windows:
+        """`dims` count from behind the batch axes. Raises UsageError where the arguments do not fit each other."""
+        _require_fit(x, starts, dims, lengths, batched)
+        axes = [batched + dim % (x.dim() - batched) for dim in dims]
+        others = [axis for axis in range(batched, x.dim()) if axis not in axes]
+        order = [*range(batched), *axes, *others]
+        index_rank = starts.dim() - 1 - batched
+        rows = torch.zeros((), dtype=torch.int64, device=starts.device)
+        for axis in range(batched):
+            here = torch.arange(x.shape[axis], device=starts.device)
+            rows = rows * x.shape[axis] + here.reshape([-1] + [1] * (batched - 1 - axis + index_rank + len(axes)))
+        for number, (axis, length) in enumerate(zip(axes, lengths)):
+            start = starts.select(-1, number).long().reshape([*starts.shape[:-1], *[1] * len(axes)])
+            step = torch.arange(length, device=starts.device).reshape([-1] + [1] * (len(axes) - 1 - number))
+            rows = rows * x.shape[axis] + (start + step)
+        rows = rows.expand(*starts.shape[:-1], *lengths)
+        count = math.prod(x.shape[axis] for axis in order[: batched + len(axes)])
+        return _Windows(rows, order, _slice_order(x.dim() - batched, axes, others, batched), count)
+
+    def table(self, x: Tensor) -> Tensor:
+        """`x` as [indexed elements, others]."""
+        return x.permute(self.order).reshape(self.count, -1)
+
+
+def _require_fit(x: Tensor, starts: Tensor, dims: Sequence[int], lengths: Sequence[int], batched: int) -> None:
+    shapes = f"x has shape {list(x.shape)}, start_indices {list(starts.shape)}"
+    if starts.dim() <= batched or starts.shape[:batched] != x.shape[:batched]:
+        hint = f"the first {batched} axes of both are the batch"
+        raise UsageError(Problem(f"batched_dims={batched} does not fit: {shapes}", hint=hint))
+    if starts.shape[-1] != len(dims) or len(dims) != len(lengths):
+        counts = f"{len(dims)} axes and {len(lengths)} lengths are given, but the last axis of start_indices has"
+        raise UsageError(Problem(f"{counts} {starts.shape[-1]}: {shapes}", hint="give one start for each axis"))
+
+
+def _slice_order(rank: int, axes: Sequence[int], others: Sequence[int], batched: int) -> list[int]:
+    """The permutation from [*indexed axes, *others] back to the order of a slice."""
+    front = [*axes, *others]
+    return [front.index(axis) for axis in range(batched, batched + rank)]
 
 
 def sn_gather(
@@ -16,24 +71,18 @@ def sn_gather(
     gather_lengths: Sequence[int],
     batched_dims: int = 0,
 ) -> Tensor:
-    """Slices of `x` [*batch, ...], one per row of `start_indices` [*batch, n, len(gather_dims)].
+    """Slices of `x` [*batch, *axes], one for each row of `start_indices` [*batch, *index, len(gather_dims)].
 
-    Slice i begins at start_indices[..., i, j] on axis gather_dims[j], is gather_lengths[j] long there and whole on
-    other axes. The result is [*batch, n, *slice]. `batched_dims` leading axes belong to both.
+    A slice begins at start_indices[..., j] on axis gather_dims[j], is gather_lengths[j] long there and whole on other
+    axes. The result is [*batch, *index, *slice]. The first `batched_dims` axes are the batch of both; gather_dims count
+    from behind them. Raises UsageError where the arguments do not fit each other.
     """
-    if batched_dims:
-        rows = [
-            sn_gather(a, b, [dim - 1 for dim in gather_dims], gather_lengths, batched_dims - 1)
-            for a, b in zip(x.unbind(0), start_indices.unbind(0))
-        ]
-        return torch.stack(rows)
-    slices = []
-    for start in start_indices.unbind(0):
-        part = x
-        for dim, length, begin in zip(gather_dims, gather_lengths, start.unbind(0)):
-            part = part.index_select(dim, begin + torch.arange(length, device=x.device))
-        slices.append(part)
-    return torch.stack(slices)
+    windows = _Windows.of(x, start_indices, gather_dims, gather_lengths, batched_dims)
+    found = windows.table(x).index_select(0, windows.rows.reshape(-1))
+    others = [x.shape[axis] for axis in windows.order[batched_dims + len(gather_dims) :]]
+    lead = start_indices.dim() - 1
+    found = found.reshape(*windows.rows.shape, *others)
+    return found.permute([*range(lead), *(lead + axis for axis in windows.back)])
 
 
 def sn_scatter(
@@ -45,33 +94,23 @@ def sn_scatter(
     unique_indices: bool = False,
     batched_dims: int = 0,
 ) -> Tensor:
-    """`operand` with slices replaced (`kUpdate`) or added to (`kAdd`), in the layout of `sn_gather`."""
+    """`operand` with slices replaced (`kUpdate`) or added to (`kAdd`), in the layout of `sn_gather`: `update` is
+    [*batch, *index, *slice]. Raises UsageError where the arguments do not fit each other."""
     if rmw_op not in ("kUpdate", "kAdd"):
-        raise ValueError(f"rmw_op is 'kUpdate' or 'kAdd', not {rmw_op!r}")
-    if batched_dims:
-        dims = [dim - 1 for dim in scatter_dims]
-        rows = [
-            sn_scatter(a, b, c, dims, rmw_op, unique_indices, batched_dims - 1)
-            for a, b, c in zip(operand.unbind(0), update.unbind(0), start_indices.unbind(0))
-        ]
-        return torch.stack(rows)
-    result = operand
-    for part, start in zip(update.unbind(0), start_indices.unbind(0)):
-        result = _scattered(result, part, start, scatter_dims, rmw_op == "kAdd")
-    return result
-
-
-def _scattered(operand: Tensor, part: Tensor, start: Tensor, dims: Sequence[int], add: bool) -> Tensor:
-    """One slice written: elements inside the window come from `part`, others from `operand`."""
-    inside = torch.ones((1,) * operand.dim(), dtype=torch.bool, device=operand.device)
-    moved = part
-    for dim, begin in zip(dims, start.unbind(0)):
-        offset = torch.arange(operand.shape[dim], device=operand.device) - begin
-        shape = [1] * operand.dim()
-        shape[dim] = operand.shape[dim]
-        inside = inside & ((offset >= 0) & (offset < part.shape[dim])).reshape(shape)
-        moved = moved.index_select(dim, offset.clamp(0, part.shape[dim] - 1))
-    return torch.where(inside, operand + moved if add else moved.expand_as(operand), operand)
+        raise UsageError(Problem(f"rmw_op {rmw_op!r} is not known", hint="give 'kUpdate' or 'kAdd'"))
+    lead = start_indices.dim() - 1
+    axes = [dim % (operand.dim() - batched_dims) for dim in scatter_dims]
+    windows = _Windows.of(
+        operand, start_indices, scatter_dims, [update.shape[lead + axis] for axis in axes], batched_dims
+    )
+    forward = [windows.back.index(position) for position in range(len(windows.back))]
+    source = update.permute([*range(lead), *(lead + axis for axis in forward)])
+    table = windows.table(operand)
+    source = source.reshape(-1, table.shape[1]).to(table.dtype)
+    index = windows.rows.reshape(-1, 1).expand(source.shape)
+    written = table.scatter_add(0, index, source) if rmw_op == "kAdd" else table.scatter(0, index, source)
+    inverse = [windows.order.index(axis) for axis in range(operand.dim())]
+    return written.reshape([operand.shape[axis] for axis in windows.order]).permute(inverse)
 
 
 def sn_multinomial(probs: Tensor, randoms: Tensor, **options: Any) -> Tensor:

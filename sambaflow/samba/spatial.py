@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
+
+from sambaflow.samba import agreement
+from sambaflow.samba.sambatensor import carried
 
 
 def asked_for(arguments: Mapping[str, object]) -> int:
     """How many batches a run of these arguments may take: --num-spatial-batches with --mapping spatial."""
     count = arguments.get("num_spatial_batches")
     return count if arguments.get("mapping") == "spatial" and isinstance(count, int) and count > 1 else 1
+
+
+def first_batch(inputs: Any, path: str, arguments: Mapping[str, object]) -> Any:
+    """Inputs to trace with, in the same containers: those of several batches cut down to the first, where the arguments
+    allow several; `path` is the PEF, which knows how long one batch is."""
+    count = asked_for(arguments)
+    if count == 1:
+        return inputs
+    shapes = agreement.input_shapes(path)
+
+    def cut(value: Any, fallback: str) -> Any:
+        if isinstance(value, Mapping):
+            return {key: cut(item, key) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)([cut(item, f"{fallback}_{number}") for number, item in enumerate(value)])
+        if not isinstance(value, Tensor):
+            return value
+        axis = _axis(value, shapes.get(getattr(value, "sn_name", None) or fallback, ()), count)
+        return value if axis is None else _first(value, axis, count)
+
+    return cut(inputs, "input")
+
+
+def _first(tensor: Tensor, axis: int, count: int) -> Tensor:
+    part = tensor.detach().narrow(axis, 0, tensor.shape[axis] // count)
+    part.requires_grad_(tensor.requires_grad)
+    return carried(tensor, part)
 
 
 def batches(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], count: int) -> list[dict[str, Tensor]]:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,8 +22,12 @@ from torch.overrides import resolve_name
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.export_errors import known_cause
+from compiler.frontend.state import unchanged
+from compiler.frontend.tracing import quiet
 from ir.errors import Problem, UsageError
+from sambaflow.samba import current
 from sambaflow.samba.convert import has_content, plain_torch
+from sambaflow.samba.outputs import plain_outputs
 from sambaflow.samba.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import Consumer, SambaTensor
 
@@ -47,21 +50,30 @@ class Operator:
 
 
 class Record(MixedPrecision):
-    """While active, torch functions are recorded in `operators`."""
+    """While active, torch functions of `inputs` and `parameters`, and of what comes from them, are in `operators`.
 
-    def __init__(self, inputs: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+    Functions of constants alone are not: a model may keep their results from one call to the next.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], parameters: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.operators: list[Operator] = []
         self.names = {id(tensor): name for name, tensor in inputs.items()}
+        self._depending = {id(tensor): tensor for tensor in (*inputs.values(), *parameters)}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = super().__torch_function__(func, types, args, kwargs)
+        given = (args, kwargs)
+        tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
+        if not any(id(tensor) in self._depending for tensor in tensors):
+            return result
+        changed = result if result is not None else args[:1]  # x[i] = y returns nothing
+        self._depending |= {id(leaf): leaf for leaf in pytree.tree_leaves(changed) if isinstance(leaf, Tensor)}
         outputs = _types(result)
         if outputs:
-            given = (args, kwargs)
-            reads = tuple(self.names.get(id(leaf)) for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor))
+            reads = tuple(self.names.get(id(tensor)) for tensor in tensors)
             self.operators.append(Operator(_name(func), _types(given), outputs, _users_line(), reads))
         return result
 
@@ -94,10 +106,11 @@ class Structure:
         return arguments, keywords
 
     def call(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
-        """What `model` returns for other tensors of these names; mixed precisions as the device takes them."""
+        """What `model` returns for other tensors of these names, as tensors in plain containers; it takes numbers as
+        the device takes them."""
         arguments, keywords = self.filled(tensors)
         with MixedPrecision():
-            return model(*arguments, **keywords)
+            return plain_outputs(model(*arguments, **keywords))
 
 
 @dataclass(frozen=True)
@@ -117,12 +130,6 @@ class Traced:
     structure: Structure
     outputs: tuple[SambaTensor, ...]
     operators: list[Operator] = field(default_factory=list)
-    container: Any = None
-
-    @property
-    def result(self) -> Any:
-        """The outputs in the containers in which forward returned them."""
-        return pytree.tree_unflatten(list(self.outputs), self.container)
 
     @property
     def signature(self) -> list[str]:
@@ -164,22 +171,24 @@ def structure_of(model: nn.Module, inputs: Any) -> Structure:
 
 
 def trace(model: nn.Module, inputs: Any) -> Traced:
-    """Run forward without content. Raises UsageError at the user's line where it does not run."""
+    """Run forward without content; the model is as before afterwards. Raises UsageError at the user's line where it
+    does not run."""
     structure = structure_of(model, inputs)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = {name: _fake(mode, tensor) for name, tensor in structure.tensors.items()}
-    record = Record(fakes)
-    with plain_torch(model, mode), torch.no_grad(), mode:
+    current.session().begin_trace()
+    with plain_torch(model, mode), unchanged(model), quiet(), torch.no_grad(), mode:
         content = {name: _fake(mode, tensor) for name, tensor in _contents(model)}
+        record = Record(fakes, [content[name] for name, _ in model.named_parameters()])
         arguments, keywords = structure.filled(fakes)
         try:
             with record:
                 results = torch.func.functional_call(model, content, arguments, keywords)
         except Exception as error:
             raise UsageError(_problem(error, model, structure)) from error
-    leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
+    leaves = [leaf for leaf in pytree.tree_leaves(plain_outputs(results)) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
-    traced = Traced(model, structure, outputs, record.operators, pytree.tree_structure(results))
+    traced = Traced(model, structure, outputs, record.operators)
     for output in outputs:
         output.traced = traced
     for name, tensor in structure.tensors.items():

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from compiler.frontend.model_file import load_model
 from pef import file
-from tests.cli.conftest import MODEL, Compiled, run_snc, run_snrun
+from tests.cli.conftest import MODEL, Compiled, assert_refused, run_snc, run_snrun
 
 ROOT = Path(__file__).parents[2]
 Write = Callable[..., Path]
@@ -106,6 +106,8 @@ def test_a_reference_that_differs_fails(inference: Compiled) -> None:
         changed = {name: loaded[name] + 0.1 for name in loaded.files}
     np.savez(path, **changed)
     result = run_snrun(inference.pef, "--test")
+    assert_refused(result, "PEF", "small.reference.npz does not hold the reference outputs", "--reference")
+    result = run_snrun(inference.pef, "--test", "--reference", path)
     assert result.exit_code == 1 and "FAILED" in result.stdout and "DIFFERS" in result.stdout
 
 

@@ -198,14 +198,41 @@ def test_a_checkpoint_that_is_none(training: Compiled, tmp_path: Path) -> None:
     assert_refused(result, "USAGE", "is not a checkpoint", "--weights")
 
 
-def test_a_checkpoint_of_another_model(training: Compiled, tmp_path: Path) -> None:
-    done = run_snrun(training.pef, "--train", "--steps", 1, "--checkpoint-dir", tmp_path / "kept")
+def trained(pef: Path, folder: Path) -> Path:
+    """A checkpoint after one step."""
+    done = run_snrun(pef, "--train", "--steps", 1, "--checkpoint-dir", folder)
     assert done.exit_code == 0, done.output
-    (kept,) = (tmp_path / "kept").iterdir()
-    content = kept.read_bytes().replace(b'"first.weight"', b'"firxt.weight"')
-    kept.write_bytes(content)
+    (kept,) = folder.iterdir()
+    return kept
+
+
+def test_a_checkpoint_of_another_model(training: Compiled, tmp_path: Path) -> None:
+    """Even one whose tensors have the same names and shapes."""
+    kept = trained(training.pef, tmp_path / "kept")
+    pef = file.read(training.pef)
+    pef.header.name = "other"
+    file.write(pef, training.pef)
     result = snrun_in(tmp_path, training.pef, "--train", "--steps", 1, "--resume", kept)
-    assert_refused(result, "BIND", "lacks 'first.weight'")
+    assert_refused(result, "USAGE", "a checkpoint of another PEF, 'small'", "--weights")
+    other = tmp_path / "other"
+    assert run_snrun(training.pef, "--weights", kept, "--output", other).exit_code == 0
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.99])
+@pytest.mark.parametrize("option", ["--resume", "--weights"])
+def test_a_damaged_checkpoint(training: Compiled, tmp_path: Path, place: float, option: str) -> None:
+    kept = trained(training.pef, tmp_path / "kept")
+    content = bytearray(kept.read_bytes())
+    content[int(place * len(content))] ^= 4
+    kept.write_bytes(content)
+    result = snrun_in(tmp_path, training.pef, "--train", "--steps", 1, option, kept)
+    assert_refused(result, "USAGE", kept.name, "try: ")
+
+
+def test_a_checkpoint_of_an_earlier_version(training: Compiled, tmp_path: Path) -> None:
+    save_file(load_file(training.weights), tmp_path / "c.safetensors", {"format": "snc-checkpoint-1", "step": "1"})
+    result = snrun_in(tmp_path, training.pef, "--train", "--steps", 1, "--resume", tmp_path / "c.safetensors")
+    assert_refused(result, "USAGE", "an earlier version", "--weights")
 
 
 def test_an_unknown_hyper_parameter(training: Compiled, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec, load_model
-from compiler.frontend.outputs import tensors_of
+from compiler.frontend.returned import flat_tensors
 from compiler.frontend.survey import capture_or_explain
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
@@ -98,10 +98,10 @@ def eager_steps(spec: ModelSpec, steps: int, dtype: torch.dtype) -> list[dict[st
     torch.manual_seed(1)
     for _ in range(steps):
         optimizer.zero_grad()
-        outputs = tensors_of(model(**inputs))
-        by_key = dict(outputs)
-        (by_key["loss"] if "loss" in by_key else outputs[0][1]).backward()
-        made = {f"#{i}": tensor.detach().clone() for i, (_, tensor) in enumerate(outputs)}
+        returned = model(**inputs)
+        outputs = flat_tensors(returned)
+        (returned["loss"] if isinstance(returned, dict) else outputs[0]).backward()
+        made = {f"#{i}": tensor.detach().clone() for i, tensor in enumerate(outputs)}
         for name, parameter in model.named_parameters():
             if parameter.grad is not None:
                 made[f"{name}.grad"] = parameter.grad.detach().clone()

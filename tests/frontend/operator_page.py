@@ -49,6 +49,7 @@ WHOLE = {
         "gather", "index_add", "index_select", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
         "scatter_min", "scatter_mul",
     ),
+    "a row may belong to any group": ("grouped_matmul", "grouped_outer"),
     "the result is a place, counted from the start of the axis": ("argmax",),
     "elements of a tile come to lie in another tile": ("flip", "slice", "cat", "reshape"),
     "partial results are combined by sum, maximum and minimum alone": ("prod",),

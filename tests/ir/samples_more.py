@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 
 import numpy as np
 import torch
@@ -172,4 +173,29 @@ RANDOM = [
     Sample(op("keep_mask"), (f32(), *KEY, i32(4), i32(6)), keep, below=1000, index=True),
 ]
 
-MORE_SAMPLES = [*ROUNDED, *INTEGERS, *ORDERED, *SCATTERED, *RANDOM]
+
+def by_group(x: Tensor, w: Tensor, group: Tensor) -> Tensor:
+    """Each row times its group's matrix; groups 5 and more have none."""
+    return torch.stack([row @ w[g] if g < len(w) else row.new_zeros(w.shape[2]) for row, g in zip(x, group)])
+
+
+def outer_by_group(groups: int, x: Tensor, dy: Tensor, group: Tensor) -> Tensor:
+    return torch.einsum("me,mk,mn->ekn", torch.eye(8)[group.long()][:, :groups], x, dy)
+
+
+GROUPED = [
+    Sample(op("grouped_matmul", dtype=DType.F32), (f32(12, 6), f32(5, 6, 9), i32(12)), by_group, below=6, index=True),
+    Sample(
+        op("grouped_outer", groups=5, dtype=DType.F32),
+        (f32(12, 6), f32(12, 9), i32(12)), partial(outer_by_group, 5), below=6, index=True,
+    ),
+]  # fmt: skip
+
+SPECIAL = [
+    Sample(op("lgamma"), (f32(4, 6),), torch.lgamma),
+    Sample(op("digamma"), (f32(4, 6),), torch.digamma, positive=True),
+    Sample(op("polygamma", n=1), (f32(4, 6),), partial(torch.polygamma, 1), positive=True),
+    Sample(op("polygamma", n=2), (f32(4, 6),), partial(torch.polygamma, 2), positive=True),
+]
+
+MORE_SAMPLES = [*ROUNDED, *INTEGERS, *ORDERED, *SCATTERED, *RANDOM, *GROUPED, *SPECIAL]

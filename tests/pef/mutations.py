@@ -185,10 +185,19 @@ MUTATIONS = {
         r"\(matmul\): .*takes the attributes dtype, not x",
     ),
     "attribute without value": Mutation(
-        "two_products", lambda pef: stage(pef).operations[0].attributes[0].ClearField("dtype"), "'dtype' has no value"
+        "two_products",
+        lambda pef: stage(pef).operations[0].attributes[0].ClearField("dtype"),
+        "'dtype' of .* has no value",
     ),
     "attribute of another type": Mutation(
-        "two_phases", set_to(f"{P}.stages[0].operations[0].attributes[0].integer", 3), "permute does not accept"
+        "two_phases",
+        set_to(f"{P}.stages[0].operations[0].attributes[0].integer", 3),
+        "takes a value of kind integers, not integer",
+    ),
+    "attribute twice": Mutation(
+        "two_products",
+        lambda pef: stage(pef).operations[0].attributes.append(stage(pef).operations[0].attributes[0]),
+        "takes the attributes dtype, not dtype, dtype",
     ),
     "no tiles": Mutation("two_products", set_to(f"{P}.tiles", 0), "phase 0: the phase has no tiles"),
     "no parallelism": Mutation("two_products", set_to(f"{P}.stages[1].chain", 0), r"stage 1 \(fc2\): .*no PCUs"),
@@ -367,6 +376,56 @@ MUTATIONS = {
         "output 0: the nets carry .* of the tile's",
     ),
     "bytes lost": Mutation("two_products", lambda pef: setattr(net(pef, pb.Net.STORE), "bytes", 1), "carry 1 of the"),
+    # what symbols are for
+    "parameter as state": Mutation("two_products", set_to("symbols[1].kind", "state"), r"\(a\): no section stores it"),
+    "output as hyper": Mutation(
+        "two_products", set_to("symbols[3].kind", "hyper"), r"\(y\): a section of type FWD stores it, .* kind hyper"
+    ),
+    "output as activation": Mutation(
+        "two_products", set_to("symbols[3].kind", "activation"), r"\(y\): it is persistent, but of kind activation"
+    ),
+    "input as output gradient": Mutation(
+        "two_products", set_to("symbols[0].kind", "output_gradient"), r"\(x\): a section of type FWD loads it"
+    ),
+    "input as output": Mutation("two_products", set_to("symbols[0].kind", "output"), r"\(x\) is loaded before it"),
+    "hyper-parameter of many numbers": Mutation(
+        "two_products", set_to("symbols[0].kind", "hyper"), r"\(x\): a hyper-parameter is one number"
+    ),
+    "gradient without a writer": Mutation(
+        "two_phases",
+        lambda pef: pef.symbols.add(
+            name="g", type=encode_type(f32(1)), kind="gradient", persistent=True, offset=1 << 20
+        ),
+        r"\(g\): no section stores it",
+    ),
+    "activation for ever": Mutation("residual", set_to("symbols[1].persistent", True), r"\(h\): it is persistent"),
+    "forward pass that updates": Mutation(
+        "two_products", set_to("sections[0].kind", "OPT"), r"\(x\): a section of type OPT loads it"
+    ),
+    "update before the forward pass": Mutation(
+        "step", set_to("sections[1].kind", "OPT"), r"section 2 \(fwd_1\): section type FWD comes after OPT"
+    ),
+    # sizes
+    "grid of millions": Mutation("two_products", set_to("machine.rows", 4194304), "a grid of 4194304x8 has more than"),
+    "bandwidth of next to nothing": Mutation(
+        "two_products", set_to("machine.tiers[0].bandwidth_bytes_per_s", 5e-324), "bandwidth_bytes_per_s is .*, not"
+    ),
+    "clock of next to nothing": Mutation("two_products", set_to("machine.clock_ghz", 5e-324), "clock_ghz is .*, not"),
+    "endless name": Mutation("two_products", set_to("symbols[0].name", "x" * 2**20), "a name of 1048576 characters"),
+    "name that clears the screen": Mutation(
+        "two_products", set_to("symbols[0].name", "\x1b[2J"), r"symbol 0: the name '\\x1b\[2J' has characters"
+    ),
+    "stages without end": Mutation(
+        "two_products",
+        lambda pef: first(pef).phases[0].stages.extend([pb.Stage()] * 20_000),
+        "20,002 stages are more than the 64 sites",
+    ),
+    "sections without end": Mutation(
+        "two_products", lambda pef: pef.sections.extend([pb.Section()] * 200_000), "200,001 sections are more than"
+    ),
+    "firings without end": Mutation(
+        "two_products", set_to(f"{P}.tiles", 2**32 - 1), "firings of stages and streams are more than"
+    ),
     # symbols
     "no name": Mutation("two_products", set_to("symbols[0].name", ""), "symbol 0: the symbol has no name"),
     "name twice": Mutation("two_products", set_to("symbols[1].name", "x"), r"symbol 1 \(x\): symbol 0 has this name"),

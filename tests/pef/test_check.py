@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import re
 
 import pytest
 
 from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
+from pef.belonging import seal
 from pef.check import check
+from pef.checks.symbols import no_overlap
 from pef.codec import encode_op, encode_type
 from tests.pef.mutations import MUTATIONS
 from tests.pef.samples import SAMPLES, ConfigurationBuilder, PefBuilder, f32, op
@@ -56,7 +60,7 @@ def in_place(store_axis: int, related: bool) -> pb.Pef:
             transfer.operations.append(encode_op(op("permute", dims=(1, 0)), [0], [1]))
             transfer.values.add(type=encode_type(f32(64, 16)), axis=1)
     pef = PefBuilder()
-    x, y, u = (pef.symbol(name, f32(64, 64), "state") for name in "xyu")
+    x, y, u = (pef.symbol(name, f32(64, 64), "parameter") for name in "xyu")
     configuration = pef.configuration(b.build())
     pef.section("OPT", "opt_0", configuration, *((x, x, u, y) if related else (x, y, u, x)))
     return pef.record
@@ -83,3 +87,61 @@ def test_all_violations_are_listed() -> None:
         MUTATIONS[name].change(pef)
     found = problems(pef)
     assert all(any(re.search(MUTATIONS[name].expected, problem) for problem in found) for name in names)
+
+
+def sealed_step() -> pb.Pef:
+    """A step whose symbols say how often they are stored."""
+    pef = SAMPLES["step"]()
+    seal(pef, b"", b"")
+    return pef
+
+
+def test_a_sealed_pef_is_legal() -> None:
+    assert problems(sealed_step()) == []
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_missing_section_is_noticed(number: int) -> None:
+    pef = sealed_step()
+    del pef.sections[number]
+    for symbol in pef.symbols:
+        symbol.last = min(symbol.last, 1)
+        symbol.first = min(symbol.first, 1)
+    assert any("0 sections store it, but it says that 1 do" in problem for problem in problems(pef))
+
+
+def test_a_section_that_is_there_twice_is_noticed() -> None:
+    pef = sealed_step()
+    pef.sections.append(pef.sections[0])
+    assert any("2 sections store it, but it says that 1 do" in problem for problem in problems(pef))
+
+
+def test_checking_stops_after_many_problems() -> None:
+    pef = SAMPLES["two_products"]()
+    for number in range(2000):
+        pef.symbols.add(name=f"s{number}", kind="parameter", persistent=True, tier=0).type.CopyFrom(pef.symbols[0].type)
+    found = problems(pef)
+    assert len(found) == 100 and found[-1] == "the PEF: checking stopped after 99 problems"
+    assert "symbol 4 (s0): the symbol shares memory with symbol 0 (x) while both live" in found
+
+
+def test_overlaps_are_found_whatever_lives_when() -> None:
+    """The sweep finds a symbol to blame exactly where comparing all pairs does."""
+    draw = random.Random(3)
+    for _ in range(200):
+        pef = SAMPLES["step"]()
+        del pef.symbols[:]
+        for number in range(12):
+            first = draw.randrange(3)
+            pef.symbols.add(
+                name=f"s{number}", type=encode_type(f32(16 * draw.randint(1, 3))), offset=64 * draw.randrange(40),
+                persistent=draw.random() < 0.2, first=first, last=draw.randint(first, 2),
+            )  # fmt: skip
+        pairs = [
+            (a, b)
+            for a, b in itertools.combinations(pef.symbols, 2)
+            if a.offset < b.offset + 4 * b.type.shape[0]
+            and b.offset < a.offset + 4 * a.type.shape[0]
+            and (a.persistent or b.persistent or (a.first <= b.last and b.first <= a.last))
+        ]
+        assert bool(list(no_overlap(pef))) == bool(pairs)

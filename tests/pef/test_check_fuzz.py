@@ -27,8 +27,10 @@ def other_value(draw: st.DrawFn, field: FieldDescriptor) -> object:
         return draw(st.one_of(st.integers(max(low, -2), min(high, 70)), st.integers(low, high)))
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return draw(st.booleans())
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+    if field.type == FieldDescriptor.TYPE_STRING:
         return draw(st.sampled_from(["", "sum", "matmul", "reshape", "slice", "full", "bf16", "bool", "dims", "é"]))
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return draw(st.binary(max_size=40))
     return draw(st.floats())
 
 

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def counted(*arguments, **named):
 
 samba.session.run = counted
 data_parallel.main(sys.argv[2:])
+"""
+
+
+IS_LATE = """
+import os, sys, time
+import data_parallel
+from sambaflow import samba
+from sambaflow.samba import distributed
+run, steps = samba.session.run, []
+distributed.REPORT_AFTER_S = 1
+
+def counted(*arguments, **named):
+    steps.append(0)
+    if len(steps) == 3 and os.environ["RANK"] == "1":
+        time.sleep(4)
+    return run(*arguments, **named)
+
+samba.session.run = counted
+data_parallel.main(sys.argv[1:])
 """
 
 
@@ -191,6 +211,63 @@ def test_a_lost_replica_is_one_error_for_the_others(
     assert f"{fate}.py:" in complaint, "the user's own line"
     assert "Traceback" not in complaint
     assert not (tmp_path / "never.pt").exists()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a replica said and how it ended."""
+
+    status: int
+    printed: str
+    complaint: str
+
+
+def both(words: Sequence[list[str]], **variables: str) -> list[Ended]:
+    """Two replicas, each with its own command line, until they end."""
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **variables}
+    started = [
+        subprocess.Popen(
+            words[rank],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(RANK=str(rank), **meeting),
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=SECONDS) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    return [Ended(process.returncode, *texts) for process, texts in zip(started, said)]
+
+
+def test_replicas_with_different_learning_rates_are_refused(programs: Programs, tmp_path: Path) -> None:
+    words = [sys.executable, str(EXAMPLE), *options(programs, tmp_path / "never.pt")]
+    for ended in both([[*words, "--lr", rate] for rate in ("0.1", "0.2")]):
+        assert ended.status not in (0, None)
+        assert "update with different numbers: rank 0 has lr 0.1; rank 1 has lr 0.2" in ended.complaint
+        assert "Traceback" not in ended.complaint
+    assert not (tmp_path / "never.pt").exists()
+
+
+def test_a_late_replica_is_reported_and_waited_for(programs: Programs, tmp_path: Path) -> None:
+    script = programs.script("late.py", IS_LATE)
+    first, second = both([[sys.executable, script, *options(programs, tmp_path / "two.pt")]] * 2)
+    assert (first.status, second.status) == (0, 0), first.complaint + second.complaint
+    said = first.printed + first.complaint
+    assert "waiting for the other replica for 1 s; after 300 s this replica stops" in said
+    assert_same_training(programs, first.printed, tmp_path / "two.pt")
+
+
+def test_the_wait_is_bounded_by_an_option(programs: Programs, tmp_path: Path) -> None:
+    script = programs.script("hangs_long.py", LOSES_A_REPLICA)
+    words = [sys.executable, script, "hangs", *options(programs, tmp_path / "never.pt"), "--replica-timeout", "3"]
+    first, _ = both([words] * 2)
+    assert first.status not in (0, None)
+    assert "did not answer for 3 s" in first.complaint and "Traceback" not in first.complaint
 
 
 def free_port() -> int:

@@ -44,7 +44,7 @@ def update_in_place() -> pb.Pef:
     b.load(slots[2], rate)
     b.store(slots[3], new, 0)
     p = PefBuilder()
-    weight, gradient = p.symbol("w", f32(ROWS, 8), "parameter"), p.symbol("w.grad", f32(ROWS, 8), "gradient")
+    weight, gradient = p.symbol("w", f32(ROWS, 8), "parameter"), p.symbol("w.grad", f32(ROWS, 8), "buffer")
     p.section("OPT", "opt_0", p.configuration(b.build()), weight, gradient, p.symbol("lr", f32(), "hyper"), weight)
     return p.record
 
@@ -115,7 +115,7 @@ def training() -> pb.Pef:
         p.symbol("w", f32(8, 4), "parameter"),
         p.symbol("loss", f32(1, 1), "output"),
     )
-    h, grad = p.symbol("h", f32(ROWS, 4), "activation"), p.symbol("w.grad", f32(8, 4), "gradient")
+    h, grad = p.symbol("h", f32(ROWS, 4), "activation", (0, 1)), p.symbol("w.grad", f32(8, 4), "gradient")
     lr, dy = p.symbol("lr", f32(), "hyper"), p.symbol("loss.grad", f32(1, 1), "output_gradient")
     b = ConfigurationBuilder()
     slots = [b.slot(t) for t in (f32(ROWS, 8), f32(8, 4), f32(1, 1), f32(ROWS, 4))]

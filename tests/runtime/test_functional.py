@@ -10,6 +10,8 @@ import pytest
 from ir.errors import IllegalPefError
 from ir.op import Array
 from pef import pef_pb2 as pb
+from runtime.functional import FunctionalSimulator
+from runtime.memory import Memory
 from runtime.session import Session
 from tests.pef.samples import SAMPLES
 from tests.runtime import programs
@@ -136,7 +138,7 @@ def broken(change: Callable[[pb.Configuration], object]) -> str:
     pef = SAMPLES["two_products"]()
     change(pef.configurations[0])
     with pytest.raises(IllegalPefError) as caught:
-        Session(pef, check=False)
+        FunctionalSimulator(pef, Memory(pef))
     return str(caught.value)
 
 
@@ -155,4 +157,4 @@ def test_bindings_of_other_types_are_refused() -> None:
     pef = SAMPLES["two_products"]()
     pef.sections[0].bindings[1] = 0
     with pytest.raises(IllegalPefError, match="binds 'x'"):
-        Session(pef, check=False)
+        FunctionalSimulator(pef, Memory(pef))

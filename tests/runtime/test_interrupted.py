@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.checkpoint import Progress, resume, write_checkpoint
 from runtime.session import Session
-from runtime.weights import Progress, resume, write_checkpoint
 from tests.runtime.programs import update_in_place
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import os, signal, sys
 from pathlib import Path
+from runtime.checkpoint import Progress, write_checkpoint
 from runtime.session import Session
-from runtime.weights import Progress, write_checkpoint
 from tests.runtime.test_interrupted import session_with
 
 def die(*arguments, **named):
@@ -60,6 +60,8 @@ def test_the_checkpoint_before_stays(tmp_path: Path, moment: str) -> None:
     before = path.read_bytes()
     assert written(path, moment) == -signal.SIGKILL
     assert path.read_bytes() == before
+    write_checkpoint(tmp_path / "next.safetensors", session_with(3.0), Progress(step=30, seed=0))
+    assert {kept.name for kept in tmp_path.iterdir()} == {"step.safetensors", "next.safetensors"}, "nothing is left"
     restored = session_with(0.0)
     assert resume(path, restored).step == 10
     assert (restored.read("w") == 1).all()

@@ -111,9 +111,9 @@ def test_regions_and_inputs_of_every_graph_are_read_by_name() -> None:
         for name, width in (("one", 1), ("two", 2)):
             x, total = samba.zeros(width, name=f"x_{name}"), samba.zeros(2, name="total")
             total.sn_region_name = "running"
-            sums = utils.trace_multigraph(Adder(), (x, total), trace_prefix=name)
+            (sums,) = utils.trace_multigraph(Adder(), (x, total), trace_prefix=name)
             sums.sn_region_name = "running"
-            samba.session.add_graph(FwdGraph((x, total), sums, name=name))
+            samba.session.add_graph(FwdGraph((x, total), (sums,), name=name))
 
     graphs()
     pef = samba.session.compile_multigraph(name="adder", config_dict={"output_folder": "out", "pef_name": "adder"})

@@ -29,13 +29,14 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixt
 SPATIAL = {"mapping": "spatial", "num_spatial_batches": 3}
 
 
-def trained(steps: list[tuple[Any, ...]], arguments: dict[str, Any]) -> tuple[torch.Tensor, float]:
-    """The weight after some runs, and the loss of the last."""
+def trained(steps: list[Any], arguments: dict[str, Any], trace_with: Any = None) -> tuple[torch.Tensor, float]:
+    """The weight after some runs, and the loss of the last; `trace_with`: inputs of several batches to trace with."""
     samba.session.reset()
     model, inputs = classifier(), batch()
     optimizer = samba.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    utils.trace_graph(model, inputs, optimizer, pef=compiled(model, inputs, optimizer))
+    pef = compiled(model, inputs, optimizer)
     samba.session.arguments = arguments
+    utils.trace_graph(model, trace_with or inputs, optimizer, pef=pef)
     for step in steps:
         loss, _ = samba.session.run(step)
     samba.session.to_cpu(model)

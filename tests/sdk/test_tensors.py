@@ -123,7 +123,7 @@ def test_an_empty_tensor_has_shape_but_no_content() -> None:
 
 def test_torch_functions_on_samba_tensors_are_recorded() -> None:
     a, b = samba.ones(2, 3, name="a"), samba.ones(3, name="b")
-    with Record() as record:
+    with Record({"a": a, "b": b}) as record:
         torch.add(a, b)
     assert [str(op) for op in record.operators] == ["torch.add(float32[2, 3], float32[3]) -> float32[2, 3]"]
     assert record.operators[0].where.startswith("test_tensors.py:")

@@ -187,10 +187,10 @@ def test_stir_kernels_are_elementwise_functions() -> None:
 def test_indexed_reads_and_writes() -> None:
     x = torch.arange(24.0).reshape(2, 4, 3)
     starts = torch.tensor([[[1]], [[2]]])
-    rows = sn_private.sn_gather(x, starts, [1], [2], batched_dims=1)
+    rows = sn_private.sn_gather(x, starts, [0], [2], batched_dims=1)
     assert torch.equal(rows, torch.stack([x[0, 1:3], x[1, 2:4]])[:, None])
     update = torch.full((2, 1, 2, 3), -1.0)
-    written = sn_private.sn_scatter(x, update, starts, [1], batched_dims=1)
+    written = sn_private.sn_scatter(x, update, starts, [0], batched_dims=1)
     expected = x.clone()
     expected[0, 1:3], expected[1, 2:4] = -1, -1
     assert torch.equal(written, expected)

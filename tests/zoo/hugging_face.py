@@ -113,3 +113,29 @@ MODELS = {
     "falcon": falcon,
     "vit": vit,
 }
+
+
+def llama_with_cache() -> Model:
+    config = transformers.LlamaConfig(**SHAPE, **SPECIAL, num_key_value_heads=2)
+    return transformers.LlamaForCausalLM(config), language()
+
+
+def gpt2_with_cache() -> Model:
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **SPECIAL,
+    )  # fmt: skip
+    return transformers.GPT2LMHeadModel(config), language()
+
+
+def t5_with_cache() -> Model:
+    """Encoder and decoder, each with a cache of its own."""
+    config = transformers.T5Config(
+        vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    return transformers.T5ForConditionalGeneration(config), language()
+
+
+CACHED = {"llama": llama_with_cache, "gpt2": gpt2_with_cache, "t5": t5_with_cache}
+"""Decoders as they are by default, with a cache that grows."""

@@ -3,6 +3,7 @@
 from compiler.frontend.lowering import (
     convolution,
     elementwise,
+    experts,
     indexing,
     integer,
     loss,
@@ -14,9 +15,9 @@ from compiler.frontend.lowering import (
     strided,
     view,
 )
-from compiler.frontend.lowering.context import LOWERINGS, Context, Refused
+from compiler.frontend.lowering.context import LIBRARIES, LOWERINGS, Context, Refused, lowering_of
 
 __all__ = [
-    "LOWERINGS", "Context", "Refused", "convolution", "elementwise", "indexing", "integer", "loss", "matmul",
-    "normalization", "ordering", "random", "reduction", "strided", "view",
+    "LIBRARIES", "LOWERINGS", "Context", "Refused", "convolution", "elementwise", "experts", "indexing", "integer",
+    "loss", "lowering_of", "matmul", "normalization", "ordering", "random", "reduction", "strided", "view",
 ]  # fmt: skip

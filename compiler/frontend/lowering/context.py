@@ -27,6 +27,25 @@ LOWERINGS: dict[Any, Callable[..., Lowered]] = {}
 """From an ATen overload to the function that builds nodes for it, called with a `Context` and the ATen arguments."""
 
 
+LIBRARIES: dict[str, Callable[..., Lowered]] = {}
+"""The same for operators that a library brings, by qualified name: they exist only once the library is imported."""
+
+
+def lowering_of(target: Any) -> Callable[..., Lowered] | None:
+    """The function for an operator of a traced graph, None where there is none."""
+    return LOWERINGS.get(target) or LIBRARIES.get(getattr(getattr(target, "_schema", None), "name", ""))
+
+
+def lowers_named(name: str) -> Callable[[Callable[..., Lowered]], Callable[..., Lowered]]:
+    """Register the decorated function as the lowering of a library's operator."""
+
+    def register(function: Callable[..., Lowered]) -> Callable[..., Lowered]:
+        LIBRARIES[name] = function
+        return function
+
+    return register
+
+
 def lowers(*overloads: Any) -> Callable[[Callable[..., Lowered]], Callable[..., Lowered]]:
     """Register the decorated function as the lowering of `overloads`."""
 

@@ -61,7 +61,7 @@ def _common_dtype(context: Context) -> DType:
 UNARY = (
     "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos",
     "silu", "expm1", "exp2", "log1p", "log2", "log10", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
-    "atanh",
+    "atanh", "lgamma", "digamma",
 )  # fmt: skip
 LOGIC = {"mul": "logical_and", "minimum": "logical_and", "maximum": "logical_or"}
 """What becomes of arithmetic on truth values."""
@@ -135,6 +135,11 @@ def power(context: Context, x: Operand, exponent: Operand) -> Value:
         return square if exponent == 2 else context.emit("mul", square, x)
     roots = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
     return context.apply(roots[exponent], x) if exponent in roots else context.apply("pow", x, exponent)
+
+
+@lowers(aten.polygamma.default)
+def polygamma(context: Context, n: int, x: Value) -> Value:
+    return context.apply("polygamma", x, n=n) if n else context.apply("digamma", x)
 
 
 @lowers(aten.gelu.default)

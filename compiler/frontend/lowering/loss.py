@@ -146,7 +146,10 @@ def embedding_backward(
     context: Context, grad: Value, index: Value, rows: int, padding_idx: int, scale_grad_by_freq: bool
 ) -> Value:
     if scale_grad_by_freq:
-        context.refuse("an embedding with scale_grad_by_freq=True", "leave the option out")
+        uses = context.full(index.type.shape, 1, grad.type.dtype)
+        used = context.emit("index_add", uses, index, dim=0, extent=rows)
+        frequency = context.emit("index_select", used, index, dim=0)
+        grad = context.emit("div", grad, context.reshape(frequency, (*index.type.shape, 1)))
     if padding_idx >= 0:
         column = context.reshape(index, (*index.type.shape, 1))
         counts = context.emit("ne", column, context.scalar(padding_idx, DType.I32))

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sambaflow.samba.sntype import SNType
+
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "sum": torch.sum,
     "add": torch.sum,
@@ -47,18 +49,22 @@ def sn_zipmapreduce(
     return reduction(result, dim=reduce_dim)
 
 
-def sn_imm(input: Any, dtype: torch.dtype | None = None) -> Any:
+def sn_imm(input: Any, dtype: SNType | torch.dtype | None = None) -> Any:
     """A constant of an element type."""
-    return torch.tensor(input, dtype=dtype)
+    return torch.tensor(input, dtype=_torch_type(dtype))
 
 
-def sn_iteridx(attrs: Attributes, dim: int, dtype: torch.dtype | None = None) -> Any:
+def sn_iteridx(attrs: Attributes, dim: int, dtype: SNType | torch.dtype | None = None) -> Any:
     """The index along an axis of the iteration, broadcasting over the others."""
     extents = [1] * len(attrs.shape)
     extents[dim] = attrs.shape[dim]
-    return torch.arange(attrs.shape[dim], dtype=dtype, device=attrs.device).reshape(extents)
+    return torch.arange(attrs.shape[dim], dtype=_torch_type(dtype), device=attrs.device).reshape(extents)
 
 
 def sn_select(cond: Tensor, true_val: Any, false_val: Any) -> Any:
     """`true_val` where `cond` holds, else `false_val`."""
     return torch.where(cond, true_val, false_val)
+
+
+def _torch_type(dtype: SNType | torch.dtype | None) -> torch.dtype | None:
+    return None if dtype is None else SNType.to_torch_reference_type(dtype)

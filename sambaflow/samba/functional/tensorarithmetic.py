@@ -39,8 +39,17 @@ def addmm(
     out: Any = None,
     is_transposed: bool = False,
 ) -> Any:
-    """beta * input + alpha * mat1 @ mat2; with `is_transposed`, mat2 is stored transposed: [out, in]."""
-    return _addmm(input, mat1, mat2.transpose(0, 1) if is_transposed else mat2, beta=beta, alpha=alpha, out=out)
+    """beta * input + alpha * mat1 @ mat2, of any number of batch axes before the last two; with `is_transposed`, mat2
+    is stored transposed: [..., out, in]."""
+    second = mat2.transpose(-1, -2) if is_transposed else mat2
+    if mat1.dim() == second.dim() == 2 and input.dim() <= 2:
+        return _addmm(input, mat1, second, beta=beta, alpha=alpha, out=out)
+    product = matmul(mat1, second, out=out)
+    return _scaled(input, beta) + _scaled(product, alpha)
+
+
+def _scaled(tensor: Any, factor: float) -> Any:
+    return tensor if factor == 1 else tensor * factor
 
 
 _addmm = mirror(torch.addmm)

@@ -61,6 +61,8 @@ def common_app_driver(
             min_duration=args.min_duration,
             data_parallel=args.data_parallel,
             reduce_on_rdu=args.reduce_on_rdu,
+            compiled_stats_json=args.compiled_stats_json,
+            json_counters=args.json_counters,
         )
     if args.command == "measure-sections":
         trace_graph(model, inputs, optim, pef=args.pef, mapping=args.mapping)

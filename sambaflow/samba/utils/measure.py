@@ -10,8 +10,11 @@ from typing import Any
 
 from torch import nn
 
+from pef.facts import as_dict
 from sambaflow.samba import current
+from sambaflow.samba.utils.ending import progress
 from sambaflow.samba.utils.processes import get_world_size, is_main_process
+from sambaflow.samba.utils.read_perf_counters import counters_of
 
 NOTE = "NOTE: These are times of this computer, which simulates the RDU. An RDU would take the simulated times."
 
@@ -29,13 +32,16 @@ def measure_performance(
     data_parallel: bool = False,
     reduce_on_rdu: bool = False,
     min_duration: float = 0.0,
+    json_counters: str | None = None,
     **options: Any,
 ) -> tuple[float, float]:
     """Run the loaded PEF again and again; returns (throughput in samples/s, latency in seconds) on this host.
 
     The time the RDU would take is printed, and written to `json`, beside it. `run_graph_only` leaves out copying
-    inputs and outputs.
+    inputs and outputs. `compiled_stats_json` and `json_counters` are files to write: what every section takes of the
+    machine, and its simulated cycles.
     """
+    progress.measured.add("measure-performance")
     world = get_world_size()
     sections = ["fwd"] if inference else None
     session = current.session()
@@ -63,6 +69,9 @@ def measure_performance(
     say(NOTE)
     say(f"simulated RDU latency: {simulated} seconds, throughput: {batch_size * world / simulated} samples/s")
     say(f"total duration: {duration} s")
+    if is_main_process():
+        _write(json_counters, lambda: counters_of(loaded.device.pef))
+        _write(compiled_stats_json, lambda: as_dict(loaded.device.pef)["sections"])
     if json and is_main_process():
         report = {
             "e2e_latency": latency,
@@ -88,6 +97,7 @@ def measure_sections(
     **options: Any,
 ) -> dict[str, float]:
     """Seconds per run of each section (the first `num_sections`, 0 for all) on this host, printed and returned."""
+    progress.measured.add("measure-sections")
     session = current.session()
     session.run(inputs)
     names = [section.name for section in session.device.pef.sections]
@@ -101,6 +111,12 @@ def measure_sections(
     if json:
         Path(json).write_text(json_format.dumps(seconds, indent=2) + "\n")
     return seconds
+
+
+def _write(path: str | None, content: Callable[[], Any]) -> None:
+    """Write a file that was asked for."""
+    if path:
+        Path(path).write_text(json_format.dumps(content(), indent=2) + "\n")
 
 
 def _silent(line: str) -> None:

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from compiler.driver import CompileRequest, compile_spec
 from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
-from pef.files import read_npz
+from pef.npz import read_npz
 from runtime.session import Session
 from runtime.weights import read_weights
 from sambaflow.samba.compilation import model_spec

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from pef import file
+from pef import pef_pb2 as pb
 from runtime.timing import simulate
 
 
 def counters(pef_path: str) -> dict[str, Any]:
+    """Simulated cycles of every section of a file, and what bounds it."""
+    return {"pef": pef_path, **counters_of(file.read(pef_path))}
+
+
+def counters_of(record: pb.Pef) -> dict[str, Any]:
     """Simulated cycles of every section, and what bounds it."""
-    record = file.read(pef_path)
     report = simulate(record, list(range(len(record.sections))))
     sections = {section.name: {"cycles": section.cycles, "bound": section.bound.value} for section in report.sections}
-    return {"pef": pef_path, "cycles": report.cycles, "us": report.us(report.cycles), "sections": sections}
+    return {"cycles": report.cycles, "us": report.us(report.cycles), "sections": sections}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

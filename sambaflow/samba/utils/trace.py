@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement, current
-from sambaflow.samba.convert import from_torch_model_
+from sambaflow.samba import agreement, current, logs, spatial
+from sambaflow.samba.convert import from_torch_model_, lacks_content
+from sambaflow.samba.materialize import fill
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.tracing import Traced, trace
@@ -28,7 +29,9 @@ def trace_graph(
     transfer_device: bool = True,
     **options: Any,
 ) -> tuple[SambaTensor, ...]:
-    """Trace `model`, check it against the PEF, load the PEF, and copy weights and optimizer state to the device.
+    """Trace `model`, check it against the PEF, load the PEF, and copy weights and optimizer state to the device;
+    parameters that a model built under `lazy_param` lacks get their initial content first. With --mapping spatial and
+    --num-spatial-batches N, inputs may be those of N batches.
 
     Returns the model's outputs and keeps them in `model.output_tensors`. Back-propagation starts from ones at the
     losses (the outputs at `loss_indices`, else those made by a loss operator), zeros elsewhere.
@@ -36,16 +39,20 @@ def trace_graph(
     """
     session = current.session()
     from_torch_model_(model)
+    if transfer_device and lacks_content(model):
+        fill(model)
     optimizers = optim if optim is not None else options.get("optimizers")
-    traced = trace(model, inputs)
+    path = pef or session.arguments.get("pef") or session.pef_path
+    traced = trace(model, spatial.first_batch(inputs, path, session.arguments))
     outputs = session.load(
         traced,
-        pef or session.arguments.get("pef") or "",
+        path,
         optimizers,
         init_output_grads=init_output_grads,
         loss_indices=loss_indices,
         transfer_device=transfer_device,
     )
+    logs.announce_idle(session.arguments, "Accepted")
     _check_mode(traced, optimizers)
     model.output_tensors = outputs
     return outputs
@@ -74,8 +81,8 @@ def _check_mode(traced: Traced, optimizers: Any) -> None:
         )
 
 
-def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> Any:
-    """Trace one graph of several without compiling; returns its outputs as forward does, named after the prefix.
+def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> tuple[SambaTensor, ...]:
+    """Trace one graph of several without compiling; returns its outputs in forward's order, named after the prefix.
 
     Give outputs and inputs that share device memory one `sn_region_name`, then add a FwdGraph.
     """
@@ -83,7 +90,7 @@ def trace_multigraph(model: nn.Module, inputs: Any, trace_prefix: str = "") -> A
     traced = trace(model, inputs)
     for number, output in enumerate(traced.outputs):
         output.sn_name = f"{trace_prefix}output_{number}"
-    return traced.result
+    return traced.outputs
 
 
 def init_output_grads(

@@ -1,0 +1,98 @@
+"""How a command ends: exit status 0 only if the work was done, and one readable message if it was not.
+
+What the toolchain foresees is an SncError. Anything else is a fault of the toolchain (or of the computer) and becomes
+one `error[INTERNAL]` line, with the traceback where it is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ir.errors import InternalError, OutOfMemoryError, Problem, SncError, UsageError
+
+HOME = Path(__file__).resolve().parent.parent
+LONGEST = 300
+"""Characters shown of what an unforeseen exception says."""
+
+
+def exit_status(work: Callable[[], bool], verbose: bool = False) -> int:
+    """Do `work` and return the exit status: 0 if it says that all went well, else 1; 2 for unusable arguments."""
+    accept_every_character()
+    try:
+        return 0 if work() else 1
+    except (Exception, SystemExit) as error:
+        return _told(error, verbose)
+
+
+@contextmanager
+def readable_errors(verbose: bool = False) -> Iterator[None]:
+    """End the process with a message and an exit status where the block raises anything."""
+    accept_every_character()
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise SystemExit(_told(error, verbose)) from None
+
+
+def _told(error: Exception | SystemExit, verbose: bool) -> int:
+    """Print what went wrong; returns the exit status."""
+    match error:
+        case BrokenPipeError():
+            _silence_output()
+            return 1
+        case SncError():
+            told = error
+        case MemoryError():
+            told = _out_of_memory(error)
+        case SystemExit():
+            what = f"the program's own code ended the process with status {error.code or 0} before the work was done"
+            told = UsageError(Problem(what, hint="take sys.exit() out of what the model runs"))
+        case _:
+            told = _unforeseen(error)
+    if verbose and told.__cause__ is not None:
+        traceback.print_exception(told.__cause__)
+    print(told, file=sys.stderr)
+    return 2 if isinstance(told, UsageError) else 1
+
+
+def accept_every_character() -> None:
+    """A stream that cannot show a character (in another encoding than UTF-8) shows its number instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _out_of_memory(error: MemoryError) -> SncError:
+    said = f": {_shortened(error)}" if str(error) else ""
+    hint = "close other programs, take a smaller batch, or, for simulated time alone, snrun --timing-only"
+    wrapped = OutOfMemoryError(Problem(f"this computer's memory does not suffice{said}", hint=hint))
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _unforeseen(error: Exception) -> SncError:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(HOME)]
+    where = ""
+    if own:
+        where = f" in {os.path.relpath(own[-1].filename, HOME)}:{own[-1].lineno}"
+    hint = "this is a fault of the toolchain: run again with -v for the traceback, and report it"
+    wrapped = InternalError(Problem(f"{type(error).__name__}{where}: {_shortened(error)}", hint=hint))
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _shortened(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _silence_output() -> None:
+    """Nobody reads standard output any more: keep the interpreter from complaining about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,128 @@
+"""`snc zoo`: the models there are, what is known of each, and running one."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from ir.ending import readable_errors
+
+
+@click.group("zoo")
+def zoo() -> None:
+    """Models that are ready for the RDU.
+
+    \b
+      snc zoo list             what there is
+      snc zoo show braggnn     its card: sizes, quality, simulated time, tested combinations
+      snc zoo run braggnn      train its tiny configuration on the simulated RDU, beside PyTorch
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+@zoo.command("list")
+def list_command() -> None:
+    """List the models."""
+    with readable_errors():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        from modelzoo.catalogue import NAMES, find
+
+        table = Table(box=box.SIMPLE_HEAD)
+        for heading in ("name", "configurations", "what it is"):
+            table.add_column(heading, no_wrap=heading == "name")
+        for name in NAMES:
+            entry = find(name)
+            table.add_row(name, ", ".join(entry.sizes), entry.about)
+        console = Console()
+        (console if console.is_terminal else Console(width=120)).print(table)
+
+
+@zoo.command("show")
+@click.argument("name")
+def show_command(name: str) -> None:
+    """Show the card of a model."""
+    with readable_errors():
+        from modelzoo.card import read
+        from modelzoo.catalogue import find
+
+        click.echo(read(find(name)))
+
+
+@zoo.command("run")
+@click.argument("name")
+@click.option("--size", default="tiny", show_default=True, help="Sizes other than tiny are compiled and timed.")
+@click.option("--inference", is_flag=True, help="Of other sizes: forward only.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Default: the configuration's.")
+@click.option("--length", type=click.IntRange(min=1), help="Of sequences; default: the configuration's.")
+@click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: what it takes to reach the stated quality.")
+@click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
+@click.option("--log-every", type=click.IntRange(min=1), default=20, show_default=True)
+def run_command(
+    name: str,
+    size: str,
+    inference: bool,
+    batch_size: int | None,
+    length: int | None,
+    arch: str,
+    epochs: int | None,
+    output_folder: Path,
+    log_every: int,
+) -> None:
+    """Train a model's tiny configuration on data made for it, or compile a larger one.
+
+    A combination of batch, length and machine that is not on the card's list is tried all the same, with a warning.
+    """
+    with readable_errors():
+        from modelzoo.catalogue import find
+        from modelzoo.combination import Combination, warn_unless_listed
+
+        entry = find(name)
+        chosen = entry.size(size)
+        mode = "inference" if inference else "training"
+        asked = Combination(size, mode, batch_size or chosen.batch, length or chosen.length, arch)
+        warn_unless_listed(entry, asked)
+        if size != "tiny" or inference:
+            _compile(name, asked)
+            return
+        from modelzoo.training import Step
+        from modelzoo.trial import try_tiny
+
+        def said(step: Step) -> None:
+            if step.number % log_every == 0 or step.number == 1:
+                click.echo(f"step {step.number}  loss {step.loss:.5f}")
+
+        trial = try_tiny(entry, output_folder, arch=arch, batch=batch_size, length=length, epochs=epochs, said=said)
+        quality = entry.recipe.quality
+        click.echo(f"{trial.steps} steps on the simulated RDU; {trial.host_seconds:.0f} s of host time with compiling")
+        click.echo(f"{quality.told(trial.quality)}; PyTorch with these weights: {trial.quality_in_pytorch:.4g}")
+        click.echo(f"losses differ from PyTorch's run by at most {trial.largest_difference:.1e}")
+        click.echo(f"goal {quality.goal:g} {quality.unit}: {'reached' if trial.reached else 'missed'}")
+
+
+def _compile(name: str, asked: object) -> None:
+    from modelzoo.combination import Combination
+    from modelzoo.measurement import compile_combination
+
+    assert isinstance(asked, Combination)
+    for key, value in compile_combination(name, asked).items():
+        click.echo(f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+
+
+@zoo.command("card")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--size", help="Measure this configuration alone, and keep the rest of the card.")
+def card_command(names: tuple[str, ...], size: str | None) -> None:
+    """Measure models anew and write their cards; all models unless some are named."""
+    with readable_errors():
+        from modelzoo.card import make
+        from modelzoo.catalogue import NAMES, find
+
+        for name in names or NAMES:
+            make(find(name), size, lambda what: click.echo(what, err=True))

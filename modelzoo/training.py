@@ -1,0 +1,106 @@
+"""Training a configuration on the simulated RDU, and the same in PyTorch: same weights, same batches, same order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compiler.driver import CompileRequest, CompileResult, compile_spec
+from compiler.frontend.dtypes import to_array
+from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.reference import call
+from ir.errors import Problem, UsageError
+from ir.graph import SymbolKind
+from ir.op import Array
+from modelzoo.entry import Arrays, Entry
+from runtime.session import WEIGHTS, Session
+from runtime.train import loss_name
+from runtime.weights import read_weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of training: its number from 1, and the loss."""
+
+    number: int
+    loss: float
+
+
+def batches(data: Arrays, batch: int, epochs: int, seed: int) -> Iterator[dict[str, Array]]:
+    """Shuffled whole batches; what fills no batch is left out of an epoch. Raises UsageError for too little data."""
+    count = len(next(iter(data.values())))
+    if count < batch:
+        raise UsageError(Problem(f"{count} samples fill no batch of {batch}", hint=f"use a batch of {count} or less"))
+    for epoch in range(epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(count)
+        for start in range(0, count - batch + 1, batch):
+            yield {name: array[order[start : start + batch]] for name, array in data.items()}
+
+
+def open_session(result: CompileResult) -> Session:
+    """A session with the initial weights that the compiler wrote beside the PEF."""
+    session = Session(result.pef_path)
+    session.load_weights(read_weights(result.weights_path), strict=False)
+    return session
+
+
+def train_on_device(session: Session, data: Iterator[dict[str, Array]]) -> Iterator[Step]:
+    """A step for each batch."""
+    loss = loss_name(session)
+    for number, batch in enumerate(data, 1):
+        yield Step(number, float(session.run(inputs=batch)[loss]))
+
+
+def train_in_pytorch(spec: ModelSpec, data: Iterator[dict[str, Array]]) -> Iterator[Step]:
+    """The same on a copy of the model and its optimizer."""
+    model, optimizer = copy.deepcopy((spec.model, spec.optimizer))
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    for number, batch in enumerate(data, 1):
+        tensors = {name: like(array, spec, name) for name, array in batch.items()}
+        given = replace(spec, targets={name: tensors.pop(name) for name in spec.targets})
+        optimizer.zero_grad()
+        loss = call(given, model, **tensors)[0]
+        loss.backward()
+        optimizer.step()
+        yield Step(number, float(loss.detach()))
+
+
+def like(array: Array, spec: ModelSpec, name: str) -> torch.Tensor:
+    """An array as a tensor of the element type that the model takes under this name."""
+    return torch.from_numpy(array).to({**spec.inputs, **spec.targets}[name].dtype)
+
+
+def quality_on_device(
+    entry: Entry, trained: Session, test: Arrays, folder: Path, *, batch: int, length: int | None, arch: str
+) -> float:
+    """The quality of the trained weights in an inference PEF of the tiny configuration."""
+    spec = entry.spec("tiny", training=False, batch=batch, length=length)
+    request = CompileRequest(entry.name, True, batch, folder, f"{spec.name}_inference", arch)
+    session = open_session(compile_spec(spec, request))
+    session.load_weights({n: trained.read(n) for n in trained.names(*WEIGHTS) if n in session.symbols}, strict=False)
+    return entry.recipe.quality.measure(infer(session, test, batch), test)
+
+
+def infer(session: Session, test: Arrays, batch: int) -> dict[str, Array]:
+    """The outputs for all samples, batch by batch; the last batch is filled up with the first samples."""
+    inputs = session.names(SymbolKind.INPUT)
+    count = len(next(iter(test.values())))
+    order = np.resize(np.arange(count), -(-count // batch) * batch).reshape(-1, batch)
+    results = [session.run(inputs={name: test[name][part] for name in inputs}) for part in order]
+    return {name: np.concatenate([result[name] for result in results])[:count] for name in results[0]}
+
+
+def quality_in_pytorch(entry: Entry, spec: ModelSpec, weights: Session, test: Arrays) -> float:
+    """The quality of the same weights in PyTorch."""
+    model = copy.deepcopy(spec.model).eval()
+    names = {*dict(model.named_parameters()), *dict(model.named_buffers())} & set(weights.symbols)
+    model.load_state_dict({name: torch.from_numpy(weights.read(name)) for name in names}, strict=False)
+    tensors = {name: like(test[name], spec, name) for name in spec.inputs}
+    with torch.no_grad():
+        outputs = call(spec, model, **tensors)
+    return entry.recipe.quality.measure({"output": to_array(outputs[0])}, test)

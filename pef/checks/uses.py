@@ -1,0 +1,38 @@
+"""What sections do with symbols: which of them their streams load and store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pef import pef_pb2 as pb
+from pef.checks.decoded import Configuration, named
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One stream's use of a symbol by a section; `axis` is the symbol's."""
+
+    where: str
+    section: int
+    phase: int
+    stream: int
+    symbol: int
+    axis: int
+
+
+def section_uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int) -> tuple[list[Use], list[Use]]:
+    """The loads and the stores of a section, phase by phase; none where its configuration or bindings are broken."""
+    section = pef.sections[number]
+    configuration = configurations.get(section.configuration)
+    uses: tuple[list[Use], list[Use]] = [], []
+    if configuration is None or len(section.bindings) != len(configuration.slots):
+        return uses
+    for phase_number, phase in enumerate(configuration.phases):
+        for stream_number, stream in enumerate(phase.streams):
+            record = stream.record
+            where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
+            axis = stream.body.values[-1].axis if record.store and stream.body.values else record.axis
+            symbol = section.bindings[record.slot]
+            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, axis))
+    return uses
