@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import CONTROL_FLOW, LEAVES_PYTORCH, NUMBER_READ
@@ -38,6 +40,7 @@ MEANING = {
     **dict.fromkeys(MEMORY, LEAVES_PYTORCH),
 }
 """What it means that the model calls one of these functions: the message and the remedy."""
+_FRONTEND = str(Path(__file__).parent)
 SHOWS = (Tensor.__repr__, Tensor.__format__)
 """Functions that look at values but do not change what the model computes."""
 
@@ -56,7 +59,8 @@ def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Calla
     watcher = _Watcher(run.interception)
     joint = None
     try:
-        with conditions(spec.model, inference), _unheard(), _Assumed(), watcher:
+        dropped = checks_dropped(run.locator.shown, say=False)
+        with conditions(spec.model, inference), _unheard(), _Assumed(), watcher, dropped:
             joint = run.joint(lambda tensor: _beside(spec.model, tensor.detach()).clone(), decompositions)
     except Exception:
         # The model itself fails on its sample inputs, or does what cannot be recorded: what was noted until then
@@ -110,7 +114,8 @@ class _Watcher(TorchFunctionMode):  # type: ignore[misc]
         self.problems: dict[Problem, None] = {}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function not in MEANING and function not in SHOWS:
+        is_ours = function in MEMORY and sys._getframe(1).f_code.co_filename.startswith(_FRONTEND)
+        if is_ours or (function not in MEANING and function not in SHOWS):
             return function(*args, **(kwargs or {}))
         if function in MEANING:
             message, hint = MEANING[function]
