@@ -87,7 +87,8 @@ class Interception(SchemaCheckMode):  # type: ignore[misc]
                 raise self._refusal(*unknown_size(_name(func))) from error
             except DataDependentOutputException as error:
                 raise self._refusal(*CONTROL_FLOW) from error
-            self.recorder.flush()
+            finally:
+                self.recorder.flush()  # also where a checkpoint that runs again stops here
             for leaf in pytree.tree_leaves(result):
                 if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
                     self.follow(leaf.grad_fn)
