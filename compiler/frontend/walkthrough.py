@@ -54,8 +54,18 @@ class Walk:
 
 
 def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Walk:
-    """Run the model, and its backward pass unless for inference."""
-    run = EagerRun(spec, locator(spec), inference=inference)
+    """Run the model, and its backward pass unless for inference; where that fails, the forward pass alone."""
+    walked = _walked(spec, inference, inference, decompositions)
+    if walked.joint is not None or inference:
+        return walked
+    forward = _walked(spec, inference, True, decompositions)
+    return Walk(tuple(dict.fromkeys((*walked.problems, *forward.problems))), forward.joint)
+
+
+def _walked(
+    spec: ModelSpec, inference: bool, forward_only: bool, decompositions: Mapping[Any, Callable[..., Any]]
+) -> Walk:
+    run = EagerRun(spec, locator(spec), inference=forward_only)
     watcher = _Watcher(run.interception)
     joint = None
     try:

@@ -133,6 +133,32 @@ def test_the_report_does_not_blame_lines_that_tracing_skips() -> None:
     assert {str(problem.where).partition(" ")[0] for problem in problems} == {f"test_assertions.py:{line}"}
 
 
+class Unready(nn.Module):
+    """Three operators that the device does not have, one of which decides a size, and one without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fc(x)
+        singular = torch.linalg.svd(y)[1]
+        places = y.nonzero()
+        numbers = torch.unique(y)
+        return singular.sum() + places.sum() + numbers.sum()
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_everything_after_an_unknown_size_is_reported(inference: bool) -> None:
+    spec = ModelSpec(Unready(), {"x": torch.randn(4, 4)}, file=HERE)
+    messages = [problem.message for problem in survey(spec, inference=inference).problems]
+    assert [next(name for name in ("_linalg_svd", "nonzero", "_unique2") if name in text) for text in messages] == [
+        "_linalg_svd",
+        "nonzero",
+        "_unique2",
+    ]
+
+
 def test_the_distributions_arguments_are_named(caplog: pytest.LogCaptureFixture) -> None:
     spec = spec_of(lambda y: torch.distributions.Normal(y, 1.0).log_prob(y * 2))
     captured = capture(spec, inference=False)
