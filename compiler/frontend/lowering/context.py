@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from compiler.frontend.dtypes import DTYPES
+from compiler.frontend.dtypes import dtype_of
 from ir.builder import GraphBuilder
 from ir.graph import Symbol, SymbolKind, Value
 from ir.op import OPS, Array, Attribute
@@ -85,8 +85,8 @@ class Context:
 
     @property
     def dtype(self) -> DType:
-        """The element type of the operator's first result."""
-        return DTYPES[self.meta().dtype]
+        """The element type of the operator's first result; of complex ones, that of their parts."""
+        return dtype_of(self.meta())
 
     @property
     def shape(self) -> tuple[int, ...]:
