@@ -15,9 +15,9 @@ from torch import Tensor, fx
 from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, is_supported, remedy, tensor_type, to_array
 from compiler.frontend.export_errors import unknown_size
+from compiler.frontend.joint import Joint, Role
 from compiler.frontend.lowering import Context, Pair, Refused, complex_lowering_of, joined, lowering_of, parts_of
 from compiler.frontend.lowering.random import count_steps
-from compiler.frontend.tracing import Joint, Role
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
 from ir.errors import GraphError, Problem, UnsupportedError
@@ -77,7 +77,7 @@ class _Lowerer:
     def __init__(self, joint: Joint) -> None:
         self.joint = joint
         self.builder = GraphBuilder(SectionKind.FWD)
-        self.context = Context(self.builder)
+        self.context = Context(self.builder, joint.draws)
         self.values: dict[fx.Node, Any] = {}
         self.problems: dict[Problem, None] = {}
         self.visited: list[fx.Node] = []
@@ -117,7 +117,7 @@ class _Lowerer:
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
-            if source.role not in (Role.CONSTANT, Role.ALIAS):
+            if source.role is not Role.CONSTANT:
                 self.values[node] = self.builder.input(source.name, _stand_in_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
