@@ -17,6 +17,7 @@ from ir.graph import SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.belonging import seal
+from runtime.infer import require_outputs
 from runtime.session import Session
 from runtime.weights import read_weights
 from tests.pef.samples import SAMPLES
@@ -37,6 +38,8 @@ class Subject:
         """What some steps of `pef`, which may be a changed one, leave for the host to see."""
         session = Session(pef, threads=1, coalesce=coalesce)
         try:
+            if any(symbol.kind == SymbolKind.OUTPUT.value for symbol in self.pef.symbols):
+                require_outputs(session)
             session.load_weights(self.values, strict=False)
             seen: dict[str, Array] = {}
             for step in range(STEPS):
