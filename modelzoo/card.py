@@ -21,7 +21,7 @@ def make(entry: Entry, size: str | None = None, progress: Callable[[str], None] 
     """Measure everything on a card anew, or what is of one size, and write it."""
     path = CARDS / f"{entry.name}.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    measured = [record for record in kept.get("measured", []) if size not in (None, record["size"])]
+    measured = [record for record in kept.get("measured", []) if size is not None and record["size"] != size]
     for combination in usual(entry):
         if size in (None, combination.size):
             progress(f"{entry.name}: {combination}")

@@ -8,8 +8,21 @@ import importlib
 from ir.errors import Problem, UsageError
 from modelzoo.entry import Entry
 
-SCIENCE = ("braggnn",)
-LANGUAGE: tuple[str, ...] = ()
+SCIENCE = (
+    "unet2d",
+    "unet3d",
+    "cosmictagger",
+    "braggnn",
+    "autophasenn",
+    "autodicnn",
+    "vit",
+    "deepvit",
+    "dcrnn",
+    "uno",
+    "rescalenet",
+    "ai4polymers",
+)
+LANGUAGE = ("gpt", "llama2", "llama3", "mistral", "falcon", "deepseek_coder", "bert", "genslm")
 
 NAMES = (*LANGUAGE, *SCIENCE)
 """Every entry: a module of that name under models/language or models/science, which holds an ENTRY."""

@@ -34,9 +34,9 @@ class Combination:
 
 
 def usual(entry: Entry) -> Iterator[Combination]:
-    """What a card is measured for: every size for training and inference; the tiny one on every machine."""
+    """What a card is measured for: every size for training and inference; the tiny one on a second machine too."""
     for name, size in entry.sizes.items():
-        machines = (MACHINE, "sn10", "sn40l") if name == "tiny" else (MACHINE,)
+        machines = (MACHINE, "sn40l") if name == "tiny" else (MACHINE,)
         for machine in machines:
             for mode in ("training", "inference") if machine == MACHINE else ("inference",):
                 yield Combination(name, mode, size.batch, size.length, machine)

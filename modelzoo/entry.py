@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compiler.frontend.model_file import ModelSpec, call_with_inputs
 from ir.errors import Problem, UsageError
 from ir.op import Array
+from modelzoo.hollow import beside, without_content
 
 Tensors = dict[str, Tensor]
 Arrays = Mapping[str, Array]
@@ -103,10 +104,10 @@ class Entry:
         """A configuration as the compiler takes it, with weights from `seed`, or without any (`content=False`)."""
         chosen = self.size(size)
         torch.manual_seed(seed)
-        with torch.device("cpu" if content else "meta"):
-            model = chosen.build()
+        model = chosen.build() if content else without_content(chosen.build)
         model.train(training)
-        inputs, targets = chosen.samples(batch or chosen.batch, length or chosen.length)
+        samples = chosen.samples(batch or chosen.batch, length or chosen.length)
+        inputs, targets = (beside(model, tensors) for tensors in samples)
         return ModelSpec(
             model,
             inputs if training or self.loss is not None else forward_only(inputs),

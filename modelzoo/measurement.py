@@ -29,7 +29,12 @@ KEPT_PROBLEMS = 1
 
 
 def measure(name: str, combination: Combination) -> dict[str, Any]:
-    """The record of one combination for the card of `name`; of one that is refused, why."""
+    """The record of one combination for the card of `name`; of one that is refused, why.
+
+    Large ones are compiled by a process of their own, whose peak of memory is theirs.
+    """
+    if combination.size == "tiny":
+        return {**asdict(combination), **compile_combination(name, combination)}
     found: dict[str, Any] = {}
     words = [str(value) for value in (name, *asdict(combination).values())]
     command = [sys.executable, "-m", "modelzoo.measurement", *words]

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compiler.driver import CompileRequest, CompileResult, compile_spec
+from compiler.driver import CompileRequest, compile_spec
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.reference import call
 from ir.errors import Problem, UsageError
 from ir.graph import SymbolKind
 from ir.op import Array
+from modelzoo.device import open_pef
 from modelzoo.entry import Arrays, Entry
 from runtime.session import WEIGHTS, Session
 from runtime.train import loss_name
-from runtime.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ def batches(data: Arrays, batch: int, epochs: int, seed: int) -> Iterator[dict[s
         order = np.random.default_rng((seed, epoch)).permutation(count)
         for start in range(0, count - batch + 1, batch):
             yield {name: array[order[start : start + batch]] for name, array in data.items()}
-
-
-def open_session(result: CompileResult) -> Session:
-    """A session with the initial weights that the compiler wrote beside the PEF."""
-    session = Session(result.pef_path)
-    session.load_weights(read_weights(result.weights_path), strict=False)
-    return session
 
 
 def train_on_device(session: Session, data: Iterator[dict[str, Array]]) -> Iterator[Step]:
@@ -81,7 +74,7 @@ def quality_on_device(
     """The quality of the trained weights in an inference PEF of the tiny configuration."""
     spec = entry.spec("tiny", training=False, batch=batch, length=length)
     request = CompileRequest(entry.name, True, batch, folder, f"{spec.name}_inference", arch)
-    session = open_session(compile_spec(spec, request))
+    session = open_pef(compile_spec(spec, request).pef_path)
     session.load_weights({n: trained.read(n) for n in trained.names(*WEIGHTS) if n in session.symbols}, strict=False)
     return entry.recipe.quality.measure(infer(session, test, batch), test)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from compiler.driver import CompileRequest, compile_spec
 from modelzoo.combination import MACHINE
+from modelzoo.device import open_pef
 from modelzoo.entry import Entry
 from modelzoo.training import (
     Step,
     batches,
-    open_session,
     quality_in_pytorch,
     quality_on_device,
     train_in_pytorch,
@@ -60,7 +60,7 @@ def try_tiny(
     train, test = entry.recipe.data(0)
     spec = entry.spec("tiny", training=True, batch=samples, length=length)
     result = compile_spec(spec, CompileRequest(entry.name, False, samples, folder, arch=arch))
-    session = open_session(result)
+    session = open_pef(result.pef_path)
     losses = []
     for step in train_on_device(session, batches(train, samples, rounds, ORDER_SEED)):
         said(step)

@@ -6,11 +6,20 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ir.errors import SncError
 
 _HOUSE = str(Path(__file__).resolve().parent.parent)
 _OWN = tuple(f"{_HOUSE}/{package}/" for package in ("sambaflow", "compiler", "runtime", "backends", "pef", "ir"))
+
+
+def absent(module: str, name: str, what: str, hint: str) -> Any:
+    """What a module of the vendor answers whose interface is not public: ImportError for what programs import from it,
+    AttributeError for what Python itself looks for."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise ImportError(f"{module}.{name} is not here: {what} have no public interface; {hint}")
 
 
 def install() -> None:

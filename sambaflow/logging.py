@@ -63,6 +63,7 @@ def _install() -> None:
     handler.setFormatter(_Format())
     samba_logger.logger.addHandler(handler)
     samba_logger.logger.propagate = False
+    logging.getLogger("snc").addHandler(handler)  # the compiler's warnings look as the SDK's own
     samba_logger.setLevel(os.environ.get("SF_RNT_LOG_LEVEL", "warning"))
 
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.dtypes import DTYPES, has_content, remedy, tensor_type, to_array
+from compiler.frontend.dtypes import has_content, is_supported, remedy, tensor_type, to_array
+from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
-from compiler.frontend.tracing import Joint, Placeholder, Role, definition_line, trace
+from compiler.frontend.tracing import definition_line, trace
 from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
@@ -74,7 +75,7 @@ def dtype_problems(spec: ModelSpec) -> list[Problem]:
     """Every element type of the model's own tensors that the device does not have, with the tensors that have it."""
     names: dict[tuple[str, torch.dtype], list[str]] = {}
     for what, name, tensor in _tensors(spec):
-        if tensor.dtype not in DTYPES:
+        if not is_supported(tensor.dtype):
             names.setdefault((what, tensor.dtype), []).append(name)
     return [
         Problem(_have_dtype(what, found, dtype), _definition(spec, what), remedy(dtype))

@@ -22,11 +22,14 @@ DTYPES: dict[torch.dtype, DType] = {
 }
 """Every element type a model may use. Integers wider than 8 bits are 32 bits wide on the device."""
 
+COMPLEX = torch.complex64
+"""What is carried as pairs of float32, a real and an imaginary part, in a last axis of two."""
+
 REMEDIES: dict[torch.dtype, str] = {
     torch.float64: "use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made",
     torch.float16: "use bfloat16, which has the range of float32: `x.bfloat16()`",
-    torch.complex64: "carry the real and the imaginary part as two float32 tensors",
-    torch.complex128: "carry the real and the imaginary part as two float32 tensors",
+    torch.complex128: "use complex64: `x.to(torch.complex64)`, or make it of float32 parts",
+    torch.complex32: "use complex64: `x.to(torch.complex64)`",
 }
 """What to write instead of an element type that the device does not have."""
 
@@ -37,6 +40,16 @@ def remedy(dtype: torch.dtype) -> str:
     return REMEDIES.get(dtype, f"use one of {known}")
 
 
+def is_supported(dtype: torch.dtype) -> bool:
+    """Whether a model may use tensors of this element type."""
+    return dtype in DTYPES or dtype is COMPLEX
+
+
+def dtype_of(tensor: Tensor) -> DType:
+    """The element type on the device; of a complex tensor, that of its parts."""
+    return DType.F32 if tensor.dtype is COMPLEX else DTYPES[tensor.dtype]
+
+
 def has_content(tensor: Tensor) -> bool:
     """Whether the tensor has elements, not a shape and an element type alone."""
     return not tensor.is_meta and not isinstance(tensor, FakeTensor)
@@ -44,12 +57,15 @@ def has_content(tensor: Tensor) -> bool:
 
 def tensor_type(tensor: Tensor) -> TensorType:
     """The type of a tensor whose element type is supported."""
-    return TensorType(DTYPES[tensor.dtype], tuple(tensor.shape))
+    pair = (2,) if tensor.dtype is COMPLEX else ()
+    return TensorType(dtype_of(tensor), (*tensor.shape, *pair))
 
 
 def to_array(tensor: Tensor) -> Array:
     """A tensor's content in its type's compute dtype. Raises OverflowError where an integer does not fit 32 bits."""
     tensor = tensor.detach().cpu()
+    if tensor.dtype is COMPLEX:
+        tensor = torch.view_as_real(tensor.resolve_conj())
     dtype = DTYPES[tensor.dtype]
     if dtype is DType.BF16:
         tensor = tensor.float()

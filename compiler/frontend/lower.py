@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
-from compiler.frontend.dtypes import DTYPES, remedy, tensor_type, to_array
+from compiler.frontend.dtypes import DTYPES, is_supported, remedy, tensor_type, to_array
 from compiler.frontend.export_errors import unknown_size
-from compiler.frontend.lowering import Context, Refused, lowering_of
+from compiler.frontend.joint import Joint, Role
+from compiler.frontend.lowering import Context, Pair, Refused, complex_lowering_of, joined, lowering_of, parts_of
 from compiler.frontend.lowering.random import count_steps
-from compiler.frontend.tracing import Joint, Role
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
 from ir.errors import GraphError, Problem, UnsupportedError
@@ -24,6 +25,9 @@ from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
 from ir.types import DType, TensorType
+
+NARROWED = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+"""What constants of one element become."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class _Lowerer:
     def __init__(self, joint: Joint) -> None:
         self.joint = joint
         self.builder = GraphBuilder(SectionKind.FWD)
-        self.context = Context(self.builder)
+        self.context = Context(self.builder, joint.draws)
         self.values: dict[fx.Node, Any] = {}
         self.problems: dict[Problem, None] = {}
         self.visited: list[fx.Node] = []
@@ -100,7 +104,8 @@ class _Lowerer:
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
             self.builder.location = self.joint.locations.get(node, self.joint.start)
-            self.builder.output(name, self.operand(node))
+            made = self.operand(node)
+            self.builder.output(name, joined(self.context, made) if isinstance(made, Pair) else made)
         if self.problems:
             return None
         updated = count_steps(self.context)
@@ -112,11 +117,11 @@ class _Lowerer:
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
-            if source.role not in (Role.CONSTANT, Role.ALIAS):
+            if source.role is not Role.CONSTANT:
                 self.values[node] = self.builder.input(source.name, _stand_in_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
-            if node.meta["val"].dtype in DTYPES:
+            if is_supported(node.meta["val"].dtype):
                 self.builder.input(name, tensor_type(node.meta["val"]))
 
     def lowered(self, node: fx.Node) -> Any:
@@ -126,11 +131,11 @@ class _Lowerer:
         self.visited.append(node)
         if not self.check_shape(node):
             return self.stand_in(node)
-        rule = lowering_of(node.target)
-        if rule is None and not _is_complex(node):
-            return self.unsupported(node)
-        if not self.check_dtype(node) or rule is None:
+        rule = complex_lowering_of(node.target) if _is_complex(node) else lowering_of(node.target)
+        if not self.check_dtype(node):
             return self.stand_in(node)
+        if rule is None:
+            return self.unsupported(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.operand)
         self.context.enter(node)
         try:
@@ -143,27 +148,36 @@ class _Lowerer:
 
     def operand(self, node: fx.Node) -> Any:
         """The value of a node that another reads; a constant becomes an immediate or a symbol of its own."""
-        if node not in self.constants:
-            return self.values[node]
-        if node not in self.values:
+        if node in self.constants and node not in self.values:
             self.values[node] = self.constant(node, self.constants.value(node))
-        return self.values[node]
+        value = self.values[node]
+        if node.op == "placeholder" and isinstance(value, Value) and node.meta["val"].is_complex():
+            value = self.values[node] = parts_of(self.context, value)
+        return value
 
-    def constant(self, node: fx.Node, tensor: Tensor) -> Value:
+    def constant(self, node: fx.Node, tensor: Tensor) -> Value | Pair:
         self.context.enter(node)
-        if not self.check_dtype(node):
+        if not tensor.dim() and tensor.dtype in NARROWED:  # a Python number, which has no say in the result's type
+            tensor = tensor.to(NARROWED[tensor.dtype])
+        elif not self.check_dtype(node):
             return self.stand_in(node)  # type: ignore[no-any-return]
         source = self.placeholders.get(node)
+        name = source.name if source else f"constant.{node.name}"
         try:
-            return self.context.constant(to_array(tensor), source.name if source else f"constant.{node.name}")
+            array = to_array(tensor)
+            if not tensor.is_complex():
+                return self.context.constant(array, name)
+            parts = (np.ascontiguousarray(array[..., part]) for part in range(2))
+            return Pair(*(self.context.constant(part, f"{name}.{kind}") for part, kind in zip(parts, ("re", "im"))))
         except OverflowError as error:
             self.note(node, f"a constant {error}", "use numbers that fit 32 bits")
             return self.stand_in(node)  # type: ignore[no-any-return]
 
     def check_dtype(self, node: fx.Node) -> bool:
         """Whether the device has all element types that go in and come out; noted where they first go wrong."""
-        missing = [tensor.dtype for tensor in _tensors(node) if tensor.dtype not in DTYPES]
-        inherited = [t for operand in node.all_input_nodes for t in _tensors(operand) if t.dtype not in DTYPES]
+        missing = [tensor.dtype for tensor in _tensors(node) if not is_supported(tensor.dtype)]
+        computed = [operand for operand in node.all_input_nodes if operand not in self.constants]
+        inherited = [t for operand in computed for t in _tensors(operand) if not is_supported(t.dtype)]
         if missing and not inherited:
             name = str(missing[0]).removeprefix("torch.")
             self.note(node, f"{_aten_name(node.target)} makes a {name} tensor", remedy(missing[0]))
@@ -180,7 +194,8 @@ class _Lowerer:
 
     def unsupported(self, node: fx.Node) -> Any:
         name = _aten_name(node.target)
-        self.note(node, f"operator {name} is not supported", workaround(name))
+        of_what = " of complex numbers" if _is_complex(node) and lowering_of(node.target) is not None else ""
+        self.note(node, f"operator {name}{of_what} is not supported", workaround(name))
         return self.stand_in(node)
 
     def stand_in(self, node: fx.Node) -> Any:
@@ -188,10 +203,17 @@ class _Lowerer:
         meta = node.meta.get("val")
         leaves = meta if isinstance(meta, (tuple, list)) else (meta,)
         fakes = [
-            self.builder.input(f"missing.{node.name}.{i}", _stand_in_type(leaf)) if isinstance(leaf, Tensor) else None
+            self.stand_in_for(leaf, f"missing.{node.name}.{i}") if isinstance(leaf, Tensor) else None
             for i, leaf in enumerate(leaves)
         ]
         return fakes if isinstance(meta, (tuple, list)) else fakes[0]
+
+    def stand_in_for(self, tensor: Tensor, name: str) -> Value | Pair:
+        type = _stand_in_type(tensor)
+        if not tensor.is_complex():
+            return self.builder.input(name, type)
+        part = type.with_shape(type.shape[:-1])
+        return Pair(self.builder.input(f"{name}.re", part), self.builder.input(f"{name}.im", part))
 
     def note(self, node: fx.Node, message: str, hint: str) -> None:
         """Note a problem, unless it may follow from an unknown size at the same place."""
@@ -211,7 +233,7 @@ def _tensors(node: fx.Node) -> Iterator[Tensor]:
 
 
 def _is_complex(node: fx.Node) -> bool:
-    """Whether complex numbers go in or come out: where they begin is reported, not what follows from them."""
+    """Whether complex numbers go in or come out."""
     return any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in _tensors(each))
 
 
@@ -239,7 +261,7 @@ def _reads_by_mask(node: fx.Node) -> bool:
 def _stand_in_type(meta: Tensor) -> TensorType:
     """The type of a tensor, or a likely one."""
     shape = tuple(extent if isinstance(extent, int) else 1 for extent in meta.shape)
-    return TensorType(DTYPES.get(meta.dtype, DType.F32), shape)
+    return TensorType(DTYPES.get(meta.dtype, DType.F32), (*shape, 2) if meta.is_complex() else shape)
 
 
 def _aten_name(target: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from compiler.frontend.capture import Captured
+from compiler.frontend.dtypes import has_content
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.survey import capture_or_explain
 from ir import verifier
@@ -84,7 +85,7 @@ class _Merger:
         names = {}
         for symbol in captured.program.symbols:
             own = f"{graph.name}/{symbol.name}"
-            if symbol.kind in WEIGHTS:
+            if symbol.kind in WEIGHTS and symbol.name in tensors:  # tracing adds buffers of its own
                 fresh = own if symbol.name in self.symbols else symbol.name
                 names[symbol.name] = self.weights.setdefault(_identity(tensors[symbol.name]), fresh)
             else:
@@ -104,7 +105,8 @@ class _Merger:
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:
     """Equal for tensors of one shape on the same memory; tensors without content are told apart as objects."""
-    return (tensor.data_ptr() or id(tensor), tuple(tensor.shape), tensor.dtype)
+    memory = tensor.data_ptr() if has_content(tensor) else 0
+    return (memory or id(tensor), tuple(tensor.shape), tensor.dtype)
 
 
 def _renamed(graph: Graph, names: Mapping[str, str], name: str) -> Graph:

@@ -76,7 +76,7 @@ def layer_shapes(config: PretrainedConfig) -> list[tuple[int, int, int]]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
         cache = DynamicCache()
-        model(input_ids=torch.zeros(1, 1, dtype=torch.int64), past_key_values=cache, use_cache=True)
+        model(input_ids=torch.zeros(1, 1, dtype=torch.int64), cache=cache, use_cache=True)
     return [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers]
 
 

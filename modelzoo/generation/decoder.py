@@ -11,6 +11,7 @@ import numpy as np
 
 from ir.errors import Problem, UsageError
 from ir.op import Array
+from modelzoo.device import open_pef
 from modelzoo.generation.graphs import DECODE, SECTION, Profile, graph_name
 from runtime.session import Session
 
@@ -37,7 +38,7 @@ class Decoder:
     @staticmethod
     def open(pef: Path, threads: int | None = None) -> Decoder:
         """The PEF at a path, still without weights."""
-        return Decoder(Session(pef, threads))
+        return Decoder(open_pef(pef, threads))
 
     @property
     def rows(self) -> int:
@@ -73,6 +74,11 @@ class Decoder:
             waiting = {row: new[width:] for row, new in waiting.items() if len(new) > width}
             logits |= {row: following[row] for row in taken if row not in waiting}
         return logits
+
+    def simulated_us(self, graph: str) -> float:
+        """Simulated microseconds of RDU time that one run of a graph takes."""
+        report = self.session.run_timing(section_ids=self._sections[graph])
+        return report.us(report.cycles)
 
     def _graph_for(self, tokens: int) -> tuple[str, int]:
         """The graph with the fewest tokens that takes so many at once, or the one with the most."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from transformers import PreTrainedModel
 
 from compiler.driver import CompileRequest, CompileResult, Progress, compile_graphs
@@ -15,6 +17,7 @@ from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
 from ir.errors import Problem, UsageError
 from modelzoo.generation.cache import NAME, KeyValueCache, seen
+from modelzoo.hollow import beside
 
 SECTION = "generation"
 """Where a PEF's metadata tell of its profile."""
@@ -54,7 +57,7 @@ def compile_generation(
     metadata: Mapping[str, Any] | None = None,
     progress: Progress = lambda what, done: None,
 ) -> CompileResult:
-    """One PEF with all graphs of a causal language model, which may be on the meta device."""
+    """One PEF with all graphs of a causal language model, which may be without content."""
     graphs = generation_graphs(model, profile)
     name = request.pef_name or str(model.config.model_type)
     return compile_graphs(graphs, name, request, progress, {SECTION: profile.as_dict(), **(metadata or {})})
@@ -65,12 +68,19 @@ def generation_graphs(model: PreTrainedModel, profile: Profile) -> Sequence[Forw
     if model.get_output_embeddings() is None:
         raise UsageError(Problem(f"{type(model).__name__} predicts no tokens", hint="give a causal language model"))
     model.eval()
-    model.add_module(NAME, KeyValueCache(model, profile.batch, profile.length))
+    model.add_module(NAME, _cache(model, profile))
     lengths = {graph_name(tokens): tokens for tokens in sorted(set(profile.prefill))} | {DECODE: 1}
     return [
-        ForwardGraph(name, ModelSpec(model, _samples(profile.batch, tokens), name=name, call=next_logits))
-        for name, tokens in lengths.items()
+        ForwardGraph(name, ModelSpec(model, samples, name=name, call=next_logits))
+        for name, samples in ((n, beside(model, _samples(profile.batch, t))) for n, t in lengths.items())
     ]
+
+
+def _cache(model: PreTrainedModel, profile: Profile) -> KeyValueCache:
+    """The cache, without content where the model has none."""
+    first = next(model.parameters())
+    with first.fake_mode if isinstance(first, FakeTensor) else nullcontext():
+        return KeyValueCache(model, profile.batch, profile.length)
 
 
 def next_logits(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -84,7 +94,7 @@ def next_logits(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         input_ids=inputs["token"],
         position_ids=position,
         attention_mask=seen(position, cache.length, getattr(model.config, "sliding_window", None)),
-        past_key_values=cache.at(position),
+        cache=cache.at(position),
         use_cache=True,
     )[0]
     rows = torch.arange(hidden.shape[0], device=hidden.device)

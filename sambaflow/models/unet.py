@@ -17,13 +17,23 @@ class _Convolutions(nn.Sequential):  # type: ignore[misc]
 
 
 class UNet(nn.Module):  # type: ignore[misc]
-    """From images [batch, in_channels, height, width] to logits [batch, num_classes, height, width].
+    """From images [batch, in_channels, height, width] to logits [batch, num_classes, height, width]; `out_channels` is
+    another name of num_classes.
 
     Height and width are multiples of 2 ** depth; each level down halves them and doubles the channels.
     """
 
-    def __init__(self, in_channels: int = 3, num_classes: int = 2, channels: int = 32, depth: int = 4) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 2,
+        channels: int = 32,
+        depth: int = 4,
+        *,
+        out_channels: int | None = None,
+    ) -> None:
         super().__init__()
+        num_classes = num_classes if out_channels is None else out_channels
         widths = [channels * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList(_Convolutions(a, b) for a, b in zip([in_channels, *widths], widths))
         self.pool = nn.MaxPool2d(2)

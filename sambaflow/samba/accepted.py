@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
+from pef.wording import listed
 from sambaflow.logging import samba_logger
 
 
@@ -41,7 +42,7 @@ class AcceptedCalls:
         name that an earlier trace added. Tensors that a model holds are constants of its graph in any case. Raises
         UsageError for a name that is taken, or is none."""
         if not self.is_valid_aux_tensor_name(name) and self.aux_tensors.get(name) is not tensor:
-            hint = f"give text that is not one of {', '.join(self.aux_tensors)}" if self.aux_tensors else "give text"
+            hint = f"give text that is not one of {listed(list(self.aux_tensors))}" if self.aux_tensors else "give text"
             raise UsageError(Problem(f"{name!r} cannot name an auxiliary tensor", hint=hint))
         self.aux_tensors[name] = tensor
         self._earlier_aux.discard(name)

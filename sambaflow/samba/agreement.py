@@ -17,8 +17,9 @@ from ir.graph import SectionKind, SymbolKind
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
+from pef.wording import listed
 from sambaflow.samba.optim.optimizer import optimizer_spec
-from sambaflow.samba.tracing import Traced
+from sambaflow.samba.tracing import Traced, shortened
 
 SECTION = "sambaflow"
 """The part of a PEF's metadata that the SDK writes."""
@@ -57,7 +58,16 @@ def check(pef: pb.Pef, path: str, traced: Traced, optimizers: Sequence[Optimizer
     problems = problems or _operators(recorded, traced)
     if is_training(pef) and optimizers:
         problems += _optimizers(recorded, traced, optimizers)
-    BindError.raise_if([*problems, *_toolchain(pef)] if problems else [])
+    BindError.raise_if([*_first(problems), *_toolchain(pef)] if problems else [])
+
+
+SHOWN = 10
+"""Problems that are told of one model: another model differs in everything."""
+
+
+def _first(problems: list[Problem]) -> list[Problem]:
+    more = len(problems) - SHOWN
+    return [*problems[:SHOWN], *([Problem(f"and {more} more differences like these")] if more > 0 else [])]
 
 
 def is_training(pef: pb.Pef) -> bool:
@@ -88,18 +98,18 @@ def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
     beside = Path(path).with_suffix(".safetensors")
     if not beside.exists():
         hint = f"keep {beside.name} in the folder of the PEF, or compile again"
-        raise PefError(Problem(f"{beside} is missing: it holds the constants {', '.join(names[:3])}", hint=hint))
+        raise PefError(Problem(f"{beside} is missing: it holds the constants {listed(names, 3)}", hint=hint))
     with safe_open(beside, "pt") as stored:
         return {name: stored.get_tensor(name) for name in names}
 
 
 def _tensors(pef: pb.Pef, kind: SymbolKind, given: Mapping[str, Tensor], what: str) -> list[Problem]:
     expected = {symbol.name: tuple(symbol.type.shape) for symbol in pef.symbols if symbol.kind == kind.value}
-    listed = ", ".join(f"{name} {list(shape)}" for name, shape in expected.items())
+    known = listed([f"{name} {list(shape)}" for name, shape in expected.items()])
     problems = []
     for name, shape in expected.items():
         if name not in given and what == "input":
-            hint = f"inputs are matched by name; the PEF expects {listed}, the program gives {', '.join(given)}"
+            hint = f"inputs are matched by name; the PEF expects {known}, the program gives {listed(list(given))}"
             problems.append(Problem(f"{what} {name!r} of the PEF is missing in the program", hint=hint))
         elif name not in given:
             problems.append(Problem(f"{what} {name!r} {list(shape)} of the PEF is missing in the model", hint=_AGAIN))
@@ -129,7 +139,7 @@ def _operators(recorded: Mapping[str, Any], traced: Traced) -> list[Problem]:
         return []
     for old, operator in zip(before, traced.operators):
         if old != str(operator):
-            both = f"the model computes {operator}, but the PEF was compiled for {old}"
+            both = f"the model computes {shortened(str(operator))}, but the PEF was compiled for {shortened(old)}"
             return [Problem(both, operator.where, _AGAIN)]
     extra = f"{len(now)} operators, but the PEF was compiled for {len(before)}"
     return [Problem(f"the model has {extra}", hint=_AGAIN)]

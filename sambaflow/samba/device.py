@@ -14,6 +14,7 @@ from ir.graph import SectionKind, SymbolKind
 from ir.types import DType
 from pef import pef_pb2 as pb
 from pef.exchange import ONE, Replicas
+from pef.wording import listed
 from runtime.functional import host_cores
 from runtime.session import PreparedRun, Session
 from sambaflow.samba.launch import launched
@@ -132,7 +133,7 @@ class Device:
         needed = self.runtime.needed(sections)
         missing = [name for name in self.inputs if name in needed and not self.has_value(name)]
         if missing:
-            expected = ", ".join(f"{name} {self.runtime.symbols[name].type}" for name in self.inputs)
+            expected = listed([f"{name} {self.runtime.symbols[name].type}" for name in self.inputs])
             hint = f"the PEF expects {expected}"
             raise BindError(*(Problem(f"input {name!r} is missing", hint=hint) for name in missing))
         return self.runtime.prepare(section_types, section_ids=section_ids)
@@ -151,7 +152,7 @@ class Device:
         problems: list[Problem] = []
         for name, tensor in tensors.items():
             if name not in symbols:
-                hint = f"inputs are matched by name; the PEF expects {', '.join(symbols)}"
+                hint = f"inputs are matched by name; the PEF expects {listed(list(symbols))}"
                 problems.append(Problem(f"the PEF has no input {name!r}", hint=hint))
                 continue
             kind = self._kind_problem(name, self.runtime.symbols[symbols[name]].type.dtype, tensor)

@@ -7,10 +7,11 @@ from typing import Any
 
 
 class AccMeter:
-    """A running mean."""
+    """A running mean. `format` is how it is printed: a format such as `:.2f`, `.2f` or `%.2f`."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", format: str = ":g") -> None:
         self.name = name
+        self.format = format
         self.total = 0.0
         self.count = 0
 
@@ -24,9 +25,23 @@ class AccMeter:
         """The mean so far."""
         return self.total / self.count if self.count else 0.0
 
+    @property
+    def shown(self) -> float:
+        """The number that is printed."""
+        return self.avg
+
+    def __str__(self) -> str:
+        number = self.format % self.shown if "%" in self.format else format(self.shown, self.format.lstrip(":"))
+        return f"{self.name} {number}".lstrip()
+
 
 class CountMeter(AccMeter):
     """A running sum: `total`."""
+
+    @property
+    def shown(self) -> float:
+        """The number that is printed."""
+        return self.total
 
 
 class DisplayMeter(AccMeter):
@@ -38,6 +53,11 @@ class DisplayMeter(AccMeter):
         """Show `value`."""
         super().update(value, n)
         self.value = float(value)
+
+    @property
+    def shown(self) -> float:
+        """The number that is printed."""
+        return self.value
 
 
 class Logger:

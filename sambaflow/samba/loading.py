@@ -15,6 +15,7 @@ from compiler.frontend.multigraph import REGION_PREFIX
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SymbolKind
 from pef.exchange import ONE, Replicas
+from pef.wording import listed
 from runtime.collective import ALONE, Collective
 from runtime.session import PreparedRun
 from sambaflow.samba import agreement
@@ -70,7 +71,7 @@ class Layout:
             return Layout({name: name for name in device.inputs}, device.outputs, weights)
         graphs = json.loads(device.pef.header.metadata_json).get("graphs", {})
         if graph not in graphs:
-            hint = f"it has {', '.join(graphs)}" if graphs else "compile it with samba.session.compile_multigraph"
+            hint = f"it has {listed(list(graphs))}" if graphs else "compile it with samba.session.compile_multigraph"
             raise UsageError(Problem(f"the PEF has no graph {graph!r}", hint=hint))
         names = [section.name.rpartition("_")[0] for section in device.pef.sections]
         sections = tuple(number for number, name in enumerate(names) if name == graph)
@@ -97,7 +98,9 @@ class Loaded:
         self.model = traced.model
         self.optimizers = optimizers
         self.outputs = traced.outputs
+        self.made = traced.made
         self.structure = traced.structure
+        self.last_inputs: Any = None
         self.history: list[tuple[tuple[int, ...], float]] | None = None
         self.root = model_name(traced.model)
         self.hyper = HyperParameters(device, self.model, optimizers)
@@ -135,6 +138,7 @@ class Loaded:
         """Run sections on inputs; see SambaSession.run."""
         with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
             self._write_inputs(inputs)
+            self.last_inputs = self.last_inputs if inputs is None else inputs
             if hyper is not None:
                 self.hyper.write(hyper)
             if section_ids is None:
@@ -267,7 +271,7 @@ class Loaded:
         known = self.names()
         symbol = known.get(name, known.get(name.lower(), ""))
         if not symbol:
-            hint = f"it has {', '.join(list(known)[:8])}, ..."
+            hint = f"it has {listed(list(known))}"
             raise UsageError(Problem(f"the device has no tensor called {name!r}", hint=hint))
         return symbol
 
@@ -282,6 +286,16 @@ class Loaded:
             names[parameter_name(self.root, stem) + suffix] = symbol
             if symbol.startswith(REGION_PREFIX):
                 names[symbol.removeprefix(REGION_PREFIX)] = symbol
+        return {**self._operator_names(), **names}
+
+    def _operator_names(self) -> dict[str, str]:
+        """Names of outputs and of their gradients after the operators that made them: `sigmoid__outputs__0__grad`."""
+        names = {}
+        for made, symbol in zip(self.made, self.layout.outputs):
+            for name in (made, f"{self.root}__{made}"):
+                names[name] = symbol
+                if f"{symbol}.grad" in self.device.runtime.symbols:
+                    names[f"{name}__grad"] = f"{symbol}.grad"
         return names
 
     def tensors(self) -> dict[str, SambaTensor]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
+from pef.wording import listed
 from sambaflow.samba.sambatensor import SambaTensor, from_torch_tensor
 
 
@@ -90,15 +91,13 @@ class SambaLoader:
     def _converted(self, batch: Any) -> Any:
         tensors = self.function_hook(batch)
         if isinstance(tensors, Mapping):
-            keys = ", ".join(f"batch[{name!r}]" for name in tensors)
+            keys = listed([f"batch[{name!r}]" for name in tensors])
             hint = f"give the tensors in the order of the names: function_hook=lambda batch: [{keys}]"
             raise UsageError(Problem("a batch of the data loader is a dict", hint=hint))
         tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
         if len(tensors) != len(self.names):
             hint = "give SambaLoader one name for each tensor, or choose tensors with function_hook"
-            counts = (
-                f"a batch has {len(tensors)} tensors, but {len(self.names)} names are given: {', '.join(self.names)}"
-            )
+            counts = f"a batch has {len(tensors)} tensors, but {len(self.names)} names are given: {listed(self.names)}"
             raise UsageError(Problem(counts, hint=hint))
         named = [_named(tensor, name) for tensor, name in zip(tensors, self.names)]
         return (named, batch) if self.return_original_batch else named

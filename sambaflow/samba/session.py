@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from compiler.frontend.dtypes import to_array
 from ir.errors import Problem, UsageError
+from pef.wording import listed
 from runtime.session import require_replicas
 from sambaflow.samba import checkpointing, distributed, profile, spatial
 from sambaflow.samba.accepted import AcceptedCalls
@@ -189,7 +190,8 @@ class SambaSession(AcceptedCalls):
 
     def _graph(self, name: str) -> Loaded:
         if name not in self._by_graph:
-            hint = f"there are {', '.join(self._by_graph)}" if self._by_graph else "call init_multigraph_runtime first"
+            names = list(self._by_graph)
+            hint = f"there are {listed(names)}" if names else "call init_multigraph_runtime first"
             raise UsageError(Problem(f"no graph {name!r} is loaded", hint=hint))
         return self._by_graph[name]
 

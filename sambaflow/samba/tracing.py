@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor, FakeTensorMode
 from torch.overrides import resolve_name
 from torch.utils import _pytree as pytree
 
-from compiler.frontend.export_errors import known_cause
+from compiler.frontend.export_errors import known_cause, unknown_size
 from compiler.frontend.state import unchanged
 from compiler.frontend.tracing import quiet
 from ir.errors import Problem, UsageError
+from pef.wording import listed
 from sambaflow.samba import current
 from sambaflow.samba.convert import has_content, plain_torch
 from sambaflow.samba.outputs import plain_outputs
@@ -59,7 +61,10 @@ class Record(MixedPrecision):
         super().__init__()
         self.operators: list[Operator] = []
         self.names = {id(tensor): name for name, tensor in inputs.items()}
+        self.made: dict[int, str] = {}
+        """What made a tensor, by its id, as SambaFlow calls it: `relu_10__outputs__0`, the only result of a relu."""
         self._depending = {id(tensor): tensor for tensor in (*inputs.values(), *parameters)}
+        self._calls: Counter[str] = Counter()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -73,9 +78,17 @@ class Record(MixedPrecision):
         self._depending |= {id(leaf): leaf for leaf in pytree.tree_leaves(changed) if isinstance(leaf, Tensor)}
         outputs = _types(result)
         if outputs:
+            self._name_results(_name(func).rpartition(".")[2], result)
             reads = tuple(self.names.get(id(tensor)) for tensor in tensors)
             self.operators.append(Operator(_name(func), _types(given), outputs, _users_line(), reads))
         return result
+
+    def _name_results(self, operator: str, result: Any) -> None:
+        count = self._calls[operator]
+        self._calls[operator] += 1
+        stem = f"{operator}_{count}" if count else operator
+        for number, leaf in enumerate(leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)):
+            self.made[id(leaf)] = f"{stem}__outputs__{number}"
 
 
 @dataclass(frozen=True)
@@ -124,12 +137,14 @@ def _is_named(value: Any) -> bool:
 
 @dataclass
 class Traced:
-    """A traced model: its inputs, and its outputs as SambaTensors of zeros."""
+    """A traced model: its inputs, and its outputs as SambaTensors of zeros; `made` are the outputs' names after the
+    operators that made them."""
 
     model: nn.Module
     structure: Structure
     outputs: tuple[SambaTensor, ...]
     operators: list[Operator] = field(default_factory=list)
+    made: tuple[str, ...] = ()
 
     @property
     def signature(self) -> list[str]:
@@ -188,7 +203,8 @@ def trace(model: nn.Module, inputs: Any) -> Traced:
             raise UsageError(_problem(error, model, structure)) from error
     leaves = [leaf for leaf in pytree.tree_leaves(plain_outputs(results)) if isinstance(leaf, Tensor)]
     outputs = tuple(SambaTensor(torch.zeros(leaf.shape, dtype=leaf.dtype)) for leaf in leaves)
-    traced = Traced(model, structure, outputs, record.operators)
+    made = tuple(record.made.get(id(leaf), "") for leaf in leaves)
+    traced = Traced(model, structure, outputs, record.operators, made)
     for output in outputs:
         output.traced = traced
     for name, tensor in structure.tensors.items():
@@ -218,6 +234,8 @@ def _fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
 def _problem(error: Exception, model: nn.Module, structure: Structure) -> Problem:
     """What is wrong with a forward that does not run without content, at the user's line."""
     known = known_cause(f"{type(error).__name__}: {error}")
+    if isinstance(error, DynamicOutputShapeException):
+        known = unknown_size(str(error.func.overloadpacket))
     if known is None or isinstance(error, TypeError):  # of arguments: say which input went where
         known = _first_line(error), _matching(model, structure)
     return Problem(known[0], _error_line(error), known[1])
@@ -227,12 +245,12 @@ def _matching(model: nn.Module, structure: Structure) -> str:
     """Which input is passed to which parameter of forward: the usual cause of a trace that fails."""
     names = _parameters(model.forward)
     if not structure.tensors:
-        return f"no inputs are given: give those of forward, {', '.join(names)}"
+        return f"no inputs are given: give those of forward, {listed(names)}"
     given = [value.name if isinstance(value, _Named) else repr(value) for value in structure.arguments]
     pairs = [f"{parameter}={name}" for parameter, name in zip(names, given)]
     pairs += [f"{key}={getattr(value, 'name', value)}" for key, value in structure.keywords.items()]
-    shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in structure.tensors.items())
-    return f"check that forward takes the inputs as given: {', '.join(pairs)}, where {shapes}"
+    shapes = listed([f"{name} {list(tensor.shape)}" for name, tensor in structure.tensors.items()])
+    return f"check that forward takes the inputs as given: {listed(pairs)}, where {shapes}"
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
@@ -274,6 +292,15 @@ def _error_line(error: BaseException) -> str | None:
     return found
 
 
+LONGEST = 400
+"""Characters of somebody else's text in a message: PyTorch prints whole lists of tensors."""
+
+
+def shortened(text: str) -> str:
+    """The text, cut where it is long."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
 def _first_line(error: BaseException) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"tracing the model raised {type(error).__name__}: {text}"
+    return f"tracing the model raised {type(error).__name__}: {shortened(text)}"

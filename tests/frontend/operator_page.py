@@ -12,7 +12,8 @@ from pathlib import Path
 
 from compiler.frontend.composites import COMPOSITES
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.lowering import LOWERINGS
+from compiler.frontend.lowering import LIBRARIES, LOWERINGS
+from compiler.frontend.lowering.complex_numbers import BOTH_PARTS, COMPLEX
 from compiler.frontend.workarounds import WORKAROUNDS
 from ir.op import OPS, Op
 
@@ -110,6 +111,14 @@ def _aten() -> Iterator[str]:
     yield ""
     yield from _listed(_of_pytorch(LOWERINGS))
     yield ""
+    yield f"So are these of the transformers library: {', '.join(f'`{name}`' for name in sorted(LIBRARIES))}."
+    yield ""
+    yield f"Complex tensors are pairs of a real and an imaginary part; {len(COMPLEX)} overloads have a rule for these:"
+    yield ""
+    yield from _listed(COMPLEX)
+    yield ""
+    yield f"Both parts alike: {', '.join(f'`aten.{name}`' for name in sorted(BOTH_PARTS))}."
+    yield ""
     yield f"{len(_of_pytorch(COMPOSITES))} are traced as other operators, which PyTorch then differentiates:"
     yield ""
     yield from _listed(_of_pytorch(COMPOSITES))
@@ -135,7 +144,7 @@ def _refused() -> Iterator[str]:
     yield "## What is refused"
     yield ""
     yield "Refused with the user's file and line, and this to try instead. Also: results whose shape depends on values,"
-    yield "float64, float16 and complex tensors, sparse tensors, and operators that write into views they do not own."
+    yield "float64, float16 and complex128 tensors, sparse tensors, operators that write into views they do not own."
     yield ""
     yield "| Operator | Try |"
     yield "|---|---|"

@@ -112,12 +112,12 @@ def test_double_precision_inside_the_model(tmp_path: Path) -> None:
 def test_element_types_of_the_model(tmp_path: Path) -> None:
     spec = load_model(write(tmp_path, START + "        return self.fc(x).sum()\n" + END))
     spec.model.double()
-    wrong = replace(spec, inputs={"x": torch.zeros(2, 4, dtype=torch.complex64)})
+    wrong = replace(spec, inputs={"x": torch.zeros(2, 4, dtype=torch.complex128)})
     with pytest.raises(UnsupportedError) as raised:
         capture(wrong, inference=True)
     assert str(raised.value) == (
-        "error[UNSUPPORTED]: model.py:14: input x is complex64\n"
-        "    try: carry the real and the imaginary part as two float32 tensors\n"
+        "error[UNSUPPORTED]: model.py:14: input x is complex128\n"
+        "    try: use complex64: `x.to(torch.complex64)`, or make it of float32 parts\n"
         "error[UNSUPPORTED]: model.py:13: parameters fc.weight, fc.bias are float64\n"
         "    try: use float32: `x.float()`, `model.float()`, or dtype=torch.float32 where the tensor is made"
     )
@@ -217,7 +217,7 @@ def test_locations_do_not_depend_on_the_models_loaded_before(tmp_path: Path, mon
     earlier = tmp_path / "models" / "model.py"
     earlier.write_text(START + "        return self.fc(x).sum()\n" + END)
     beside = str(tmp_path / "models" / "layers.py")
-    locator = Locator(Path("elsewhere/model.py"), 1, "model")
+    locator = Locator(Path("elsewhere/model.py"), 1)
     before = locator.shown(beside)
     load_model(str(earlier))
     assert locator.shown(beside) == before == "models/layers.py"

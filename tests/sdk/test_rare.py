@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import torch
-from torch import nn
 
 from sambaflow import samba
 from sambaflow.samba import utils
@@ -15,7 +13,6 @@ from sambaflow.samba.experiment_logger import AccMeter, CountMeter, DisplayMeter
 from sambaflow.samba.utils import read_perf_counters
 from sambaflow.samba.utils.tensorboard_debug import dump_accuracy_debug_info
 from tests.sdk.programs import batch, classifier, compiled, loaded
-from tests.sdk.test_options import warnings  # noqa: F401
 from tests.sdk.test_session import sgd
 
 
@@ -56,12 +53,6 @@ def test_sparse_updates_are_those_of_adamw() -> None:
         weights.append(model.lin_layer.weight.sn_data)
     assert torch.equal(*weights)
     assert not torch.equal(weights[0], classifier().lin_layer.weight.torch_tensor())
-
-
-def test_weight_norm_is_told_to_have_no_effect(warnings: pytest.LogCaptureFixture) -> None:  # noqa: F811
-    module = nn.Linear(2, 2)
-    assert utils.weight_norm_(module) is module
-    assert "weight_norm_ is not applied to Linear" in warnings.text
 
 
 def test_gradients_of_all_outputs_are_set_at_once() -> None:

@@ -110,6 +110,76 @@ class CosineTransform(nn.Module):
         return F.mse_loss(restored, image), coefficients
 
 
+class SpectralConv(nn.Module):
+    """Complex weights for the lowest frequencies of a signal, zeros for the others."""
+
+    def __init__(self, channels: int, modes: int) -> None:
+        super().__init__()
+        self.modes = modes
+        self.weight = nn.Parameter(torch.randn(channels, channels, modes, dtype=torch.complex64) / channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(x)
+        low = torch.einsum("bim,iom->bom", spectrum[..., : self.modes], self.weight)
+        return torch.fft.irfft(F.pad(low, (0, spectrum.shape[-1] - self.modes)), n=x.shape[-1])
+
+
+class FourierOperator(nn.Module):
+    """A Fourier neural operator: spectral convolutions beside pointwise ones."""
+
+    def __init__(self, channels: int = 8, modes: int = 5, depth: int = 2) -> None:
+        super().__init__()
+        self.lift = nn.Conv1d(2, channels, 1)
+        self.spectral = nn.ModuleList(SpectralConv(channels, modes) for _ in range(depth))
+        self.pointwise = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(depth))
+        self.project = nn.Conv1d(channels, 1, 1)
+
+    def forward(self, field: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        place = torch.linspace(0, 1, field.shape[-1]).expand_as(field)
+        x = self.lift(torch.cat([field, place], 1))
+        for spectral, pointwise in zip(self.spectral, self.pointwise):
+            x = F.gelu(spectral(x) + pointwise(x))
+        result = self.project(x)
+        return F.mse_loss(result, target), result
+
+
+class PhaseRetrieval(nn.Module):
+    """Amplitude and phase of an object from its diffraction pattern, checked by diffracting what was found.
+
+    A phase that is the same everywhere leaves no trace in the pattern: the phase has no bias to learn.
+    """
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.amplitude, self.phase = (
+            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(width, 1, 3, padding=1, bias=learned))
+            for learned in (True, False)
+        )
+
+    def forward(self, pattern: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.encoder(pattern)
+        amplitude = torch.sigmoid(self.amplitude(features))
+        phase = torch.tanh(self.phase(features)) * math.pi
+        wave = torch.complex(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+        diffracted = torch.fft.fftshift(torch.fft.fft2(wave, norm="ortho"), dim=(-2, -1)).abs()
+        return F.l1_loss(diffracted, pattern), amplitude, phase
+
+
+def fourier() -> Model:
+    return FourierOperator(), {"field": torch.randn(4, 1, 24), "target": torch.randn(4, 1, 24)}
+
+
+def phase() -> Model:
+    return PhaseRetrieval(), {"pattern": torch.rand(4, 1, 8, 12)}
+
+
 def multitask() -> Model:
     return MultiTask(), {
         "cell": torch.randn(16, 24), "drug": torch.randn(16, 40), "dose": torch.rand(16, 1),
@@ -133,4 +203,12 @@ def cosine() -> Model:
     return CosineTransform(), {"image": torch.randn(4, 16, 24)}
 
 
-MODELS = {"multitask": multitask, "diffusion": diffusion, "lstm": lstm, "gru": gru, "cosine": cosine}
+MODELS = {
+    "multitask": multitask,
+    "diffusion": diffusion,
+    "lstm": lstm,
+    "gru": gru,
+    "cosine": cosine,
+    "fourier": fourier,
+    "phase": phase,
+}

@@ -22,7 +22,7 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {**vision
 LIBRARY = ("gpt2", "bert_masked", "bert_classification", "llama", "mistral", "falcon", "vit")
 needs_library = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
 
-TRAINED = {("gpt2", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("diffusion", "o3"), ("cosine", "o0")}
+TRAINED = {("gpt2", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("diffusion", "o3"), ("cosine", "o0"), ("fourier", "o3")}
 INFERRED = {("falcon", "o3"), ("vit", "o0"), ("lstm", "o3"), ("autoencoder", "o0"), ("multitask", "o0")}
 
 

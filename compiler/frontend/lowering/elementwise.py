@@ -87,6 +87,11 @@ LOWERINGS[aten.logical_or.default] = partial(_logical, "logical_or")
 LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
 
 
+@lowers(aten._neg_view.default)
+def neg_view(context: Context, x: Value) -> Value:
+    return context.emit("neg", x)
+
+
 @lowers(aten.sign.default, aten.sgn.default)
 def sign(context: Context, x: Value) -> Value:
     return x if x.type.dtype is DType.BOOL else context.emit("sign", x)
@@ -245,7 +250,8 @@ def convert(context: Context, x: Value, *_: Any, **__: Any) -> Value:
 
 @lowers(
     aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh.default, aten.lift_fresh_copy.default,
-    aten.contiguous.default, prims.view_of.default,
+    aten.contiguous.default, prims.view_of.default, aten.resolve_conj.default, aten.resolve_neg.default,
+    aten._conj.default, aten.conj_physical.default,
 )  # fmt: skip
 def identity(context: Context, x: Value, **_: Any) -> Value:
     """The value itself: values are immutable and have one layout."""

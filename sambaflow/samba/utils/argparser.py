@@ -12,6 +12,7 @@ from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
 from sambaflow.samba import current, distributed
 from sambaflow.samba.utils.ending import progress
+from sambaflow.samba.utils.gold import require_gold
 from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
@@ -60,20 +61,13 @@ def parse_app_args(
         if not hasattr(parsed, name):
             setattr(parsed, name, value)
     _remember(parsed)
+    if parsed.command == "test":
+        require_gold(parsed.gold_file_path)
     distributed.wait_at_most(parsed.replica_timeout)
-    _require_gold(parsed)
     progress.begin(parsed, is_own=arguments == sys.argv[1:])
     if parsed.command != "compile" and True in (parsed.data_parallel, parsed.distributed_run):
         distributed.start()
     return parsed
-
-
-def _require_gold(arguments: argparse.Namespace) -> None:
-    """Raises UsageError where `test` is to compare with a file that is not there."""
-    gold = arguments.gold_file_path
-    if arguments.command == "test" and gold and not Path(gold).is_file():
-        hint = "give an .npz, .pt or .safetensors file with tensors by name, or leave --gold-file-path out"
-        raise UsageError(Problem(f"the gold file {gold} does not exist", hint=hint))
 
 
 def _add(parser: argparse.ArgumentParser, option: Option, show_all: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from pef import file
+from pef.wording import listed
 from sambaflow.samba import agreement
 from sambaflow.samba.convert import model_name
 
@@ -49,5 +50,5 @@ def get_pef_info(pef: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     stored = agreement.metadata(file.read(pef), pef)["metadata"]
     absent = [name for name in fields if name not in stored]
     if absent:
-        raise ValueError(f"{pef} holds no {', '.join(absent)}; it holds {', '.join(sorted(stored))}")
+        raise ValueError(f"{pef} holds no {listed(absent)}; it holds {listed(sorted(stored))}")
     return {name: stored[name] for name in fields}

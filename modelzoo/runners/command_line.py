@@ -1,0 +1,71 @@
+"""The runners' command lines: Hydra's `key=value`, `+key=value` and `--config-name`, checked before any work."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from ir.errors import Problem, SncError, UsageError
+from modelzoo.runners.schema import Application, without_other_group
+
+CONFIGS = str(Path(__file__).parent / "config")
+PATHS = (
+    ("checkpoint", "config_name"),
+    ("checkpoint", "model_name_or_path"),
+    ("samba_run", "pef"),
+    ("samba_compile", "output_folder"),
+    ("samba_compile", "optimization_rules"),
+    ("training", "dataset"),
+    ("training", "output_dir"),
+    ("generation", "output_dir"),
+)
+"""Settings that are relative to where the command was given."""
+
+Settings = TypeVar("Settings", bound=Application)
+
+
+def run(kind: type[Settings], config_name: str, action: Callable[[Settings], None]) -> None:
+    """Read the command line over a configuration file and act on it; errors become messages and status 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+    def main(found: DictConfig) -> None:
+        try:
+            action(read(kind, found))
+        except SncError as error:
+            print(error, file=sys.stderr)
+            sys.exit(1)
+
+    hydra.main(version_base="1.3", config_path=CONFIGS, config_name=config_name)(main)()
+
+
+def read(kind: type[Settings], found: DictConfig) -> Settings:
+    """The settings, with absolute paths. Raises UsageError that names every key that is wrong, missing or unknown."""
+    plain: Any = OmegaConf.to_container(found, resolve=True)
+    settings = without_other_group(plain)
+    try:
+        return kind.model_validate(_absolute(settings))
+    except ValidationError as error:
+        raise UsageError(*(_problem(detail) for detail in error.errors())) from error
+
+
+def _absolute(settings: dict[str, Any]) -> dict[str, Any]:
+    for group, key in PATHS:
+        given = settings.get(group) or {}
+        if isinstance(given, dict) and given.get(key):
+            given[key] = hydra.utils.to_absolute_path(str(given[key]))
+    return settings
+
+
+def _problem(detail: Any) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"])
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        return Problem(f"there is no setting {key}", hint="check its name; settings stand in groups: group.key=value")
+    return Problem(f"{key}: {message}" if key and not message.startswith("give ") else message)

@@ -1,0 +1,1 @@
+"""Where programs of the vendor's frameworks import from."""

@@ -1,0 +1,1 @@
+"""Where programs with quantised weights import from."""
