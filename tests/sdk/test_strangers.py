@@ -1,4 +1,4 @@
-"""Programs as somebody writes them who knows the SDK's surface alone, through their verbs, with an output folder that is
+"""Programs as somebody writes them who knows the SDK's surface alone, through all their verbs. Their output folder is
 called like a package of ours."""
 
 from __future__ import annotations
