@@ -7,6 +7,7 @@ run again, tensors changed in place, and modules that assign new tensors to thei
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -45,7 +46,7 @@ class Made:
 
 
 class EagerRun:
-    """Runs a model under `make_fx`, on stand-ins for its tensors."""
+    """Runs a model under `make_fx`, on stand-ins for its tensors; `observer` is entered while the model runs."""
 
     def __init__(self, spec: ModelSpec, locator: Locator, *, inference: bool) -> None:
         self.spec = spec
@@ -60,6 +61,7 @@ class EagerRun:
             *(Placeholder(name, Role.BUFFER, tensor) for name, tensor in spec.model.named_buffers()),
         ]
         self.made = Made()
+        self.observer: AbstractContextManager[Any] = nullcontext()
         self.replaced: Mapping[int, str] = {}
         self.hollow: Mapping[int, Tensor] = {}
 
@@ -89,6 +91,7 @@ class EagerRun:
             lent(self.spec.model, replacements) as held,
             self.interception.active(),
             assignments,
+            self.observer,
         ):
             torch.default_generator.manual_seed(FIRST_SEED)
             self.made = Made(self.called(leaves))

@@ -53,10 +53,10 @@ class Walk:
 def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Walk:
     """Run the model, and its backward pass unless for inference."""
     run = EagerRun(spec, locator(spec), inference=inference)
-    watcher = _Watcher(run.interception)
+    run.observer = watcher = _Watcher(run.interception)
     joint = None
     try:
-        with conditions(spec.model, inference), _unheard(), _Assumed(), watcher:
+        with conditions(spec.model, inference), _unheard(), _Assumed():
             joint = run.joint(lambda tensor: _beside(spec.model, tensor.detach()).clone(), decompositions)
     except Exception:
         # The model itself fails on its sample inputs, or does what cannot be recorded: what was noted until then

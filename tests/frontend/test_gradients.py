@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from compiler.cli import main as snc
 from compiler.frontend.capture import Captured, capture
 from compiler.frontend.dtypes import to_array
-from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.model_file import ModelSpec, load_model
 from compiler.frontend.survey import capture_or_explain
 from ir.errors import CaptureError
 from ir.graph import SectionKind, SymbolKind
@@ -402,3 +404,63 @@ def test_where_a_program_starts_that_does_not_say(name: str) -> None:
     assert captured.losses == expected
     starts = {s.name for s in captured.program.symbols if s.kind is SymbolKind.OUTPUT_GRADIENT}
     assert {n for n in starts if np.all(captured.values[n] == 1)} == {f"{n}.grad" for n in expected}
+
+
+VAE = """import torch
+from torch import nn
+
+class Vae(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        recon, kl = (y - x).square().mean(), y.square().mean()
+        return recon + 0.1 * kl, recon, kl
+
+model = Vae
+optimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.1)
+inputs = (torch.randn(8, 4),)
+"""
+
+
+def test_compiling_tells_where_gradients_start(tmp_path: Path) -> None:
+    file = tmp_path / "vae.py"
+    file.write_text(VAE)
+    result = CliRunner().invoke(snc, ["compile", str(file), "--output-folder", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "gradients start from ones at loss\n" in result.output
+
+
+VALUES = """import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        s = torch.linalg.svdvals(y)
+        z = torch.nonzero(y > 0)
+        w = torch.unique(x)
+        if y.sum() > 0:
+            y = -y
+        return y.sum() + s.sum() + z.sum() + w.sum()
+
+model = Net
+inputs = (torch.randn(2, 4),)
+"""
+
+
+def test_a_refusal_is_lines_of_our_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Everything after the first thing that depends on values is checked too, and PyTorch prints nothing above it."""
+    file = tmp_path / "net.py"
+    file.write_text(VALUES)
+    with pytest.raises(CaptureError) as raised:
+        capture_or_explain(load_model(str(file)), inference=False)
+    lines = [str(problem.where) for problem in raised.value.problems]
+    assert [line.partition(" ")[0] for line in lines] == ["net.py:11", "net.py:12", "net.py:13", "net.py:14"]
+    assert capfd.readouterr() == ("", "")
