@@ -162,6 +162,20 @@ def in_a_list(m: Parts, x: Tensor) -> Tensor:
     return (x @ m.held[0]).square().mean()
 
 
+def sparse_table(m: Parts, x: Tensor) -> Tensor:
+    rows = functional.embedding((x > 0).long()[:, 0], m.student.weight, sparse=True)
+    return (rows * m.teacher(x)).square().mean()
+
+
+def compiled_part(m: Parts, x: Tensor) -> Tensor:
+    return torch.compile(m.student, backend="eager")(x).square().mean()
+
+
+def functional_gradient(m: Parts, x: Tensor) -> Tensor:
+    slopes = torch.func.vmap(torch.func.grad(lambda row: torch.tanh(m.student(row)).sum()))(x)
+    return slopes.square().mean()
+
+
 def in_place(m: Parts, x: Tensor) -> Tensor:
     y = m.student(x)
     y[:, 1:3] *= 2
@@ -176,7 +190,8 @@ MODELS: dict[str, tuple[Callable[[Parts, Tensor], Any], Callable[[Parts], None]]
     for function in (
         custom_backward, teacher_without_gradient, decorated, switched, tensor_hook, hook_that_keeps, module_hooks,
         reentrant, reentrant_without_gradient, not_reentrant, several_losses, dict_of_losses, assigned_buffer,
-        moving_average, moving_average_of_data, gradient_penalty, in_a_list, in_place,
+        moving_average, moving_average_of_data, gradient_penalty, in_a_list, in_place, compiled_part,
+        sparse_table, functional_gradient,
     )
 }  # fmt: skip
 
@@ -227,7 +242,7 @@ def test_training_equals_pytorch(name: str) -> None:
         made = {s.name for s in captured.program.symbols if s.kind is SymbolKind.GRADIENT}
         assert made == {f"{n}.grad" for n in gradients}
         for parameter, gradient in gradients.items():
-            close(symbols[f"{parameter}.grad"], to_array(gradient), f"{parameter}.grad in step {step}")
+            close(symbols[f"{parameter}.grad"], to_array(gradient.to_dense()), f"{parameter}.grad in step {step}")
         spec.optimizer.step()
         for n, tensor in (*spec.model.named_parameters(), *spec.model.named_buffers()):
             if n in symbols:
@@ -265,6 +280,10 @@ def no_gradient_at_all(m: Parts, x: Tensor) -> Tensor:
     return m.student(x).detach().sum()
 
 
+def mistaken_call(m: Parts, x: Tensor) -> Tensor:
+    return m.student()  # type: ignore[call-arg]
+
+
 def larger_buffer(m: Parts, x: Tensor) -> Tensor:
     m.count = x.sum(0).detach()
     return m.student(x).sum()
@@ -283,6 +302,14 @@ def test_state_that_is_no_buffer_is_refused_at_its_line() -> None:
 
 def test_a_loss_without_a_gradient_is_refused() -> None:
     assert "depends on nothing that can be trained" in refusal(no_gradient_at_all)
+
+
+def test_a_mistake_within_forward_is_no_mistake_about_inputs() -> None:
+    text = refusal(mistaken_call)
+    assert (
+        f"test_gradients.py:{_line('return m.student()  #')}: PyTorch could not trace the model: Linear.forward()"
+        in text
+    )
 
 
 def test_a_buffer_keeps_its_type() -> None:
