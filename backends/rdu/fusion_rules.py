@@ -60,6 +60,16 @@ MAX_VARIANTS = 512
 LONGEST_FILE = 1 << 20
 """Characters of a file of rules."""
 
+DEEPEST = 50
+"""Lists and mappings in one another."""
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
 RULE_KEYS = frozenset({"name", "priority", "heuristic", "sections", "pattern"})
 NODE_KEYS = frozenset({"op_type", "child", "children", "match_first_option", "required", "included", "repeat"})
 
@@ -136,10 +146,16 @@ def _require_plain(path: Path, text: str) -> None:
     """Raise UsageError for a file that would grow without end when it is followed: one too large, or with aliases."""
     if len(text) > LONGEST_FILE:
         raise UsageError(Problem(f"{path} has more than {LONGEST_FILE:,} characters", hint="give a file of rules"))
+    depth = 0
     for token in yaml.scan(text):
+        where = f"{path.name}:{token.start_mark.line + 1}"
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         if isinstance(token, yaml.AliasToken):
-            where = f"{path.name}:{token.start_mark.line + 1}"
             raise UsageError(Problem(f"*{token.value} is an alias", where, "write out what it stands for"))
+        if depth > DEEPEST:
+            raise UsageError(
+                Problem(f"lists and mappings are nested deeper than {DEEPEST}", where, "write a flat rule")
+            )
 
 
 Place = tuple[str | int, ...]
