@@ -19,8 +19,8 @@ class Split:
 
 
 def partition(joint: Graph, forward_symbols: Iterable[str], output_gradients: Iterable[str] = ()) -> Split:
-    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need, and of
-    stores that depend on gradients of outputs, as what a hook keeps does.
+    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need, and
+    of stores that depend on gradients of outputs, as what a hook keeps does.
 
     The backward graph reads what it can from symbols, computes views of them again (that is address arithmetic), and
     has the forward graph save the rest. Outputs are not saved a second time.
