@@ -73,8 +73,8 @@ def _trial(entry: Entry, trial: dict[str, Any] | None) -> Iterator[str]:
         f"{trial['last_loss']:.4g}, in {trial['host_seconds']:.0f} s of host time with both compiles."
     )
     yield (
-        f"On samples it has not seen: {quality.told(trial['quality'])} (goal {quality.goal:g} {quality.unit}, "
-        f"{outcome}); in PyTorch with the same weights, {trial['quality_in_pytorch']:.4g}."
+        f"On samples it has not seen: {quality.told(trial['quality'])} (goal {quality.shown(quality.goal)}, "
+        f"{outcome}); in PyTorch with the same weights, {quality.shown(trial['quality_in_pytorch'])}."
     )
     yield (
         "Trained by PyTorch from the same seed on the same batches, the loss differs by at most "
