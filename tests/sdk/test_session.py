@@ -127,8 +127,12 @@ def test_gradients_start_at_the_loss_and_can_be_set() -> None:
         ({"init_output_grads": False}, (0.0, 0.0)),
     ],
 )
-def test_loss_indices_say_where_gradients_start(options: dict[str, Any], starts: tuple[float, float]) -> None:
+def test_loss_indices_say_where_gradients_start(
+    options: dict[str, Any], starts: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
     _, _, outputs = loaded(sgd, **options)
+    named = next((name for name, start in zip(("loss", "output"), starts) if start), "no output")
+    assert f"Gradients start from {named}, of loss, output" in capsys.readouterr().out
     assert tuple(float(output.sn_grad.max()) for output in outputs) == starts
 
 
