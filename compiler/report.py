@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from compiler.driver import CompileResult
+from ir.graph import SymbolKind
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
 from pef.wording import counted
@@ -24,6 +25,7 @@ def as_dict(result: CompileResult) -> dict[str, Any]:
         "weights": str(result.weights_path),
         "log": str(result.log_path),
         "machine": result.machine.name,
+        "starts": starts(result),
         "sections": [_section(result, section) for section in result.pef.sections],
         "total_predicted_us": _microseconds(result, _total_cycles(result.pef)),
         "configurations": len(result.pef.configurations),
@@ -31,6 +33,15 @@ def as_dict(result: CompileResult) -> dict[str, Any]:
         "preset_us": {name: _microseconds(result, cycles) for name, cycles in result.gains.items()},
         "advice": advice(result),
     }
+
+
+def starts(result: CompileResult) -> str:
+    """Which outputs gradients start from, in one line; '' where the program has no gradients."""
+    given = [s.name.removesuffix(".grad") for s in result.program.symbols if s.kind is SymbolKind.OUTPUT_GRADIENT]
+    losses = json.loads(result.pef.header.metadata_json)["losses"]
+    zeros = [name for name in given if name not in losses]
+    parts = [f"ones at {', '.join(losses)}" if losses else "", f"zeros at {', '.join(zeros)}" if zeros else ""]
+    return f"gradients start from {', from '.join(filter(None, parts))}" if given else ""
 
 
 def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
@@ -134,6 +145,8 @@ def render(result: CompileResult, console: Console) -> None:
         f"{counted(len(report['sections']), 'section')}, {counted(report['configurations'], 'configuration')}; "
         f"predicted {report['total_predicted_us']:.1f} us of RDU time for all of them"
     )
+    if starts(result):
+        console.print(starts(result), soft_wrap=True, highlight=False, markup=False)
     for line in report["advice"]:
         console.print(f"advice: {line}", soft_wrap=True, markup=False)
     console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True, markup=False)

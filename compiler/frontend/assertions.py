@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from functools import cache
 from types import CodeType, FrameType
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -47,12 +46,31 @@ class Dropped:
         self.places: dict[str, None] = {}
         self.by_distributions = False
 
+    def put_in_place(self) -> None:
+        """Have Python ask this object for the truth and the number of a tensor."""
+        Tensor.__bool__ = lambda tensor: self.truth(tensor)
+        Tensor.item = lambda tensor: self.number(tensor)
+
+    def take_away(self) -> None:
+        """Leave tensors as PyTorch made them, whose own functions come from a base class."""
+        del Tensor.__bool__, Tensor.item
+
+    @contextmanager
+    def out_of_the_way(self) -> Iterator[None]:
+        """For a question that is PyTorch's to answer: modes are told of its own functions."""
+        self.take_away()
+        try:
+            yield
+        finally:
+            self.put_in_place()
+
     def truth(self, tensor: Tensor) -> bool:
         """Stands for Tensor.__bool__."""
         frame = sys._getframe(2)
         passes = None if _is_known(tensor) else _decided(frame.f_code, frame.f_lasti)
         if passes is None:
-            return bool(torch._C.TensorBase.__bool__(tensor))
+            with self.out_of_the_way():
+                return bool(tensor)
         self.note(frame)
         return passes
 
@@ -60,7 +78,8 @@ class Dropped:
         """Stands for Tensor.item."""
         frame = sys._getframe(2)
         if _is_known(tensor) or frame.f_code not in CHECKS:
-            return torch._C.TensorBase.item(tensor)
+            with self.out_of_the_way():
+                return tensor.item()
         self.note(frame)
         return True
 
@@ -86,11 +105,11 @@ class Dropped:
 def checks_dropped(shown: Callable[[str], str], *, say: bool = True) -> Iterator[None]:
     """Leave out checks of values, and say afterwards, unless told not to, which were left out."""
     dropped = Dropped(shown)
-    with (
-        patch.object(Tensor, "__bool__", lambda tensor: dropped.truth(tensor), create=True),
-        patch.object(Tensor, "item", lambda tensor: dropped.number(tensor), create=True),
-    ):
+    dropped.put_in_place()
+    try:
         yield
+    finally:
+        dropped.take_away()
     if say:
         dropped.say()
 

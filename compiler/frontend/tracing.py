@@ -64,7 +64,13 @@ def _without_content(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
 @contextmanager
 def conditions(model: nn.Module, inference: bool) -> Any:
     """What holds while a model is traced: its mode, PyTorch's flags, and nothing that one call would hide."""
-    with mode(model, inference), whole_operators(), _compiling_state_context(), torch.set_grad_enabled(not inference):
+    with (
+        mode(model, inference),
+        whole_operators(),
+        _compiling_state_context(),
+        torch.compiler.set_stance("force_eager"),  # parts that torch.compile would trace by itself
+        torch.set_grad_enabled(not inference),
+    ):
         yield
 
 

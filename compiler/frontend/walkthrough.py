@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, get_proxy_mode, track_tensor_tree
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -98,8 +98,15 @@ class _Assumed(TorchDispatchMode):  # type: ignore[misc]
         given = (args, kwargs or {})
         if not any(tag in function.tags for tag in tags) or all(map(_has_any, pytree.tree_leaves(given))):
             return function(*args, **(kwargs or {}))
-        args, kwargs = pytree.tree_map(_assumed, given)
-        return pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), function(*args, **kwargs))
+        with disable_proxy_modes_tracing():
+            args, kwargs = pytree.tree_map(_assumed, given)
+            results = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), function(*args, **kwargs))
+        tracing = get_proxy_mode()
+        if tracing is None:
+            return results
+        proxies = pytree.tree_map(tracing.tracer.unwrap_proxy, given)
+        node = tracing.tracer.create_proxy("call_function", function, *proxies)
+        return track_tensor_tree(results, node, constant=None, tracer=tracing.tracer)
 
 
 def _has_any(value: Any) -> bool:
