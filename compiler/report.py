@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from compiler.driver import CompileResult
@@ -106,7 +107,8 @@ def _preset(result: CompileResult) -> str:
 def render(result: CompileResult, console: Console) -> None:
     """Print the section table, totals, advice and paths."""
     report = as_dict(result)
-    title = f"{result.pef.header.name} on {result.machine.name}: predicted time (snrun --profile simulates it)"
+    name, machine = escape(result.pef.header.name), escape(result.machine.name)
+    title = f"{name} on {machine}: predicted time (snrun --profile simulates it)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     by_rule = ("rule",) if any(section["rule"] for section in report["sections"]) else ()
     left = ("section", "rule", "tiles", "bound by")
@@ -126,8 +128,8 @@ def render(result: CompileResult, console: Console) -> None:
         table.add_column(heading, justify="left" if heading in left else "right")
     for section in report["sections"]:
         table.add_row(
-            section["name"],
-            *(section[key] for key in by_rule),
+            escape(section["name"]),
+            *(escape(section[key]) for key in by_rule),
             str(section["operators"]),
             str(section["pcus"]),
             str(section["pmus"]),
@@ -146,9 +148,9 @@ def render(result: CompileResult, console: Console) -> None:
     if starts(result):
         console.print(starts(result), soft_wrap=True, highlight=False, markup=False)
     for line in report["advice"]:
-        console.print(f"advice: {line}", soft_wrap=True)
-    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True)
-    console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True)
+        console.print(f"advice: {line}", soft_wrap=True, markup=False)
+    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True, markup=False)
+    console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True, markup=False)
 
 
 def _short(tiles: list[int]) -> str:
