@@ -135,6 +135,7 @@ def _streams_table(configuration: Facts) -> Table:
             stream["direction"],
             stream["buffer"],
             " ".join(stream["through"]),
+            f"{stream['index']} along {stream['index_axis']}" if stream["index"] is not None else "",
             str(phase_number),
             str(stream["slot"]),
             _axes(stream["axes"]),
@@ -144,7 +145,9 @@ def _streams_table(configuration: Facts) -> Table:
         for phase_number, phase in enumerate(configuration["phases"])
         for stream in phase["streams"]
     ]
-    return _table("streams", ("", "buffer", "through"), ("phase", "slot", "axes", "transfers", "AGCUs"), rows)
+    return _table(
+        "streams", ("", "buffer", "through", "by index"), ("phase", "slot", "axes", "transfers", "AGCUs"), rows
+    )
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

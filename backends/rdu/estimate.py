@@ -98,15 +98,20 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
     """What a phase reads that neither it nor an earlier phase has `made`: once for each way in which its stages cut it.
 
     What some inner loop cuts, but a loop outside of that does not, stays resident if it is no larger than
-    `resident_bytes`; else it is streamed again in every iteration of the outer loop.
+    `resident_bytes`; else it is streamed again in every iteration of the outer loop. What is fetched by index stays in
+    that case, and so does the index.
     """
     own = made_by(phase.stages)
     found: dict[tuple[str, Slicing], Load] = {}
     seen: set[tuple[str, Slicing]] = set()
     for stage in phase.stages:
+        fetched = {gather.value.name: gather.index for gather in stage.stage.gathers}
         for value in stage.stage.reads:
             if value.name in own or value.name in made:
                 continue
+            if value.name in fetched and fetched[value.name].name not in made:
+                index = fetched[value.name]
+                found.setdefault((index.name, ()), Load(index, (), True, 1))
             slicing = stage.slicing(value)
             slicing = slicing[: level_of(slicing)]
             if (value.name, slicing) in seen:
@@ -114,7 +119,8 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
             seen.add((value.name, slicing))
             level = len(slicing)
             repeated = [loop for loop in range(level) if axis_of(slicing, loop) == WHOLE]
-            resident = level == 0 or (bool(repeated) and value.type.nbytes <= resident_bytes)
+            small = value.type.nbytes <= resident_bytes or value.name in fetched
+            resident = level == 0 or (bool(repeated) and small)
             times = 1 if resident else math.prod(phase.nest.counts[loop] for loop in repeated)
             load = Load(value, () if resident else slicing, resident, times)
             found.setdefault((value.name, load.slicing), load)

@@ -42,6 +42,7 @@ MACHINE = Machine(
     link_bytes_per_cycle=64,
     hop_cycles=1,
     agcu_bytes_per_cycle=64,
+    memory_burst_bytes=64,
     tiers=(Tier("ddr", 1 << 24, 100e9),),
     program_load_us=1.0,
     argument_load_us=0.5,
