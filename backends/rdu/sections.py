@@ -151,7 +151,7 @@ def _materialise(
             stored_as.setdefault(store.base.name, output.symbol)
     symbols = []
     for index in range(len(groups)):
-        for value in _arriving(groups[index], stores[index], home, index):
+        for value in _arriving(groups[index], stores[index], indexed, home, index):
             if value.name not in stored_as:
                 name = f"{graph.kind.value.lower()}.{value.name}"
                 symbols.append(Symbol(name, value.type, SymbolKind.ACTIVATION))
@@ -161,7 +161,7 @@ def _materialise(
     for index, own in enumerate(groups):
         if not own and not stores[index] and ranges[index] != (0, 0):
             continue
-        outside = {value.name for value in _needed(own, stores[index]) if home.get(value.name) != index}
+        outside = {value.name for value in _needed(own, stores[index], indexed) if home.get(value.name) != index}
         loads = {name: stored_as[name] for name in sorted(outside)}
         rule = rules[index] if rules else ""
         gathers = {name: indexed.gathers[name] for name in loads if name in indexed.gathers}
@@ -198,19 +198,21 @@ def _drop_if_unread(
         del home[value.name]
 
 
-def _needed(stages: Sequence[StageNodes], stores: Sequence[Store]) -> Iterator[Value]:
+def _needed(stages: Sequence[StageNodes], stores: Sequence[Store], indexed: Indexed) -> Iterator[Value]:
     """What a section reads, or stores although none of its stages reads it."""
     for stage in stages:
         yield from stage.needs
     for store in stores:
         yield from store.needs
+        if store.base.name in indexed.gathers:
+            yield indexed.gathers[store.base.name].index
 
 
 def _arriving(
-    stages: Sequence[StageNodes], stores: Sequence[Store], home: Mapping[str, int], index: int
+    stages: Sequence[StageNodes], stores: Sequence[Store], indexed: Indexed, home: Mapping[str, int], index: int
 ) -> list[Value]:
     """The values that a section needs from earlier ones of the same graph, each once."""
-    found = {value.name: value for value in _needed(stages, stores) if home.get(value.name, index) != index}
+    found = {value.name: value for value in _needed(stages, stores, indexed) if home.get(value.name, index) != index}
     return list(found.values())
 
 
