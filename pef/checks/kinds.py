@@ -134,7 +134,7 @@ def stores_are_counted(pef: pb.Pef, configurations: Mapping[int, Configuration])
 def read_before_updated(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
     """A graph that updates what the host gave reads it as it was before: no section of it loads it after the store.
 
-    After a store by index it may: the new slices are in memory only there, so who loads it then means the updated value.
+    After a store by index it may: the new slices are nowhere else, so who loads it then means the updated value.
     """
     updated: dict[tuple[str, str, int], Use] = {}
     for number, section in enumerate(pef.sections):

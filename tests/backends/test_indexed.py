@@ -11,7 +11,6 @@ import pytest
 import ir.ops  # noqa: F401  (declares the operators that the programs name)
 from backends.rdu.compile import BackendOptions, compile_program
 from ir import interpreter
-from ir.errors import IndexOutsideError
 from ir.graph import Program, SymbolKind
 from ir.op import Array
 from ir.rounding import round_to_bf16
@@ -19,7 +18,6 @@ from ir.text import parse_program
 from ir.types import DType
 from pef import pef_pb2 as pb
 from pef.check import check
-from pef.codec import decode_type
 from pef.machine import Machine
 from runtime.session import Session
 from runtime.timing import simulate

@@ -9,6 +9,7 @@ import pytest
 
 from ir.errors import IllegalPefError
 from ir.op import Array
+from ir.types import DType
 from pef import pef_pb2 as pb
 from runtime.functional import FunctionalSimulator
 from runtime.session import Session
@@ -19,9 +20,11 @@ from tests.runtime.programs import ROWS, bf16, rand
 
 def given_values(session: Session) -> dict[str, Array]:
     """Random values for all that the host gives."""
-    kinds = ("input", "parameter", "hyper", "output_gradient")
+    kinds = ("input", "parameter", "hyper", "output_gradient", "buffer")
     return {
         name: rand(*symbol.type.shape, seed=number)
+        if symbol.type.dtype is not DType.I32
+        else np.random.default_rng(number).integers(0, 40, symbol.type.shape).astype(np.int32)
         for number, (name, symbol) in enumerate(session.symbols.items())
         if symbol.kind.value in kinds
     }
