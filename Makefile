@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU build where the machine offers one; elsewhere, PyTorch's own CPU wheel of the same version.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-full lint types benchmarks proto clean
+.PHONY: demo zoo-demo test test-full lint types benchmarks proto clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+
+$(VENV)/.installed-zoo: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[zoo]"
+	touch $@
+
+# A small language model learns to write from the documentation, and writes.
+zoo-demo: $(VENV)/.installed-zoo
+	$(BIN)/python -m modelzoo.demo
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

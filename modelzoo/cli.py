@@ -126,3 +126,30 @@ def card_command(names: tuple[str, ...], size: str | None) -> None:
 
         for name in names or NAMES:
             make(find(name), size, lambda what: click.echo(what, err=True))
+
+
+@zoo.command("prepare")
+@click.option("--input_file_path", "source", type=click.Path(path_type=Path), required=True, help="JSON lines.")
+@click.option("--output_path", "folder", type=click.Path(path_type=Path), required=True)
+@click.option("--pretrained_tokenizer", "tokenizer", type=click.Path(path_type=Path), required=True)
+@click.option("--max_seq_length", "length", type=click.IntRange(min=2), required=True)
+@click.option("--num_training_splits", "splits", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--dev_ratio", "dev_share", type=click.FloatRange(0, 0.5), default=0.1, show_default=True)
+@click.option("--seed", default=42, show_default=True, help="Of the order of articles.")
+def prepare_command(
+    source: Path, folder: Path, tokenizer: Path, length: int, splits: int, dev_share: float, seed: int
+) -> None:
+    """Turn JSON lines into the HDF5 files that training reads.
+
+    A line is {"prompt": "...", "completion": "..."}. The number of training splits bounds the number of replicas that
+    can train together.
+    """
+    with readable_errors():
+        from transformers import AutoTokenizer
+
+        from modelzoo.data.prompts import prepare
+
+        words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+        counts = prepare(source, folder, words, length, training_files=splits, dev_share=dev_share, seed=seed)
+        for name, count in counts.items():
+            click.echo(f"{folder / name}.hdf5: {count} sequences of {length} tokens")

@@ -19,6 +19,7 @@ from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_fractional import FRACTIONAL
+from compiler.frontend.composites_statistics import STATISTICS
 from compiler.frontend.composites_tables import TABLES
 from compiler.frontend.composites_weights import WEIGHTS
 from compiler.frontend.composites_window import POOLING
@@ -57,11 +58,6 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
     *batch, heads, length, features = tensor.shape
     expanded = tensor.unsqueeze(-3).expand(*batch, heads, groups, length, features)
     return expanded.reshape(*batch, heads * groups, length, features)
-
-
-def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-    """What assigning `source` to all of `target` gives; PyTorch's own operator for it has no derivative."""
-    return source.to(target.dtype).expand_as(target)
 
 
 def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
@@ -209,9 +205,24 @@ TAKEN_APART = (
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
-COMPOSITES: dict[Any, Callable[..., Any]] = {
+
+def _in_place(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule as an operator that writes its result into its first operand."""
+
+    def written(x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        return x.copy_(rule(x, *rest, **named))
+
+    return written
+
+
+def _in_place_overload(overload: Any) -> Any:
+    """The overload that does the same in place, None where there is none."""
+    packet = getattr(aten, f"{overload.overloadpacket.__name__}_", None)
+    return getattr(packet, overload._overloadname, None)
+
+
+OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
-    aten.copy.default: _copied,
     aten.index_fill.int_Tensor: filled_by_index,
     aten.index_put.default: put_by_index,
     aten.histc.default: histc,
@@ -235,11 +246,21 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     **DROPOUT,
     **CONVOLUTION,
     **POOLING,
+    **STATISTICS,
     **ANTIALIASED,
     **CTC,
     **FRACTIONAL,
     **TABLES,
     **WEIGHTS,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
+}
+
+COMPOSITES: dict[Any, Callable[..., Any]] = {
+    **{
+        in_place: _in_place(rule)
+        for overload, rule in OUT_OF_PLACE.items()
+        if (in_place := _in_place_overload(overload)) is not None
+    },
+    **OUT_OF_PLACE,
 }
 """What to trace instead of each composite operator."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 aten = torch.ops.aten
 
@@ -18,7 +18,7 @@ SELU_FLOOR = 1.7580993408473766
 """The least that SELU gives is minus this; alpha dropout puts it in place of what it drops (Klambauer et al., 2017)."""
 
 
-@torch.library.custom_op("snc::keep_mask", mutates_args=())  # type: ignore[untyped-decorator]
+@torch.library.custom_op("snc::keep_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))  # type: ignore[untyped-decorator]
 def keep_mask(like: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """True with probability 1 - p, of the shape of `like`; and p, of its element type."""
     return torch.rand(like.shape) >= p, torch.full((), p, dtype=like.dtype)
@@ -78,37 +78,5 @@ KINDS: dict[str, Callable[[Tensor, float, bool], Tensor]] = {
 """Every dropout of ATen by its name."""
 
 
-@torch.library.custom_op("snc::sealed_dropout", mutates_args=())  # type: ignore[untyped-decorator]
-def sealed_dropout(x: Tensor, p: float, train: bool, kind: str) -> Tensor:
-    """A dropout that PyTorch cannot take apart, which it would do where it makes a graph functional."""
-    return KINDS[kind](x, p, train).clone()
-
-
-@sealed_dropout.register_fake  # type: ignore[untyped-decorator]
-def _(x: Tensor, p: float, train: bool, kind: str) -> Tensor:
-    return torch.empty_like(x)
-
-
-def seal(graph: fx.Graph) -> None:
-    """Replace every dropout by a sealed one, followed by a copy where it works in place."""
-    kinds = {getattr(aten, kind).default: kind for kind in KINDS}
-    in_place = {getattr(aten, f"{kind}_").default: kind for kind in KINDS}
-    for node in list(graph.nodes):
-        kind = kinds.get(node.target) or in_place.get(node.target)
-        if kind is None:
-            continue
-        with graph.inserting_before(node):
-            result = graph.call_function(torch.ops.snc.sealed_dropout.default, (*node.args, kind))
-            result.meta.update(node.meta)
-            if node.target in in_place:
-                result = graph.call_function(aten.copy_.default, (node.args[0], result))
-                result.meta.update(node.meta)
-        node.replace_all_uses_with(result)
-        graph.erase_node(node)
-
-
-DROPOUT: dict[Any, Callable[..., Tensor]] = {
-    **{getattr(aten, kind).default: function for kind, function in KINDS.items()},
-    torch.ops.snc.sealed_dropout.default: lambda x, p, train, kind: KINDS[kind](x, p, train),
-}
+DROPOUT: dict[Any, Callable[..., Tensor]] = {getattr(aten, kind).default: function for kind, function in KINDS.items()}
 """What to trace instead of each dropout."""

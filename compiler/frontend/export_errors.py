@@ -1,21 +1,15 @@
-"""What torch.export could not trace, in the user's terms."""
+"""What PyTorch could not trace, in the user's terms."""
 
 from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
-
-import torch
-from torch import fx
 
 from compiler.frontend.locations import Locator, innermost_frame
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.workarounds import SAME_SIZE, workaround
 from ir.errors import Problem
 from ir.location import Location
-
-NUMBERS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 CONTROL_FLOW = (
     "the model's control flow depends on the values of a tensor",
@@ -60,38 +54,13 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
     if known is not None:
         return Problem(known[0], where, known[1])
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch, and see torch.export's rules"
+    hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch"
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)
 
 
 def unknown_size(name: str) -> tuple[str, str]:
     """What to say of the ATen operator called `name`, whose result has as many elements as values decide."""
     return f"the size of what {name} returns depends on the values of a tensor", workaround(name, SAME_SIZE)
-
-
-def problems_with_sizes(exported: torch.export.ExportedProgram, locator: Locator) -> list[Problem]:
-    """Every place where a tensor's size, or a number from Python, depends on the values of a tensor."""
-    found = [
-        Problem(message, locator.locate(node), hint)
-        for node in exported.graph.nodes
-        for message, hint in _unknown_when_compiling(node)
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _unknown_when_compiling(node: fx.Node) -> Iterator[tuple[str, str]]:
-    if not isinstance(node.meta.get("val"), torch.Tensor):
-        return
-    if node.meta.get("unbacked_bindings"):
-        name = str(getattr(node.target, "overloadpacket", node.target))
-        yield unknown_size(name)
-    elif any(_is_number(operand) for operand in node.all_input_nodes):
-        yield NUMBER_READ
-
-
-def _is_number(node: fx.Node) -> bool:
-    """Whether the node makes a Python number that is not an extent of a tensor."""
-    return isinstance(node.meta.get("val"), NUMBERS) and node.target is not torch.ops.aten.sym_size.int
 
 
 def _location(error: BaseException, locator: Locator) -> Location:

@@ -7,12 +7,11 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
-from torch import fx
 
 from ir.location import Location
 
@@ -42,28 +41,29 @@ def make_importable(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Locator:
-    """Finds locations of exported nodes. `file` and `line` say where the model is written, for nodes without a trace.
+    """Makes locations of what is traced. `file` and `line` say where the model is written, for what has no line.
 
-    `prefix` is the path of the user's model inside the exported module; `regions` names modules, by their paths, whose
-    nodes are one region each.
+    `regions` names modules, by their paths, whose nodes are one region each.
     """
 
     file: Path
     line: int
-    prefix: str
     regions: Mapping[str, str] = field(default_factory=dict, compare=False)
     _numbered: dict[Region, str] = field(default_factory=dict, init=False, compare=False)
+    _shown: dict[str, str] = field(default_factory=dict, init=False, compare=False)
 
-    def locate(self, node: fx.Node) -> Location:
-        """The innermost line that is the user's or a library's, not PyTorch's, and the path of the module."""
-        module = self.module_path(node.meta.get("nn_module_stack") or {})
-        frame = innermost_frame(node.meta.get("stack_trace") or "")
-        file, line = frame or (str(self.file), self.line)
-        return Location(self.shown(file), line, module, self.region(node, module))
+    @property
+    def start(self) -> Location:
+        """Where the model is written."""
+        return Location(self.shown(str(self.file)), self.line)
 
-    def region(self, node: fx.Node, module: str) -> str:
-        """The name of the region a node is in, '' for none; a repeated name is numbered in the order of the graph."""
-        marked: Region | None = (node.meta.get("custom") or {}).get(REGION)
+    def location(self, found: tuple[str, int] | None, module: str, marked: Region | None) -> Location:
+        """The place of what runs at a line, of a file as shown, in the module of a path, within a marked region."""
+        file, line = found or (self.shown(str(self.file)), self.line)
+        return Location(file, line, module, self.region(module, marked))
+
+    def region(self, module: str, marked: Region | None) -> str:
+        """The name of the region, '' for none; a repeated name is numbered in the order of the graph."""
         within = [path for path in self.regions if module == path or module.startswith(f"{path}.") or not path]
         if marked is None and within:
             innermost = max(within, key=len)
@@ -77,34 +77,31 @@ class Locator:
             self._numbered[marked] = f"{numbered} ({note})" if note else numbered
         return self._numbered[marked]
 
-    def module_path(self, stack: dict[str, Any]) -> str:
-        """The path of the innermost module, as named_modules() has it."""
-        path = str(next(reversed(stack.values()))[0]) if stack else ""
-        path = re.sub(r"@\d+", "", path)
-        return path.removeprefix(self.prefix).removeprefix(".")
-
     def shown(self, file: str) -> str:
         """The file relative to the model file's folder, else to the folder it is imported from."""
-        importable = {folder for folder in sys.path if folder} - _MODEL_FOLDERS
-        for folder in [str(self.file.parent), *sorted(importable, key=len, reverse=True)]:
-            if file.startswith(folder + os.sep):
-                return os.path.relpath(file, folder)
-        return file
+        if file not in self._shown:
+            importable = {folder for folder in sys.path if folder} - _MODEL_FOLDERS
+            folders = [str(self.file.parent), *sorted(importable, key=len, reverse=True)]
+            found = (os.path.relpath(file, folder) for folder in folders if file.startswith(folder + os.sep))
+            self._shown[file] = next(found, file)
+        return self._shown[file]
 
 
 def innermost_frame(trace: str) -> tuple[str, int] | None:
     """File and line of the innermost frame outside PyTorch, this package and the SDK."""
     frames = [(file, int(line)) for file, line in _FRAME.findall(trace)]
-    return next((frame for frame in reversed(frames) if _is_users(frame[0])), None)
+    return next((frame for frame in reversed(frames) if is_users(frame[0])), None)
 
 
 def current_frame() -> tuple[str, int] | None:
     """File and line of the innermost running frame outside PyTorch, this package and the SDK."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
-def _is_users(file: str) -> bool:
+@cache
+def is_users(file: str) -> bool:
+    """Whether a file is neither PyTorch's nor of this package or the SDK."""
     return not file.startswith((_TORCH, _FRONTEND, _SDK, "<"))

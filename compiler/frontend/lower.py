@@ -15,9 +15,9 @@ from torch import Tensor, fx
 from compiler.frontend.constants import Constants
 from compiler.frontend.dtypes import DTYPES, is_supported, remedy, tensor_type, to_array
 from compiler.frontend.export_errors import unknown_size
+from compiler.frontend.joint import Joint, Role
 from compiler.frontend.lowering import Context, Pair, Refused, complex_lowering_of, joined, lowering_of, parts_of
 from compiler.frontend.lowering.random import count_steps
-from compiler.frontend.tracing import Joint, Role
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
 from ir.errors import GraphError, Problem, UnsupportedError
@@ -25,6 +25,9 @@ from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
 from ir.types import DType, TensorType
+
+SILENT = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+"""What tracing adds and nobody wrote: not counted among a model's operators."""
 
 NARROWED = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 """What constants of one element become."""
@@ -77,7 +80,7 @@ class _Lowerer:
     def __init__(self, joint: Joint) -> None:
         self.joint = joint
         self.builder = GraphBuilder(SectionKind.FWD)
-        self.context = Context(self.builder)
+        self.context = Context(self.builder, joint.draws)
         self.values: dict[fx.Node, Any] = {}
         self.problems: dict[Problem, None] = {}
         self.visited: list[fx.Node] = []
@@ -117,7 +120,7 @@ class _Lowerer:
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""
         for node, source in self.placeholders.items():
-            if source.role not in (Role.CONSTANT, Role.ALIAS):
+            if source.role is not Role.CONSTANT:
                 self.values[node] = self.builder.input(source.name, _stand_in_type(source.tensor))
         names = [*self.joint.outputs, *self.joint.mutated, *(f"{name}.grad" for name in self.joint.gradients)]
         for name, node in zip(names, self.result):
@@ -128,10 +131,13 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        self.visited.append(node)
+        if node.target not in SILENT:
+            self.visited.append(node)
         if not self.check_shape(node):
             return self.stand_in(node)
         rule = complex_lowering_of(node.target) if _is_complex(node) else lowering_of(node.target)
+        if rule is None and not _is_complex(node):
+            return self.unsupported(node)
         if not self.check_dtype(node):
             return self.stand_in(node)
         if rule is None:

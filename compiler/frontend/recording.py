@@ -1,28 +1,32 @@
-"""Which of the user's lines every traced node comes from, and graphs without operators that write."""
+"""Where every traced node comes from, which random draw it makes, and graphs without operators that write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
-from torch.utils import _pytree as pytree
 
-from compiler.frontend.composites import COMPOSITES
 from ir.location import Location
 
-WRITES_UNDECLARED = ("aten::batch_norm", "aten::instance_norm", "aten::_batch_norm_impl_index")
-"""ATen operators that update running statistics, though their schemas do not say so."""
+aten = torch.ops.aten
+FIRST_SEED = 1 << 40
+Draw = tuple[int, int]
+"""The seed of PyTorch's generator at a random operator, and which node of those it was traced as. Operators that draw
+the same numbers in PyTorch, as a checkpoint's do when it runs again, make the same draws."""
 
 
 class Recorder:
-    """Knows which location the nodes now being traced come from."""
+    """Knows which location the nodes now being traced come from, and which draw random ones make if not the next."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
         self.locations: dict[fx.Node, Location] = {}
+        self.draws: dict[fx.Node, Draw] = {}
+        self.draw: Draw | None = None
 
     def switch(self, location: Location) -> None:
         """Nodes traced until now come from the current location, later ones from `location`."""
@@ -30,82 +34,78 @@ class Recorder:
         self.location = location
 
     def flush(self) -> None:
-        """Note the current location for the nodes traced since the last call."""
+        """Note the current location for the nodes traced since the last call, and the draws of random ones."""
         mode = get_proxy_mode()
         if mode is None:
             return
+        fresh = []
         for node in reversed(mode.tracer.graph.nodes):
             if node in self.locations:
-                return
+                break
             self.locations[node] = self.location
+            fresh.append(node)
+        random = [node for node in reversed(fresh) if is_random(node.target)]
+        generator = torch.default_generator
+        for number, node in enumerate(random):
+            self.draws[node] = self.draw or (generator.initial_seed(), number)
+        if random and self.draw is None:
+            generator.manual_seed(generator.initial_seed() + 1)
+
+
+def is_random(target: Any) -> bool:
+    """Whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
 
 
 class _Relocated(fx.Interpreter):  # type: ignore[misc]
-    """Runs a traced graph; what is traced meanwhile gets each node's location."""
+    """Runs a traced graph; what is traced meanwhile gets each node's location and draw."""
 
-    def __init__(self, module: fx.GraphModule, locations: dict[fx.Node, Location], recorder: Recorder) -> None:
+    def __init__(self, module: fx.GraphModule, source: Recorder, recorder: Recorder) -> None:
         super().__init__(module)
-        self.locations = locations
+        self.source = source
         self.recorder = recorder
 
     def run_node(self, n: fx.Node) -> Any:
-        if n in self.locations:
-            self.recorder.switch(self.locations[n])
+        if n in self.source.locations:
+            self.recorder.switch(self.source.locations[n])
+        self.recorder.draw = self.source.draws.get(n)
         return super().run_node(n)
 
 
-class RecordingInterpreter(fx.Interpreter):  # type: ignore[misc]
-    """Runs an exported graph; the nodes traced meanwhile, and later by autograd for them, get each node's location."""
-
-    def __init__(self, module: fx.GraphModule, locate: Callable[[fx.Node], Location], recorder: Recorder) -> None:
-        super().__init__(module)
-        self.locate = locate
-        self.recorder = recorder
-        self.seen: set[Any] = set()
-
-    def run_node(self, n: fx.Node) -> Any:
-        if n.op != "call_function":
-            return super().run_node(n)
-        location = self.locate(n)
-        self.recorder.switch(location)
-        result = super().run_node(n)
-        for leaf in pytree.tree_leaves(result):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
-                self.follow(leaf.grad_fn, location)
-        return result
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return super().call_function(COMPOSITES.get(target, target), args, kwargs)
-
-    def follow(self, function: Any, location: Location) -> None:
-        """Have `function` and what leads to it, as far as it is new, switch to `location` when autograd runs it."""
-        pending = [function]
-        while pending:
-            function = pending.pop()
-            if function in self.seen:
-                continue
-            self.seen.add(function)
-            function.register_prehook(lambda _: self.recorder.switch(location))
-            pending += [following for following, _ in function.next_functions if following is not None]
-
-
 def functional(
-    module: fx.GraphModule, locations: dict[fx.Node, Location], arguments: Sequence[Tensor]
-) -> tuple[fx.GraphModule, dict[fx.Node, Location]]:
-    """The traced module without operators that write into their operands, as some of autograd's formulas have."""
+    module: fx.GraphModule,
+    recorder: Recorder,
+    arguments: Sequence[Tensor],
+    decompositions: Mapping[Any, Callable[..., Any]],
+) -> tuple[fx.GraphModule, Recorder]:
+    """The traced module without operators that write into their operands, but for a last one for each placeholder that
+    is written to."""
     if not any(writes(node.target) for node in module.graph.nodes):
-        return module, locations
-    recorder = Recorder(next(iter(locations.values())))
+        return module, recorder
+    relocated = Recorder(recorder.location)
 
     def run(*tensors: Tensor) -> Any:
-        results = _Relocated(module, locations, recorder).run(*tensors)
-        recorder.flush()
+        results = _Relocated(module, recorder, relocated).run(*tensors)
+        relocated.flush()
         return results
 
-    return make_fx(functionalize(run), tracing_mode="real")(*arguments), recorder.locations
+    traced = make_fx(functionalize(run), decomposition_table=decompositions, tracing_mode="real")(*arguments)
+    return traced, relocated
 
 
 def writes(target: Any) -> bool:
     """Whether an operator writes into an operand."""
     schema = getattr(target, "_schema", None)
-    return schema is not None and (bool(schema.is_mutable) or schema.name in WRITES_UNDECLARED)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def take_write_backs(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
+    """What is written back into placeholders at the end: the nodes that make it, by placeholder. The graph then writes
+    no more."""
+    written: dict[fx.Node, fx.Node] = {}
+    for node in graph.find_nodes(op="call_function", target=aten.copy_.default):
+        if node.args[0].op == "placeholder":
+            written[node.args[0]] = node.args[1]
+            node.replace_all_uses_with(node.args[1])
+            graph.erase_node(node)
+    return written

@@ -136,7 +136,7 @@ def _together(calls: list[Call], tolerances: tuple[float, float], runner: Runner
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            captured = capture(ModelSpec(model, inputs), inference=not trains)
+            captured = capture(ModelSpec(model, inputs, every_gradient=True), inference=not trains)
             program = PassManager(standard_pipeline("mp0")).run(captured.program)
             values = dict(captured.values)
             _vary_gradients(program, values)

@@ -217,7 +217,7 @@ def test_locations_do_not_depend_on_the_models_loaded_before(tmp_path: Path, mon
     earlier = tmp_path / "models" / "model.py"
     earlier.write_text(START + "        return self.fc(x).sum()\n" + END)
     beside = str(tmp_path / "models" / "layers.py")
-    locator = Locator(Path("elsewhere/model.py"), 1, "model")
+    locator = Locator(Path("elsewhere/model.py"), 1)
     before = locator.shown(beside)
     load_model(str(earlier))
     assert locator.shown(beside) == before == "models/layers.py"

@@ -37,7 +37,8 @@ class Dropped(nn.Module):
 def captured(model: nn.Module | None = None) -> Captured:
     torch.manual_seed(0)
     x = torch.randn(64, 32, 16, requires_grad=True)
-    return capture(ModelSpec(model or Dropped(), {"x": x}, file=Path("model.py")), inference=False)
+    spec = ModelSpec(model or Dropped(), {"x": x}, file=Path("model.py"), every_gradient=True)
+    return capture(spec, inference=False)
 
 
 def steps(program: Captured, count: int, **changed: Array) -> list[dict[str, Array]]:

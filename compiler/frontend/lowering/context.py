@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -69,19 +69,26 @@ class Context:
 
     `constants` holds the content of constant symbols; `symbols` and `initial` are further symbols that lowering
     makes, with what they start from; `kept` is what the lowering of one node leaves for that of another.
+    `draws` says which random nodes draw the same numbers, `sites` which of the model's draws each is, and `drawn` holds
+    their masks with their rates.
     """
 
-    def __init__(self, builder: GraphBuilder) -> None:
+    def __init__(self, builder: GraphBuilder, draws: Mapping[fx.Node, Hashable] | None = None) -> None:
         self.builder = builder
+        self.draws = draws or {}
         self.node: fx.Node
         self.constants: dict[str, Array] = {}
         self.symbols: dict[str, Symbol] = {}
         self.initial: dict[str, Array] = {}
         self.kept: dict[fx.Node, Value] = {}
+        self.drawn: dict[Hashable, tuple[Value, Value]] = {}
+        self.sites: dict[Hashable, int] = {}
+        self.draw_count = 0
 
     def enter(self, node: fx.Node) -> None:
         """Nodes built from now on are for `node`."""
         self.node = node
+        self.draw_count = 0
 
     @property
     def dtype(self) -> DType:

@@ -52,8 +52,11 @@ def native_dropout_backward(context: Context, grad: Value, mask: Value, scale: f
 
 def _mask(context: Context, shape: tuple[int, ...], p: float) -> tuple[Value, Value]:
     """A mask that is true with probability 1 - p, and p as a symbol that is read at run time."""
-    rate = context.symbol(_rate_name(context), SymbolKind.HYPER, np.asarray(p, np.float32))
-    return context.emit("keep_mask", rate, *_key(context), *_offsets(context, shape)), rate
+    draw = (context.draws.get(context.node, context.node), shape, p)
+    if draw not in context.drawn:
+        rate = context.symbol(_rate_name(context), SymbolKind.HYPER, np.asarray(p, np.float32))
+        context.drawn[draw] = context.emit("keep_mask", rate, *_key(context), *_offsets(context, shape)), rate
+    return context.drawn[draw]
 
 
 def _dropped(context: Context, x: Value, mask: Value, scale: Value) -> Value:
@@ -105,11 +108,13 @@ def count_steps(context: Context) -> tuple[str, ...]:
 
 def _key(context: Context) -> tuple[Value, Value, Value]:
     """Seed, step and site. The site is a symbol, so that equal sections of a model stay equal."""
-    sites = sum(name.startswith(SITE) for name in context.constants)
+    draw = (context.draws.get(context.node, context.node), context.draw_count)
+    context.draw_count += 1
+    drawn = context.sites.setdefault(draw, len(context.sites))
     return (
         context.symbol(SEED, SymbolKind.HYPER, np.asarray(0, np.int32)),
         context.symbol(STEP, SymbolKind.STATE, np.asarray(0, np.int32)),
-        context.constant_symbol(np.asarray(sites, np.int32), SITE),
+        context.constant_symbol(np.asarray(drawn, np.int32), SITE),
     )
 
 

@@ -1,0 +1,287 @@
+"""A model run once as PyTorch runs it, with PyTorch's own autograd, while everything computed is recorded.
+
+What eager PyTorch does is what is recorded: custom backward functions, hooks, parts without gradients, checkpoints that
+run again, tensors changed in place, and modules that assign new tensors to their buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
+from torch.utils import _pytree as pytree
+
+from compiler.frontend.assignment import Assignments
+from compiler.frontend.dtypes import has_content
+from compiler.frontend.interception import Interception
+from compiler.frontend.joint import Joint, Placeholder, Role
+from compiler.frontend.locations import Locator
+from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.module_state import Holdings, lent
+from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_write_backs
+from compiler.frontend.returned import say_left_out, tensors_in
+from compiler.frontend.starts import Result, losses, output_names, the_loss
+from compiler.frontend.unheard import check_constants, check_sources
+from ir.errors import CaptureError, Problem
+
+STATE = (Role.PARAMETER, Role.BUFFER)
+Decompositions = Mapping[Any, Callable[..., Any]]
+
+
+@dataclass
+class Made:
+    """What a run has made: outputs, those of them that gradients may be given for, with the nodes that stand for these,
+    those that are losses, the tensors that the model assigned to its buffers, and those that have gradients."""
+
+    results: list[Result] = field(default_factory=list)
+    starts: dict[int, fx.Node] = field(default_factory=dict)
+    losses: list[int] = field(default_factory=list)
+    assigned: list[Placeholder] = field(default_factory=list)
+    trained: list[Placeholder] = field(default_factory=list)
+
+
+class EagerRun:
+    """Runs a model under `make_fx`, on stand-ins for its tensors."""
+
+    def __init__(self, spec: ModelSpec, locator: Locator, *, inference: bool) -> None:
+        self.spec = spec
+        self.inference = inference
+        self.locator = locator
+        self.recorder = Recorder(locator.start)
+        self.interception = Interception(locator, self.recorder, spec.model, EagerRun.run.__code__)
+        given = (*spec.inputs.items(), *spec.targets.items())
+        self.sources = [
+            *(Placeholder(name, Role.INPUT, tensor) for name, tensor in given),
+            *(Placeholder(name, Role.PARAMETER, tensor) for name, tensor in spec.model.named_parameters()),
+            *(Placeholder(name, Role.BUFFER, tensor) for name, tensor in spec.model.named_buffers()),
+        ]
+        self.made = Made()
+        self.replaced: Mapping[int, str] = {}
+        self.hollow: Mapping[int, Tensor] = {}
+
+    def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
+        """The joint graph, traced on what `stand_in` makes of each of the model's tensors."""
+        if not self.inference:
+            check_sources(self.sources, self.locator)
+        values = [stand_in(source.tensor) for source in self.sources]
+        held = Holdings(self.spec.model).tensors()
+        self.hollow = {id(tensor): stand_in(tensor) for tensor in held if not has_content(tensor)}
+        module = make_fx(self.run, decomposition_table=decompositions, tracing_mode="real")(*values)
+        names = output_names(self.made.results, self.spec.loss is not None)
+        sources = [*self.sources, *self.tangents(module.graph, names), *_lifted_constants(module)]
+        values += [_like_others(source.tensor, values) for source in sources[len(values) :]]
+        traced, recorder = functional(module, self.recorder, values, decompositions)
+        return self.assembled(traced.graph, recorder, sources, names)
+
+    def run(self, *arguments: Tensor) -> list[Tensor]:
+        """Of stand-ins for the sources: the model's outputs, what it assigned to its buffers, and gradients."""
+        leaves = [self.leaf(argument, source) for argument, source in zip(arguments, self.sources)]
+        own = {id(s.tensor): leaf for s, leaf in zip(self.sources, leaves) if s.role in STATE}
+        replacements = {**self.hollow, **own}
+        holders = _holders(self.spec.model)
+        assignments = Assignments()
+        with (
+            torch.random.fork_rng(devices=[]),
+            lent(self.spec.model, replacements) as held,
+            self.interception.active(),
+            assignments,
+        ):
+            torch.default_generator.manual_seed(FIRST_SEED)
+            self.made = Made(self.called(leaves))
+            self.differentiate()
+            assigned = [
+                (source, self.current(source, leaf, holders[id(source.tensor)]))
+                for source, leaf in zip(self.sources, leaves)
+                if source.role in STATE
+            ]
+            self.replaced = held.replaced()
+        self.recorder.flush()
+        for leaf, gradient in self.interception.foreign.items():
+            if not any(leaf is own for own in leaves):
+                leaf.grad = gradient
+        changed = [
+            (source, tensor)
+            for (source, tensor), leaf in zip(assigned, leaves[-len(assigned) :])
+            if tensor is not leaf or leaf in assignments.assigned
+        ]
+        self.made.assigned = [source for source, _ in changed]
+        trained = [(source, leaf.grad) for source, leaf in zip(self.sources, leaves) if leaf.grad is not None]
+        self.made.trained = [source for source, _ in trained]
+        outputs = [result.tensor for result in self.made.results]
+        return [*outputs, *(tensor for _, tensor in changed), *(gradient for _, gradient in trained)]
+
+    def leaf(self, argument: Tensor, source: Placeholder) -> Tensor:
+        """What the model computes with in place of a tensor: a leaf with its hooks, if it has gradients."""
+        learns = source.tensor.requires_grad and not self.inference
+        leaf = argument.detach()
+        if isinstance(source.tensor, nn.Parameter):
+            leaf = nn.Parameter(leaf, learns)
+        leaf.requires_grad_(learns)
+        if learns:
+            for hook in (source.tensor._backward_hooks or {}).values():
+                leaf.register_hook(hook)
+        return leaf
+
+    def called(self, leaves: Sequence[Tensor]) -> list[Result]:
+        """What the model returns, the loss first where the model file computes it."""
+        spec = self.spec
+        inputs = dict(zip(spec.inputs, leaves))
+        targets = leaves[len(inputs) : len(inputs) + len(spec.targets)]
+        outputs = spec.call(spec.model, inputs)
+        left_out: list[str] = []
+        found = tensors_in(outputs, left_out.append)
+        if spec.loss is not None:
+            found = (spec.loss(outputs, *targets), found)
+        self.recorder.flush()
+        say_left_out(left_out)
+        return [
+            Result(_key(path), tensor, any(tensor is loss for loss in self.interception.losses))
+            for path, tensor in pytree.tree_flatten_with_path(found)[0]
+        ]
+
+    def differentiate(self) -> None:
+        """Run the backward pass, from every output that gradients may be given for."""
+        if self.inference:
+            return
+        self.interception.backward = True
+        made, results = self.made, self.made.results
+        if not any(result.tensor.is_floating_point() for result in results):
+            self.refuse(
+                "the model returns no floating-point tensor to differentiate",
+                "return the loss first from forward, define `loss` in the model file, or compile for inference",
+            )
+        if self.spec.every_gradient:
+            made.losses = losses(results)
+            starts = [i for i, result in enumerate(results) if result.is_differentiable]
+        else:
+            starts = made.losses = the_loss(results)
+            if not starts:
+                self.refuse(
+                    "the loss, which is the first output, depends on nothing that can be trained",
+                    "return the loss first, not detached and not made under torch.no_grad(); or compile for inference",
+                )
+        seeds = [torch.ones(t.shape, dtype=t.dtype, device=t.device) for t in (results[i].tensor for i in starts)]
+        made.starts = {i: _node(seed) for i, seed in zip(starts, seeds)}
+        self.recorder.flush()
+        if starts:
+            torch.autograd.backward([results[i].tensor for i in starts], seeds)
+
+    def refuse(self, what: str, hint: str) -> NoReturn:
+        """Raise CaptureError at the line that ran last."""
+        raise CaptureError(Problem(what, self.recorder.location, hint))
+
+    def current(self, source: Placeholder, leaf: Tensor, holders: Sequence[tuple[str, nn.Module, str]]) -> Tensor:
+        """The tensor that the model's modules hold in the end in place of a leaf. Raises CaptureError for one of
+        another type."""
+        found = [getattr(module, f"_{source.role.value}s").get(name) for _, module, name in holders]
+        tensor = found[0] if found else leaf
+        path = holders[0][0] if holders else ""
+        where = self.locator.location(None, path, None)
+        kind = f"{source.role.value} {source.name}"
+        if any(other is not tensor for other in found) or not isinstance(tensor, Tensor):
+            what = f"{kind} is not the same tensor everywhere after forward"
+            raise CaptureError(Problem(what, where, "write into it: buffer.copy_(value)"))
+        if tensor.shape != leaf.shape or tensor.dtype != leaf.dtype:
+            what = f"forward makes {kind} another type: {_type(leaf)} becomes {_type(tensor)}"
+            raise CaptureError(Problem(what, where, "keep its shape and element type: what is compiled is fixed"))
+        return tensor
+
+    def tangents(self, graph: fx.Graph, names: Sequence[str]) -> list[Placeholder]:
+        """Placeholders in place of the nodes that stand for the gradients of outputs."""
+        found = []
+        for i, node in self.made.starts.items():
+            placeholder = _new_placeholder(graph, f"tangent_{i}")
+            placeholder.meta = dict(node.meta)
+            node.replace_all_uses_with(placeholder)
+            graph.erase_node(node)
+            found.append(Placeholder(f"{names[i]}.grad", Role.TANGENT, node.meta["val"]))
+        return found
+
+    def assembled(self, graph: fx.Graph, recorder: Recorder, sources: Sequence[Placeholder], names: list[str]) -> Joint:
+        """The joint graph with what the model leaves in its buffers as results, and without what nothing needs."""
+        made = self.made
+        placeholders = dict(zip((node for node in graph.nodes if node.op == "placeholder"), sources))
+        written = {placeholders[node]: value for node, value in take_write_backs(graph).items()}
+        check_constants(placeholders, written, self.sources, self.replaced, self.locator, recorder.locations)
+        result = next(node for node in graph.nodes if node.op == "output")
+        outputs, rest = result.args[0][: len(names)], result.args[0][len(names) :]
+        assigned = dict(zip(made.assigned, rest))
+        mutated = {
+            source: assigned.get(source, written.get(source))
+            for source in self.sources
+            if source.role in STATE and (source in assigned or source in written)
+        }
+        result.args = ([*outputs, *mutated.values(), *rest[len(assigned) :]],)
+        graph.eliminate_dead_code()  # what nothing needs, nothing has to be able to do
+        return Joint(
+            graph=graph,
+            placeholders=tuple(sources),
+            outputs=tuple(names),
+            mutated=tuple(source.name for source in mutated),
+            gradients=tuple(source.name for source in made.trained),
+            losses=tuple(names[i] for i in made.losses),
+            locations=recorder.locations,
+            start=self.locator.start,
+            draws=recorder.draws,
+        )
+
+
+def _key(path: Sequence[Any]) -> str:
+    """The dict keys on the way to an output, joined by dots."""
+    return ".".join(str(entry.key) for entry in path if isinstance(entry, pytree.MappingKey))
+
+
+def _like_others(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """The tensor; ones in place of one without content where all others are no fake tensors."""
+    if not isinstance(tensor, FakeTensor) or any(isinstance(other, FakeTensor) for other in others):
+        return tensor
+    return torch.ones(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def _node(tensor: Tensor) -> fx.Node:
+    """The node that made a tensor."""
+    return get_proxy_slot(tensor, get_proxy_mode().tracer).proxy.node
+
+
+def _holders(model: nn.Module) -> dict[int, list[tuple[str, nn.Module, str]]]:
+    """By the id of a parameter or buffer: the modules that hold it, with their paths and their names for it."""
+    found: dict[int, list[tuple[str, nn.Module, str]]] = {}
+    for path, module in model.named_modules():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    found.setdefault(id(tensor), []).append((path, module, name))
+    return found
+
+
+def _lifted_constants(module: fx.GraphModule) -> list[Placeholder]:
+    """Further placeholders in place of the tensors that the graph holds."""
+    lifted: dict[str, tuple[fx.Node, Placeholder]] = {}
+    for node in module.graph.find_nodes(op="get_attr"):
+        if node.target not in lifted:
+            tensor = getattr(module, node.target)
+            placeholder = _new_placeholder(module.graph, f"constant_{len(lifted)}")
+            placeholder.meta = dict(node.meta)
+            placeholder.meta.setdefault("val", tensor)
+            role = Role.CONSTANT if has_content(tensor) else Role.BUFFER
+            lifted[node.target] = placeholder, Placeholder(placeholder.name, role, tensor)
+        node.replace_all_uses_with(lifted[node.target][0])
+        module.graph.erase_node(node)
+    module.recompile()
+    return [placeholder for _, placeholder in lifted.values()]
+
+
+def _new_placeholder(graph: fx.Graph, name: str) -> fx.Node:
+    """A placeholder after all others."""
+    others = [node for node in graph.nodes if node.op == "placeholder"]
+    with graph.inserting_after(others[-1]) if others else graph.inserting_before(None):
+        return graph.placeholder(name)
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

@@ -1,0 +1,96 @@
+"""What a trace would not hear of: hooks that run outside it, and tensors that share memory or keep state unregistered.
+
+Each would make the program's numbers differ from PyTorch's from some step on, so each is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, fx
+
+from compiler.frontend.dtypes import has_content
+from compiler.frontend.joint import Placeholder, Role
+from compiler.frontend.locations import Locator
+from ir.errors import CaptureError, Problem
+from ir.location import Location
+
+
+def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:
+    """Raise CaptureError for parameters whose gradients or contents something else changes."""
+    problems = [
+        Problem(
+            f"parameter {source.name} has a hook that runs after its gradient is complete",
+            locator.location(None, source.name.rpartition(".")[0], None),
+            "use parameter.register_hook, and give the optimizer to the compiler",
+        )
+        for source in sources
+        if getattr(source.tensor, "_post_accumulate_grad_hooks", None)
+    ]
+    learned = [source for source in sources if source.role is Role.PARAMETER and source.tensor.requires_grad]
+    others = [s for s in sources if s.role in (Role.PARAMETER, Role.BUFFER)]
+    for owner in learned:
+        for other in others[:]:
+            if other is owner:
+                others.remove(other)  # each pair once
+            elif _overlap(owner.tensor, other.tensor):
+                problems.append(_sharing(f"{other.role.value} {other.name}", owner, locator))
+    CaptureError.raise_if(problems)
+
+
+def check_constants(
+    placeholders: Mapping[fx.Node, Placeholder],
+    written: Mapping[Placeholder, fx.Node],
+    sources: Sequence[Placeholder],
+    replaced: Mapping[int, str],
+    locator: Locator,
+    locations: Mapping[fx.Node, Location],
+) -> None:
+    """Raise CaptureError for tensors that the graph holds though they change from step to step. `replaced` names
+    tensors, by their ids, that the model held before and holds no more."""
+    learned = [s for s in sources if s.role is Role.PARAMETER and s.tensor.requires_grad]
+    changing = [*learned, *(s for s in written if s.role in (Role.PARAMETER, Role.BUFFER))]
+    own = {id(source.tensor) for source in sources}
+    problems = []
+    for node, source in placeholders.items():
+        if source.role is not Role.CONSTANT and id(source.tensor) in own:
+            continue
+        if source.role is Role.TANGENT or not (node.users or source in written):
+            continue
+        where = next((locations[user] for user in node.users if user in locations), locator.start)
+        if source in written:
+            what = f"forward writes into a tensor, {_type(source.tensor)}, that is no buffer of the model"
+            problems.append(Problem(what, where, "register it: self.register_buffer(name, tensor)"))
+            continue
+        if id(source.tensor) in replaced:
+            what = f"forward reads {replaced[id(source.tensor)]} and then replaces it, which is no buffer of the model"
+            problems.append(Problem(what, where, "register it: self.register_buffer(name, tensor)"))
+        owner = next((owner for owner in changing if _overlap(owner.tensor, source.tensor)), None)
+        if owner is not None:
+            problems.append(_sharing(f"a tensor, {_type(source.tensor)},", owner, locator, where))
+    CaptureError.raise_if(problems)
+
+
+def _sharing(what: str, owner: Placeholder, locator: Locator, where: Location | None = None) -> Problem:
+    return Problem(
+        f"{what} shares memory with {owner.role.value} {owner.name}, which changes from step to step",
+        where or locator.location(None, owner.name.rpartition(".")[0], None),
+        f"use {owner.name} itself, or give the other memory of its own: tensor.clone()",
+    )
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have memory in common, by the first and the last byte of each."""
+    first, second = _span(one), _span(other)
+    return first[0] < second[1] and second[0] < first[1]
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    if not has_content(tensor) or not tensor.numel():
+        return 0, 0
+    last = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride()))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

@@ -1,0 +1,44 @@
+"""Text appears as soon as it is sure, and never a part of a stop string or of a character."""
+
+from __future__ import annotations
+
+from modelzoo.data.documents import tokenizer
+from modelzoo.generation.text import TextStream
+
+
+def shown(text: str, stop: tuple[str, ...] = ()) -> list[str]:
+    """The pieces of a text that arrives token by token, until it stops."""
+    stream = TextStream(tokenizer(), stop)
+    tokens = tokenizer().encode(text)
+    pieces = []
+    for end in range(1, len(tokens) + 1):
+        stopped = stream.ends(tokens[:end])
+        pieces.append(stream.take(finished=stopped or end == len(tokens)))
+        if stopped:
+            break
+    return pieces
+
+
+def test_pieces_add_up_to_the_text() -> None:
+    text = "A section streams tiles; é and 漢字 take several bytes."
+    pieces = shown(text)
+    assert "".join(pieces) == text
+    assert all("\N{REPLACEMENT CHARACTER}" not in piece for piece in pieces)
+    assert len([piece for piece in pieces if piece]) > 5
+
+
+def test_a_stop_string_ends_the_text_and_is_not_shown() -> None:
+    pieces = shown("one two ENDING three", stop=("ENDING", "four"))
+    assert "".join(pieces) == "one two "
+
+
+def test_what_may_begin_a_stop_string_is_held_back_until_it_is_clear() -> None:
+    pieces = shown("abc EN xyz", stop=("ENDING",))
+    assert "".join(pieces) == "abc EN xyz"
+    soon = "".join(pieces[: next(i for i in range(len(pieces)) if "x" in "".join(pieces[: i + 1]))])
+    assert "EN" not in soon
+
+
+def test_the_tokenizer_writes_every_text() -> None:
+    for text in ("plain", "tabs\tand\nlines", "emoji 🙂", "\x00\x7f"):
+        assert tokenizer().decode(tokenizer().encode(text)) == text
