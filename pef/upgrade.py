@@ -12,7 +12,8 @@ from pef.nest import WHOLE
 
 def modernised(pef: pb.Pef) -> pb.Pef:
     """The record with the fields of format 1 turned into those of format 2."""
-    pef.machine.memory_burst_bytes = pef.machine.memory_burst_bytes or 1
+    if pef.HasField("machine"):
+        pef.machine.memory_burst_bytes = pef.machine.memory_burst_bytes or 1
     for configuration in pef.configurations:
         if not any(phase.tiles for phase in configuration.phases):
             continue

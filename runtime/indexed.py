@@ -26,5 +26,4 @@ def scatter(symbol: Array, rows: Array, axis: int, source: Array) -> None:
     if symbol.dtype == np.uint16:
         moved = np.empty(source.shape, np.uint16)
         narrow(source, moved)
-    before = (slice(None),) * axis
-    symbol[(*before, rows)] = moved
+    np.moveaxis(symbol, axis, 0)[rows] = np.moveaxis(moved, axis, 0)

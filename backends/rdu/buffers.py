@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from backends.rdu.allocate import AllocatedPhase
 from backends.rdu.estimate import Load, loads_of, made_by
 from backends.rdu.forms import Cutting, cut_form
+from backends.rdu.indexed import Update
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.sections import CutSection, Store
 from backends.rdu.stages import StageNodes
@@ -167,7 +168,7 @@ class _LayoutBuilder:
         }
         self.held: set[str] = set()
         """What must be whole in its buffer, although no stage wants it so."""
-        self.update_phases = {store.symbol: self._update_phase(store) for store in section.stores if store.index}
+        self.update_phases = {store.symbol: self._update_phase(store) for store in section.stores if store.update}
         self.made: dict[str, int] = {}
         self.makers: dict[str, tuple[int, int]] = {}
         self.loaded: dict[tuple[str, Slicing, int], int] = {}
@@ -214,8 +215,7 @@ class _LayoutBuilder:
             stream = Stream(symbol, self.loaded[key], load.slicing)
             gather = self.section.gathers.get(load.value.name)
             if gather is not None:
-                pick = Pick(gather.axis, gather.index.type.shape)
-                stream = replace(stream, pick=pick, index=self._index(index, gather.index))
+                stream = replace(stream, pick=gather.pick, index=self._index(index, gather.index))
             self.layout.phases[index].streams.append(stream)
         return self.loaded[key]
 
@@ -235,8 +235,8 @@ class _LayoutBuilder:
         number = max([0, *loading, *(makers[value.name] for value in store.needs if value.name in makers)])
         if loading or any(makers.get(value.name, number) != number for value in store.needs):
             self.held |= {value.name for value in store.needs}
-        elif store.index is not None:
-            self.held.add(store.index.name)
+        elif store.update is not None:
+            self.held.add(store.update.index.name)
         return number
 
     def _load_depth(self, index: int, load: Load) -> int:
@@ -296,8 +296,8 @@ class _LayoutBuilder:
     def _store(self, store: Store) -> None:
         """Stream the stored value out: slice by slice where its views allow, else whole when the phase ends."""
         name = store.base.name
-        if store.index is not None:
-            self._store_by_index(store, store.index)
+        if store.update is not None:
+            self._store_by_index(store, store.update)
             return
         if name not in self.made:
             loaded = self._load(0, Load(store.base, (), True, 1))
@@ -314,22 +314,24 @@ class _LayoutBuilder:
         stream = Stream(store.symbol, self.made[name], slicing[: level_of(slicing)], views)
         self.layout.phases[index].streams.append(stream)
 
-    def _store_by_index(self, store: Store, index: Value) -> None:
+    def _store_by_index(self, store: Store, update: Update) -> None:
         """Stream new slices over those of a symbol: as they are made where nothing else of the section loads that
-        symbol, else when its last reader is done."""
+        symbol, and where memory need not move more for it; else when its last reader is done."""
         number = self.update_phases[store.symbol]
-        name, pick = store.base.name, Pick(store.axis, index.type.shape)
-        at = self._index(number, index)
+        name, nest = store.base.name, self.layout.phases[number].nest
+        at = self._index(number, update.index)
         views = None
         if name in self.made and name not in self.held:
             phase = self.layout.phases[number].phase.phase
             views = self._streamed_views(store, phase, self.makers[name][1])
+        if views is not None and update.moved_bytes(nest, views.slicings[-1]) > update.moved_bytes(nest, ()):
+            views = None
         buffer = self.made[name] if name in self.made else self._load(number, Load(store.base, (), True, 1))
         if views is None:
             self.layout.buffers[buffer].depth = self.layout.buffers[buffer].slices
             views = _views(store)
         slicing = views.slicings[0]
-        stream = Stream(store.symbol, buffer, slicing[: level_of(slicing)], views, pick, at)
+        stream = Stream(store.symbol, buffer, slicing[: level_of(slicing)], views, update.pick, at)
         self.layout.phases[number].streams.append(stream)
 
     def _streamed_views(self, store: Store, phase: Phase, position: int) -> NestedStage | None:

@@ -19,27 +19,50 @@ from ir.ops.indexing import IndexSelect
 from ir.ops.scatter import Scatter
 from ir.types import DType
 from pef.machine import Machine
-from pef.nest import Pick
+from pef.nest import Nest, Pick, Slicing
 
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """A value that is fetched by index: slices of the symbol `table` along `axis`."""
+    """A value that is fetched by index: slices of the symbol `table` along `axis`, in bursts of memory."""
 
     value: Value
     table: Value
     index: Value
     axis: int
+    burst_bytes: int
+
+    @property
+    def pick(self) -> Pick:
+        """What the index picks."""
+        return Pick(self.axis, self.index.type.shape)
+
+    def moved_bytes(self, nest: Nest, slicing: Slicing) -> int:
+        """Bytes that memory moves for all of it, slice by slice."""
+        part = nest.sliced(self.value.type, slicing)
+        return nest.slices(slicing) * self.pick.moved_bytes(self.table.type, part, self.burst_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A symbol of which slices along `axis` are replaced in place; `updated` is the whole of it afterwards."""
+    """A symbol of which slices along `axis` are replaced in place, in bursts of memory; `updated` is the whole of it
+    afterwards."""
 
     symbol: Value
     index: Value
     axis: int
     updated: Value
+    burst_bytes: int
+
+    @property
+    def pick(self) -> Pick:
+        """What the index picks."""
+        return Pick(self.axis, self.index.type.shape)
+
+    def moved_bytes(self, nest: Nest, slicing: Slicing) -> int:
+        """Bytes that memory moves for all new slices, if the loops cut them so."""
+        part = nest.sliced(self.pick.picked(self.symbol.type), slicing)
+        return nest.slices(slicing) * self.pick.moved_bytes(self.symbol.type, part, self.burst_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +101,7 @@ def _gathers(graph: Graph, updates: Mapping[str, Update], machine: Machine) -> t
                     copies[index.name] = Value(f"{index.name}.index", index.type)
                     nodes.append(Node(Cast(DType.I32), (index,), (copies[index.name],), node.location))
                 index = copies.get(index.name, index)
-                gathers[value.name] = Gather(value, table, index, node.op.dim)
+                gathers[value.name] = Gather(value, table, index, node.op.dim, machine.memory_burst_bytes)
                 node = replace(node, operands=(table, index))
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)), Indexed(gathers, updates)
@@ -117,7 +140,7 @@ def _update(graph: Graph, output: Output, inputs: Mapping[str, Value], machine: 
         return None
     if not _is_less(symbol, vector, axis, machine):
         return None
-    return Update(inputs[output.symbol], vector, axis, output.value), source
+    return Update(inputs[output.symbol], vector, axis, output.value, machine.memory_burst_bytes), source
 
 
 def _bases(graph: Graph, values: list[Value]) -> set[str]:

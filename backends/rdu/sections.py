@@ -25,19 +25,18 @@ from pef.machine import Machine
 @dataclass(frozen=True, slots=True)
 class Store:
     """A value that a section leaves in memory: the busy result `base`, through free operators, into `symbol`, or over
-    those slices of it along `axis` that `index` names."""
+    those slices of it that an `update` names."""
 
     base: Value
     views: tuple[Node, ...]
     value: Value
     symbol: str
-    index: Value | None = None
-    axis: int = 0
+    update: Update | None = None
 
     @property
     def needs(self) -> tuple[Value, ...]:
         """What must have been made before."""
-        return (self.base,) if self.index is None else (self.base, self.index)
+        return (self.base,) if self.update is None else (self.base, self.update.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _materialise(
         store = _output_store(graph, output)
         update = indexed.updates.get(output.symbol)
         if update is not None:
-            store = replace(store, index=update.index, axis=update.axis)
+            store = replace(store, update=update)
             at = _update_home(update, store, groups, home)
             stores[at].append(store)
             if all(

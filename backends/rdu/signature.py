@@ -44,6 +44,7 @@ def signature(section: CutSection, symbols: Mapping[str, Symbol]) -> Signature:
     for store in section.stores:
         views = tuple(node.op for node in store.views)
         structure.append((number(values, store.base.name), views, store.value.type, number(slots, store.symbol)))
-        if store.index is not None:
-            structure.append((number(values, store.index.name), store.axis, symbols[store.symbol].type))
+        if store.update is not None:
+            index, axis = number(values, store.update.index.name), store.update.axis
+            structure.append((index, axis, symbols[store.symbol].type))
     return Signature(tuple(structure), tuple(slots))

@@ -11,6 +11,7 @@ import pytest
 import ir.ops  # noqa: F401  (declares the operators that the programs name)
 from backends.rdu.compile import BackendOptions, compile_program
 from ir import interpreter
+from ir.errors import IndexOutsideError
 from ir.graph import Program, SymbolKind
 from ir.op import Array
 from ir.rounding import round_to_bf16
@@ -195,8 +196,13 @@ class Compiled:
         return found
 
 
+def located(text: str) -> str:
+    """The program with a line of source for every operation."""
+    return re.sub(r"(%.* = .*)", r'\1 @ "model.py":1 "net"', text)
+
+
 def compiled(text: str, machine: Machine = ROOMY, fuse: bool = True) -> Compiled:
-    program = parse_program(re.sub(r"(%.* = .*)", r'\1 @ "model.py":1 "net"', text))
+    program = parse_program(located(text))
     random, given = np.random.default_rng(0), {}
     for symbol in program.symbols:
         if symbol.kind is SymbolKind.OUTPUT:
@@ -244,3 +250,90 @@ def test_numbers(name: str, fuse: bool, machine: Machine) -> None:
             for symbol, value in wanted.items():
                 tolerance = 2**-6 if own.program.symbol[symbol].type.dtype is DType.BF16 else 1e-5
                 np.testing.assert_allclose(found[symbol], value, rtol=0, atol=tolerance * max(1, np.abs(value).max()))
+
+
+BURSTS = 64
+"""Bytes that a row of 16 floats takes, and what a shorter one is rounded up to."""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("embedding", [(False, "table")]),
+        ("rows alone", [(False, "table")]),
+        ("columns", [(False, "table")]),
+        ("computed index", [(False, "table")]),
+        ("small table", []),
+        ("decode", [(True, "keys")]),
+        ("write only", [(True, "cache")]),
+        ("old and new", [(True, "cache")]),
+    ],
+)
+def test_who_goes_by_index(name: str, expected: list[tuple[bool, str]]) -> None:
+    """A table smaller than the rows it gives stays on chip; no other table, and no updated cache, crosses memory."""
+    assert sorted(set(compiled(PROGRAMS[name]).indexed())) == expected
+
+
+def test_only_rows_are_read() -> None:
+    """32 rows of a table of 500, their numbers, and the weight."""
+    assert compiled(EMBEDDING).traffic() == (32 * BURSTS + 32 * 4 + 16 * 8 * 4, 32 * 8 * 4)
+
+
+def test_only_the_new_rows_are_written() -> None:
+    """Two heads' rows of 8 numbers, a burst each, beside the result; the cache is read once, to attend over it."""
+    read, written = compiled(DECODE).traffic()
+    assert written == 2 * BURSTS + 2 * 8 * 2
+    assert read == 2 * 64 * 8 * 2 + 16 * 16 * 2 + 16 * 2 + 4
+
+
+def test_a_cache_that_nobody_reads_does_not_come_on_chip() -> None:
+    read, written = compiled(WRITE_ONLY).traffic()
+    assert read == 4 * 3 * 4 + 4 * 4
+    assert written == 4 * BURSTS + 4 * 3 * 4
+
+
+def test_one_operator_per_section_writes_only_the_new_rows_too() -> None:
+    """The update is a section without stages, and attention reads the updated cache from memory."""
+    own = compiled(DECODE, fuse=False)
+    keys = 2 * 64 * 8 * 2
+    written = [sum(section.execution.write_bytes) for section in simulate(own.pef).sections]
+    assert own.indexed() == [(True, "keys")]
+    assert max(written) < keys
+
+
+def test_a_table_larger_than_the_chip_compiles() -> None:
+    """A gigabyte of table on a machine of a few megabytes: one token fetches one row."""
+    text = EMBEDDING.replace("500,16", "16777216,16").replace("i32[4,8]", "i32[1,1]").replace("[4,8,16]", "[1,1,16]")
+    text = text.replace("[32,16]", "[1,16]").replace("[32,8]", "[1,8]").replace("[4,8,8]", "[1,1,8]")
+    program = parse_program(located(text))
+    pef = compile_program(program, ROOMY, BackendOptions())
+    check(pef)
+    read = sum(sum(section.execution.read_bytes) for section in simulate(pef).sections)
+    assert read == BURSTS + 4 + 16 * 8 * 4
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("name", ["embedding", "decode"])
+def test_a_number_outside_of_the_table_is_refused(name: str, strict: bool) -> None:
+    """As the operator says: 500 is no row of 500, and 64 none of a cache of 64."""
+    own = compiled(PROGRAMS[name])
+    own.given["ids" if name == "embedding" else "position"][...] = 500
+    with pytest.raises(IndexOutsideError, match="index 500 is outside"):
+        run_twice(own, strict)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_place_counts_from_the_end_where_it_is_negative(strict: bool) -> None:
+    own = compiled(DECODE)
+    own.given["position"][...] = -1
+    (found, _), (wanted, _) = run_twice(own, strict), expected_twice(own)
+    np.testing.assert_allclose(found["keys"], wanted["keys"], rtol=0, atol=2**-6)
+    assert np.abs(found["keys"][:, :, 63] - own.given["keys"][:, :, 63]).max() > 0.1
+
+
+def test_predicted_bytes_are_those_simulated() -> None:
+    for text in PROGRAMS.values():
+        pef = compiled(text).pef
+        for section, report in zip(pef.sections, simulate(pef).sections):
+            assert section.prediction.dram_read_bytes == sum(report.execution.read_bytes)
+            assert section.prediction.dram_write_bytes == sum(report.execution.write_bytes)
