@@ -53,7 +53,7 @@ class Session:
         self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
         if check:
             _check(self.pef)
-        self.threads = threads if threads is not None else host_cores()
+        self.threads = 1 if strict else threads if threads is not None else host_cores()
         self._strict = strict
         self.symbols = {
             symbol.name: Symbol(symbol.name, decode_type(symbol.type), SymbolKind(symbol.kind))

@@ -64,7 +64,8 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
 
 def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool) -> tuple[Program, Update | None]:
     """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
-    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated))
+    tangents = [source.name for source in joint.placeholders if source.role is Role.TANGENT]
+    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated), tangents)
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)

@@ -177,7 +177,7 @@ def summed_outside(dtype: DType = DType.F32) -> Example:
     stage.write(stage.apply(op("add"), value, value, axis=(1, 0)), scaled)
     stage.place()
     b.stored(scaled, (1, 0))
-    pef = section(b.build(), x="input", dy="output_gradient", w="gradient")
+    pef = section(b.build(), x="input", dy="input", w="output")
     return Example(pef, lambda given: {"w": 2 * given["x"].T @ given["dy"]})
 
 
@@ -195,7 +195,7 @@ def summed_between() -> Example:
     stage.write(stage.apply(op("tanh"), stage.read(total, (0,)), axis=(0,)), y)
     stage.place()
     b.stored(y, (0,))
-    pef = section(b.build(), x="input", dy="output_gradient", y="output")
+    pef = section(b.build(), x="input", dy="input", y="output")
     return Example(pef, lambda given: {"y": np.tanh(given["x"].transpose(0, 2, 1) @ given["dy"])})
 
 

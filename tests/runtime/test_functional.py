@@ -20,7 +20,7 @@ from tests.runtime.programs import ROWS, bf16, rand
 
 def given_values(session: Session) -> dict[str, Array]:
     """Random values for all that the host gives."""
-    kinds = ("input", "parameter", "hyper", "output_gradient", "buffer")
+    kinds = ("input", "parameter", "buffer", "hyper", "output_gradient")
     return {
         name: rand(*symbol.type.shape, seed=number)
         if symbol.type.dtype is not DType.I32
