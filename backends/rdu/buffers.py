@@ -211,7 +211,8 @@ class _LayoutBuilder:
         name = store.base.name
         if name not in self.made:
             loaded = self._load(0, store.base, WHOLE)
-            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, WHOLE, store))
+            first = self.layout.buffers[loaded].first
+            self.layout.phases[first].streams.append(Stream(store.symbol, loaded, WHOLE, store))
             return
         index = self.maker[name]
         buffer = self.layout.buffers[self.made[name]]
