@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,7 @@ def read_npz(path: Path, what: str) -> dict[str, Array]:
         if start == np.lib.format.MAGIC_PREFIX:
             raise UsageError(Problem(f"{path} holds one unnamed array", hint="write named arrays: numpy.savez"))
         with zipfile.ZipFile(path) as archive:
+            _require_complete(archive)
             return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
     except UsageError:
         raise
@@ -59,6 +61,26 @@ def read_npz(path: Path, what: str) -> dict[str, Array]:
                 hint="give an .npz file: numpy.savez(path, x=...)",
             )
         ) from error
+
+
+_LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of a member of an archive: the lengths of its name and of what else is said of it, which follow."""
+_DESCRIPTOR_BYTES = (0, 12, 16, 20, 24)
+"""What may follow the content of a member that was written without knowing its size."""
+
+
+def _require_complete(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError unless the members fill the archive up to its directory: damage there may hide some of them."""
+    end = 0
+    for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
+        if member.header_offset - end not in _DESCRIPTOR_BYTES:
+            raise ValueError(f"something that is no array stands before {member.filename}")
+        assert archive.fp is not None
+        archive.fp.seek(member.header_offset)
+        name, extra = _LOCAL_HEADER.unpack(archive.fp.read(_LOCAL_HEADER.size))
+        end = member.header_offset + _LOCAL_HEADER.size + name + extra + member.compress_size
+    if archive.start_dir - end not in _DESCRIPTOR_BYTES:
+        raise ValueError("the directory of the archive does not list all that is in it")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:

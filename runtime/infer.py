@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ir.graph import SectionKind
+from ir.errors import Problem, UsageError
+from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
 from runtime.data import DataSet
 from runtime.session import Session
@@ -18,6 +19,7 @@ def infer(session: Session, data: DataSet, advance: Callable[[int], None]) -> di
     Outputs with a row per sample are joined and trimmed to the true samples. Others (a mean loss) keep their own
     shape for one batch, and get a leading axis of batches for several.
     """
+    require_outputs(session)
     collected: dict[str, list[Array]] = {}
     for inputs, count in data.batches():
         outputs = session.run([SectionKind.FWD.value], inputs=inputs)
@@ -25,6 +27,12 @@ def infer(session: Session, data: DataSet, advance: Callable[[int], None]) -> di
             collected.setdefault(name, []).append(array[:count] if _is_rowwise(array, data) else array)
         advance(count)
     return {name: _joined(arrays, data, session.symbols[name].type.shape) for name, arrays in collected.items()}
+
+
+def require_outputs(session: Session) -> None:
+    """Raises UsageError where nobody could see what a run computes."""
+    if not session.names(SymbolKind.OUTPUT):
+        raise UsageError(Problem("the PEF has no output", hint="return a tensor from the model, and compile it again"))
 
 
 def _is_rowwise(array: Array, data: DataSet) -> bool:

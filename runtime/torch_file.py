@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,10 @@ def _load(path: Path) -> Any:
             Problem(f"reading {path} needs PyTorch", hint="install torch, or convert the file to safetensors")
         ) from error
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what a damaged file looks like
+            _require_whole(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UsageError(Problem(f"{path} does not exist", hint="check the path")) from error
     except Exception as error:  # torch raises many kinds for an unreadable file
@@ -48,6 +53,15 @@ def _load(path: Path) -> Any:
                 f"{path} cannot be read: {reason}", hint="save the model's state dict: torch.save(model.state_dict())"
             )
         ) from error
+
+
+def _require_whole(path: Path) -> None:
+    """Raise ValueError where the checksums of the archive that PyTorch writes are not those of its content."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} in it is damaged")
 
 
 def _problem(path: Path, name: str, value: object) -> Problem | None:

@@ -38,7 +38,7 @@ NEAR = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class _Schedule:
+class Schedule:
     """How a board is annealed: moves per vertex in all, temperatures from `hottest` to `coldest` over the mean weight
     of an end, and the half side of the first window."""
 
@@ -49,8 +49,8 @@ class _Schedule:
     window: float
 
 
-CLUSTERS = _Schedule(moves=3000, temperatures=40, hottest=3.0, coldest=0.05, window=6.0)
-UNITS = _Schedule(moves=1500, temperatures=60, hottest=3.0, coldest=0.02, window=8.0)
+CLUSTERS = Schedule(moves=3000, temperatures=40, hottest=3.0, coldest=0.05, window=6.0)
+UNITS = Schedule(moves=1500, temperatures=60, hottest=3.0, coldest=0.02, window=8.0)
 
 
 def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:
@@ -61,7 +61,7 @@ def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:
     _check_room(netlist, machine)
     if not netlist.units:
         return Placement(())
-    board = _Board.of(netlist, machine)
+    board = Board.of(netlist, machine)
     if len(netlist.units) < CLUSTERED_FROM:
         board.spread()
     else:
@@ -85,7 +85,7 @@ def _check_room(netlist: Netlist, machine: Machine) -> None:
 
 
 @dataclass(slots=True)
-class _Board:
+class Board:
     """A grid of sites, PCUs where row + column is even and PMUs where it is odd, and what is placed on it.
 
     graph: the nets; odd: 1 for each movable vertex that takes a PMU's site, 0 for a PCU's. working: by row and column,
@@ -100,7 +100,7 @@ class _Board:
     at: Ints
 
     @classmethod
-    def of(cls, netlist: Netlist, machine: Machine) -> _Board:
+    def of(cls, netlist: Netlist, machine: Machine) -> Board:
         """The machine's own grid, with units laid out in order: no net has been looked at."""
         working = np.ones(machine.sites, bool)
         working[list(machine.faulty_sites)] = False
@@ -134,7 +134,7 @@ class _Board:
         chosen = spread(self.graph, self.at * self.steps.astype(float), self._kinds(), sites * self.steps.astype(float))
         self.at[: self.graph.movable] = sites[chosen]
 
-    def anneal(self, schedule: _Schedule, seed: int) -> None:
+    def anneal(self, schedule: Schedule, seed: int) -> None:
         """Improve the placement by exchanges."""
         graph, count = self.graph, self.graph.movable
         occupant = np.where(self.working, -1, -2)
@@ -146,7 +146,7 @@ class _Board:
             temperatures * graph.mean_weight, moves, NEAR, schedule.window, seed,
         )  # fmt: skip
 
-    def clustered(self) -> tuple[_Board, Ints]:
+    def clustered(self) -> tuple[Board, Ints]:
         """A coarser board for clusters of successive units, and the cluster of every unit.
 
         Each square of the grid is two sites, side by side: one for a cluster of PCUs, one for a cluster of PMUs.
@@ -159,7 +159,7 @@ class _Board:
             odd += [parity] * -(-len(members) // CLUSTER)
         rows, columns = (-(-size // SIDE) for size in self.working.shape)
         fixed = self.at[self.graph.movable :] // (SIDE, SIDE // 2)
-        board = _Board(
+        board = Board(
             graph=self.graph.merged(cluster_of, len(odd)),
             odd=np.array(odd, np.int64),
             working=np.ones((rows, 2 * columns), bool),
@@ -169,7 +169,7 @@ class _Board:
         board._lay_out()
         return board, cluster_of
 
-    def expand(self, clusters: _Board, cluster_of: Ints) -> None:
+    def expand(self, clusters: Board, cluster_of: Ints) -> None:
         """Put the units of every cluster in its square, and what has no room there, as near as can be."""
         columns = self.working.shape[1]
         for members, sites in self._kinds():

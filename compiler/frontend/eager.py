@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
 from torch.utils import _pytree as pytree
 
@@ -73,7 +74,7 @@ class EagerRun:
         module = make_fx(self.run, decomposition_table=decompositions, tracing_mode="real")(*values)
         names = output_names(self.made.results, self.spec.loss is not None)
         sources = [*self.sources, *self.tangents(module.graph, names), *_lifted_constants(module)]
-        values += [source.tensor for source in sources[len(values) :]]
+        values += [_like_others(source.tensor, values) for source in sources[len(values) :]]
         traced, recorder = functional(module, self.recorder, values, decompositions)
         return self.assembled(traced.graph, recorder, sources, names)
 
@@ -233,6 +234,13 @@ class EagerRun:
 def _key(path: Sequence[Any]) -> str:
     """The dict keys on the way to an output, joined by dots."""
     return ".".join(str(entry.key) for entry in path if isinstance(entry, pytree.MappingKey))
+
+
+def _like_others(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """The tensor; ones in place of one without content where all others are no fake tensors."""
+    if not isinstance(tensor, FakeTensor) or any(isinstance(other, FakeTensor) for other in others):
+        return tensor
+    return torch.ones(tensor.shape, dtype=tensor.dtype, device=tensor.device)
 
 
 def _node(tensor: Tensor) -> fx.Node:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher, no_python_dispatcher
+from torch._functorch.autograd_function import custom_function_call
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.autograd.graph import _engine_run_backward
@@ -160,3 +161,10 @@ def _caller() -> FrameType:
 
 def _name(operator: Callable[..., Any]) -> str:
     return str(getattr(operator, "overloadpacket", operator))
+
+
+@custom_function_call.py_impl(Interception)  # type: ignore[untyped-decorator]
+def _custom_function_below(mode: Interception, *arguments: Any, **named: Any) -> Any:
+    """A custom autograd function within torch.func's transforms, such as reading by index in the masks that
+    transformers makes with vmap: its operators are traced as PyTorch takes them apart."""
+    return custom_function_call(*arguments, **named)

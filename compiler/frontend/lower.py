@@ -26,6 +26,9 @@ from ir.location import Location
 from ir.op import Array
 from ir.types import DType, TensorType
 
+SILENT = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+"""What tracing adds and nobody wrote: not counted among a model's operators."""
+
 NARROWED = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 """What constants of one element become."""
 
@@ -128,10 +131,13 @@ class _Lowerer:
         """What a node becomes; a problem is noted and stood in for, so that all problems are found."""
         if node.target is operator.getitem and node.args[0] not in self.constants:
             return self.values[node.args[0]][node.args[1]]
-        self.visited.append(node)
+        if node.target not in SILENT:
+            self.visited.append(node)
         if not self.check_shape(node):
             return self.stand_in(node)
         rule = complex_lowering_of(node.target) if _is_complex(node) else lowering_of(node.target)
+        if rule is None and not _is_complex(node):
+            return self.unsupported(node)
         if not self.check_dtype(node):
             return self.stand_in(node)
         if rule is None:

@@ -6,7 +6,6 @@ two right computations disagree, and neither is at fault. Against float64 both c
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+
+from compiler.frontend.copies import copied
 
 LARGEST = 50_000_000
 """Elements of a model's weights up to which it is computed in float64 as well: beyond, the host would wait for it."""
@@ -53,4 +54,4 @@ def is_small_enough(model: nn.Module) -> bool:
 
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy of a model with weights in float64; call it, and PyTorch's functions on its results, under `Float64`."""
-    return copy.deepcopy(model).double()
+    return copied(model).double()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from compiler.frontend.copies import copied
 from compiler.frontend.dtypes import has_content, to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.precise import Float64, in_float64, is_small_enough
@@ -67,7 +67,7 @@ def eager_outputs(spec: ModelSpec, program: Program) -> dict[str, Array]:
     tensors = (*spec.model.parameters(), *spec.model.buffers(), *spec.inputs.values())
     if not all(map(has_content, tensors)):
         return {}
-    found = _outputs(spec, program, copy.deepcopy(spec.model))
+    found = _outputs(spec, program, copied(spec.model))
     return {name: to_array(tensor) for name, tensor in found.items()}
 
 

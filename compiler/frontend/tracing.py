@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch._export.utils import _compiling_state_context
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import explain
 from compiler.frontend.joint import Joint
@@ -32,7 +33,7 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Call
     run = EagerRun(spec, locator(spec), inference=inference)
     fake = _fake_mode(spec)
     try:
-        with conditions(spec.model, inference), fake:
+        with conditions(spec.model, inference), fake, checks_dropped(run.locator.shown):
             return run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
     except SncError:
         raise

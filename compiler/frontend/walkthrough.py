@@ -12,15 +12,17 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, get_proxy_mode, track_tensor_tree
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import CONTROL_FLOW, LEAVES_PYTORCH, NUMBER_READ
@@ -38,6 +40,7 @@ MEANING = {
     **dict.fromkeys(MEMORY, LEAVES_PYTORCH),
 }
 """What it means that the model calls one of these functions: the message and the remedy."""
+_FRONTEND = str(Path(__file__).parent)
 SHOWS = (Tensor.__repr__, Tensor.__format__)
 """Functions that look at values but do not change what the model computes."""
 
@@ -51,12 +54,23 @@ class Walk:
 
 
 def walk(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Walk:
-    """Run the model, and its backward pass unless for inference."""
-    run = EagerRun(spec, locator(spec), inference=inference)
+    """Run the model, and its backward pass unless for inference; where that fails, the forward pass alone."""
+    walked = _walked(spec, inference, inference, decompositions)
+    if walked.joint is not None or inference:
+        return walked
+    forward = _walked(spec, inference, True, decompositions)
+    return Walk(tuple(dict.fromkeys((*walked.problems, *forward.problems))), forward.joint)
+
+
+def _walked(
+    spec: ModelSpec, inference: bool, forward_only: bool, decompositions: Mapping[Any, Callable[..., Any]]
+) -> Walk:
+    run = EagerRun(spec, locator(spec), inference=forward_only)
     watcher = _Watcher(run.interception)
     joint = None
     try:
-        with conditions(spec.model, inference), _unheard(), _Assumed(), watcher:
+        dropped = checks_dropped(run.locator.shown, say=False)
+        with conditions(spec.model, inference), _unheard(), _Assumed(), watcher, dropped:
             joint = run.joint(lambda tensor: _beside(spec.model, tensor.detach()).clone(), decompositions)
     except Exception:
         # The model itself fails on its sample inputs, or does what cannot be recorded: what was noted until then
@@ -84,8 +98,15 @@ class _Assumed(TorchDispatchMode):  # type: ignore[misc]
         given = (args, kwargs or {})
         if not any(tag in function.tags for tag in tags) or all(map(_has_any, pytree.tree_leaves(given))):
             return function(*args, **(kwargs or {}))
-        args, kwargs = pytree.tree_map(_assumed, given)
-        return pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), function(*args, **kwargs))
+        with disable_proxy_modes_tracing():
+            args, kwargs = pytree.tree_map(_assumed, given)
+            results = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), function(*args, **kwargs))
+        tracing = get_proxy_mode()
+        if tracing is None:
+            return results
+        proxies = pytree.tree_map(tracing.tracer.unwrap_proxy, given)
+        node = tracing.tracer.create_proxy("call_function", function, *proxies)
+        return track_tensor_tree(results, node, constant=None, tracer=tracing.tracer)
 
 
 def _has_any(value: Any) -> bool:
@@ -110,7 +131,8 @@ class _Watcher(TorchFunctionMode):  # type: ignore[misc]
         self.problems: dict[Problem, None] = {}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function not in MEANING and function not in SHOWS:
+        is_ours = function in MEMORY and sys._getframe(1).f_code.co_filename.startswith(_FRONTEND)
+        if is_ours or (function not in MEANING and function not in SHOWS):
             return function(*args, **(kwargs or {}))
         if function in MEANING:
             message, hint = MEANING[function]

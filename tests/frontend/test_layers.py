@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn.utils import parametrizations
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from ir.errors import UnsupportedError
-from tests.frontend.reference import compare_inference, compare_training
+from tests.frontend.reference import compare_inference, compare_training, run
 
 HERE = Path(__file__)
 
@@ -103,6 +104,24 @@ class Called(nn.Module):
         return self.function(*x)
 
 
+class Centered(nn.Module):
+    """Keeps a running mean, assigned in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fc(x)
+        if self.training:
+            with torch.no_grad():
+                self.mean.copy_(0.9 * self.mean + 0.1 * y.mean(0))
+        return (y - self.mean).pow(2).mean()
+
+
+LABELS = torch.tensor([[1, 1, 2, 3], [5, 4, 1, 1], [2, 2, 5, 1]])
+
 CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "weight_norm": lambda: (Layered(parametrizations.weight_norm(nn.Linear(4, 6))), (torch.randn(5, 4),)),
     "weight_norm_conv": lambda: (
@@ -127,6 +146,45 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "lgamma_below_zero": lambda: (Applied(lambda x: torch.lgamma(x - 3).tanh().mean()), (torch.rand(6, 3),)),
     "digamma": lambda: (Applied(lambda x: torch.digamma(F.softplus(x) + 0.1).mean()), (torch.randn(6, 3),)),
     "polygamma": lambda: (Applied(lambda x: torch.polygamma(2, F.softplus(x) + 0.3).mean()), (torch.randn(6, 3),)),
+    "spectral_norm": lambda: (Layered(parametrizations.spectral_norm(nn.Linear(4, 6))), (torch.randn(5, 4),)),
+    "spectral_norm_conv": lambda: (
+        Layered(nn.utils.spectral_norm(nn.Conv2d(3, 6, 3))), (torch.randn(2, 3, 6, 6),)
+    ),
+    "running_mean": lambda: (Centered(), (torch.randn(5, 4),)),
+    "gaussian_nll": lambda: (
+        Applied(lambda y, t: F.gaussian_nll_loss(y[:, :2], t, F.softplus(y[:, 2:]), full=True), outputs=4),
+        (torch.randn(6, 3), torch.randn(6, 2)),
+    ),
+    "ctc": lambda: (
+        Applied(lambda y, t, n, m: F.ctc_loss(y.log_softmax(-1), t, n, m), 5, 7),
+        (torch.randn(9, 3, 5), LABELS, torch.tensor([9, 8, 7]), torch.tensor([4, 2, 3])),
+    ),
+    "ctc_given_lengths": lambda: (
+        Applied(lambda y, t: F.ctc_loss(y.log_softmax(-1), t, (9, 8, 7), (4, 0, 3), blank=6, reduction="sum"), 5, 7),
+        (torch.randn(9, 3, 5), LABELS),
+    ),
+    "ctc_labels_in_a_row": lambda: (
+        Applied(lambda y, t: F.ctc_loss(y.log_softmax(-1), t[0], (9, 8, 7), (4, 2, 3), reduction="none").mean(), 5, 7),
+        (torch.randn(9, 3, 5), torch.tensor([[1, 1, 2, 3, 5, 5, 4, 2, 1]])),
+    ),
+    "ctc_impossible": lambda: (
+        Applied(lambda y, t: F.ctc_loss(y.log_softmax(-1), t, (3, 9, 9), (4, 2, 3), zero_infinity=True), 5, 7),
+        (torch.randn(9, 3, 5), LABELS),
+    ),
+    "ctc_not_normalized": lambda: (
+        Applied(lambda y, t: F.ctc_loss(y, t, (9, 8, 7), (4, 2, 3)), 5, 7), (torch.randn(9, 3, 5), LABELS)
+    ),
+    "ctc_single": lambda: (
+        Applied(lambda y, t: F.ctc_loss(y.log_softmax(-1), t[0], (9,), (4,)), 5, 7), (torch.randn(9, 5), LABELS[:1])
+    ),
+    "normal": lambda: (
+        Applied(lambda y, t: -torch.distributions.Normal(y[:, :2], y[:, 2:].exp()).log_prob(t).mean(), outputs=4),
+        (torch.randn(6, 3), torch.randn(6, 2)),
+    ),
+    "gamma": lambda: (
+        Applied(lambda y, t: -torch.distributions.Gamma(y[:, :2].exp(), y[:, 2:].exp()).log_prob(t).mean(), outputs=4),
+        (torch.randn(6, 3), torch.rand(6, 2) + 0.1),
+    ),
     "histogram": lambda: (
         Applied(lambda x: x.mean() * 0 + torch.histc(x.detach(), 4, -1, 1).square().mean()), (torch.randn(6, 3),)
     ),
@@ -140,8 +198,10 @@ def spec_of(name: str) -> ModelSpec:
     torch.manual_seed(5)
     model, inputs = CASES[name]()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    names = [name for name in inspect.signature(model.forward).parameters if name != "x"] if len(inputs) > 3 else []
-    return ModelSpec(model, dict(zip(["x", *names, "y"], inputs)), optimizer, file=HERE)
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
+    names += [f"x{i}" for i in range(len(inputs) - len(names))]
+    return ModelSpec(model, dict(zip(names, inputs)), optimizer, file=HERE)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -160,3 +220,17 @@ def test_a_bags_gradient_by_frequency_is_refused() -> None:
     compare_inference(spec, capture(spec, inference=True))
     with pytest.raises(UnsupportedError, match="leave out scale_grad_by_freq"):
         capture(spec, inference=False)
+
+
+def test_weights_that_a_hook_computes() -> None:
+    """The older weight norm keeps a computed weight, which PyTorch does not copy."""
+    torch.manual_seed(5)
+    model = Layered(nn.utils.weight_norm(nn.Linear(4, 6)))
+    spec = ModelSpec(model, {"x0": torch.randn(5, 4)}, file=HERE)
+    compare_inference(spec, capture(spec, inference=True))
+    captured = capture(spec, inference=False)
+    symbols = dict(captured.values)
+    run(captured.program.graphs, symbols)
+    model(*spec.inputs.values())[0].backward()
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(symbols[f"{name}.grad"], parameter.grad, rtol=1e-5, atol=1e-6)
