@@ -77,8 +77,7 @@ def _network(joint: Graph, read: Iterable[Value], bound: Collection[str]) -> nx.
         if not may_repeat(node, joint):
             network.add_edge(NOWHERE, _of_node(node))
             continue
-        flops = node.op.flops(*(operand.type for operand in node.operands))
-        network.add_edge(NOWHERE, _of_node(node), capacity=flops)
+        network.add_edge(NOWHERE, _of_node(node), capacity=work(node))
         for operand in node.operands:
             if operand.name not in bound:
                 network.add_edge(_of_value(operand), _of_node(node))
@@ -86,14 +85,23 @@ def _network(joint: Graph, read: Iterable[Value], bound: Collection[str]) -> nx.
     return network
 
 
+def work(node: Node) -> int:
+    """Operations that computing a node again takes; what only moves elements takes one for each."""
+    if node.op.is_free:
+        return 0
+    operands = tuple(operand.type for operand in node.operands)
+    moved = node.op.elements(operands, tuple(result.type for result in node.results))
+    return max(moved, node.op.flops(*operands))
+
+
 def may_repeat(node: Node, joint: Graph) -> bool:
     """Whether computing a node again can be cheaper than saving what it made.
 
-    Random numbers may be drawn again: they follow from the seed, the step, and which draw it is. Work that follows an
-    index may not, as it reads memory as saved values do, nor what other replicas take part in. Of matrix products
-    only those of two computed values (attention scores) may: layers read their weights again and fill the machine.
+    Random numbers may be drawn again: they follow from the seed, the step, and which draw it is. Looking things
+    up in a table may not, as that reads as much memory as the saved result does, nor what other replicas take part in.
+    Of matrix products only those of two computed values (attention scores) may: the others read weights.
     """
-    if node.op.exchanges or node.op.cost.kind is CostClass.GATHER:
+    if node.op.exchanges or node.op.tables:
         return False
     if node.op.cost.kind is not CostClass.SYSTOLIC:
         return True

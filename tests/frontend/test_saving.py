@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from compiler.frontend.capture import Captured, capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.partition import partition
-from compiler.frontend.saving import FLOPS_PER_SAVED_BYTE, computed_again, may_repeat
+from compiler.frontend.saving import FLOPS_PER_SAVED_BYTE, computed_again, may_repeat, work
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir import interpreter
@@ -201,7 +201,7 @@ def price(graph: Graph, read: list[Value], again: set[str]) -> int:
             total += value.type.nbytes * FLOPS_PER_SAVED_BYTE
             continue
         paid.update(result.name for result in node.results)
-        total += node.op.flops(*(operand.type for operand in node.operands))
+        total += work(node)
         pending += node.operands
     return total
 
