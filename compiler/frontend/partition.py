@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from compiler.frontend.saving import computed_again
+from compiler.frontend.saving import computed_again, is_view, may_repeat
 from ir.graph import Graph, Node, Output, SectionKind, Symbol, SymbolKind, Value
 
 
@@ -18,16 +18,17 @@ class Split:
     activations: tuple[Symbol, ...]
 
 
-def partition(joint: Graph, forward_symbols: Iterable[str]) -> Split:
+def partition(joint: Graph, forward_symbols: Iterable[str], *, recompute: bool = True) -> Split:
     """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need.
 
     The backward graph reads what it can from symbols, and of the other forward values it needs it computes again what
-    is cheaper to compute than to save (`saving.py`). Outputs are not saved a second time.
+    is cheaper to compute than to save (`saving.py`); without `recompute`, views alone. Outputs are not saved a second
+    time.
     """
     names = set(forward_symbols)
     stored = [output for output in joint.outputs if output.symbol in names]
     forward = _needed(joint, (output.value for output in stored))
-    return _Partition(joint, stored, forward).split()
+    return _Partition(joint, stored, forward).split(recompute)
 
 
 def _needed(joint: Graph, values: Iterable[Value]) -> set[str]:
@@ -56,9 +57,10 @@ class _Partition:
         self.overwritten = {output.symbol for output in stored}
         self.delivered = {output.value.name: output for output in stored[::-1] if output.symbol not in self.inputs}
 
-    def split(self) -> Split:
+    def split(self, recompute: bool) -> Split:
         reads = list(self.reads())
-        again = computed_again(self.joint, reads, (self.inputs - self.overwritten) | self.delivered.keys())
+        bound = (self.inputs - self.overwritten) | self.delivered.keys()
+        again = computed_again(self.joint, reads, bound, may_repeat if recompute else is_view)
         names, saved = self.backward(again)
         symbols = {name: self.symbol(value) for name, value in saved.items()}
         activations = tuple(symbol for symbol in symbols.values() if symbol.kind is SymbolKind.ACTIVATION)

@@ -9,7 +9,7 @@ Computing again costs as many bytes as memory could move in that time: at `FLOPS
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import networkx as nx
 from networkx.algorithms.flow import boykov_kolmogorov
@@ -32,14 +32,18 @@ NOWHERE, NEEDED = "what cannot be had", "what gradients read"
 """The two ends of the network; other vertices are tuples."""
 
 
-def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str]) -> set[str]:
+Rule = Callable[[Node, Graph], bool]
+"""Which nodes of a graph the backward pass may compute again."""
+
+
+def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str], may_repeat: Rule) -> set[str]:
     """The forward values of `joint` that the backward pass had best compute again so that it has `read`. Of what these
     are computed from, it reads the others. Values in `bound` are read where they are at no cost.
 
     Of equally cheap choices the one that saves values as early as possible is taken, so that views are made where they
     are read.
     """
-    network = _network(joint, read, bound)
+    network = _network(joint, read, bound, may_repeat)
     if NEEDED not in network:
         return set()
     flow = boykov_kolmogorov(network, NOWHERE, NEEDED)
@@ -52,7 +56,7 @@ def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str]) 
     }
 
 
-def _network(joint: Graph, read: Iterable[Value], bound: Collection[str]) -> nx.DiGraph:
+def _network(joint: Graph, read: Iterable[Value], bound: Collection[str], may_repeat: Rule) -> nx.DiGraph:
     """Every vertex is a statement about the backward pass: that it computes a node again, or that it has a value. An
     arc from one to another is the price for the second being true without the first: without a capacity it cannot be.
     """
@@ -92,6 +96,11 @@ def work(node: Node) -> int:
     operands = tuple(operand.type for operand in node.operands)
     moved = node.op.elements(operands, tuple(result.type for result in node.results))
     return max(moved, node.op.flops(*operands))
+
+
+def is_view(node: Node, joint: Graph) -> bool:
+    """Whether making a value again is address arithmetic."""
+    return node.op.is_free
 
 
 def may_repeat(node: Node, joint: Graph) -> bool:

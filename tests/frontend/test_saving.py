@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compiler.driver import LEVELS, CompileRequest
 from compiler.frontend.capture import Captured, capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.partition import partition
@@ -83,6 +84,17 @@ def test_products_with_weights_are_not_computed_again() -> None:
     assert forward is not None
     assert made.isdisjoint(value.name for value in forward.values())
     assert sorted(type.shape for type in saved(program)) == [(4, 8), (4, 64)]
+
+
+def test_where_sections_are_operators_nothing_but_views_is_made_again() -> None:
+    spec = spec_of(Attention(0.1), 2, 64, 8)
+    program = capture(spec, inference=False, recompute=False)
+    forward, backward = (program.program.graph(kind) for kind in (SectionKind.FWD, SectionKind.BCKWD))
+    assert forward is not None and backward is not None
+    made = {result.name for node in forward.nodes for result in node.results}
+    assert all(node.op.is_free for node in backward.nodes if node.results[0].name in made)
+    assert (2, 64, 64) in [type.shape for type in saved(program)]
+    assert [CompileRequest("m.py", level=level).recomputes() for level in LEVELS] == [False, False, True]
 
 
 def test_training_with_repeated_work_equals_pytorch() -> None:
@@ -214,7 +226,7 @@ def test_the_cut_is_the_cheapest_of_all_choices(seed: int) -> None:
         {result.name for node, is_in in zip(free, chosen) if is_in for result in node.results}
         for chosen in product((False, True), repeat=len(free))
     )
-    found = computed_again(graph, read, {value.name for value in graph.inputs})
+    found = computed_again(graph, read, {value.name for value in graph.inputs}, may_repeat)
     assert price(graph, read, found) == min(price(graph, read, again) for again in choices)
 
 
