@@ -209,6 +209,9 @@ def _compile_captured(
     progress: Progress,
     metadata: Mapping[str, Any],
 ) -> CompileResult:
+    if not any(symbol.kind is SymbolKind.OUTPUT for symbol in captured.program.symbols):
+        hint = "return a tensor from forward"
+        raise UsageError(Problem(f"{model_name} returns no tensor: there is nothing to compute", hint=hint))
     machine = request.machine()
     written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)

@@ -36,10 +36,12 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def render(report: Report, console: Console) -> None:
     """Print the sections, the stages of each distinct section, the totals and the advice."""
+    from rich.markup import escape
+
     data = as_dict(report)
     total = data["total"]
     console.print(
-        f"[bold]{report.name}[/bold] on {report.machine.name} at {report.machine.clock_ghz:g} GHz: "
+        f"[bold]{escape(report.name)}[/bold] on {escape(report.machine.name)} at {report.machine.clock_ghz:g} GHz: "
         f"{total['latency_us']:,.1f} us simulated time in {counted(total['sections'], 'section')}"
     )
     if report.replicas.count > 1:
@@ -50,7 +52,7 @@ def render(report: Report, console: Console) -> None:
         console.print(_stages_table(sections, data["sections"][report.sections.index(sections[0])]))
     console.print(_totals_table(data))
     for sentence in data["advice"]:
-        console.print(f"- {sentence}", highlight=False, soft_wrap=True)
+        console.print(f"- {sentence}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _by_kind(report: Report) -> dict[str, list[SectionReport]]:
@@ -189,6 +191,7 @@ def _ratio(part: float, whole: float) -> float:
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Table:
     """A table whose first `text_columns` columns are text, the others numbers."""
     from rich import box  # rich is slow to import, and only this function needs it
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -196,7 +199,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], te
         text = number < text_columns
         table.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 

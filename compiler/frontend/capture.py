@@ -68,7 +68,9 @@ def assemble(
     spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool, recompute: bool = True
 ) -> tuple[Program, Update | None]:
     """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
-    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated), recompute=recompute)
+    tangents = [source.name for source in joint.placeholders if source.role is Role.TANGENT]
+    stored = (*joint.outputs, *joint.mutated, *lowered.updated)
+    split = partition(lowered.graph, stored, tangents, recompute=recompute)
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)

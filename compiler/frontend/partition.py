@@ -18,15 +18,22 @@ class Split:
     activations: tuple[Symbol, ...]
 
 
-def partition(joint: Graph, forward_symbols: Iterable[str], *, recompute: bool = True) -> Split:
-    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need.
+def partition(
+    joint: Graph, forward_symbols: Iterable[str], output_gradients: Iterable[str] = (), *, recompute: bool = True
+) -> Split:
+    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need, and
+    of stores that depend on gradients of outputs, as what a hook keeps does.
 
     The backward graph reads what it can from symbols, and of the other forward values it needs it computes again what
     is cheaper to compute than to save (`saving.py`); without `recompute`, views alone. Outputs are not saved a second
     time.
     """
     names = set(forward_symbols)
-    stored = [output for output in joint.outputs if output.symbol in names]
+    late = set(output_gradients)
+    for node in joint.nodes:
+        if any(operand.name in late for operand in node.operands):
+            late.update(result.name for result in node.results)
+    stored = [output for output in joint.outputs if output.symbol in names and output.value.name not in late]
     forward = _needed(joint, (output.value for output in stored))
     return _Partition(joint, stored, forward).split(recompute)
 

@@ -34,8 +34,8 @@ class Role:
 
 ROLES = {
     SymbolKind.INPUT: Role(True, NONE, frozenset({FWD, BCKWD})),
-    SymbolKind.PARAMETER: Role(True, frozenset({OPT})),
-    SymbolKind.BUFFER: Role(True, frozenset({FWD})),
+    SymbolKind.PARAMETER: Role(True, frozenset({FWD, BCKWD, OPT})),  # by a model that changes it in forward, too
+    SymbolKind.BUFFER: Role(True, frozenset({FWD, BCKWD})),
     SymbolKind.CONSTANT: Role(True, NONE),
     SymbolKind.HYPER: Role(True, NONE),
     SymbolKind.OUTPUT: Role(False, frozenset({FWD, GRADNORM}), is_made=True),

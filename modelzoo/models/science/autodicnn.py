@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.speckles import speckles
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 TINY, FULL = 24, 128
 """Pixels along an edge."""
@@ -74,7 +75,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
+        optimizer=adamw(3e-3),
         epochs=8,
         quality=Quality("root mean square error of displacements of up to 2 pixels", _distance, 0.5, "pixels"),
     ),
