@@ -14,7 +14,7 @@ from compiler.driver import CompileResult
 from ir.graph import SymbolKind
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
-from pef.wording import counted
+from pef.wording import counted, loop_counts
 
 
 def as_dict(result: CompileResult) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
         "operators": sum(len(stage.operations) for stage in stages),
         "stages": len(stages),
         "phases": len(configuration.phases),
-        "tiles": [phase.tiles for phase in configuration.phases],
+        "loops": [list(phase.loops) for phase in configuration.phases],
         "pcus": kinds.count(SiteKind.PCU),
         "pmus": kinds.count(SiteKind.PMU),
         "predicted_us": _microseconds(result, prediction.cycles),
@@ -111,14 +111,14 @@ def render(result: CompileResult, console: Console) -> None:
     title = f"{name} on {machine}: predicted time (snrun --profile simulates it)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     by_rule = ("rule",) if any(section["rule"] for section in report["sections"]) else ()
-    left = ("section", "rule", "tiles", "bound by")
+    left = ("section", "rule", "loops", "bound by")
     for heading in (
         "section",
         *by_rule,
         "ops",
         "PCUs",
         "PMUs",
-        "tiles",
+        "loops",
         "exec us",
         "load us",
         *left[3:],
@@ -133,7 +133,7 @@ def render(result: CompileResult, console: Console) -> None:
             str(section["operators"]),
             str(section["pcus"]),
             str(section["pmus"]),
-            _short(section["tiles"]),
+            _short(section["loops"]),
             f"{section['predicted_us']:.1f}",
             f"{section['load_us']:.1f}",
             section["bound"],
@@ -153,9 +153,9 @@ def render(result: CompileResult, console: Console) -> None:
     console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True, markup=False)
 
 
-def _short(tiles: list[int]) -> str:
-    """The tile counts of the phases; of many, the first few."""
-    return " ".join(map(str, tiles[:4])) + (" ..." if len(tiles) > 4 else "")
+def _short(phases: list[list[int]]) -> str:
+    """The loop counts of the phases; of many, the first few."""
+    return " ".join(map(loop_counts, phases[:4])) + (" ..." if len(phases) > 4 else "")
 
 
 def _bytes(count: float) -> str:

@@ -202,30 +202,36 @@ class Unit(_message.Message):
     def __init__(self, site: _Optional[int] = ...) -> None: ...
 
 class Buffer(_message.Message):
-    __slots__ = ("name", "type", "axis", "tiles", "depth", "units")
+    __slots__ = ("name", "type", "depth", "units", "axes", "counts", "axis", "tiles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
-    TILES_FIELD_NUMBER: _ClassVar[int]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: TensorType
-    axis: int
-    tiles: int
     depth: int
     units: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., axis: _Optional[int] = ..., tiles: _Optional[int] = ..., depth: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+    axes: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    axis: int
+    tiles: int
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., depth: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ..., axes: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ..., tiles: _Optional[int] = ...) -> None: ...
 
 class Phase(_message.Message):
-    __slots__ = ("tiles", "stages", "streams")
-    TILES_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("stages", "streams", "loops", "tiles")
     STAGES_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
-    tiles: int
+    LOOPS_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedCompositeFieldContainer[Stage]
     streams: _containers.RepeatedCompositeFieldContainer[Stream]
-    def __init__(self, tiles: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ...) -> None: ...
+    loops: _containers.RepeatedScalarFieldContainer[int]
+    tiles: int
+    def __init__(self, stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., loops: _Optional[_Iterable[int]] = ..., tiles: _Optional[int] = ...) -> None: ...
 
 class Stage(_message.Message):
     __slots__ = ("name", "values", "operations", "inputs", "outputs", "batch_parallel", "row_parallel", "column_parallel", "chain", "units")
@@ -252,12 +258,14 @@ class Stage(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[Port, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[Port, _Mapping]]] = ..., batch_parallel: _Optional[int] = ..., row_parallel: _Optional[int] = ..., column_parallel: _Optional[int] = ..., chain: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TileValue(_message.Message):
-    __slots__ = ("type", "axis")
+    __slots__ = ("type", "axes", "axis")
     TYPE_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
     AXIS_FIELD_NUMBER: _ClassVar[int]
     type: TensorType
+    axes: _containers.RepeatedScalarFieldContainer[int]
     axis: int
-    def __init__(self, type: _Optional[_Union[TensorType, _Mapping]] = ..., axis: _Optional[int] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[TensorType, _Mapping]] = ..., axes: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
     __slots__ = ("op", "attributes", "operands", "results")
@@ -296,34 +304,36 @@ class Integers(_message.Message):
     def __init__(self, values: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Port(_message.Message):
-    __slots__ = ("value", "buffer", "axis", "combine")
+    __slots__ = ("value", "buffer", "combine", "axis")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     BUFFER_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
     COMBINE_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
     value: int
     buffer: int
-    axis: int
     combine: str
-    def __init__(self, value: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., combine: _Optional[str] = ...) -> None: ...
+    axis: int
+    def __init__(self, value: _Optional[int] = ..., buffer: _Optional[int] = ..., combine: _Optional[str] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("store", "slot", "buffer", "axis", "agcus", "values", "operations")
+    __slots__ = ("store", "slot", "buffer", "agcus", "values", "operations", "axes", "axis")
     STORE_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     BUFFER_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
     AGCUS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
     store: bool
     slot: int
     buffer: int
-    axis: int
     agcus: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedCompositeFieldContainer[TileValue]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
-    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
+    axes: _containers.RepeatedScalarFieldContainer[int]
+    axis: int
+    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., axes: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Net(_message.Message):
     __slots__ = ("phase", "stage", "stream", "kind", "port", "source", "sinks", "bytes", "route")

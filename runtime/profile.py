@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ir.op import OPS, CostClass
-from pef.wording import counted
+from pef.wording import counted, loop_counts
 from runtime.timing.advice import advice, grouped
 from runtime.timing.report import Report, SectionReport, StageReport, StreamReport
 
@@ -107,7 +107,7 @@ def _section(report: Report, section: SectionReport) -> dict[str, Any]:
         ],
         "phases": [
             {
-                "tiles": phase.tiles,
+                "loops": list(phase.loops),
                 "start_us": report.us(phase.start),
                 "end_us": report.us(phase.end),
                 "stages": [_stage(report, section, stage) for stage in phase.stages],
@@ -143,7 +143,9 @@ def _stage(report: Report, section: SectionReport, stage: StageReport) -> dict[s
         },
         "pcus": parallel.units,
         "pmus": stage.pmus,
-        "tiles": stage.tiles,
+        "level": stage.level,
+        "loops": list(stage.loops),
+        "tiles": stage.events,
         "cycles_per_tile": stage.interval_cycles,
         "compute_cycles": stage.compute_cycles,
         "port_cycles": stage.port_cycles,
@@ -234,7 +236,7 @@ _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stalls": lambda s: _stalls(s["stalls"]),
     "PCUs": lambda s: str(s["pcus"]),
     "PMUs": lambda s: str(s["pmus"]),
-    "tiles": lambda s: str(s["tiles"]),
+    "tiles": lambda s: loop_counts(s["loops"]),
     "cyc/tile": lambda s: f"{s['cycles_per_tile']:,}",
     "slow": lambda s: f"{s['slowdown_factor']:.2f}",
     "share": lambda s: _percent(s["share"]),

@@ -14,8 +14,8 @@ import numpy as np
 
 from ir.op import Array
 from ir.types import DType
-from runtime.configuration import Configuration, Stream
 from runtime.plan import Lane
+from runtime.program import Program, Stream
 from runtime.scratch import Scratch
 from runtime.views import inverse_view
 
@@ -38,7 +38,7 @@ class Residence:
     `sources[b]` is what a load of b reads, in its storage type. `snapshots` are the copies to make at the start.
     """
 
-    configuration: Configuration
+    program: Program
     symbols: Sequence[int]
     views: Sequence[Array]
     scratch: Scratch
@@ -49,12 +49,12 @@ class Residence:
     def __post_init__(self) -> None:
         self._loads = self._transfers(store=False)
         self._stores = self._transfers(store=True)
-        self._last_use = _last_uses(self.configuration)
+        self._last_use = _last_uses(self.program)
         self._aliased: set[int] = set()
         copies: dict[int, Array] = {}
         for load in self._loads:
             self.sources[load.phase, load.stream.buffer] = self._source(load, copies)
-        self.whole = [self._place(number) for number in range(len(self.configuration.buffers))]
+        self.whole = [self._place(number) for number in range(len(self.program.buffers))]
 
     def is_aliased(self, stream: Stream) -> bool:
         """Whether the stream's buffer is the symbol's own memory, so that nothing remains to move."""
@@ -67,7 +67,7 @@ class Residence:
     def _transfers(self, store: bool) -> list[Transfer]:
         return [
             Transfer(number, phase.tiles, stream, self.symbols[stream.slot])
-            for number, phase in enumerate(self.configuration.phases)
+            for number, phase in enumerate(self.program.phases)
             for stream in (phase.stores if store else phase.loads)
         ]
 
@@ -100,14 +100,11 @@ class Residence:
 
     def _is_computed(self, number: int) -> bool:
         return any(
-            port.buffer == number
-            for phase in self.configuration.phases
-            for stage in phase.stages
-            for port in stage.outputs
+            port.buffer == number for phase in self.program.phases for stage in phase.stages for port in stage.outputs
         )
 
     def _dtype(self, number: int) -> DType:
-        return self.configuration.buffers[number].type.dtype
+        return self.program.buffers[number].type.dtype
 
     def _place(self, number: int) -> Array | None:
         loads = [load for load in self._loads if load.stream.buffer == number]
@@ -120,7 +117,7 @@ class Residence:
                     if inside is not None:
                         self._aliased.add(id(store.stream))
                         return inside
-        buffer = self.configuration.buffers[number]
+        buffer = self.program.buffers[number]
         return self.scratch.array(buffer.type) if buffer.is_whole else None
 
     def _inside(self, store: Transfer) -> Array | None:
@@ -141,10 +138,10 @@ class Residence:
         return array
 
 
-def _last_uses(configuration: Configuration) -> dict[int, int]:
+def _last_uses(program: Program) -> dict[int, int]:
     """The last phase that touches each buffer."""
     last: dict[int, int] = {}
-    for number, phase in enumerate(configuration.phases):
+    for number, phase in enumerate(program.phases):
         ports = [port for stage in phase.stages for port in (*stage.inputs, *stage.outputs)]
         moved = [stream.buffer for stream in (*phase.loads, *phase.stores)]
         last.update(dict.fromkeys([*(port.buffer for port in ports), *moved], number))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
+from pef.decoded import Configuration, named
 from pef.machine import SiteKind
 
 _COUNTS = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ir.errors import Problem
 from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
 from pef.checks.uses import Use, section_uses
+from pef.decoded import Configuration, named
 
 FWD, BCKWD, REDUCE, GRADNORM, OPT = SectionKind
 ALL = frozenset(SectionKind)

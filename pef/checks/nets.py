@@ -9,10 +9,9 @@ from itertools import pairwise
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, Stage, Stream
 from pef.checks.stages import work_of
-from pef.codec import parallelism, product_side
 from pef.cycles import operand_bytes
+from pef.decoded import Configuration, Stage, Stream
 
 Ends = tuple[str, frozenset[int]]
 """What may stand at one end of a net: units or AGCUs, by number."""
@@ -115,26 +114,26 @@ def ports_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Pr
 
 
 def ports_carry_all(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
-    """The nets of an input carry what its operand takes, repetitions included; those of an output carry its tile."""
+    """The nets of an input carry what its operand takes, repetitions included; those of an output carry its value."""
     for phase_number, phase in enumerate(configuration.phases):
         for stage_number, stage in enumerate(phase.stages):
-            work, parallel = work_of(stage), parallelism(stage.record)
+            work, parallel = work_of(stage), stage.parallelism
             if work is None:
                 continue
-            for number, port in enumerate(stage.record.inputs):
-                tile, side = stage.body.values[port.value].type, product_side(stage.record, port)
+            for number, port in enumerate(stage.inputs):
+                tile, side = stage.body.values[port.value].type, stage.product_side(port)
                 size = operand_bytes(work, parallel, configuration.machine, tile, side)
                 carried = wiring.read_bytes[phase_number, stage_number, number]
                 if carried < size:
                     yield Problem(
                         f"the nets carry {carried} of the operand's {size} bytes", f"{stage.where}, input {number}"
                     )
-            for number, port in enumerate(stage.record.outputs):
+            for number, port in enumerate(stage.outputs):
                 size = stage.body.values[port.value].type.nbytes
                 carried = wiring.written_bytes[phase_number, stage_number, number]
                 if carried < size:
                     yield Problem(
-                        f"the nets carry {carried} of the tile's {size} bytes", f"{stage.where}, output {number}"
+                        f"the nets carry {carried} of the value's {size} bytes", f"{stage.where}, output {number}"
                     )
 
 
@@ -156,7 +155,7 @@ def streams_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[
                 yield Problem(f"no net of the stream joins PMU unit {unit} of {buffer.where}", stream.where)
             for agcu in set(stream.record.agcus) - wiring.agcus[key]:
                 yield Problem(f"no net of the stream joins AGCU {agcu}", stream.where)
-            size = buffer.type.sliced(stream.record.axis, phase.tiles).nbytes
+            size = phase.nest.sliced(buffer.type, stream.slicing).nbytes if stream.slicing else buffer.type.nbytes
             if wiring.stream_bytes[key] < size:
                 yield Problem(f"the nets carry {wiring.stream_bytes[key]} of the stream's {size} bytes", stream.where)
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Access, Configuration, named
 from pef.checks.kinds import KIND_RULES, role
 from pef.checks.uses import Use, section_uses
 from pef.codec import decode_type
+from pef.decoded import Access, Configuration, named
 from pef.file import SYMBOL_ALIGNMENT_BYTES
+from pef.nest import level_of
 
 
 def unique_names(pef: pb.Pef) -> Iterator[Problem]:
@@ -161,12 +162,11 @@ def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) ->
             for load in readers[store.symbol, store.phase]:
                 name = named("symbol", store.symbol, pef.symbols[store.symbol].name)
                 configuration = configurations[pef.sections[number].configuration]
-                if load.axis < 0 or store.axis < 0:
+                if level_of(load.slicing) == 0 or level_of(store.slicing) == 0:
                     continue
-                if load.axis != store.axis:
-                    yield Problem(
-                        f"{name} is stored along axis {store.axis} while it is loaded along {load.axis}", store.where
-                    )
+                if load.slicing != store.slicing:
+                    cuts = f"{name} is stored cut {list(store.slicing)} while it is loaded cut {list(load.slicing)}"
+                    yield Problem(cuts, store.where)
                 elif ("stream", load.stream) not in _upstream(configuration, store):
                     yield Problem(f"{name} may be stored before {load.where} has loaded it", store.where)
 
@@ -176,7 +176,7 @@ def _size(symbol: pb.Symbol) -> int:
 
 
 def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
-    """The stages and streams of the store's phase that must have moved a tile before it does."""
+    """The stages and streams of the store's phase that must have moved a slice before it does."""
     reads: dict[tuple[str, int], list[Access]] = defaultdict(list)
     for read in configuration.reads:
         if read.phase == store.phase:

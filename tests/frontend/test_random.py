@@ -98,8 +98,8 @@ def test_tiles_draw_what_the_whole_draws() -> None:
     pef = compile_program(program, load_machine("sn30"), BackendOptions())
     known = {symbol.name for symbol in program.symbols}
     expected = steps(source, 2)
-    for coalesce in (True, False):
-        session = Session(pef, check=False, coalesce=coalesce)
+    for strict in (True, False):
+        session = Session(pef, check=False, strict=strict)
         for name, value in source.values.items():
             if name in known:
                 session.write(name, value)

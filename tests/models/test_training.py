@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 
 import pytest
@@ -116,7 +117,7 @@ def shape_of(result: Compiled) -> tuple[int, int, int]:
     """Sections, the most phases of any, and the most tiles of any phase."""
     phases = [phase for configuration in result.pef.configurations for phase in configuration.phases]
     most = max(len(configuration.phases) for configuration in result.pef.configurations)
-    return len(result.pef.sections), most, max(phase.tiles for phase in phases)
+    return len(result.pef.sections), most, max(math.prod(phase.loops) for phase in phases)
 
 
 def test_a_model_spans_sections_phases_and_tiles() -> None:
