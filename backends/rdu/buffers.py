@@ -301,7 +301,8 @@ class _LayoutBuilder:
             return
         if name not in self.made:
             loaded = self._load(0, Load(store.base, (), True, 1))
-            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, (), _views(store)))
+            first = self.layout.buffers[loaded].first
+            self.layout.phases[first].streams.append(Stream(store.symbol, loaded, (), _views(store)))
             return
         index, position = self.makers[name]
         phase = self.layout.phases[index].phase.phase
