@@ -117,7 +117,7 @@ def definition_line(file: Path, name: str) -> int:
     """The line where `name` is defined at the top level of `file`; 1 where it is not."""
     if not file.is_file():
         return 1
-    for statement in ast.parse(file.read_text()).body:
+    for statement in ast.parse(file.read_bytes()).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement]
         if any(getattr(target, "id", getattr(target, "name", None)) == name for target in targets):
             return statement.lineno

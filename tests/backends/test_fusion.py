@@ -273,3 +273,14 @@ def test_regions_come_before_rules_and_keep_to_themselves(tmp_path: Path) -> Non
         ("region Encoder, part 1 of 2", ["exp"]),
         ("region Encoder, part 2 of 2", ["add", "neg"]),
     ]
+
+
+def test_a_file_that_grows_without_end(tmp_path: Path) -> None:
+    lines = ["- a0: &a0 {pattern: {x: {op_type: add}}}"]
+    lines += [f"- a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"bomb.yaml:2: \*a0 is an alias"):
+        read_rules(tmp_path / "bomb.yaml")
+    (tmp_path / "deep.yaml").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=r"deep.yaml:1: lists and mappings are nested deeper"):
+        read_rules(tmp_path / "deep.yaml")

@@ -15,13 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from backends.rdu.compile import BackendOptions, compile_program
+from backends.rdu.machine import load_machine
 from compiler.cli import main as snc
 from compiler.frontend.capture import Captured, capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec, load_model
 from compiler.frontend.survey import capture_or_explain
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
 from ir.errors import CaptureError
 from ir.graph import SectionKind, SymbolKind
+from runtime.session import Session
 from tests.frontend.reference import run
 
 HERE = Path(__file__)
@@ -253,6 +258,23 @@ def close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], name: st
     """Within what rounding does to a batch norm of few samples."""
     scale = float(np.abs(expected).max(initial=0))
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 + 1e-4 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("function", [moving_average, hook_that_keeps, not_reentrant])
+def test_what_forward_and_hooks_change_on_the_simulated_device(function: Callable[[Parts, Tensor], Any]) -> None:
+    captured = capture(spec_of(function), inference=False)
+    expected = dict(captured.values)
+    run(captured.program.graphs, expected)
+    program = PassManager(standard_pipeline("mp0")).run(captured.program)
+    session = Session(compile_program(program, load_machine("sn30"), BackendOptions()))
+    known = {symbol.name for symbol in program.symbols if symbol.kind is not SymbolKind.ACTIVATION}
+    for name in known & set(captured.values):
+        session.write(name, captured.values[name])
+    session.run()
+    changed = {output.symbol for graph in program.graphs for output in graph.outputs} & known
+    assert changed & {"count", "teacher.weight", "norm.running_mean"}
+    for name in changed:
+        close(session.read(name), expected[name], name)
 
 
 def refusal(function: Callable[[Parts, Tensor], Any], prepare: Callable[[Parts], None] = lambda m: None) -> str:
