@@ -76,7 +76,7 @@ ENTRY = Entry(
     recipe=Recipe(
         data=_data,
         optimizer=adamw(1e-3),
-        epochs=8,
+        epochs=5,
         quality=Quality("root mean square error of displacements of up to 2 pixels", _distance, 0.5, "pixels"),
     ),
     loss=lambda output, displacement: F.mse_loss(output, displacement) * SCALE,
