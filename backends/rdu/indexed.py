@@ -96,7 +96,7 @@ def _gathers(graph: Graph, updates: Mapping[str, Update], machine: Machine) -> t
             producer = graph.producers.get(index.name)
             is_view = producer is not None and producer.op.is_free
             early = index.name in inputs or value.name not in stored_values
-            if early and not (is_view and value.name in stored_values) and _is_less(table, index, node.op.dim, machine):
+            if early and _is_less(table, index, node.op.dim, machine):
                 if is_view and index.name not in copies:
                     copies[index.name] = Value(f"{index.name}.index", index.type)
                     nodes.append(Node(Cast(DType.I32), (index,), (copies[index.name],), node.location))
