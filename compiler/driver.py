@@ -112,6 +112,11 @@ class CompileRequest:
             return None
         return Microbatches(self.batch_size or 0, self.microbatch_size)
 
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes values again. At o0 and o1 it never pays: what a section makes, repeated
+        or not, is written to memory for the next."""
+        return self.level == "o3"
+
     def machine(self) -> Machine:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
         return load_machine(self.arch)
@@ -169,7 +174,7 @@ def compile_spec(
 
     with _alone_in(request.folder(spec.name)):
         progress("capturing the graph", 0.05)
-        captured = capture_or_explain(spec, inference=request.inference)
+        captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
         expected = reference(spec, captured.program)
         return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-EPS = 1e-5
+EPS = 1e-4
 """Far above the rounding of gradients.
 
 AdamW divides a gradient by its own size: with the usual 1e-8, parameters that have no gradient but for rounding, such
@@ -15,6 +15,6 @@ as the bias of attention's keys, move at random, and two runs drift apart.
 """
 
 
-def adamw(rate: float, weight_decay: float = 0.01) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
+def adamw(rate: float, eps: float = EPS) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
     """AdamW at a learning rate."""
-    return lambda parameters: torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay, eps=EPS)
+    return lambda parameters: torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, eps=eps)

@@ -6,6 +6,7 @@ that before). Everything is named for messages by `where`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,10 +16,14 @@ from pef import pef_pb2 as pb
 from pef.codec import decode_op, decode_type, parallelism, side_of_product
 from pef.cycles import Parallelism, StageWork, TileOperation
 from pef.machine import Machine
-from pef.nest import Load, Nest, Reader, Slicing, Writer, axis_of, level_of
+from pef.nest import Load, Nest, Pick, Reader, Slicing, Writer, axis_of, level_of
 
 OPERATOR_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What an operator may raise when asked about operands that no compiler would give it."""
+
+
+LOADS, GATHERS = -2, -1
+"""The positions of loads, and of those that go by an index, before the stages."""
 
 
 def named(kind: str, number: int, name: str = "") -> str:
@@ -129,12 +134,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream: `slicing` is the buffer's, and all loops leave it alone where one transfer moves everything."""
+    """A stream: `slicing` is the buffer's, and all loops leave it alone where one transfer moves everything.
+
+    `pick` says what an index picks of the symbol; None where the symbol moves whole.
+    """
 
     where: str
     record: pb.Stream
     body: Body
     slicing: Slicing
+    pick: Pick | None = None
 
     @property
     def store(self) -> bool:
@@ -152,14 +161,29 @@ class Stream:
         return self.record.slot
 
     @property
+    def level(self) -> int:
+        """The loops down to the innermost that cuts its buffer."""
+        return level_of(self.slicing)
+
+    @property
     def is_whole(self) -> bool:
         """Whether one transfer moves everything: a load before the first firing, a store after the last."""
         return level_of(self.slicing) == 0
 
     @property
     def symbol_slicing(self) -> Slicing:
-        """How the loops cut the symbol."""
+        """How the loops cut the symbol, or what is picked of it."""
         return self.body.values[-1].slicing if self.store and self.body.values else self.slicing
+
+    @property
+    def index_slicing(self) -> Slicing:
+        """How the loops cut the index."""
+        cut = self.pick.slicing(self.symbol_slicing) if self.pick is not None else ()
+        return cut[: level_of(cut)]
+
+    def picked(self, symbol: TensorType) -> TensorType:
+        """The type of all it moves of its symbol."""
+        return symbol if self.pick is None else self.pick.picked(symbol)
 
 
 @dataclass(frozen=True)
@@ -209,7 +233,8 @@ class Buffer:
 class Access:
     """A read or write of a buffer by a port of a stage or by a stream.
 
-    `position` orders a phase's actors by dataflow: loads before the stages, which are numbered, before stores.
+    `position` orders a phase's actors by dataflow: loads, then those that go by an index, before the stages, which are
+    numbered, before stores. `is_index` says that a stream reads its index.
     """
 
     where: str
@@ -219,6 +244,7 @@ class Access:
     buffer: int
     slicing: Slicing
     combine: str = ""
+    is_index: bool = False
 
     @property
     def by_stream(self) -> bool:
@@ -228,7 +254,7 @@ class Access:
     @property
     def is_whole_transfer(self) -> bool:
         """Whether it happens before the first firing (a load) or after the last (a store)."""
-        return self.by_stream and level_of(self.slicing) == 0
+        return self.by_stream and not self.is_index and level_of(self.slicing) == 0
 
 
 @dataclass(frozen=True)
@@ -254,7 +280,7 @@ class Configuration:
                 _buffer(buffer, f"{where}, {named('buffer', i, buffer.name)}")
                 for i, buffer in enumerate(record.buffers)
             ),
-            tuple(_phase(phase, f"{where}, phase {i}") for i, phase in enumerate(record.phases)),
+            tuple(_phase(phase, record.buffers, f"{where}, phase {i}") for i, phase in enumerate(record.phases)),
         )
 
     @cached_property
@@ -291,7 +317,15 @@ class Configuration:
 
     def transfer_bytes(self, phase: int, stream: Stream) -> int:
         """Bytes of device memory that one transfer reads or writes."""
-        return self.phases[phase].nest.sliced(self.slots[stream.slot], stream.symbol_slicing).nbytes
+        slot, nest = self.slots[stream.slot], self.phases[phase].nest
+        part = nest.sliced(stream.picked(slot), stream.symbol_slicing)
+        if stream.pick is None:
+            return part.nbytes
+        return stream.pick.moved_bytes(slot, part, self.machine.memory_burst_bytes)
+
+    def slice_bytes(self, phase: int, stream: Stream) -> int:
+        """Bytes of its buffer that one transfer fills or empties."""
+        return self.phases[phase].nest.sliced(self.buffers[stream.buffer].type, stream.slicing).nbytes
 
     def writer(self, access: Access) -> Writer:
         """How a write takes part in its phase's nest."""
@@ -305,7 +339,7 @@ class Configuration:
     def reader(self, access: Access) -> Reader:
         """How a read takes part in its phase's nest."""
         phase = self.phases[access.phase]
-        level = level_of(access.slicing) if access.by_stream else phase.stages[access.actor[1]].level
+        level = (phase.streams if access.by_stream else phase.stages)[access.actor[1]].level
         return Reader(phase.nest, access.slicing, level)
 
 
@@ -334,7 +368,7 @@ def _body(owner: pb.Stage | pb.Stream, where: str, nest: Nest) -> Body:
     return Body(where, nest, values, applications)
 
 
-def _phase(record: pb.Phase, where: str) -> Phase:
+def _phase(record: pb.Phase, buffers: Sequence[pb.Buffer], where: str) -> Phase:
     nest = Nest(tuple(record.loops))
 
     def stage(number: int, owner: pb.Stage) -> Stage:
@@ -351,11 +385,17 @@ def _phase(record: pb.Phase, where: str) -> Phase:
 
     def stream(number: int, owner: pb.Stream) -> Stream:
         place = f"{where}, {'store' if owner.store else 'load'} stream {number}"
-        return Stream(place, owner, _body(owner, place, nest), _slicing(list(owner.axes)))
+        return Stream(place, owner, _body(owner, place, nest), _slicing(list(owner.axes)), _pick(owner, buffers))
 
     stages = tuple(stage(number, owner) for number, owner in enumerate(record.stages))
     streams = tuple(stream(number, owner) for number, owner in enumerate(record.streams))
     return Phase(where, nest, stages, streams)
+
+
+def _pick(stream: pb.Stream, buffers: Sequence[pb.Buffer]) -> Pick | None:
+    if not stream.HasField("index"):
+        return None
+    return Pick(stream.index.axis, decode_type(buffers[stream.index.buffer].type).shape)
 
 
 def _reads(number: int, phase: Phase) -> list[Access]:
@@ -369,12 +409,32 @@ def _reads(number: int, phase: Phase) -> list[Access]:
         for i, stream in enumerate(phase.streams)
         if stream.store
     ]
-    return ports + stores
+    indices = [
+        Access(
+            f"{stream.where}, index",
+            number,
+            ("stream", i),
+            len(phase.stages) if stream.store else GATHERS,
+            stream.record.index.buffer,
+            stream.index_slicing,
+            is_index=True,
+        )
+        for i, stream in enumerate(phase.streams)
+        if stream.pick is not None
+    ]
+    return ports + stores + indices
 
 
 def _writes(number: int, phase: Phase) -> list[Access]:
     loads = [
-        Access(stream.where, number, ("stream", i), -1, stream.buffer, stream.slicing)
+        Access(
+            stream.where,
+            number,
+            ("stream", i),
+            LOADS if stream.pick is None else GATHERS,
+            stream.buffer,
+            stream.slicing,
+        )
         for i, stream in enumerate(phase.streams)
         if not stream.store
     ]

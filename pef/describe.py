@@ -130,11 +130,13 @@ def _buffers_table(configuration: Facts) -> Table:
 
 
 def _streams_table(configuration: Facts) -> Table:
+    indexed = any(stream["index"] is not None for phase in configuration["phases"] for stream in phase["streams"])
     rows = [
         (
             stream["direction"],
             stream["buffer"],
             " ".join(stream["through"]),
+            *([_index(stream)] if indexed else []),
             str(phase_number),
             str(stream["slot"]),
             _axes(stream["axes"]),
@@ -144,7 +146,12 @@ def _streams_table(configuration: Facts) -> Table:
         for phase_number, phase in enumerate(configuration["phases"])
         for stream in phase["streams"]
     ]
-    return _table("streams", ("", "buffer", "through"), ("phase", "slot", "axes", "transfers", "AGCUs"), rows)
+    texts = ("", "buffer", "through", *(["by index"] if indexed else []))
+    return _table("streams", texts, ("phase", "slot", "axes", "transfers", "AGCUs"), rows)
+
+
+def _index(stream: Facts) -> str:
+    return f"{stream['index']} along {stream['index_axis']}" if stream["index"] is not None else ""
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

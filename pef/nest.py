@@ -13,6 +13,8 @@ executors and the timing simulator know of a phase:
 4. Writer and reader keep step in the outer loops that both run through slice by slice: their *sync level*. The reader
    may be a block behind: it waits until the writer has finished the block of the same iteration of those loops.
 5. A unit may be replaced when all readers have finished the block that it belongs to.
+6. A stream may pick the rows of its symbol by an index that lies in a buffer: it moves what the index picks, cut as
+   anything is, and reads of the index in each transfer what belongs to the slice. It reads that buffer as a stage does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ir.types import TensorType
+from ir.types import DType, TensorType
 
 WHOLE = -1
 """In a slicing: the loop does not cut the value."""
@@ -44,6 +46,47 @@ def level_of(slicing: Slicing) -> int:
 def axis_of(slicing: Slicing, loop: int) -> int:
     """The axis that a loop cuts, or WHOLE."""
     return slicing[loop] if loop < len(slicing) else WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """An index into one axis of a symbol: integers of `shape`, whose axes stand for that one in what it picks."""
+
+    axis: int
+    shape: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Axes of the index."""
+        return len(self.shape)
+
+    @property
+    def index_type(self) -> TensorType:
+        """The type of the index."""
+        return TensorType(DType.I32, self.shape)
+
+    def picked(self, symbol: TensorType) -> TensorType:
+        """The type of what it picks of a symbol."""
+        return symbol.with_shape((*symbol.shape[: self.axis], *self.shape, *symbol.shape[self.axis + 1 :]))
+
+    def slicing(self, slicing: Slicing) -> Slicing:
+        """How the loops cut the index, where they cut what it picks so."""
+        return tuple(a - self.axis if self.axis <= a < self.axis + self.rank else WHOLE for a in slicing)
+
+    def runs(self, symbol: TensorType, part: TensorType) -> tuple[int, int]:
+        """How many stretches of memory a part of what it picks consists of, and the bytes of each."""
+        length = 1
+        for axis in range(symbol.rank - 1, self.axis, -1):
+            extent = part.shape[axis + self.rank - 1]
+            length *= extent
+            if extent != symbol.shape[axis]:
+                break
+        return part.numel // length, part.with_shape((length,)).nbytes
+
+    def moved_bytes(self, symbol: TensorType, part: TensorType, burst_bytes: int) -> int:
+        """Bytes that memory moves for such a part: every stretch in whole bursts."""
+        count, nbytes = self.runs(symbol, part)
+        return count * -(-nbytes // burst_bytes) * burst_bytes
 
 
 @dataclass(frozen=True, slots=True)

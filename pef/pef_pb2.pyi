@@ -42,7 +42,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ..., weights_sha256: _Optional[bytes] = ..., reference_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Machine(_message.Message):
-    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s")
+    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s", "memory_burst_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class Machine(_message.Message):
     RING_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     RING_STEP_US_FIELD_NUMBER: _ClassVar[int]
     HOST_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BURST_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     rows: int
     columns: int
@@ -95,7 +96,8 @@ class Machine(_message.Message):
     ring_bytes_per_s: float
     ring_step_us: float
     host_bytes_per_s: float
-    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ..., ring_bytes_per_s: _Optional[float] = ..., ring_step_us: _Optional[float] = ..., host_bytes_per_s: _Optional[float] = ...) -> None: ...
+    memory_burst_bytes: int
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ..., ring_bytes_per_s: _Optional[float] = ..., ring_step_us: _Optional[float] = ..., host_bytes_per_s: _Optional[float] = ..., memory_burst_bytes: _Optional[int] = ...) -> None: ...
 
 class Tier(_message.Message):
     __slots__ = ("name", "capacity_bytes", "bandwidth_bytes_per_s")
@@ -316,7 +318,7 @@ class Port(_message.Message):
     def __init__(self, value: _Optional[int] = ..., buffer: _Optional[int] = ..., combine: _Optional[str] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("store", "slot", "buffer", "agcus", "values", "operations", "axes", "axis")
+    __slots__ = ("store", "slot", "buffer", "agcus", "values", "operations", "axes", "index", "axis")
     STORE_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     BUFFER_FIELD_NUMBER: _ClassVar[int]
@@ -324,6 +326,7 @@ class Stream(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     AXES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     AXIS_FIELD_NUMBER: _ClassVar[int]
     store: bool
     slot: int
@@ -332,8 +335,17 @@ class Stream(_message.Message):
     values: _containers.RepeatedCompositeFieldContainer[TileValue]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
     axes: _containers.RepeatedScalarFieldContainer[int]
+    index: Index
     axis: int
-    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., axes: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ...) -> None: ...
+    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., axes: _Optional[_Iterable[int]] = ..., index: _Optional[_Union[Index, _Mapping]] = ..., axis: _Optional[int] = ...) -> None: ...
+
+class Index(_message.Message):
+    __slots__ = ("buffer", "axis")
+    BUFFER_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    buffer: int
+    axis: int
+    def __init__(self, buffer: _Optional[int] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Net(_message.Message):
     __slots__ = ("phase", "stage", "stream", "kind", "port", "source", "sinks", "bytes", "route")
@@ -344,11 +356,13 @@ class Net(_message.Message):
         CHAIN: _ClassVar[Net.Kind]
         LOAD: _ClassVar[Net.Kind]
         STORE: _ClassVar[Net.Kind]
+        INDEX: _ClassVar[Net.Kind]
     READ: Net.Kind
     WRITE: Net.Kind
     CHAIN: Net.Kind
     LOAD: Net.Kind
     STORE: Net.Kind
+    INDEX: Net.Kind
     PHASE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]

@@ -1,7 +1,7 @@
 """Older formats read as today's: records are rewritten when a file is read, so nothing else knows of them.
 
 Format 1 streamed a phase along a single loop of `tiles` iterations; `axis` said which axis it cut. A buffer that held
-its whole tensor could name any cut; now it names that of its writer.
+its whole tensor could name any cut; now it names that of its writer. Machines had no bursts: nothing was indexed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pef.nest import WHOLE
 
 def modernised(pef: pb.Pef) -> pb.Pef:
     """The record with the fields of format 1 turned into those of format 2."""
+    if pef.HasField("machine"):
+        pef.machine.memory_burst_bytes = pef.machine.memory_burst_bytes or 1
     for configuration in pef.configurations:
         if not any(phase.tiles for phase in configuration.phases):
             continue

@@ -12,6 +12,7 @@ from ir.types import DType
 from runtime.collective import Exchange
 from runtime.combiners import COMBINERS
 from runtime.grouping import Group, lanes_of
+from runtime.indexed import gather, scatter
 from runtime.plan import Lane, Plan
 from runtime.program import Phase, Program, Stream
 from runtime.residence import Residence
@@ -95,6 +96,10 @@ class _PhasePlanner:
             source = self.residence.sources[self.number, load.buffer]
             if whole is None or whole is source or (load.axis >= 0 and self.phase.tiles > 1):
                 continue
+            if load.pick is not None:
+                rows = self.residence.whole[load.index]
+                steps.append((gather, (source, rows, load.pick.axis, whole)))
+                continue
             is_bf16 = self.section.program.slots[load.slot].dtype is DType.BF16
             steps.append((widen, (source, whole)) if is_bf16 else (np.copyto, (whole, source)))
         return steps
@@ -153,6 +158,9 @@ class _PhasePlanner:
         self, store: Stream, source: Array, target: Array, count: int, steps: Lane, temporaries: Temporaries
     ) -> None:
         moved = plan_free_chain(store, source, count, steps, temporaries)
+        if store.pick is not None:
+            steps.append((scatter, (target, self.residence.whole[store.index], store.pick.axis, moved)))
+            return
         is_bf16 = self.section.program.slots[store.slot].dtype is DType.BF16
         steps.append((narrow, (moved, target)) if is_bf16 else (np.copyto, (target, moved)))
 

@@ -9,14 +9,14 @@ is read tile by tile lies between such barriers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ir.errors import IllegalPefError, Problem
 from ir.op import Combine, Op
 from ir.types import TensorType
 from pef import decoded
-from pef.nest import WHOLE, Nest, Slicing, axis_of
+from pef.nest import WHOLE, Nest, Pick, Slicing, axis_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,32 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A transfer between the symbol bound to `slot` and a buffer, tile by tile along `axis` of the buffer."""
+    """A transfer between the symbol bound to `slot` and a buffer, tile by tile along `axis` of the buffer.
+
+    With a `pick`, of what the numbers in the buffer `index` pick of the symbol; a store then moves all at once, so that
+    the last counts of several for one place.
+    """
 
     slot: int
     buffer: int
     axis: int
     values: tuple[TileValue, ...]
     operations: tuple[Operation, ...]
+    pick: Pick | None = None
+    index: int = 0
 
     @property
     def symbol_axis(self) -> int:
-        """The axis of the symbol that the tiles cut, -1 where it moves whole."""
-        return self.values[-1].axis if self.operations else self.axis
+        """The axis of the symbol that the tiles cut, -1 where it moves whole or where they cut the index."""
+        axis = self.values[-1].axis if self.operations else self.axis
+        if self.pick is None or axis < self.pick.axis:
+            return axis
+        return axis - self.pick.rank + 1 if axis >= self.pick.axis + self.pick.rank else WHOLE
+
+    @property
+    def index_axis(self) -> int:
+        """The axis of the index that the tiles cut, -1 where they leave it whole."""
+        return axis_of(self.pick.slicing((self.axis,)), 0) if self.pick is not None and self.axis >= 0 else WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,14 @@ def _axis(nest: Nest, slicing: Slicing) -> int:
 def _buffer(configuration: decoded.Configuration, number: int) -> Buffer:
     buffer = configuration.buffers[number]
     nest = configuration.phases[configuration.writers[number][0].phase].nest
-    return Buffer(buffer.name, buffer.type, not buffer.is_ring or _axis(nest, buffer.slicing) == WHOLE)
+    whole = not buffer.is_ring or _axis(nest, buffer.slicing) == WHOLE
+    return Buffer(buffer.name, buffer.type, whole or number in _kept_whole(configuration))
+
+
+def _kept_whole(configuration: decoded.Configuration) -> set[int]:
+    """Buffers that exist whole here whatever they are: indices, and what is stored by them."""
+    streams = [stream for phase in configuration.phases for stream in phase.streams if stream.pick is not None]
+    return {stream.record.index.buffer for stream in streams} | {s.buffer for s in streams if s.store}
 
 
 def _values(body: decoded.Body) -> tuple[TileValue, ...]:
@@ -185,11 +206,19 @@ class _Parts:
         for part, stage in zip(parts, self.stages):
             for port in stage.inputs:
                 readers[port.buffer].append((part, port.axis))
-        loaded = {load.buffer: min((part for part, _ in readers[load.buffer]), default=0) for load in self.loads}
-        stored = [self._after(store.buffer, store.axis, loaded.get(store.buffer, 0)) for store in self.stores]
+        gathers = [load for load in self.loads if load.pick is not None]
+        loaded = self._loaded(gathers, readers)
+        gathers = [self._load(load, readers[load.buffer], loaded[load.buffer]) for load in gathers]
+        for load in gathers:
+            readers[load.index].append((loaded[load.buffer], load.index_axis))
+        plain = [load for load in self.loads if load.pick is None]
+        loaded |= self._loaded(plain, readers)
+        stored = [self._stored(store, loaded) for store in self.stores]
         for store, part in zip(self.stores, stored):
             readers[store.buffer].append((part, store.axis))
-        loads = [self._load(load, readers[load.buffer], loaded[load.buffer]) for load in self.loads]
+            if store.pick is not None:
+                readers[store.index].append((part, store.index_axis))
+        loads = [self._load(load, readers[load.buffer], loaded[load.buffer]) for load in plain] + gathers
         for number in range(max([*parts, *stored], default=0) + 1):
             yield Phase(
                 self.tiles,
@@ -197,6 +226,18 @@ class _Parts:
                 tuple(load for load in loads if loaded[load.buffer] == number),
                 tuple(store for store, part in zip(self.stores, stored) if part == number),
             )
+
+    @staticmethod
+    def _loaded(loads: Sequence[Stream], readers: dict[int, list[tuple[int, int]]]) -> dict[int, int]:
+        """The part in which each load happens: the first that reads it."""
+        return {load.buffer: min((part for part, _ in readers[load.buffer]), default=0) for load in loads}
+
+    def _stored(self, store: Stream, loaded: dict[int, int]) -> int:
+        """The part in which a store happens."""
+        part = self._after(store.buffer, store.axis, loaded.get(store.buffer, 0))
+        if store.pick is None:
+            return part
+        return max(part, self._after(store.index, store.index_axis, loaded.get(store.index, 0)))
 
     def _part(self, stage: Stage) -> int:
         part = max((self._after(port.buffer, port.axis, 0) for port in stage.inputs), default=0)
@@ -228,6 +269,12 @@ class _Parts:
         return Stage(stage.name, values, _operations(stage.body, values), inputs, outputs)
 
     def _stream(self, stream: decoded.Stream) -> Stream:
+        index = stream.record.index.buffer
+        if stream.store and stream.pick is not None:
+            nest = stream.body.nest
+            values = tuple(TileValue(nest.grown(v.type, v.slicing), WHOLE) for v in stream.body.values)
+            operations = _operations(stream.body, values)
+            return Stream(stream.slot, stream.buffer, WHOLE, values, operations, stream.pick, index)
         values = _values(stream.body)
         axis = _axis(self.nest, stream.slicing)
-        return Stream(stream.slot, stream.buffer, axis, values, _operations(stream.body, values))
+        return Stream(stream.slot, stream.buffer, axis, values, _operations(stream.body, values), stream.pick, index)

@@ -89,12 +89,15 @@ class Residence:
             return last_read < store.phase
         if store.stream.symbol_axis < 0 or store.tiles == 1:
             return True
-        aligned = load.phase == store.phase and load.stream.axis == store.stream.symbol_axis
+        plain = load.stream.pick is None and store.stream.pick is None
+        aligned = plain and load.phase == store.phase and load.stream.axis == store.stream.symbol_axis
         return aligned or (not is_view and load.stream.axis < 0)
 
     def _is_view(self, load: Transfer) -> bool:
         """Whether the buffer can be device memory itself: nothing else fills it, nothing moves or widens it."""
         number = load.stream.buffer
+        if load.stream.pick is not None:
+            return False
         moves = sum(other.stream.buffer == number for other in (*self._loads, *self._stores))
         return moves == 1 and not self._is_computed(number) and self._dtype(number) is not DType.BF16
 
@@ -124,7 +127,7 @@ class Residence:
         """The buffer as the memory of the symbol it is stored to, where nothing reads or stores that symbol besides."""
         stream = store.stream
         others = [other for other in (*self._loads, *self._stores) if other.symbol == store.symbol]
-        if len(others) > 1 or self._dtype(stream.buffer) is DType.BF16:
+        if len(others) > 1 or stream.pick is not None or self._dtype(stream.buffer) is DType.BF16:
             return None
         array: Array | None = self.views[stream.slot]
         expected = len(stream.values) - 1
@@ -144,5 +147,6 @@ def _last_uses(program: Program) -> dict[int, int]:
     for number, phase in enumerate(program.phases):
         ports = [port for stage in phase.stages for port in (*stage.inputs, *stage.outputs)]
         moved = [stream.buffer for stream in (*phase.loads, *phase.stores)]
-        last.update(dict.fromkeys([*(port.buffer for port in ports), *moved], number))
+        indices = [stream.index for stream in (*phase.loads, *phase.stores) if stream.pick is not None]
+        last.update(dict.fromkeys([*(port.buffer for port in ports), *moved, *indices], number))
     return last

@@ -16,6 +16,7 @@ from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
 from runtime.collective import Exchange
 from runtime.grouping import Group
+from runtime.indexed import gather
 from runtime.plan import Lane
 from runtime.program import Operation, Phase, Port, Program, Stage, Stream
 from runtime.residence import Residence
@@ -101,8 +102,11 @@ class GroupBuffers:
         source = self.residence.sources[self._number, load.buffer]
         if self.residence.whole[load.buffer] is source:
             return
-        tiles = cut(source, load.axis, self.group.start, self.group.count, self.phase.tiles)
+        tiles = cut(source, load.symbol_axis, self.group.start, self.group.count, self.phase.tiles)
         target = self._array(load.buffer, load.axis)
+        if load.pick is not None:
+            self.steps.append((gather, (tiles, self.read(load.index, load.index_axis), load.pick.axis, target)))
+            return
         is_bf16 = self.program.slots[load.slot].dtype is DType.BF16
         self.steps.append((widen, (tiles, target)) if is_bf16 else (np.copyto, (target, tiles)))
 

@@ -19,12 +19,13 @@ from threadpoolctl import ThreadpoolController
 
 from ir.errors import IllegalPefError, Problem
 from ir.op import Array, Combine
+from ir.ops.places import check_index
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.codec import decode_machine
 from pef.decoded import Access, Body, Buffer, Configuration, Phase, Stage, Stream
-from pef.nest import WHOLE, Nest, Reader, Writer, freed_by, level_of, needed, read_slices, slot
+from pef.nest import WHOLE, Nest, Reader, Writer, freed_by, needed, read_slices, slot
 from runtime.collective import Collective, Exchange
 from runtime.combiners import COMBINERS
 from runtime.memory import Memory
@@ -85,7 +86,7 @@ class _Section:
         actors: dict[tuple[str, int], _Actor] = {}
         for number, stream in enumerate(phase.streams):
             if stream.store:
-                reader = Reader(phase.nest, stream.slicing, level_of(stream.slicing))
+                reader = Reader(phase.nest, stream.slicing, stream.level)
                 actors["stream", number] = _Actor(stream.where, reader.events, partial(self._store, stream, reader))
             else:
                 writer = self.writers[stream.buffer]
@@ -111,7 +112,8 @@ class _Section:
         """One transfer from a symbol to a buffer."""
         index = _transfer_index(writer, event)
         tensor = self.configuration.slots[stream.slot]
-        source = _part(self.before[stream.slot], writer.nest.window(tensor, stream.slicing, index))
+        window = writer.nest.window(stream.picked(tensor), stream.slicing, index)
+        source = _part(self.before[stream.slot], self._places(stream, window, writer.nest, event))
         place = self.buffers[stream.buffer].place(writer, index)
         if tensor.dtype is DType.BF16:
             widen(source, place)
@@ -124,11 +126,26 @@ class _Section:
         if stream.body.applications:
             moved = self._applied(stream.body, {0: moved}, set())[len(stream.body.values) - 1]
         tensor, index = self.configuration.slots[stream.slot], reader.nest.index(event, reader.level)
-        target = _part(self.symbols[stream.slot], reader.nest.window(tensor, stream.symbol_slicing, index))
+        window = reader.nest.window(stream.picked(tensor), stream.symbol_slicing, index)
+        symbol = self.symbols[stream.slot]
+        target = np.empty(moved.shape, symbol.dtype) if stream.pick is not None else _part(symbol, window)
         if tensor.dtype is DType.BF16:
             narrow(moved, target)
         else:
             np.copyto(target, moved)
+        if stream.pick is not None:
+            symbol[self._places(stream, window, reader.nest, event)] = target
+
+    def _places(self, stream: Stream, window: tuple[slice, ...], nest: Nest, event: int) -> tuple[slice | Array, ...]:
+        """Where in the symbol a window lies: itself, or along one axis the places that the index names."""
+        pick = stream.pick
+        if pick is None:
+            return window
+        reader = Reader(nest, stream.index_slicing, stream.level)
+        number = stream.record.index.buffer
+        rows = self.buffers[number].read(self.writers.get(number), reader, event)
+        check_index(rows, self.configuration.slots[stream.slot].shape[pick.axis])
+        return (*window[: pick.axis], rows, *window[pick.axis + pick.rank :])
 
     def _fire(self, stage: Stage, event: int) -> None:
         """Read a slice by every input, apply the operators, write or combine every output."""
@@ -201,8 +218,8 @@ class _Contents:
         return user.nest.window(self.type, user.slicing, index)
 
 
-def _part(array: Array, where: Sequence[slice | int]) -> Array:
-    """A view, also of a single number."""
+def _part(array: Array, where: Sequence[slice | int | Array]) -> Array:
+    """A view, also of a single number; a copy where it is picked."""
     indices = (*where, ...)
     part: Array = array[indices]
     return part

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backends.rdu.allocate import AllocatedPhase
 from backends.rdu.estimate import Load, loads_of, made_by, ring_depth, starts, stored
 from backends.rdu.forms import Cutting, cut_form
+from backends.rdu.indexed import Update
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.sections import CutSection, Store
 from backends.rdu.stages import StageNodes
@@ -23,7 +24,7 @@ from ir.op import Combine
 from ir.types import TensorType
 from pef.cycles import operand_bytes
 from pef.machine import Machine, SiteKind
-from pef.nest import WHOLE, Nest, Slicing, Writer, axis_of, level_of, sync_level
+from pef.nest import WHOLE, Nest, Pick, Slicing, Writer, axis_of, level_of, sync_level
 from pef.nest import Load as LoadWriter
 
 PORT_PATIENCE = 32
@@ -80,13 +81,24 @@ class Port:
 class Stream:
     """A transfer between a symbol and a buffer, by index: per slice, or whole where `slicing` is empty.
 
-    A store has the views it passes through as a stage in the phase's nest.
+    A store has the views it passes through as a stage in the phase's nest. With a `pick`, the numbers in the buffer
+    `index` say what of the symbol it moves.
     """
 
     symbol: str
     buffer: int
     slicing: Slicing
     store: NestedStage | None = None
+    pick: Pick | None = None
+    index: int = 0
+
+    @property
+    def index_slicing(self) -> Slicing:
+        """How the loops cut the index."""
+        if self.pick is None:
+            return ()
+        cut = self.pick.slicing(self.slicing if self.store is None else self.store.slicings[-1])
+        return cut[: level_of(cut)]
 
 
 @dataclass(slots=True)
@@ -151,8 +163,11 @@ class _LayoutBuilder:
             value.name: index
             for index, phase in enumerate(phases)
             for stage in phase.stages
-            for value in stage.stage.reads
+            for value in stage.stage.needs
         }
+        self.held: set[str] = set()
+        """What must be whole in its buffer, although no stage wants it so."""
+        self.update_phases = {store.symbol: self._update_phase(store) for store in section.stores if store.update}
         self.made: dict[str, int] = {}
         self.makers: dict[str, tuple[int, int]] = {}
         self.loaded: dict[tuple[str, Slicing, int], int] = {}
@@ -196,8 +211,32 @@ class _LayoutBuilder:
             buffer = Buffer(load.value.name, load.value.type, nest, load.slicing, depth, index, loaded=True)
             self.loaded[key] = self._buffer(buffer)
             symbol = self.section.loads[load.value.name]
-            self.layout.phases[index].streams.append(Stream(symbol, self.loaded[key], load.slicing))
+            stream = Stream(symbol, self.loaded[key], load.slicing)
+            gather = self.section.gathers.get(load.value.name)
+            if gather is not None:
+                stream = replace(stream, pick=gather.pick, index=self._index(index, gather.index))
+            self.layout.phases[index].streams.append(stream)
         return self.loaded[key]
+
+    def _index(self, phase: int, index: Value) -> int:
+        """The buffer of an index: as made in the section, else loaded whole."""
+        if index.name in self.made:
+            return self.made[index.name]
+        return self._load(phase, Load(index, (), True, 1))
+
+    def _update_phase(self, store: Store) -> int:
+        """The phase that stores an update: the first that has all it needs, and the last that loads the symbol. What it
+        needs must then be whole."""
+        phases = [phase.phase.phase for phase in self.layout.phases]
+        makers = {name: number for number, phase in enumerate(phases) for name in made_by(phase.stages)}
+        updated = [value for value in self.section.loads if self.section.loads[value] == store.symbol]
+        loading = [self.last_phase[name] for name in updated if name in self.last_phase]
+        number = max([0, *loading, *(makers[value.name] for value in store.needs if value.name in makers)])
+        if loading or any(makers.get(value.name, number) != number for value in store.needs):
+            self.held |= {value.name for value in store.needs}
+        elif store.update is not None:
+            self.held.add(store.update.index.name)
+        return number
 
     def _load_depth(self, index: int, load: Load) -> int:
         """Slices so that each is there when its first reader wants it and stays until its last has it."""
@@ -232,6 +271,8 @@ class _LayoutBuilder:
         whole = writer.nest.slices(writer.slicing)
         if self.last_phase.get(value.name, index) > index or (writer.completion == 0 and writer.level > 0):
             return whole
+        if value.name in self.held:
+            return whole
         begun = self.starts[index]
         readers = [
             (reader_of(phase.phase, stage, read), begun[at] - begun[position])
@@ -251,9 +292,13 @@ class _LayoutBuilder:
     def _store(self, store: Store) -> None:
         """Stream the stored value out: slice by slice where its views allow, else whole when the phase ends."""
         name = store.base.name
+        if store.update is not None:
+            self._store_by_index(store, store.update)
+            return
         if name not in self.made:
             loaded = self._load(0, Load(store.base, (), True, 1))
-            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, (), _views(store)))
+            first = self.layout.buffers[loaded].first
+            self.layout.phases[first].streams.append(Stream(store.symbol, loaded, (), _views(store)))
             return
         index, position = self.makers[name]
         phase = self.layout.phases[index].phase.phase
@@ -264,6 +309,26 @@ class _LayoutBuilder:
             views = _views(store)
         stream = Stream(store.symbol, self.made[name], _trimmed(views.slicings[0]), views)
         self.layout.phases[index].streams.append(stream)
+
+    def _store_by_index(self, store: Store, update: Update) -> None:
+        """Stream new slices over those of a symbol: as they are made where nothing else of the section loads that
+        symbol, and where memory need not move more for it; else when its last reader is done."""
+        number = self.update_phases[store.symbol]
+        name, nest = store.base.name, self.layout.phases[number].nest
+        at = self._index(number, update.index)
+        views = None
+        if name in self.made and name not in self.held:
+            phase = self.layout.phases[number].phase.phase
+            views = self._streamed_views(store, phase, self.makers[name][1])
+        if views is not None and update.moved_bytes(nest, views.slicings[-1]) > update.moved_bytes(nest, ()):
+            views = None
+        buffer = self.made[name] if name in self.made else self._load(number, Load(store.base, (), True, 1))
+        if views is None:
+            self.layout.buffers[buffer].depth = self.layout.buffers[buffer].slices
+            views = _views(store)
+        slicing = views.slicings[0]
+        stream = Stream(store.symbol, buffer, slicing[: level_of(slicing)], views, update.pick, at)
+        self.layout.phases[number].streams.append(stream)
 
     def _streamed_views(self, store: Store, phase: Phase, position: int) -> NestedStage | None:
         """The store's views cut by the loops that complete the value, or None where it cannot leave slice by slice."""

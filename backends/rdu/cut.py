@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.choices import Choice, choices
+from backends.rdu.indexed import Indexed
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.nests import NestedStage, Phase
 from backends.rdu.stages import StageNodes, base_values
@@ -78,7 +79,9 @@ class Cutter:
         budget: float,
         microbatches: Microbatches | None = None,
         window: int = WINDOW,
+        indexed: Indexed | None = None,
     ) -> None:
+        self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
         self.stages = [NestedStage.of(stage) for stage in stages]
@@ -88,7 +91,7 @@ class Cutter:
         self.rate = machine.tier_bytes_per_cycle(0)
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
-        self.values = {value.name: value for stage in stages for value in (*stage.reads, *stage.writes)}
+        self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
         self.last_use = _last_uses(graph, stages)
         self.breaks = [self._may_break(index) for index in range(len(stages))] + [True]
         self._choices: dict[int, list[Choice]] = {}
@@ -260,7 +263,7 @@ class Cutter:
             value.type.nbytes
             for stage in self.stages[start:stop]
             for value in stage.stage.writes
-            if self.last_use.get(value.name, -1) >= stop
+            if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
         )
 
     def _may_break(self, index: int) -> bool:
@@ -279,7 +282,7 @@ class Cutter:
         for index in range(start, min(len(self.stages), start + self.window)):
             stage = self.stages[index]
             key.append(stage.form)
-            for value in stage.stage.reads:
+            for value in stage.stage.needs:
                 maker = self.maker.get(value.name, -1)
                 number = numbers.setdefault(value.name, len(numbers))
                 key.append((number, index - maker) if maker >= start else number)
@@ -324,7 +327,7 @@ def _last_uses(graph: Graph, stages: Sequence[StageNodes]) -> dict[str, int]:
     base = base_values(graph)
     uses: dict[str, int] = {}
     for index, stage in enumerate(stages):
-        for value in stage.reads:
+        for value in stage.needs:
             uses[value.name] = index
     for output in graph.outputs:
         origin: Value | None = base[output.value.name]

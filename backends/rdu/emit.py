@@ -90,6 +90,8 @@ def _stream(stream: Stream, slot: int, agcus: Sequence[int]) -> pb.Stream:
     record = pb.Stream(
         store=stream.store is not None, slot=slot, buffer=stream.buffer, axes=stream.slicing, agcus=agcus
     )
+    if stream.pick is not None:
+        record.index.buffer, record.index.axis = stream.index, stream.pick.axis
     if stream.store is not None:
         record.values.extend(_values(stream.store))
         record.operations.extend(_operations(stream.store))
@@ -105,7 +107,7 @@ def _net(connection: Connection, route: Sequence[int], machine: Machine) -> pb.N
         sinks=[_terminal(sink) for sink in connection.sinks],
         bytes=connection.bytes,
     )
-    if connection.kind in (pb.Net.LOAD, pb.Net.STORE):
+    if connection.kind in (pb.Net.LOAD, pb.Net.STORE, pb.Net.INDEX):
         record.stream = connection.owner
     else:
         record.stage = connection.owner

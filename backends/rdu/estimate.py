@@ -32,11 +32,13 @@ class Load:
     resident: bool
     times: int
     """How often all of it is transferred: a ring that outer loops do not cut is filled again for each of theirs."""
+    fetched_bytes: int = 0
+    """What memory moves for it once, where it is fetched by index."""
 
     @property
     def bytes(self) -> int:
         """Bytes moved in all."""
-        return self.value.type.nbytes * self.times
+        return (self.fetched_bytes or self.value.type.nbytes) * self.times
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,20 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
     """What a phase reads that neither it nor an earlier phase has `made`: once for each way in which its stages cut it.
 
     What some inner loop cuts, but a loop outside of that does not, stays resident if it is no larger than
-    `resident_bytes`; else it is streamed again in every iteration of the outer loop.
+    `resident_bytes`; else it is streamed again in every iteration of the outer loop. What is fetched by index always
+    stays in that case, and where slices of it would be shorter than bursts of memory; and so does the index.
     """
     own = made_by(phase.stages)
     found: dict[tuple[str, Slicing], Load] = {}
     seen: set[tuple[str, Slicing]] = set()
     for stage in phase.stages:
+        fetched = {gather.value.name: gather for gather in stage.stage.gathers}
         for value in stage.stage.reads:
             if value.name in own or value.name in made:
                 continue
+            gather = fetched.get(value.name)
+            if gather is not None and gather.index.name not in made:
+                found.setdefault((gather.index.name, ()), Load(gather.index, (), True, 1))
             slicing = stage.slicing(value)
             slicing = slicing[: level_of(slicing)]
             if (value.name, slicing) in seen:
@@ -130,9 +137,14 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
             seen.add((value.name, slicing))
             level = len(slicing)
             repeated = [loop for loop in range(level) if axis_of(slicing, loop) == WHOLE]
-            resident = level == 0 or (bool(repeated) and value.type.nbytes <= resident_bytes)
+            small = value.type.nbytes <= resident_bytes
+            resident = level == 0 or (bool(repeated) and (small or gather is not None))
+            if gather is not None and small and not resident:
+                resident = gather.moved_bytes(phase.nest, slicing) > gather.moved_bytes(phase.nest, ())
             times = 1 if resident else math.prod(phase.nest.counts[loop] for loop in repeated)
-            load = Load(value, () if resident else slicing, resident, times)
+            cut = () if resident else slicing
+            fetched_bytes = gather.moved_bytes(phase.nest, cut) if gather is not None else 0
+            load = Load(value, cut, resident, times, fetched_bytes)
             found.setdefault((value.name, load.slicing), load)
     return list(found.values())
 

@@ -134,6 +134,8 @@ class Streak:
         """How a stage would be cut, or None where it cannot join: one that reads nothing the streak makes may stream
         beside it if that does not coarsen its iterations."""
         names, form = stage.names, stage.form
+        if any(gather.index.name in self.axes for gather in stage.stage.gathers):
+            return None
         made = [number for number in form.reads if names[number] in self.axes]
         if any(names[number] in self.accumulators for number in made):
             return None
@@ -187,7 +189,11 @@ def streaks(stages: Sequence[NestedStage]) -> list[Streak]:
 def still_phase(stages: Sequence[NestedStage]) -> Phase:
     """A phase of one firing: the first stage, and those behind it that are too small to stream."""
     length = 1
+    made = {value.name for value in stages[0].stage.writes}
     while length < len(stages) and _largest_result(stages[length]) <= SCALAR_ELEMENTS:
+        if any(gather.index.name in made for gather in stages[length].stage.gathers):
+            break
+        made |= {value.name for value in stages[length].stage.writes}
         length += 1
     return Phase(Nest((1,)), tuple(stage.within(None, 1) for stage in stages[:length]))
 

@@ -189,6 +189,12 @@ def _stream_nets(
                 yield Connection(pb.Net.LOAD, index, number, 0, agcu, (_unit(unit),), share)
             else:
                 yield Connection(pb.Net.STORE, index, number, 0, _unit(unit), (agcu,), share)
+        if stream.pick is not None:
+            size = layout.phases[index].nest.sliced(stream.pick.index_type, stream.index_slicing).nbytes
+            guided = tuple(Terminal(agcu, is_agcu=True) for agcu in agcus[number])
+            for unit in pmus[stream.index]:
+                share = math.ceil(size / len(pmus[stream.index]))
+                yield Connection(pb.Net.INDEX, index, number, 0, _unit(unit), guided, share)
 
 
 def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
@@ -197,7 +203,7 @@ def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
     source, sinks, index = connection.source, connection.sinks, connection.phase
     layout_phase, memory_rate = layout.phases[index], machine.tier_bytes_per_cycle(0)
     phase = layout_phase.phase
-    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE):
+    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE, pb.Net.INDEX):
         interval = phase.interval(phase.phase.events(phase.stages[connection.owner]))
         pace = phase.options[connection.owner].cycles / interval
         return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
@@ -205,7 +211,7 @@ def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
     total = layout.buffers[stream.buffer].type.nbytes
     if not stream.slicing:
         rate = min(memory_rate * connection.bytes / max(1, total), machine.agcu_bytes_per_cycle)
-        return Net(source, sinks, len(layout.phases) * (1 if connection.kind == pb.Net.LOAD else 2) + index, rate)
+        return Net(source, sinks, len(layout.phases) * (1 if stream.store is None else 2) + index, rate)
     moved = _stream_bytes(layout, index, stream)
     interval = phase.interval(layout.transfers(index, stream))
     return Net(source, sinks, index, connection.bytes / interval, min(1.0, moved / memory_rate / phase.cycles))

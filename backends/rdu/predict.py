@@ -11,7 +11,7 @@ from pef.cycles import compute_cycles, fill_cycles, operand_bytes, port_cycles
 from pef.decoded import Configuration, Phase, Stage
 from pef.exchange import ONE, Replicas, exchange_cycles, exchange_latency_cycles, exchanged_bytes
 from pef.machine import Machine
-from pef.nest import level_of, needed
+from pef.nest import needed
 
 HOPS = 16
 """Switches that a slice crosses between two units on the way through a buffer, as an order of magnitude."""
@@ -28,12 +28,12 @@ def predict_configuration(
     """
     record = pb.Prediction()
     compute = exchange = now = memory = 0.0
-    for phase in configuration.phases:
+    for number, phase in enumerate(configuration.phases):
         busy = _phase_cycles(configuration, phase, machine)
         record.flops += sum(stage.events * stage.work.flops for stage in phase.stages)
         staying = streamed = stored = 0.0
         for stream in phase.streams:
-            nbytes = _moved_bytes(configuration, phase, stream.buffer, stream.slicing, stream.store)
+            nbytes = configuration.transfer_bytes(number, stream) * configuration.transfers(number, stream)
             cycles = nbytes / machine.tier_bytes_per_cycle(tiers[stream.slot])
             if stream.store:
                 record.dram_write_bytes += nbytes
@@ -55,14 +55,6 @@ def predict_configuration(
     limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
     record.bound = max(limits, key=lambda name: limits[name])
     return record
-
-
-def _moved_bytes(configuration: Configuration, phase: Phase, number: int, slicing: tuple[int, ...], store: bool) -> int:
-    """Bytes that a stream moves in one run of its phase."""
-    buffer, nest = configuration.buffers[number], phase.nest
-    size = nest.sliced(buffer.type, slicing).nbytes
-    resident = not store and not buffer.is_ring
-    return size * (nest.slices(slicing) if resident else nest.events(level_of(slicing)))
 
 
 def _exchange_cycles(phase: Phase, replicas: Replicas, machine: Machine) -> float:

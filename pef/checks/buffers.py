@@ -137,7 +137,10 @@ def _undefined(configuration: Configuration, read: Access, write: Access) -> str
     """Why `read` may see what `write` has not written yet."""
     if write.phase != read.phase:
         return None if write.phase < read.phase else f"before phase {write.phase} writes it"
-    if read.is_whole_transfer or write.is_whole_transfer:
+    stream = configuration.phases[read.phase].streams[read.actor[1]] if read.is_index else None
+    if stream is not None and stream.is_whole and not stream.store:
+        return None if write.is_whole_transfer else "by a load that comes before the phase's first firing"
+    if read.is_whole_transfer or write.is_whole_transfer or (stream is not None and stream.is_whole):
         return None
     if write.position >= read.position:
         return f"before {write.where} writes it"

@@ -26,6 +26,7 @@ _COUNTS = (
     "pmu_write_ports",
     "link_bytes_per_cycle",
     "agcu_bytes_per_cycle",
+    "memory_burst_bytes",
 )
 _TIMES = ("program_load_us", "argument_load_us", "launch_us")
 

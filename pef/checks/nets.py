@@ -29,6 +29,8 @@ class Wiring:
     read_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     written_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     stream_bytes: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    guides: dict[tuple[int, int], set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
+    index_bytes: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     sending: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     taking: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
@@ -43,7 +45,14 @@ def net_problems(configuration: Configuration) -> Iterator[Problem]:
         yield from bytes_flow(net, where)
         yield from route_is_a_tree(configuration, net, source, sinks, where)
         _record(configuration, net, source[1], [number for _, number in sinks], wiring)
-    for rule in (ports_are_wired, ports_carry_all, chains_are_wired, streams_are_wired, buffers_are_wired):
+    for rule in (
+        ports_are_wired,
+        ports_carry_all,
+        chains_are_wired,
+        streams_are_wired,
+        indices_are_wired,
+        buffers_are_wired,
+    ):
         yield from rule(configuration, wiring)
 
 
@@ -160,6 +169,22 @@ def streams_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[
                 yield Problem(f"the nets carry {wiring.stream_bytes[key]} of the stream's {size} bytes", stream.where)
 
 
+def indices_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
+    """Every PMU of an index sends what it holds of it to every AGCU of the stream that goes by it."""
+    for phase_number, phase in enumerate(configuration.phases):
+        for stream_number, stream in enumerate(phase.streams):
+            if stream.pick is None:
+                continue
+            key = phase_number, stream_number
+            buffer = configuration.buffers[stream.record.index.buffer]
+            wanted = {(unit, agcu) for unit in buffer.units for agcu in stream.record.agcus}
+            for unit, agcu in sorted(wanted - wiring.guides[key]):
+                yield Problem(f"no net brings the index from PMU unit {unit} to AGCU {agcu}", stream.where)
+            size = phase.nest.sliced(buffer.type, stream.index_slicing).nbytes
+            if wiring.index_bytes[key] < size:
+                yield Problem(f"the nets carry {wiring.index_bytes[key]} of the index's {size} bytes", stream.where)
+
+
 def buffers_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
     """Every PMU of a buffer is written to and read from."""
     for number, buffer in enumerate(configuration.buffers):
@@ -183,6 +208,10 @@ def _record(configuration: Configuration, net: pb.Net, source: int, sinks: Seque
         wiring.taking[phase.stages[net.stage].record.outputs[net.port].buffer].update(sinks)
     elif net.kind == pb.Net.CHAIN:
         wiring.links[net.phase, net.stage].update((source, sink) for sink in sinks)
+    elif net.kind == pb.Net.INDEX:
+        wiring.guides[net.phase, net.stream].update((source, sink) for sink in sinks)
+        wiring.index_bytes[net.phase, net.stream] += net.bytes
+        wiring.sending[phase.streams[net.stream].record.index.buffer].add(source)
     else:
         key, buffer = (net.phase, net.stream), phase.streams[net.stream].record.buffer
         loads = net.kind == pb.Net.LOAD
@@ -202,6 +231,10 @@ def _allowed(configuration: Configuration, net: pb.Net) -> tuple[Ends, Ends]:
         if stream.store != (net.kind == pb.Net.STORE):
             return ("AGCU", frozenset()), ("AGCU", frozenset())
         return (pmus, agcus) if stream.store else (agcus, pmus)
+    if net.kind == pb.Net.INDEX:
+        moved = phase.streams[net.stream]
+        held = configuration.buffers[moved.record.index.buffer].units if moved.pick is not None else ()
+        return ("unit", frozenset(held)), ("AGCU", frozenset(moved.record.agcus))
     stage = phase.stages[net.stage].record
     pcus: Ends = ("unit", frozenset(stage.units))
     if net.kind == pb.Net.CHAIN:

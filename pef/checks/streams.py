@@ -40,7 +40,8 @@ def stream_values(configuration: Configuration) -> Iterator[Problem]:
 
 
 def slots_fit(configuration: Configuration) -> Iterator[Problem]:
-    """What a stream moves is its symbol, whole: the buffer for a load, the last value's slices for a store."""
+    """What a stream moves is its symbol, whole, or what its index picks of it: the buffer for a load, the last value's
+    slices for a store."""
     for stream in _streams(configuration):
         slot = configuration.slots[stream.record.slot]
         if stream.record.store and stream.body.values:
@@ -48,8 +49,35 @@ def slots_fit(configuration: Configuration) -> Iterator[Problem]:
             (moved,) = stream.body.grown((last,), 0)
         else:
             moved = configuration.buffers[stream.record.buffer].type
-        if moved != slot:
-            yield Problem(f"the stream moves {moved}, slot {stream.record.slot} holds {slot}", stream.where)
+        picked = stream.picked(slot)
+        if moved != picked:
+            of = f"of slot {stream.record.slot} the index picks {picked}" if stream.pick else ""
+            held = of or f"slot {stream.record.slot} holds {slot}"
+            yield Problem(f"the stream moves {moved}, {held}", stream.where)
+
+
+def indices_are_integers(configuration: Configuration) -> Iterator[Problem]:
+    """An index is a buffer of integers; a store goes by a vector of them, so that "the last counts" has a meaning."""
+    for stream in _streams(configuration):
+        if stream.pick is None:
+            continue
+        buffer = configuration.buffers[stream.record.index.buffer]
+        if buffer.type != stream.pick.index_type:
+            yield Problem(f"the index is {buffer.type}, not integers of type i32", stream.where)
+        if stream.store and stream.pick.rank != 1:
+            yield Problem(f"a store goes by a vector of integers, not by {buffer.type}", stream.where)
+        if stream.record.index.buffer == stream.record.buffer:
+            yield Problem("the stream is its own index", stream.where)
+
+
+def gathers_once_per_iteration(configuration: Configuration) -> Iterator[Problem]:
+    """A load that goes by an index into a buffer that stays moves it whole, or another slice in every iteration."""
+    for stream in _streams(configuration):
+        if stream.pick is None or stream.store or configuration.buffers[stream.buffer].is_ring:
+            continue
+        for loop in range(stream.level):
+            if axis_of(stream.slicing, loop) == WHOLE and stream.body.nest.counts[loop] > 1:
+                yield Problem(f"the load repeats itself in every iteration of loop {loop}", stream.where)
 
 
 def each_slice_is_stored_once(configuration: Configuration) -> Iterator[Problem]:
@@ -101,6 +129,8 @@ STREAM_RULES = (
     stream_operations,
     stream_values,
     slots_fit,
+    indices_are_integers,
+    gathers_once_per_iteration,
     each_slice_is_stored_once,
     agcus_are_distinct,
     slots_are_used,

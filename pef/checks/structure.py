@@ -25,6 +25,7 @@ _OWNERS = {
     pb.Net.CHAIN: "stage",
     pb.Net.LOAD: "stream",
     pb.Net.STORE: "stream",
+    pb.Net.INDEX: "stream",
 }
 
 
@@ -114,8 +115,17 @@ def _phase_problems(pef: pb.Pef, configuration: pb.Configuration, phase: pb.Phas
         yield from _out_of_range([stream.slot], len(configuration.slots), "slot", place)
         yield from _out_of_range(stream.agcus, len(pef.machine.agcu_sites), "AGCU", place)
         yield from _outdated(stream, ("axis",), place)
+        if stream.HasField("index"):
+            yield from _index_problems(configuration, stream, place)
         missing = list(_out_of_range([stream.buffer], len(configuration.buffers), "buffer", place))
         yield from missing or _axes_problems(stream.axes, configuration.buffers[stream.buffer].type, loops, place)
+
+
+def _index_problems(configuration: pb.Configuration, stream: pb.Stream, where: str) -> Iterator[Problem]:
+    """An index lies in a buffer, and picks along an axis that the symbol has."""
+    yield from _out_of_range([stream.index.buffer], len(configuration.buffers), "buffer", where)
+    if stream.slot < len(configuration.slots):
+        yield from _out_of_range([stream.index.axis], len(configuration.slots[stream.slot].shape), "axis", where)
 
 
 def _stage_problems(configuration: pb.Configuration, stage: pb.Stage, loops: int, where: str) -> Iterator[Problem]:

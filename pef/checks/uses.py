@@ -12,7 +12,7 @@ from pef.nest import Slicing
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One stream's use of a symbol by a section; `slicing` is the symbol's."""
+    """One stream's use of a symbol by a section; `slicing` is the symbol's, or of what an index picks of it."""
 
     where: str
     section: int
@@ -20,6 +20,7 @@ class Use:
     stream: int
     symbol: int
     slicing: Slicing
+    indexed: bool = False
 
 
 def section_uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int) -> tuple[list[Use], list[Use]]:
@@ -33,5 +34,7 @@ def section_uses(pef: pb.Pef, configurations: Mapping[int, Configuration], numbe
         for stream_number, stream in enumerate(phase.streams):
             where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
             symbol = section.bindings[stream.slot]
-            uses[stream.store].append(Use(where, number, phase_number, stream_number, symbol, stream.symbol_slicing))
+            indexed = stream.pick is not None
+            use = Use(where, number, phase_number, stream_number, symbol, stream.symbol_slicing, indexed)
+            uses[stream.store].append(use)
     return uses

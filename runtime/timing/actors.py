@@ -165,13 +165,17 @@ class StageActor(Actor):
 
 @dataclass(slots=True, eq=False)
 class StreamActor(Actor):
-    """A stream of transfers between device memory and a buffer; its number there is `client`."""
+    """A stream of transfers between device memory and a buffer; its number there is `client`.
+
+    hop_cycles: between its AGCUs and the buffer; index_cycles: from the index to its AGCUs, where it goes by one.
+    """
 
     client: int = 0
     store: bool = False
     whole: bool = False
     size_bytes: int = 0
     hop_cycles: int = 0
+    index_cycles: int = 0
     begins: list[float] = field(default_factory=list)
     spent: list[dict[Limit, float]] = field(default_factory=list)
     requested: int = 0

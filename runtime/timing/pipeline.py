@@ -91,7 +91,7 @@ class Pipeline:
                 actor: StageActor | StreamActor
                 if kind == "stream":
                     actor = group.streams[position]
-                    hop = actor.hop_cycles
+                    hop = actor.index_cycles if access.is_index else actor.hop_cycles
                 else:
                     actor = group.stages[position]
                     hops = actor.write_cycles if users is group.writers else actor.read_cycles
@@ -161,6 +161,10 @@ class Pipeline:
             name = self.configuration.buffers[stream.buffer].name
             raise IllegalPefError(f"buffer {name!r}: no {'AGCU' if self.network.has(channel) else 'net'} moves it")
         size = self.configuration.transfer_bytes(index, stream)
+        guide = Channel(index, "stream", position, pb.Net.INDEX, 0)
+        if stream.pick is not None and not self.network.has(guide):
+            name = self.configuration.buffers[stream.record.index.buffer].name
+            raise IllegalPefError(f"buffer {name!r}: no net brings the index to who goes by it")
         actor = StreamActor(
             index,
             position,
@@ -171,6 +175,7 @@ class Pipeline:
             whole=stream.is_whole,
             size_bytes=size,
             hop_cycles=self.network.hop_cycles(channel),
+            index_cycles=self.network.hop_cycles(guide) if stream.pick is not None else 0,
         )
         rate, limit = self._route_rate(group, channel, stream, size, actor.events)
         self.clients.append(Client(self._tiers[stream.slot], stream.store, tuple(record.agcus), rate, limit))
@@ -181,12 +186,13 @@ class Pipeline:
     ) -> tuple[float, Limit]:
         """The most bytes per cycle that the stream's nets and its buffer's ports let through, and which decides."""
         units = self.configuration.buffers[stream.buffer].units
+        held = self.configuration.slice_bytes(channel.phase, stream)
         if stream.is_whole:
             links = self.network.transfer_cycles(channel)
-            ports = -(-size // (len(units) * self.machine.pmu_port_bytes_per_cycle))
+            ports = -(-held // (len(units) * self.machine.pmu_port_bytes_per_cycle))
         else:
             links = self.network.event_cycles(channel)
-            ports = group.ports.cycles(units, size, events, write=not stream.store)
+            ports = group.ports.cycles(units, held, events, write=not stream.store)
         return size / max(1, links, ports), Limit.NETWORK if links >= ports else Limit.PORT
 
     def _order(self, index: int) -> None:
@@ -219,7 +225,7 @@ class Pipeline:
         record = self.configuration.phases[index].streams[stream.index]
         earlier = self.phases[:index]
         in_use = any(record.buffer in p.readers or record.buffer in p.writers for p in earlier)
-        if stream.store or in_use:
+        if stream.store or in_use or self._made_before(earlier, record):
             stream.await_end(self.phases[index].start, 0)
         elif index > 0:
             stream.await_end(self.phases[index - 1].ready, 0)
@@ -233,6 +239,13 @@ class Pipeline:
                 slot = self.configuration.phases[number].streams[other.index].slot
                 if other.store and self._symbols[slot] == self._symbols[record.slot]:
                     stream.await_end(other, 0)
+
+    def _made_before(self, earlier: Sequence[PhaseActors], stream: Stream) -> bool:
+        """Whether stages of an earlier phase make the index that a stream goes by."""
+        if stream.pick is None:
+            return False
+        written = [use for group in earlier for use in group.writers.get(stream.record.index.buffer, ())]
+        return any(isinstance(use.actor, StageActor) for use in written)
 
     def _connect(self, index: int) -> None:
         """Data dependences and places in rings, buffer by buffer."""

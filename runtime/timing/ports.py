@@ -87,6 +87,10 @@ def phase_ports(configuration: Configuration, index: int) -> PortLoad:
             load.add(buffers[port.buffer].units, output_bytes(stage, port), stage.events, write=True)
     for stream in phase.streams:
         if not stream.is_whole:
-            sent, events = configuration.transfer_bytes(index, stream), configuration.transfers(index, stream)
+            sent, events = configuration.slice_bytes(index, stream), configuration.transfers(index, stream)
             load.add(buffers[stream.buffer].units, sent, events, write=not stream.store)
+            if stream.pick is not None:
+                guide = buffers[stream.record.index.buffer]
+                sent = phase.nest.sliced(guide.type, stream.index_slicing).nbytes
+                load.add(guide.units, sent, events, write=False)
     return load

@@ -42,6 +42,7 @@ MACHINE = Machine(
     link_bytes_per_cycle=64,
     hop_cycles=1,
     agcu_bytes_per_cycle=64,
+    memory_burst_bytes=64,
     tiers=(Tier("ddr", 1 << 24, 100e9),),
     program_load_us=1.0,
     argument_load_us=0.5,
@@ -165,9 +166,9 @@ class ConfigurationBuilder:
         """A new stage of the last phase."""
         return StageBuilder(self, self.record.phases[-1].stages.add(name=name))
 
-    def load(self, slot: int, buffer: int, axes: Axes = (), agcus: Sequence[int] = (0,)) -> None:
+    def load(self, slot: int, buffer: int, axes: Axes = (), agcus: Sequence[int] = (0,)) -> pb.Stream:
         """A stream from a symbol to a buffer."""
-        self._stream(False, slot, buffer, axes, agcus)
+        return self._stream(False, slot, buffer, axes, agcus)
 
     def store(self, slot: int, buffer: int, axes: Axes = (), agcus: Sequence[int] = (3,)) -> pb.Stream:
         """A stream from a buffer to a symbol."""
@@ -222,11 +223,16 @@ class ConfigurationBuilder:
             for pmu in pmus:
                 self._net(phase, pb.Net.STORE, pmu, [agcu], -(-share // len(pmus)), stream=index)
 
+        if stream.HasField("index"):
+            pick = self.decoded(self.record.buffers[stream.index.buffer].type)
+            for unit in self.record.buffers[stream.index.buffer].units:
+                self._net(phase, pb.Net.INDEX, unit, list(stream.agcus), pick.nbytes, stream=index)
+
     def _net(
         self, phase: int, kind: pb.Net.Kind.ValueType, source: int, sinks: Sequence[int], size: int, **owner: int
     ) -> None:
         start = self._terminal(source, kind == pb.Net.LOAD)
-        ends = [self._terminal(sink, kind == pb.Net.STORE) for sink in sinks]
+        ends = [self._terminal(sink, kind in (pb.Net.STORE, pb.Net.INDEX)) for sink in sinks]
         route = route_in_dimension_order(self.machine, self.site(start), [self.site(end) for end in ends])
         self.record.nets.add(phase=phase, kind=kind, source=start, sinks=ends, bytes=size, route=route, **owner)
 

@@ -41,6 +41,16 @@ class NestBuilder(ConfigurationBuilder):
         return Nest(tuple(self.record.phases[-1].loops)).slices(slicing)
 
 
+def i32(*shape: int) -> TensorType:
+    """A type of integers."""
+    return TensorType(DType.I32, shape)
+
+
+def by_index(stream: pb.Stream, index: int, axis: int) -> None:
+    """Let a stream go by the numbers in a buffer."""
+    stream.index.buffer, stream.index.axis = index, axis
+
+
 @dataclass(frozen=True)
 class Example:
     """A program of one section, and what NumPy makes of its inputs."""
@@ -284,6 +294,82 @@ def complete_before_read(samples: int) -> Example:
     return Example(pef, expected)
 
 
+def gathered(depth: int = 2) -> Example:
+    """exp of rows of a table, four at a time: the index streams beside them."""
+    b = NestBuilder()
+    b.phase(8)
+    ids, table = b.loaded(i32(32), (0,), depth), b.slot(f32(64, 16))
+    rows, y = b.hold("rows", f32(32, 16), (0,), depth), b.hold("y", f32(32, 16), (0,), depth)
+    stage = b.stage("exp")
+    stage.write(stage.apply(op("exp"), stage.read(rows, (0,)), axis=(0,)), y)
+    stage.place()
+    by_index(b.load(table, rows, (0,)), ids, 0)
+    b.stored(y, (0,))
+    pef = section(b.build(), ids="input", table="parameter", y="output")
+    return Example(pef, lambda x: {"y": np.exp(x["table"][x["ids"]])})
+
+
+def gathered_in_part(resident: bool) -> Example:
+    """Slices along the middle axis by a matrix of numbers: halves of their features, and within them a row of numbers
+    at a time; the index stays, and so does what is fetched where `resident`."""
+    b = NestBuilder()
+    b.phase(2, 4)
+    ids, table = b.loaded(i32(4, 6)), b.slot(f32(3, 50, 16))
+    picked, cut = f32(3, 4, 6, 16), (3, 1)
+    rows, y = b.hold("rows", picked, cut, 0 if resident else 2), b.hold("y", picked, cut, 2)
+    stage = b.stage("exp")
+    stage.write(stage.apply(op("exp"), stage.read(rows, cut), axis=cut), y)
+    stage.place()
+    by_index(b.load(table, rows, cut), ids, 1)
+    b.stored(y, cut)
+    pef = section(b.build(), ids="input", table="parameter", y="output")
+    return Example(pef, lambda x: {"y": np.exp(x["table"][:, x["ids"]])})
+
+
+def gathered_whole_by_a_made_index() -> Example:
+    """The index is computed in a first phase; the second fetches all rows before it starts."""
+    b = NestBuilder()
+    b.phase(4)
+    ids, table = b.loaded(i32(32), (0,), 2), b.slot(f32(90, 16))
+    doubled = b.hold("doubled", i32(32), (0,))
+    stage = b.stage("double")
+    number = stage.read(ids, (0,))
+    stage.write(stage.apply(op("add"), number, number, axis=(0,)), doubled)
+    stage.place()
+    b.phase(8)
+    rows, y = b.hold("rows", f32(32, 16)), b.hold("y", f32(32, 16), (0,), 2)
+    stage = b.stage("exp")
+    stage.write(stage.apply(op("exp"), stage.read(rows, (0,)), axis=(0,)), y)
+    stage.place()
+    by_index(b.load(table, rows), doubled, 0)
+    b.stored(y, (0,))
+    pef = section(b.build(), ids="input", table="parameter", y="output")
+    return Example(pef, lambda x: {"y": np.exp(x["table"][2 * x["ids"]])})
+
+
+def scattered(slicing: Slicing = (0,)) -> Example:
+    """exp of x written over rows of a table, the last of several for one place; every number is below 40, so that among
+    64 of them some come twice."""
+    b = NestBuilder()
+    b.phase(16)
+    ids = b.loaded(i32(64), slicing, 2 if slicing else 0)
+    x = b.loaded(f32(64, 8), (0,), 2)
+    y = b.hold("y", f32(64, 8), (0,), 2 if slicing else 0)
+    stage = b.stage("exp")
+    stage.write(stage.apply(op("exp"), stage.read(x, (0,)), axis=(0,)), y)
+    stage.place()
+    by_index(b.store(b.slot(f32(70, 8)), y, slicing), ids, 0)
+    pef = section(b.build(), ids="input", x="input", table="buffer")
+
+    def expected(given: Mapping[str, Array]) -> dict[str, Array]:
+        table = given["table"].copy()
+        for place, row in zip(given["ids"], np.exp(given["x"])):
+            table[place] = row
+        return {"table": table}
+
+    return Example(pef, expected)
+
+
 NESTS: dict[str, Callable[[], Example]] = {
     "attention": attention,
     "attention_of_three_loops": attention_of_three_loops,
@@ -297,4 +383,10 @@ NESTS: dict[str, Callable[[], Example]] = {
     "an_axis_cut_twice": an_axis_cut_twice,
     "complete_before_read": lambda: complete_before_read(3),
     "complete_before_read_once": lambda: complete_before_read(1),
+    "gathered": gathered,
+    "gathered_in_part": lambda: gathered_in_part(resident=False),
+    "gathered_in_part_to_stay": lambda: gathered_in_part(resident=True),
+    "gathered_whole_by_a_made_index": gathered_whole_by_a_made_index,
+    "scattered": scattered,
+    "scattered_whole": lambda: scattered(()),
 }

@@ -9,6 +9,7 @@ import pytest
 
 from ir.errors import IllegalPefError
 from ir.op import Array
+from ir.types import DType
 from pef import pef_pb2 as pb
 from runtime.functional import FunctionalSimulator
 from runtime.session import Session
@@ -22,6 +23,8 @@ def given_values(session: Session) -> dict[str, Array]:
     kinds = ("input", "parameter", "buffer", "hyper", "output_gradient")
     return {
         name: rand(*symbol.type.shape, seed=number)
+        if symbol.type.dtype is not DType.I32
+        else np.random.default_rng(number).integers(0, 40, symbol.type.shape).astype(np.int32)
         for number, (name, symbol) in enumerate(session.symbols.items())
         if symbol.kind.value in kinds
     }

@@ -71,7 +71,7 @@ def perplexity(outputs: Outputs, test: Arrays) -> float:
 
 RECIPE = Recipe(
     data=learn_documents,
-    optimizer=adamw(3e-3),
+    optimizer=adamw(3e-3, eps=1e-5),
     epochs=3,
     quality=Quality("perplexity over 512 tokens of unseen documentation", perplexity, 45.0),
 )

@@ -75,8 +75,8 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=adamw(3e-3),
-        epochs=8,
+        optimizer=adamw(1e-3),
+        epochs=5,
         quality=Quality("root mean square error of displacements of up to 2 pixels", _distance, 0.5, "pixels"),
     ),
     loss=lambda output, displacement: F.mse_loss(output, displacement) * SCALE,

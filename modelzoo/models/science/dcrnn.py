@@ -120,7 +120,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=adamw(1e-2),
+        optimizer=adamw(1e-2, eps=1e-5),
         epochs=6,
         quality=Quality("mean error of the speed", _error, 2.5, "km/h"),
     ),

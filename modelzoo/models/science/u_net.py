@@ -80,7 +80,7 @@ def recipe(shape: tuple[int, ...], count: int, tests: int, epochs: int, goal: fl
 
     return Recipe(
         data=data,
-        optimizer=adamw(5e-3),
+        optimizer=adamw(3e-3),
         epochs=epochs,
         quality=Quality("overlap with the true cells (Dice)", dice, goal, "%", higher_is_better=True),
     )

@@ -75,8 +75,8 @@ ENTRY = Entry(
     recipe=Recipe(
         data=_data,
         optimizer=adamw(2e-3),
-        epochs=8,
-        quality=Quality("variance of the growth explained", _explained, 0.85, "%", higher_is_better=True),
+        epochs=5,
+        quality=Quality("variance of the growth explained", _explained, 0.65, "%", higher_is_better=True),
     ),
     loss=lambda output, growth: F.mse_loss(output, growth),
     notes=("Without dropout.",),
