@@ -29,6 +29,10 @@ TEXT_IN, TEXT_OUT = "text_input", "text_output"
 """What a text model's tensors are called."""
 
 
+LATE_SECONDS = 1.0
+"""What the device is given to notice a deadline by itself."""
+
+
 @dataclass(frozen=True)
 class Inference:
     """The answer to a request for tensors. simulated_rdu_ns is simulated time of the RDU."""
@@ -185,11 +189,13 @@ class Service:
         try:
             running = len(tickets)
             while running:
-                number, piece = await pieces.get()
+                number, piece = await asyncio.wait_for(pieces.get(), until + LATE_SECONDS - time.monotonic())
                 if isinstance(piece, Refusal):
                     raise piece
                 yield number, piece
                 running -= piece.finished is not None
+        except asyncio.TimeoutError as error:
+            raise Refusal(Reason.LATE, "the request took longer than it may") from error
         finally:
             for ticket in tickets:
                 ticket.cancelled.set()

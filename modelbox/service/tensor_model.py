@@ -18,7 +18,7 @@ from modelbox.refusal import Reason, Refusal
 from modelbox.service.loading import open_profile
 from modelbox.service.metrics import Metrics
 from modelbox.service.tensors import DEVICE, Described, as_device
-from modelbox.service.waiting import Waiting
+from modelbox.service.waiting import Waiting, guarded
 from runtime.session import Session
 
 log = logging.getLogger("snc.box")
@@ -35,7 +35,7 @@ class Answer:
     simulated_rdu_ns: int
 
 
-@dataclass
+@dataclass(eq=False)
 class TensorTicket:
     """A request that waits. `inputs` are checked; `rows` of them are samples."""
 
@@ -163,7 +163,7 @@ class TensorModel:
         self.profiles = {p.name: LoadedProfile(p, open_profile(home, p)) for p in home.box.of_use("inference")}
         self.waiting: Waiting[TensorTicket] = Waiting(home.box.limits)
         self._metrics = metrics
-        self._thread = threading.Thread(target=self._work, name="device", daemon=True)
+        self._thread = threading.Thread(target=guarded, args=(self._work, self.waiting), name="device", daemon=True)
         self._thread.start()
 
     def choose(self, arrays: Mapping[str, Array], profile: str | None = None) -> LoadedProfile:

@@ -18,7 +18,7 @@ from modelbox.box_file import Home, Profile
 from modelbox.refusal import Reason, Refusal, refused
 from modelbox.service.loading import open_profile
 from modelbox.service.metrics import Metrics
-from modelbox.service.waiting import Waiting
+from modelbox.service.waiting import Waiting, guarded
 from modelbox.sources import Source
 from modelzoo.generation.decoder import Decoder
 from modelzoo.generation.generate import LENGTH, STOP
@@ -48,7 +48,7 @@ class Piece:
 Deliver = Callable[["Piece | Refusal"], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class TextTicket:
     """A prompt that waits for a row. `deliver` is called on the device's thread, for every token."""
 
@@ -185,7 +185,7 @@ class TextModel:
         self.decoders = opened
         self.waiting: Waiting[TextTicket] = Waiting(home.box.limits)
         self._metrics = metrics
-        self._thread = threading.Thread(target=self._work, name="device", daemon=True)
+        self._thread = threading.Thread(target=guarded, args=(self._work, self.waiting), name="device", daemon=True)
         self._thread.start()
 
     @property

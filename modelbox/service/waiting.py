@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from typing import Generic, Protocol, TypeVar
 
 from modelbox.box_file import Limits
 from modelbox.refusal import Reason, Refusal
+
+log = logging.getLogger("snc.box")
 
 SMOOTHING = 0.1
 """Share of the latest request in the mean time that one takes."""
@@ -110,6 +113,16 @@ class Waiting(Generic[T]):
     def _remove(self, ticket: T) -> None:
         self._tickets.remove(ticket)
         self._bytes -= ticket.nbytes
+
+
+def guarded(work: Callable[[], None], waiting: Waiting[T]) -> None:
+    """The device's thread. Should it fail where nothing is foreseen, no request is let in that nobody would answer."""
+    try:
+        work()
+    except BaseException:
+        log.exception("the device's thread failed")
+        waiting.refuse("the service has failed; its log says more")
+        raise
 
 
 def deadline(limits: Limits, seconds: float | None = None) -> float:
