@@ -12,6 +12,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from ir.op import Op
+from runtime.functional import FunctionalSimulator
 from runtime.plan import Step
 from runtime.session import Session
 
@@ -28,6 +29,7 @@ def print_profile(pef: Path, title: str) -> None:
     spent: dict[str, float] = defaultdict(float)
     calls: dict[str, int] = defaultdict(int)
     simulator = session._simulator
+    assert isinstance(simulator, FunctionalSimulator)
     with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
         for _ in range(ROUNDS):
             for number in range(len(session.pef.sections)):

@@ -47,7 +47,7 @@ def compiled(layers: int, *, fused: bool) -> pb.Pef:
     model = Transformer(VOCABULARY, LENGTH, WIDTH, HEADS, layers)
     tokens = {name: torch.randint(VOCABULARY, (BATCH, LENGTH)) for name in ("tokens", "targets")}
     spec = ModelSpec(model, tokens, optimizer=torch.optim.AdamW(model.parameters()))
-    program = PassManager(standard_pipeline("mp4")).run(capture(spec, inference=False).program)
+    program = PassManager(standard_pipeline("mp4")).run(capture(spec, inference=False, recompute=fused).program)
     return compile_program(program, half_sn30(), BackendOptions(fuse=fused))
 
 

@@ -126,7 +126,9 @@ def compile_command(
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
         given |= {"--optimization-rules": optimization_rules}
-        raise SystemExit(run_compile_verb(model, [*_spelled(given), *program_options]))
+        sys.exit(
+            exit_status(lambda: run_compile_verb(model, [*_spelled(given), *program_options], output_folder), verbose)
+        )
     unknown = [word for word in (model, *program_options) if word.startswith("-")]
     if unknown:
         raise click.NoSuchOption(unknown[0])

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.rdu.allocate import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.fusion_rules import Rule, read_rules
 from backends.rdu.machine import load_machine
+from backends.rdu.microbatches import Microbatches
 from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
@@ -112,6 +112,11 @@ class CompileRequest:
             return None
         return Microbatches(self.batch_size or 0, self.microbatch_size)
 
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes values again. At o0 and o1 it never pays: what a section makes, repeated
+        or not, is written to memory for the next."""
+        return self.level == "o3"
+
     def machine(self) -> Machine:
         """The machine to map onto. Raises MachineError for a file that does not describe one."""
         return load_machine(self.arch)
@@ -169,7 +174,7 @@ def compile_spec(
 
     with _alone_in(request.folder(spec.name)):
         progress("capturing the graph", 0.05)
-        captured = capture_or_explain(spec, inference=request.inference)
+        captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
         expected = reference(spec, captured.program)
         return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
 
@@ -204,6 +209,9 @@ def _compile_captured(
     progress: Progress,
     metadata: Mapping[str, Any],
 ) -> CompileResult:
+    if not any(symbol.kind is SymbolKind.OUTPUT for symbol in captured.program.symbols):
+        hint = "return a tensor from forward"
+        raise UsageError(Problem(f"{model_name} returns no tensor: there is nothing to compute", hint=hint))
     machine = request.machine()
     written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)

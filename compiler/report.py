@@ -7,12 +7,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from compiler.driver import CompileResult
+from ir.graph import SymbolKind
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
-from pef.wording import counted
+from pef.wording import counted, loop_counts
 
 
 def as_dict(result: CompileResult) -> dict[str, Any]:
@@ -23,6 +25,7 @@ def as_dict(result: CompileResult) -> dict[str, Any]:
         "weights": str(result.weights_path),
         "log": str(result.log_path),
         "machine": result.machine.name,
+        "starts": starts(result),
         "sections": [_section(result, section) for section in result.pef.sections],
         "total_predicted_us": _microseconds(result, _total_cycles(result.pef)),
         "configurations": len(result.pef.configurations),
@@ -30,6 +33,15 @@ def as_dict(result: CompileResult) -> dict[str, Any]:
         "preset_us": {name: _microseconds(result, cycles) for name, cycles in result.gains.items()},
         "advice": advice(result),
     }
+
+
+def starts(result: CompileResult) -> str:
+    """Which outputs gradients start from, in one line; '' where the program has no gradients."""
+    given = [s.name.removesuffix(".grad") for s in result.program.symbols if s.kind is SymbolKind.OUTPUT_GRADIENT]
+    losses = json.loads(result.pef.header.metadata_json)["losses"]
+    zeros = [name for name in given if name not in losses]
+    parts = [f"ones at {', '.join(losses)}" if losses else "", f"zeros at {', '.join(zeros)}" if zeros else ""]
+    return f"gradients start from {', from '.join(filter(None, parts))}" if given else ""
 
 
 def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
@@ -45,7 +57,7 @@ def _section(result: CompileResult, section: pb.Section) -> dict[str, Any]:
         "operators": sum(len(stage.operations) for stage in stages),
         "stages": len(stages),
         "phases": len(configuration.phases),
-        "tiles": [phase.tiles for phase in configuration.phases],
+        "loops": [list(phase.loops) for phase in configuration.phases],
         "pcus": kinds.count(SiteKind.PCU),
         "pmus": kinds.count(SiteKind.PMU),
         "predicted_us": _microseconds(result, prediction.cycles),
@@ -95,17 +107,18 @@ def _preset(result: CompileResult) -> str:
 def render(result: CompileResult, console: Console) -> None:
     """Print the section table, totals, advice and paths."""
     report = as_dict(result)
-    title = f"{result.pef.header.name} on {result.machine.name}: predicted time (snrun --profile simulates it)"
+    name, machine = escape(result.pef.header.name), escape(result.machine.name)
+    title = f"{name} on {machine}: predicted time (snrun --profile simulates it)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     by_rule = ("rule",) if any(section["rule"] for section in report["sections"]) else ()
-    left = ("section", "rule", "tiles", "bound by")
+    left = ("section", "rule", "loops", "bound by")
     for heading in (
         "section",
         *by_rule,
         "ops",
         "PCUs",
         "PMUs",
-        "tiles",
+        "loops",
         "exec us",
         "load us",
         *left[3:],
@@ -115,12 +128,12 @@ def render(result: CompileResult, console: Console) -> None:
         table.add_column(heading, justify="left" if heading in left else "right")
     for section in report["sections"]:
         table.add_row(
-            section["name"],
-            *(section[key] for key in by_rule),
+            escape(section["name"]),
+            *(escape(section[key]) for key in by_rule),
             str(section["operators"]),
             str(section["pcus"]),
             str(section["pmus"]),
-            _short(section["tiles"]),
+            _short(section["loops"]),
             f"{section['predicted_us']:.1f}",
             f"{section['load_us']:.1f}",
             section["bound"],
@@ -132,15 +145,17 @@ def render(result: CompileResult, console: Console) -> None:
         f"{counted(len(report['sections']), 'section')}, {counted(report['configurations'], 'configuration')}; "
         f"predicted {report['total_predicted_us']:.1f} us of RDU time for all of them"
     )
+    if starts(result):
+        console.print(starts(result), soft_wrap=True, highlight=False, markup=False)
     for line in report["advice"]:
-        console.print(f"advice: {line}", soft_wrap=True)
-    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True)
-    console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True)
+        console.print(f"advice: {line}", soft_wrap=True, markup=False)
+    console.print(f"PEF {report['pef']} ({_bytes(report['pef_bytes'])})", soft_wrap=True, markup=False)
+    console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True, markup=False)
 
 
-def _short(tiles: list[int]) -> str:
-    """The tile counts of the phases; of many, the first few."""
-    return " ".join(map(str, tiles[:4])) + (" ..." if len(tiles) > 4 else "")
+def _short(phases: list[list[int]]) -> str:
+    """The loop counts of the phases; of many, the first few."""
+    return " ".join(map(loop_counts, phases[:4])) + (" ..." if len(phases) > 4 else "")
 
 
 def _bytes(count: float) -> str:

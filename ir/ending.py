@@ -78,7 +78,8 @@ def _out_of_memory(error: MemoryError) -> SncError:
 
 def _unforeseen(error: Exception) -> SncError:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(HOME)]
+    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(f"{HOME}{os.sep}")]
+    own = [frame for frame in own if not frame.filename.startswith("<")]
     where = ""
     if own:
         where = f" in {os.path.relpath(own[-1].filename, HOME)}:{own[-1].lineno}"

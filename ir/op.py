@@ -5,7 +5,7 @@ An operator is a frozen dataclass whose fields are its attributes, registered by
     infer     operand types -> result types                        (the type rule)
     space     operand types -> iteration space                     (tiling, streaming, cost)
     kernel    arrays -> None: NumPy code writing into the results  (the numbers)
-    cost      what it needs of a PCU per element
+    cost      what it needs of a PCU per element; `elements` and `passes` say how many pass it, and how often
     limits    methods marked @limit; the docstring is the rule that users read
 
 and everything else (text form, parser, verifier, PEF encoding, documentation, tests) follows from these.
@@ -53,7 +53,8 @@ class Cost:
     """What one element needs of a PCU.
 
     operations: arithmetic operations per element; each fills one pipeline stage of the PCU, and counts as one FLOP.
-    passes:     times the operator goes over its tile (softmax: maximum, exponential and sum, division).
+    passes:     times the operator goes over its tile (softmax: maximum, exponential and sum, division); an operator
+                for which that depends on the extents of the tile overrides `Op.passes`.
     tail:       whether it needs the slow transcendental functions of the tail.
     """
 
@@ -81,6 +82,8 @@ class Op:
     combine: ClassVar[Combine] = Combine.SUM
     exchanges: ClassVar[bool] = False
     """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
+    tables: ClassVar[tuple[int, ...]] = ()
+    """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
@@ -100,6 +103,19 @@ class Op:
     def scratch(self, *operands: TensorType) -> tuple[TensorType, ...]:
         """Types of the temporary arrays the kernel wants."""
         return ()
+
+    def elements(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
+        """How many elements pass a lane's pipeline, one a cycle, each time the operator goes over a tile.
+
+        Operands and results pass side by side, so the largest counts; of a table only what is fetched from it. An
+        operator that takes one tensor after another overrides this.
+        """
+        read = (operand for number, operand in enumerate(operands) if number not in self.tables)
+        return max((tensor.numel for tensor in (*read, *results)), default=0)
+
+    def passes(self, *operands: TensorType) -> int:
+        """Times the operator goes over tiles of these types."""
+        return self.cost.passes
 
     def gemm(self, *operands: TensorType) -> Gemm:
         """The matrix product a systolic operator amounts to."""
@@ -134,8 +150,7 @@ class Op:
         if self.cost.kind is CostClass.SYSTOLIC:
             gemm = self.gemm(*operands)
             return 2 * gemm.batch * gemm.m * gemm.n * gemm.k
-        numel = max((t.numel for t in (*operands, *self.results(*operands))), default=0)
-        return numel * self.cost.operations
+        return self.elements(operands, self.results(*operands)) * self.cost.operations
 
 
 class FreeOp(Op):

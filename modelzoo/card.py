@@ -73,8 +73,8 @@ def _trial(entry: Entry, trial: dict[str, Any] | None) -> Iterator[str]:
         f"{trial['last_loss']:.4g}, in {trial['host_seconds']:.0f} s of host time with both compiles."
     )
     yield (
-        f"On samples it has not seen: {quality.told(trial['quality'])} (goal {quality.goal:g} {quality.unit}, "
-        f"{outcome}); in PyTorch with the same weights, {trial['quality_in_pytorch']:.4g}."
+        f"On samples it has not seen: {quality.told(trial['quality'])} (goal {quality.shown(quality.goal)}, "
+        f"{outcome}); in PyTorch with the same weights, {quality.shown(trial['quality_in_pytorch'])}."
     )
     yield (
         "Trained by PyTorch from the same seed on the same batches, the loss differs by at most "
@@ -99,7 +99,7 @@ def _measured(records: list[dict[str, Any]]) -> Iterator[str]:
     for record in records:
         if "refused" in record:
             named = Combination(**{key: record[key] for key in Combination.__dataclass_fields__})
-            yield f"- {named} was refused: {record['refused']}"
+            yield f"- {named} did not compile: {record['refused']}"
 
 
 def _figures(record: dict[str, Any]) -> list[str]:
@@ -107,7 +107,7 @@ def _figures(record: dict[str, Any]) -> list[str]:
         f"{record['host_seconds']:.0f} s, {record['host_peak_mib'] / 1024:.1f} GiB" if "host_seconds" in record else ""
     )
     if "refused" in record:
-        return ["refused", "", "", "", host]
+        return ["not compiled", "", "", "", host]
     share = record["roofline_us"] / record["simulated_us"]
     sections = f"{record['sections']} ({record['configurations']} different)"
     return [sections, _bytes(record["pef_bytes"]), _time(record["simulated_us"]), f"{share:.0%}", host]

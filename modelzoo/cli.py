@@ -101,9 +101,11 @@ def run_command(
         trial = try_tiny(entry, output_folder, arch=arch, batch=batch_size, length=length, epochs=epochs, said=said)
         quality = entry.recipe.quality
         click.echo(f"{trial.steps} steps on the simulated RDU; {trial.host_seconds:.0f} s of host time with compiling")
-        click.echo(f"{quality.told(trial.quality)}; PyTorch with these weights: {trial.quality_in_pytorch:.4g}")
+        click.echo(
+            f"{quality.told(trial.quality)}; PyTorch with these weights: {quality.shown(trial.quality_in_pytorch)}"
+        )
         click.echo(f"losses differ from PyTorch's run by at most {trial.largest_difference:.1e}")
-        click.echo(f"goal {quality.goal:g} {quality.unit}: {'reached' if trial.reached else 'missed'}")
+        click.echo(f"goal {quality.shown(quality.goal)}: {'reached' if trial.reached else 'missed'}")
 
 
 def _compile(name: str, asked: object) -> None:

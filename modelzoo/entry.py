@@ -50,10 +50,13 @@ class Quality:
         """Whether `value` is as good as the goal."""
         return value >= self.goal if self.higher_is_better else value <= self.goal
 
+    def shown(self, value: float) -> str:
+        """`value` with its unit."""
+        return f"{value:.1%}" if self.unit == "%" else f"{value:.3g} {self.unit}".rstrip()
+
     def told(self, value: float) -> str:
         """`value` in words, with its unit."""
-        shown = f"{value:.1%}" if self.unit == "%" else f"{value:.3g} {self.unit}".rstrip()
-        return f"{self.name} {shown}"
+        return f"{self.name} {self.shown(value)}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from modelzoo.combination import Combination
 from modelzoo.roofline import roofline_cycles
 from runtime.timing import simulate
 
+PATIENCE_SECONDS = 3600
+"""For a large configuration on this computer."""
+
 KEPT_PROBLEMS = 1
 """Sentences of a refusal that a card repeats."""
 
@@ -35,16 +38,16 @@ def measure(name: str, combination: Combination) -> dict[str, Any]:
     """
     if combination.size == "tiny":
         return {**asdict(combination), **compile_combination(name, combination)}
-    found: dict[str, Any] = {}
     words = [str(value) for value in (name, *asdict(combination).values())]
     command = [sys.executable, "-m", "modelzoo.measurement", *words]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode == 0:
-        found = json.loads(result.stdout.splitlines()[-1])
-    else:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {**asdict(combination), "refused": f"the compiler had not finished after {PATIENCE_SECONDS} s"}
+    if result.returncode != 0:
         ended = result.stderr.strip().splitlines() or [f"the compiler ended with status {result.returncode}"]
-        found = {"refused": ended[-1]}
-    return {**asdict(combination), **found}
+        return {**asdict(combination), "refused": ended[-1]}
+    return {**asdict(combination), **json.loads(result.stdout.splitlines()[-1])}
 
 
 def compile_combination(name: str, combination: Combination) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from itertools import islice
 from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
 from pef.checks import structure
-from pef.checks.buffers import BUFFER_RULES
-from pef.checks.decoded import Configuration
+from pef.checks.buffers import BUFFER_RULES, runs_to_its_end
 from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
 from pef.checks.limits import limit_problems
 from pef.checks.nets import net_problems
@@ -22,6 +21,7 @@ from pef.checks.stages import STAGE_RULES
 from pef.checks.streams import STREAM_RULES
 from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
 from pef.codec import decode_machine
+from pef.decoded import Configuration
 from pef.machine import Machine
 
 CONFIGURATION_RULES = (*UNIT_RULES, *BUFFER_RULES, *STAGE_RULES, *STREAM_RULES, net_problems)
@@ -59,8 +59,8 @@ def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
         for layout_rule in LAYOUT_RULES:
             yield from layout_rule(pef)
     for configuration in configurations.values():
-        for rule in CONFIGURATION_RULES:
-            yield from rule(configuration)
+        found = [problem for rule in CONFIGURATION_RULES for problem in rule(configuration)]
+        yield from found or runs_to_its_end(configuration)
     if not unsound:
         for section_rule in (*SECTION_RULES, *REPLICA_RULES):
             yield from section_rule(pef, configurations)

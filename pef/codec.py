@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -121,18 +121,22 @@ def parallelism(stage: pb.Stage) -> Parallelism:
 
 
 def product_side(stage: pb.Stage, port: pb.Port) -> int | None:
-    """0 or 1 where the port feeds the left or right operand of the stage's product, else None.
+    """0 or 1 where the port feeds the left or right operand of the stage's product, else None."""
+    return side_of_product(((decode_op(o), o.operands, o.results) for o in stage.operations), port.value)
+
+
+def side_of_product(operations: Iterable[tuple[Op, Sequence[int], Sequence[int]]], value: int) -> int | None:
+    """0 or 1 where the value is the left or right operand of the operations' product, else None.
 
     An operand may reach the product through free operators.
     """
-    reached = {port.value}
-    for operation in stage.operations:
-        op = decode_op(operation)
+    reached = {value}
+    for op, operands, results in operations:
         if not op.is_free:
             if op.cost.kind is CostClass.SYSTOLIC:
-                sides = [side for side, value in enumerate(operation.operands) if value in reached]
+                sides = [side for side, operand in enumerate(operands) if operand in reached]
                 return sides[0] if sides else None
             continue
-        if reached.intersection(operation.operands):
-            reached.update(operation.results)
+        if reached.intersection(operands):
+            reached.update(results)
     return None

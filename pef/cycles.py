@@ -6,10 +6,11 @@ pipeline stages, and rho cycles per vector (1 for bf16, `fp32_cycles_per_vector`
     systolic   ceil(B/b) * ceil(M/(L*r)) * ceil(N/(S*c)) * K * rho       latency + L + S
     SIMD       passes * tau * rho * ceil(E/(L*p))                        latency + S*chain (+ log2 L to reduce)
 
-B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's published stage cost); E is the largest
-number of elements in the chain on p PCUs side by side; tau is 1, or `tail_cycles_per_vector` where the chain has a
-transcendental function. An epilogue fused behind a product runs in the tail, concurrently: the stage takes the longer
-of both. The latency part is paid once per tile in flight, not per tile: the next tile starts right behind.
+B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's published stage cost); E is the largest number of
+elements that an operator of the chain passes through p PCUs side by side (`Op.elements`); tau is 1, or
+`tail_cycles_per_vector` where the chain has a transcendental function. An epilogue fused behind a product runs in the
+tail, concurrently: the stage takes the longer of both. The latency part is paid once per tile in flight, not per tile:
+the next tile starts right behind.
 """
 
 from __future__ import annotations
@@ -31,13 +32,23 @@ class TileOperation:
     operands: tuple[TensorType, ...]
     results: tuple[TensorType, ...]
 
+    @property
+    def elements(self) -> int:
+        """Elements that pass the pipeline each time the operator goes over the tile."""
+        return self.op.elements(self.operands, self.results)
+
+    @property
+    def passes(self) -> int:
+        """Times the operator goes over the tile."""
+        return self.op.passes(*self.operands)
+
 
 @dataclass(frozen=True, slots=True)
 class StageWork:
     """What one tile asks of a stage, before any unit is chosen.
 
-    elements: the largest tensor that passes the SIMD pipeline; slots: pipeline stages its operators fill; rows: how
-    many PCUs can share it, as a row that is reduced stays in one PCU; width_cycles: rho.
+    elements: the most that an operator passes through the SIMD pipeline at a time; slots: pipeline stages its operators
+    fill; rows: how many PCUs can share it, as a row that is reduced stays in one PCU; width_cycles: rho.
     """
 
     gemm: Gemm | None
@@ -56,16 +67,16 @@ class StageWork:
         busy = [operation for operation in operations if not operation.op.is_free]
         products = [o for o in busy if o.op.cost.kind is CostClass.SYSTOLIC]
         vector = [o for o in busy if o.op.cost.kind is not CostClass.SYSTOLIC]
-        reducing = [o for o in vector if o.op.cost.passes > 1 or o.op.cost.kind is CostClass.REDUCE]
-        elements = max((_elements(o) for o in vector), default=0)
+        reducing = [o for o in vector if o.passes > 1 or o.op.cost.kind is CostClass.REDUCE]
+        elements = max((o.elements for o in vector), default=0)
         return StageWork(
             gemm=products[0].op.gemm(*products[0].operands) if products else None,
             elements=elements,
             slots=sum(o.op.cost.operations for o in vector),
-            passes=max(1, sum(o.op.cost.passes for o in reducing)) if vector else 0,
+            passes=max(1, sum(o.passes for o in reducing)) if vector else 0,
             tail=any(o.op.cost.tail for o in vector),
             reduces=bool(reducing),
-            rows=min((max(1, _elements(o) // _row(o)) for o in reducing), default=max(1, elements)),
+            rows=min((max(1, o.elements // _row(o)) for o in reducing), default=max(1, elements)),
             fp32=any(t.dtype is DType.F32 for o in busy for t in o.operands),
             flops=sum(o.op.flops(*o.operands) for o in busy),
         )
@@ -144,16 +155,9 @@ def port_cycles(sent_bytes: int, units: int, machine: Machine) -> int:
     return math.ceil(sent_bytes / (units * machine.pmu_port_bytes_per_cycle))
 
 
-def _elements(operation: TileOperation) -> int:
-    """Elements that pass the pipeline: of the largest tensor; of a table that is indexed, only what is picked."""
-    operands = max((tensor.numel for tensor in operation.operands), default=0)
-    results = max(tensor.numel for tensor in operation.results)
-    return min(operands, results) if operation.op.cost.kind is CostClass.GATHER else max(operands, results)
-
-
 def _row(operation: TileOperation) -> int:
     """Elements that must stay together in one PCU: those that one element of the smallest result depends on."""
     smallest = min(tensor.numel for tensor in operation.results)
     held = operation.op.space(*operation.operands)
     whole = math.prod(held.sizes[dim] for dim in held.whole)
-    return max(whole, 1) if whole > 1 else max(1, _elements(operation) // max(1, smallest))
+    return max(whole, 1) if whole > 1 else max(1, operation.elements // max(1, smallest))

@@ -13,6 +13,7 @@ from pef import pef_pb2 as pb
 from pef import picture
 from pef.codec import decode_machine
 from pef.facts import Facts, as_dict
+from pef.wording import loop_counts
 
 __all__ = ["as_dict", "render"]
 
@@ -33,10 +34,8 @@ def render(pef: pb.Pef, console: Console, grid: bool = True) -> None:
         console.print(f"\n[bold]configuration {number}[/] of {escape(shared)}", highlight=False)
         console.print(_stages_table(configuration))
         for index, phase in enumerate(configuration["phases"]):
-            cycles = phase["busiest_link_cycles_per_tile"]
-            console.print(
-                f"phase {index}: {phase['tiles']} tiles, busiest link {cycles:.0f} cycles/tile", highlight=False
-            )
+            cycles, loops = phase["busiest_link_cycles"], loop_counts(phase["loops"])
+            console.print(f"phase {index}: {loops} iterations, busiest link {cycles:,.0f} cycles", highlight=False)
         console.print(_buffers_table(configuration))
         console.print(_streams_table(configuration))
         if grid:
@@ -61,7 +60,7 @@ def _symbols_table(symbols: Sequence[Facts]) -> Table:
 
 
 def _sections_table(sections: Sequence[Facts]) -> Table:
-    numbers = ("phases", "stages", "operators", "PCUs", "PMUs", "tiles")
+    numbers = ("phases", "stages", "operators", "PCUs", "PMUs", "loops")
     times = ("exec us", "load us", "bound by", "DRAM read", "DRAM write")
     by_rule = ("rule",) if any(section["rule"] for section in sections) else ()
     rows = [
@@ -71,7 +70,7 @@ def _sections_table(sections: Sequence[Facts]) -> Table:
             *(section[key] for key in by_rule),
             str(section["configuration"]),
             *(str(section[key.lower()]) for key in numbers[:-1]),
-            " ".join(map(str, section["tiles"])),
+            " ".join(map(loop_counts, section["loops"])),
             f"{section['predicted_us']:.1f}",
             f"{section['load_us']:.1f}",
             section["bound"],
@@ -85,7 +84,9 @@ def _sections_table(sections: Sequence[Facts]) -> Table:
 
 def _stages_table(configuration: Facts) -> Table:
     texts = ("", "stage", "operators", "source", "reads", "writes")
-    return _table("stages", texts, ("phase", "PCUs", "parallel", "cycles/tile"), list(_stage_rows(configuration)))
+    return _table(
+        "stages", texts, ("phase", "loops", "PCUs", "parallel", "cycles/firing"), list(_stage_rows(configuration))
+    )
 
 
 def _stage_rows(configuration: Facts) -> Iterator[tuple[str, ...]]:
@@ -102,9 +103,10 @@ def _stage_rows(configuration: Facts) -> Iterator[tuple[str, ...]]:
                 " ".join(stage["reads"]),
                 " ".join(stage["writes"]) + combine,
                 str(phase_number),
+                loop_counts(stage["loops"]),
                 str(stage["pcus"]),
                 "x".join(map(str, stage["parallel"].values())),
-                str(stage["compute_cycles_per_tile"]),
+                str(stage["compute_cycles_per_firing"]),
             )
             number += 1
 
@@ -121,28 +123,35 @@ def _places(sources: Sequence[Facts]) -> str:
 
 def _buffers_table(configuration: Facts) -> Table:
     rows = [
-        (b["name"], b["type"], _axis(b["axis"]), f"{b['depth']}/{b['tiles']}", _bytes(b["bytes"]), str(b["pmus"]))
+        (b["name"], b["type"], _axes(b["axes"]), f"{b['depth']}/{b['slices']}", _bytes(b["bytes"]), str(b["pmus"]))
         for b in configuration["buffers"]
     ]
-    return _table("buffers", ("buffer", "type"), ("axis", "tiles held", "bytes", "PMUs"), rows)
+    return _table("buffers", ("buffer", "type"), ("axes", "slices held", "bytes", "PMUs"), rows)
 
 
 def _streams_table(configuration: Facts) -> Table:
+    indexed = any(stream["index"] is not None for phase in configuration["phases"] for stream in phase["streams"])
     rows = [
         (
             stream["direction"],
             stream["buffer"],
             " ".join(stream["through"]),
+            *([_index(stream)] if indexed else []),
             str(phase_number),
             str(stream["slot"]),
-            _axis(stream["axis"]),
+            _axes(stream["axes"]),
             f"{stream['transfers']} x {_bytes(stream['bytes'])}",
             " ".join(map(str, stream["agcus"])),
         )
         for phase_number, phase in enumerate(configuration["phases"])
         for stream in phase["streams"]
     ]
-    return _table("streams", ("", "buffer", "through"), ("phase", "slot", "axis", "transfers", "AGCUs"), rows)
+    texts = ("", "buffer", "through", *(["by index"] if indexed else []))
+    return _table("streams", texts, ("phase", "slot", "axes", "transfers", "AGCUs"), rows)
+
+
+def _index(stream: Facts) -> str:
+    return f"{stream['index']} along {stream['index_axis']}" if stream["index"] is not None else ""
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -157,8 +166,9 @@ def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Seque
     return table
 
 
-def _axis(axis: int) -> str:
-    return "whole" if axis < 0 else str(axis)
+def _axes(axes: Sequence[int]) -> str:
+    """The axis that each loop cuts: `0,-,1`."""
+    return ",".join("-" if axis < 0 else str(axis) for axis in axes) or "whole"
 
 
 def _bytes(count: float) -> str:

@@ -1,6 +1,6 @@
 """What averaging over replicas costs: the one place where these formulas stand.
 
-With n replicas, each of which holds b bytes per tile, between RDUs in a ring (reduce-scatter, then all-gather)
+With n replicas, each of which holds b bytes per firing, between RDUs in a ring (reduce-scatter, then all-gather)
 
     bytes each RDU sends     2 (n - 1) / n * b     at ring_bytes_per_s
     steps around the ring    2 (n - 1)             of ring_step_us each, once: a phase's tiles follow close behind
@@ -12,10 +12,10 @@ with them, and traffic between hosts, is not counted. All exchanges of a phase s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pef import pef_pb2 as pb
-from pef.codec import tile_operations
+from pef.cycles import TileOperation
 from pef.machine import Machine
 
 
@@ -30,17 +30,15 @@ class Replicas:
 ONE = Replicas()
 
 
-def exchanged_bytes(stage: pb.Stage) -> int:
-    """Bytes per tile that a stage averages over the replicas."""
-    operations = [operation for operation in tile_operations(stage) if operation.op.exchanges]
-    return sum(tensor.nbytes for operation in operations for tensor in operation.results)
+def exchanged_bytes(operations: Iterable[TileOperation]) -> int:
+    """Bytes per firing that a stage of these operations averages over the replicas."""
+    return sum(tensor.nbytes for operation in operations if operation.op.exchanges for tensor in operation.results)
 
 
-def phase_exchange_cycles(phase: pb.Phase, replicas: Replicas, machine: Machine) -> int:
-    """Cycles per tile that the link needs for all exchanges of a phase."""
+def exchange_cycles(nbytes: float, replicas: Replicas, machine: Machine) -> int:
+    """Cycles that the link needs to average `nbytes`."""
     if replicas.count == 1:
         return 0
-    nbytes = sum(map(exchanged_bytes, phase.stages))
     if not replicas.on_rdu:
         return math.ceil(2 * nbytes / machine.bytes_per_cycle(machine.host_bytes_per_s)) if nbytes else 0
     sent = 2 * (replicas.count - 1) * nbytes / replicas.count

@@ -10,8 +10,9 @@ from typing import Any
 from pef import pef_pb2 as pb
 from pef import picture
 from pef.check import check
-from pef.codec import decode_machine, decode_type, parallelism, stage_work
+from pef.codec import decode_machine, decode_type
 from pef.cycles import compute_cycles
+from pef.decoded import Buffer, Configuration, Stage, Stream
 from pef.links import busiest_link_cycles
 from pef.machine import Machine, SiteKind
 
@@ -68,7 +69,7 @@ def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
         "operators": sum(len(stage.operations) for stage in stages),
         "pcus": kinds.count(SiteKind.PCU),
         "pmus": kinds.count(SiteKind.PMU),
-        "tiles": [phase.tiles for phase in configuration.phases],
+        "loops": [list(phase.loops) for phase in configuration.phases],
         "predicted_cycles": prediction.cycles,
         "predicted_us": prediction.cycles / machine.cycles(1.0),
         "load_us": prediction.load_cycles / machine.cycles(1.0),
@@ -80,21 +81,21 @@ def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
 
 
 def _configuration(pef: pb.Pef, number: int, machine: Machine) -> Facts:
-    record = pef.configurations[number]
+    configuration = Configuration.of(pef.configurations[number], machine, f"configuration {number}")
     sources = _sources(pef, number)
     return {
         "sections": [section.name for section in pef.sections if section.configuration == number],
         "phases": [
             {
-                "tiles": phase.tiles,
-                "busiest_link_cycles_per_tile": busiest_link_cycles(pef, number, index),
-                "stages": [_stage(record, stage, machine, sources) for stage in phase.stages],
-                "streams": [_stream(record, phase, stream) for stream in phase.streams],
+                "loops": list(phase.nest.counts),
+                "busiest_link_cycles": busiest_link_cycles(configuration, index),
+                "stages": [_stage(configuration, stage, sources) for stage in phase.stages],
+                "streams": [_stream(configuration, index, stream) for stream in phase.streams],
             }
-            for index, phase in enumerate(record.phases)
+            for index, phase in enumerate(configuration.phases)
         ],
-        "buffers": [_buffer(record, buffer) for buffer in record.buffers],
-        "grid": picture.grid(record, machine),
+        "buffers": [_buffer(configuration, buffer) for buffer in configuration.buffers],
+        "grid": picture.grid(configuration.record, machine),
     }
 
 
@@ -107,44 +108,48 @@ def _sources(pef: pb.Pef, number: int) -> Iterator[Facts]:
             return
 
 
-def _stage(record: pb.Configuration, stage: pb.Stage, machine: Machine, sources: Iterator[Facts]) -> Facts:
-    parallel = parallelism(stage)
+def _stage(configuration: Configuration, stage: Stage, sources: Iterator[Facts]) -> Facts:
+    buffers, parallel = configuration.buffers, stage.parallelism
     return {
         "name": stage.name,
-        "operators": [{"op": operation.op, "source": next(sources, None)} for operation in stage.operations],
-        "reads": [record.buffers[port.buffer].name for port in stage.inputs],
-        "writes": [record.buffers[port.buffer].name for port in stage.outputs],
+        "operators": [{"op": a.op.name, "source": next(sources, None)} for a in stage.body.applications],
+        "reads": [buffers[port.buffer].name for port in stage.inputs],
+        "writes": [buffers[port.buffer].name for port in stage.outputs],
         "combine": [port.combine for port in stage.outputs if port.combine],
         "parallel": {"batch": parallel.batch, "row": parallel.row, "column": parallel.column, "chain": parallel.chain},
-        "pcus": len(stage.units),
-        "sites": [record.units[unit].site for unit in stage.units],
-        "compute_cycles_per_tile": compute_cycles(stage_work(stage), parallel, machine),
+        "pcus": len(stage.record.units),
+        "sites": [configuration.sites[unit] for unit in stage.record.units],
+        "loops": list(stage.body.nest.counts[: stage.level]),
+        "firings": stage.events,
+        "compute_cycles_per_firing": compute_cycles(stage.work, parallel, configuration.machine),
     }
 
 
-def _buffer(record: pb.Configuration, buffer: pb.Buffer) -> Facts:
-    tensor = decode_type(buffer.type)
+def _buffer(configuration: Configuration, buffer: Buffer) -> Facts:
     return {
         "name": buffer.name,
-        "type": str(tensor),
-        "axis": buffer.axis,
-        "tiles": buffer.tiles,
+        "type": str(buffer.type),
+        "axes": list(buffer.slicing),
+        "counts": list(buffer.home.counts[: len(buffer.slicing)]),
+        "slices": buffer.slices,
         "depth": buffer.depth,
-        "bytes": buffer.depth * tensor.sliced(buffer.axis, buffer.tiles).nbytes,
+        "bytes": buffer.bytes,
         "pmus": len(buffer.units),
-        "sites": [record.units[unit].site for unit in buffer.units],
+        "sites": [configuration.sites[unit] for unit in buffer.units],
     }
 
 
-def _stream(record: pb.Configuration, phase: pb.Phase, stream: pb.Stream) -> Facts:
-    buffer = record.buffers[stream.buffer]
+def _stream(configuration: Configuration, phase: int, stream: Stream) -> Facts:
+    buffer = configuration.buffers[stream.buffer]
     return {
         "direction": "store" if stream.store else "load",
         "slot": stream.slot,
         "buffer": buffer.name,
-        "axis": stream.axis,
-        "bytes": decode_type(buffer.type).sliced(stream.axis, phase.tiles).nbytes,
-        "transfers": phase.tiles if stream.axis >= 0 else 1,
-        "through": [operation.op for operation in stream.operations],
-        "agcus": list(stream.agcus),
+        "axes": list(stream.slicing),
+        "index": configuration.buffers[stream.record.index.buffer].name if stream.pick is not None else None,
+        "index_axis": stream.pick.axis if stream.pick is not None else None,
+        "bytes": configuration.transfer_bytes(phase, stream),
+        "transfers": configuration.transfers(phase, stream),
+        "through": [application.op.name for application in stream.body.applications],
+        "agcus": list(stream.record.agcus),
     }

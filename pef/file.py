@@ -25,9 +25,10 @@ from google.protobuf.message import DecodeError
 from ir.errors import PefError
 from pef import pef_pb2 as pb
 from pef.files import write_bytes
+from pef.upgrade import modernised
 
 MAGIC = b"\x89SNCPEF\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SYMBOL_ALIGNMENT_BYTES = 64
 """Every symbol starts at a multiple of this."""
 
@@ -53,7 +54,7 @@ def read(path: str | os.PathLike[str]) -> pb.Pef:
     """The record in the file at `path`. Raises PefError, in one sentence, for anything but a whole PEF."""
     payload = _payload(Path(path))
     try:
-        return pb.Pef.FromString(payload)
+        return modernised(pb.Pef.FromString(payload))
     except DecodeError as error:
         raise PefError(f"{path} does not hold a PEF record, although it is complete; {_AGAIN}") from error
 

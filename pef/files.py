@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,11 +79,22 @@ def require_file_name(name: str) -> str:
         reason = "it has characters that cannot be shown"
     elif len(name.encode()) > LONGEST_NAME_BYTES:
         reason = f"it has {len(name.encode())} bytes, more than {LONGEST_NAME_BYTES}"
+    elif not _is_known_here(name):
+        reason = f"this system's file names are in {sys.getfilesystemencoding()}"
     if reason:
         raise UsageError(
             Problem(f"{name!r} cannot be the name of a PEF: {reason}", hint="give a --pef-name such as bert")
         )
     return name
+
+
+def _is_known_here(name: str) -> bool:
+    """Whether the encoding of file names on this system has all characters of `name`."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sweep(folder: Path) -> None:

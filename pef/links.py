@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pef import pef_pb2 as pb
+from pef.decoded import Configuration
 
 Link = tuple[int, int]
 """A directed link, by the sites of its two switches."""
 
 
-def link_loads(pef: pb.Pef, configuration: int, phase: int) -> Counter[Link]:
-    """Bytes that each link carries per tile while the phase streams.
+def link_loads(configuration: Configuration, phase: int) -> Counter[Link]:
+    """Bytes that each link carries in one run of the phase while it streams.
 
-    Whole loads and stores come before the first tile and after the last: they are not counted. A load beyond the
+    Whole loads and stores come before the first firing and after the last: they are not counted. A load beyond the
     link's capacity is legal, it slows the stages that use the link.
     """
-    record = pef.configurations[configuration]
-    streams = record.phases[phase].streams
+    stages, streams = configuration.phases[phase].stages, configuration.phases[phase].streams
     loads: Counter[Link] = Counter()
-    for net in record.nets:
-        if net.phase != phase or (net.WhichOneof("owner") == "stream" and streams[net.stream].axis < 0):
+    for net in configuration.record.nets:
+        if net.phase != phase:
             continue
-        ends, size = list(net.route), net.bytes
+        if net.WhichOneof("owner") == "stage":
+            events = stages[net.stage].events
+        elif streams[net.stream].is_whole:
+            continue
+        else:
+            events = configuration.transfers(phase, streams[net.stream])
+        ends, size = list(net.route), net.bytes * events
         for link in zip(ends[::2], ends[1::2]):
             loads[link] += size
     return loads
 
 
-def busiest_link_cycles(pef: pb.Pef, configuration: int, phase: int) -> float:
-    """Cycles per tile that the most loaded link of the phase needs."""
-    loads = link_loads(pef, configuration, phase)
-    return max(loads.values(), default=0) / pef.machine.link_bytes_per_cycle
+def busiest_link_cycles(configuration: Configuration, phase: int) -> float:
+    """Cycles of one run of the phase that its most loaded link needs."""
+    loads = link_loads(configuration, phase)
+    return max(loads.values(), default=0) / configuration.machine.link_bytes_per_cycle

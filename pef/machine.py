@@ -60,6 +60,8 @@ class Machine:
     hop_cycles: int
 
     agcu_bytes_per_cycle: int
+    memory_burst_bytes: int
+    """What memory moves at least: rows that an indexed stream picks move in whole bursts."""
     tiers: tuple[Tier, ...]
 
     program_load_us: float

@@ -42,7 +42,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ..., weights_sha256: _Optional[bytes] = ..., reference_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Machine(_message.Message):
-    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s")
+    __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s", "memory_burst_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class Machine(_message.Message):
     RING_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     RING_STEP_US_FIELD_NUMBER: _ClassVar[int]
     HOST_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BURST_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     rows: int
     columns: int
@@ -95,7 +96,8 @@ class Machine(_message.Message):
     ring_bytes_per_s: float
     ring_step_us: float
     host_bytes_per_s: float
-    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ..., ring_bytes_per_s: _Optional[float] = ..., ring_step_us: _Optional[float] = ..., host_bytes_per_s: _Optional[float] = ...) -> None: ...
+    memory_burst_bytes: int
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., rdu_tile_rows: _Optional[int] = ..., rdu_tile_columns: _Optional[int] = ..., faulty_sites: _Optional[_Iterable[int]] = ..., agcu_sites: _Optional[_Iterable[int]] = ..., clock_ghz: _Optional[float] = ..., pcu_lanes: _Optional[int] = ..., pcu_stages: _Optional[int] = ..., fp32_cycles_per_vector: _Optional[int] = ..., tail_cycles_per_vector: _Optional[int] = ..., pmu_bytes: _Optional[int] = ..., pmu_port_bytes_per_cycle: _Optional[int] = ..., link_bytes_per_cycle: _Optional[int] = ..., hop_cycles: _Optional[int] = ..., agcu_bytes_per_cycle: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[Tier, _Mapping]]] = ..., program_load_us: _Optional[float] = ..., argument_load_us: _Optional[float] = ..., launch_us: _Optional[float] = ..., pmu_read_ports: _Optional[int] = ..., pmu_write_ports: _Optional[int] = ..., ring_bytes_per_s: _Optional[float] = ..., ring_step_us: _Optional[float] = ..., host_bytes_per_s: _Optional[float] = ..., memory_burst_bytes: _Optional[int] = ...) -> None: ...
 
 class Tier(_message.Message):
     __slots__ = ("name", "capacity_bytes", "bandwidth_bytes_per_s")
@@ -202,30 +204,36 @@ class Unit(_message.Message):
     def __init__(self, site: _Optional[int] = ...) -> None: ...
 
 class Buffer(_message.Message):
-    __slots__ = ("name", "type", "axis", "tiles", "depth", "units")
+    __slots__ = ("name", "type", "depth", "units", "axes", "counts", "axis", "tiles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
-    TILES_FIELD_NUMBER: _ClassVar[int]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: TensorType
-    axis: int
-    tiles: int
     depth: int
     units: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., axis: _Optional[int] = ..., tiles: _Optional[int] = ..., depth: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+    axes: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    axis: int
+    tiles: int
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TensorType, _Mapping]] = ..., depth: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ..., axes: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ..., tiles: _Optional[int] = ...) -> None: ...
 
 class Phase(_message.Message):
-    __slots__ = ("tiles", "stages", "streams")
-    TILES_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("stages", "streams", "loops", "tiles")
     STAGES_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
-    tiles: int
+    LOOPS_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedCompositeFieldContainer[Stage]
     streams: _containers.RepeatedCompositeFieldContainer[Stream]
-    def __init__(self, tiles: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ...) -> None: ...
+    loops: _containers.RepeatedScalarFieldContainer[int]
+    tiles: int
+    def __init__(self, stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., loops: _Optional[_Iterable[int]] = ..., tiles: _Optional[int] = ...) -> None: ...
 
 class Stage(_message.Message):
     __slots__ = ("name", "values", "operations", "inputs", "outputs", "batch_parallel", "row_parallel", "column_parallel", "chain", "units")
@@ -252,12 +260,14 @@ class Stage(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[Port, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[Port, _Mapping]]] = ..., batch_parallel: _Optional[int] = ..., row_parallel: _Optional[int] = ..., column_parallel: _Optional[int] = ..., chain: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TileValue(_message.Message):
-    __slots__ = ("type", "axis")
+    __slots__ = ("type", "axes", "axis")
     TYPE_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
     AXIS_FIELD_NUMBER: _ClassVar[int]
     type: TensorType
+    axes: _containers.RepeatedScalarFieldContainer[int]
     axis: int
-    def __init__(self, type: _Optional[_Union[TensorType, _Mapping]] = ..., axis: _Optional[int] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[TensorType, _Mapping]] = ..., axes: _Optional[_Iterable[int]] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
     __slots__ = ("op", "attributes", "operands", "results")
@@ -296,34 +306,46 @@ class Integers(_message.Message):
     def __init__(self, values: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Port(_message.Message):
-    __slots__ = ("value", "buffer", "axis", "combine")
+    __slots__ = ("value", "buffer", "combine", "axis")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     BUFFER_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
     COMBINE_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
     value: int
     buffer: int
-    axis: int
     combine: str
-    def __init__(self, value: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., combine: _Optional[str] = ...) -> None: ...
+    axis: int
+    def __init__(self, value: _Optional[int] = ..., buffer: _Optional[int] = ..., combine: _Optional[str] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("store", "slot", "buffer", "axis", "agcus", "values", "operations")
+    __slots__ = ("store", "slot", "buffer", "agcus", "values", "operations", "axes", "index", "axis")
     STORE_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     BUFFER_FIELD_NUMBER: _ClassVar[int]
-    AXIS_FIELD_NUMBER: _ClassVar[int]
     AGCUS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
     store: bool
     slot: int
     buffer: int
-    axis: int
     agcus: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedCompositeFieldContainer[TileValue]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
-    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., axis: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
+    axes: _containers.RepeatedScalarFieldContainer[int]
+    index: Index
+    axis: int
+    def __init__(self, store: bool = ..., slot: _Optional[int] = ..., buffer: _Optional[int] = ..., agcus: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[_Union[TileValue, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., axes: _Optional[_Iterable[int]] = ..., index: _Optional[_Union[Index, _Mapping]] = ..., axis: _Optional[int] = ...) -> None: ...
+
+class Index(_message.Message):
+    __slots__ = ("buffer", "axis")
+    BUFFER_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    buffer: int
+    axis: int
+    def __init__(self, buffer: _Optional[int] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class Net(_message.Message):
     __slots__ = ("phase", "stage", "stream", "kind", "port", "source", "sinks", "bytes", "route")
@@ -334,11 +356,13 @@ class Net(_message.Message):
         CHAIN: _ClassVar[Net.Kind]
         LOAD: _ClassVar[Net.Kind]
         STORE: _ClassVar[Net.Kind]
+        INDEX: _ClassVar[Net.Kind]
     READ: Net.Kind
     WRITE: Net.Kind
     CHAIN: Net.Kind
     LOAD: Net.Kind
     STORE: Net.Kind
+    INDEX: Net.Kind
     PHASE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]

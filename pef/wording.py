@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def counted(count: int, noun: str) -> str:
     """A count and what is counted: `1 section`, `2 sections`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def loop_counts(counts: Iterable[int]) -> str:
+    """The iterations of nested loops, outer to inner: `32x16`; `1` where there is none."""
+    return "x".join(map(str, counts)) or "1"
 
 
 def listed(names: Sequence[str], shown: int = 8) -> str:

@@ -64,6 +64,7 @@ class Options:
     world_size: int | None
     reduce_on_rdu: bool
     threads: int | None
+    strict: bool
     as_json: bool
     verbose: bool
     quiet: bool
@@ -75,7 +76,7 @@ def execute(options: Options) -> bool:
     for path in _results(options):
         require_writable(path)
     console = Console(options.as_json, options.quiet, options.verbose)
-    session = Session(options.pef, options.threads)
+    session = Session(options.pef, options.threads, options.strict)
     console.describe(session)
     passed = True
     if not options.timing_only:
@@ -107,6 +108,10 @@ def _check(options: Options) -> None:
         problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
     if options.timing_only and options.test:
         problems.append(Problem("--timing-only computes no outputs to test", hint="leave out one of the two"))
+    if options.strict and options.timing_only:
+        problems.append(Problem("--timing-only computes no numbers, strictly or not", hint="leave out one of the two"))
+    if options.strict and options.threads is not None:
+        problems.append(Problem("--strict runs on one thread", hint="leave out --threads"))
     if options.world_size and not (options.profile or options.trace or options.timing_only):
         problems.append(Problem("-ws is about simulated time", hint="add --profile, --trace or --timing-only"))
     if options.world_size and not options.train:

@@ -1,20 +1,27 @@
-"""The functional simulator: executes sections of a PEF on device memory, for their numbers."""
+"""The fast executor: runs sections of a PEF on device memory with joined tiles, shared buffers and all cores.
+
+It gives the numbers of the strict one (`runtime.strict`), except for the order in which float sums associate, which
+follows from the PEF alone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from threadpoolctl import ThreadpoolController
 
-from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
-from runtime.collective import ALONE, Collective, Exchange
-from runtime.configuration import Configuration
+from pef.codec import decode_machine
+from pef.decoded import Configuration
+from runtime.collective import Collective, Exchange
 from runtime.memory import Memory
 from runtime.plan import Executor, Plan
 from runtime.planner import plan_section
+from runtime.program import Program
 from runtime.scratch import Scratch
+from runtime.simulator import Run
 
 
 def host_cores() -> int:
@@ -23,40 +30,33 @@ def host_cores() -> int:
 
 
 class FunctionalSimulator:
-    """Sections of `pef` as plans over `memory`, laid out when first run.
+    """Sections of a legal `pef` as plans over `memory`, laid out when first run.
 
-    `coalesce=False` executes one tile per kernel call, as the fabric does; results then differ in the association of
-    float sums only. The number of `threads` never changes a result.
+    The number of `threads` never changes a result.
     """
 
-    def __init__(self, pef: pb.Pef, memory: Memory, threads: int | None = None, coalesce: bool = True) -> None:
+    def __init__(self, pef: pb.Pef, memory: Memory, threads: int | None = None) -> None:
         self._pef = pef
         self._memory = memory
-        self._coalesce = coalesce
+        self._machine = decode_machine(pef.machine)
         self._scratch = Scratch()
         self._exchange = Exchange()
         self._executor = Executor(threads if threads is not None else host_cores())
+        self._programs: dict[int, Program] = {}
         self._plans: dict[int, Plan] = {}
         self._blas = ThreadpoolController()
-        _check_bindings(pef, memory)
-        self._configurations = [
-            Configuration.decode(record, f"configuration {number}") for number, record in enumerate(pef.configurations)
-        ]
 
     @property
     def threads(self) -> int:
         """Host threads that run lanes."""
         return self._executor.threads
 
-    def run(self, sections: Sequence[int], collective: Collective = ALONE) -> None:
-        """Execute sections by index, in the order given."""
-        self.execute([self.plan(number) for number in sections], collective)
+    def lay_out(self, sections: Sequence[int]) -> Run:
+        """Plan sections that have not run yet; the run executes the plans in this order."""
+        return partial(self._execute, [self.plan(number) for number in sections])
 
-    def execute(self, plans: Sequence[Plan], collective: Collective = ALONE) -> None:
-        """Execute laid-out sections in order. Matrix products run single-threaded in each lane.
-
-        `collective` are the replicas that REDUCE sections average over.
-        """
+    def _execute(self, plans: Sequence[Plan], collective: Collective) -> None:
+        """Execute plans in order. Matrix products run single-threaded in each lane."""
         self._exchange.collective = collective
         with self._blas.limit(limits=1, user_api="blas"):
             for plan in plans:
@@ -67,38 +67,20 @@ class FunctionalSimulator:
         if number not in self._plans:
             section = self._pef.sections[number]
             self._plans[number] = plan_section(
-                self._configurations[section.configuration],
+                self._program(section.configuration),
                 section.bindings,
                 [self._memory.views[symbol] for symbol in section.bindings],
                 self._scratch,
                 self._exchange,
-                self._coalesce,
             )
         return self._plans[number]
+
+    def _program(self, number: int) -> Program:
+        if number not in self._programs:
+            record = self._pef.configurations[number]
+            self._programs[number] = Program.of(Configuration.of(record, self._machine, f"configuration {number}"))
+        return self._programs[number]
 
     def close(self) -> None:
         """Give the threads back."""
         self._executor.close()
-
-
-def _check_bindings(pef: pb.Pef, memory: Memory) -> None:
-    """Every section binds symbols of the types its configuration expects."""
-    problems = []
-    for section in pef.sections:
-        if section.configuration >= len(pef.configurations):
-            problems.append(Problem(f"names configuration {section.configuration}, which does not exist", section.name))
-            continue
-        slots = pef.configurations[section.configuration].slots
-        if len(slots) != len(section.bindings) or any(symbol >= len(pef.symbols) for symbol in section.bindings):
-            problems.append(Problem(f"does not bind the {len(slots)} slots of its configuration", section.name))
-            continue
-        for slot, symbol in zip(slots, section.bindings):
-            if slot != pef.symbols[symbol].type:
-                expected = f"{slot.dtype}{list(slot.shape)}"
-                problems.append(
-                    Problem(
-                        f"binds {memory.names[symbol]!r} of type {memory.types[symbol]} where {expected} is expected",
-                        section.name,
-                    )
-                )
-    IllegalPefError.raise_if(problems)

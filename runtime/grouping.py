@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ir.op import CostClass
 from ir.ops.conv import Convolution
-from runtime.configuration import Configuration, Phase, Stage
+from runtime.program import Phase, Program, Stage
 from runtime.scratch import compute_bytes
 
 MAXIMUM_LANES = 8
@@ -41,7 +41,7 @@ class Group:
     count: int
 
 
-def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list[list[Group]]:
+def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
     """The lanes of a phase, each a list of groups in order; together all tiles in order.
 
     Replicas exchange in one order and in as few calls as can be: in one lane, all tiles at once.
@@ -49,12 +49,12 @@ def lanes_of(phase: Phase, configuration: Configuration, coalesce: bool) -> list
     if phase.tiles == 1:
         return [[Group(0, 1)]]
     if any(operation.op.exchanges for stage in phase.stages for operation in stage.operations):
-        whole = coalesce and all(_grows(stage, phase.tiles) for stage in phase.stages)
+        whole = all(_grows(stage, phase.tiles) for stage in phase.stages)
         return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
     tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
-    worthwhile = max(_overhead_ns(phase, configuration) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
+    worthwhile = max(_overhead_ns(phase, program) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
     lanes = _lane_count(phase, tile_ns, worthwhile)
-    size = _group_size(phase, lanes, worthwhile) if coalesce else 1
+    size = _group_size(phase, lanes, worthwhile)
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
         size = 1
     groups = _split(0, phase.tiles, -(-phase.tiles // size))
@@ -90,11 +90,11 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
     return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
 
 
-def _overhead_ns(phase: Phase, configuration: Configuration) -> float:
+def _overhead_ns(phase: Phase, program: Program) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
     walked = sum(_resident_bytes(stage) + _column_bytes(stage) for stage in phase.stages)
-    return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, configuration)) / BYTES_PER_NS
+    return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, program)) / BYTES_PER_NS
 
 
 def _tile_ns(stage: Stage) -> float:
@@ -146,10 +146,10 @@ def _column_bytes(stage: Stage) -> int:
     return total
 
 
-def _summed_bytes(phase: Phase, configuration: Configuration) -> int:
+def _summed_bytes(phase: Phase, program: Program) -> int:
     """Bytes of the sums over tiles."""
     summed = {port.buffer for stage in phase.stages for port in stage.outputs if port.combine is not None}
-    return sum(compute_bytes(configuration.buffers[buffer].type) for buffer in summed)
+    return sum(compute_bytes(program.buffers[buffer].type) for buffer in summed)
 
 
 def _grows(stage: Stage, tiles: int) -> bool:

@@ -1,4 +1,4 @@
-"""Lays out a section: from its configuration and its symbols in device memory to a plan."""
+"""Lays out a section: from its program and its symbols in device memory to a plan."""
 
 from __future__ import annotations
 
@@ -6,57 +6,55 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ir.op import Array, Combine
+from ir.op import Array
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType
 from runtime.collective import Exchange
-from runtime.configuration import Configuration, Phase, Stream
+from runtime.combiners import COMBINERS
 from runtime.grouping import Group, lanes_of
+from runtime.indexed import gather, scatter
 from runtime.plan import Lane, Plan
+from runtime.program import Phase, Program, Stream
 from runtime.residence import Residence
 from runtime.scratch import Mark, Scratch, Temporaries
 from runtime.stage_planner import GroupBuffers, StagePlanner, plan_free_chain
 from runtime.views import cut
 
-COMBINERS = {Combine.SUM: np.add, Combine.MAX: np.maximum, Combine.MIN: np.minimum}
 CHUNK_BYTES = 1 << 18
 """Merging the lanes' sums is spread over threads in pieces of this size."""
 
 
 def plan_section(
-    configuration: Configuration,
+    program: Program,
     symbols: Sequence[int],
     views: Sequence[Array],
     scratch: Scratch,
     exchange: Exchange,
-    coalesce: bool,
 ) -> Plan:
     """The plan of a section whose slot i is symbol `symbols[i]`, in device memory at `views[i]`."""
-    return _SectionPlanner(configuration, symbols, views, scratch, exchange, coalesce).build()
+    return _SectionPlanner(program, symbols, views, scratch, exchange).build()
 
 
 class _SectionPlanner:
     def __init__(
         self,
-        configuration: Configuration,
+        program: Program,
         symbols: Sequence[int],
         views: Sequence[Array],
         scratch: Scratch,
         exchange: Exchange,
-        coalesce: bool,
     ) -> None:
         scratch.release(Mark(0, 0))
-        self.configuration = configuration
+        self.program = program
         self.scratch = scratch
         self.exchange = exchange
-        self.coalesce = coalesce
-        self.residence = Residence(configuration, symbols, views, scratch)
+        self.residence = Residence(program, symbols, views, scratch)
         self.plan = Plan()
 
     def build(self) -> Plan:
         self.plan.add([self.residence.snapshots])
         base = self.scratch.mark()
-        for number, phase in enumerate(self.configuration.phases):
+        for number, phase in enumerate(self.program.phases):
             _PhasePlanner(self, number, phase).build()
             self.scratch.release(base)
         return self.plan
@@ -79,7 +77,7 @@ class _PhasePlanner:
     def build(self) -> None:
         plan = self.section.plan
         plan.add([self._whole_loads()])
-        lanes = lanes_of(self.phase, self.section.configuration, self.section.coalesce)
+        lanes = lanes_of(self.phase, self.section.program)
         plan.add([self._resident_stages()])
         steps, partials = [], []
         for index, groups in enumerate(lanes):
@@ -98,7 +96,11 @@ class _PhasePlanner:
             source = self.residence.sources[self.number, load.buffer]
             if whole is None or whole is source or (load.axis >= 0 and self.phase.tiles > 1):
                 continue
-            is_bf16 = self.section.configuration.slots[load.slot].dtype is DType.BF16
+            if load.pick is not None:
+                rows = self.residence.whole[load.index]
+                steps.append((gather, (source, rows, load.pick.axis, whole)))
+                continue
+            is_bf16 = self.section.program.slots[load.slot].dtype is DType.BF16
             steps.append((widen, (source, whole)) if is_bf16 else (np.copyto, (whole, source)))
         return steps
 
@@ -108,7 +110,7 @@ class _PhasePlanner:
         if self.phase.tiles == 1:
             return steps
         temporaries = Temporaries(self.scratch)
-        buffers = GroupBuffers(self.section.configuration, self.phase, self.number, self.residence, Group(0, 1), steps)
+        buffers = GroupBuffers(self.section.program, self.phase, self.number, self.residence, Group(0, 1), steps)
         for stage in self.phase.stages:
             if stage.is_resident:
                 StagePlanner(stage, buffers, temporaries, steps, self.section.exchange).build()
@@ -121,14 +123,12 @@ class _PhasePlanner:
         for buffer in self.sums:
             whole = self.residence.whole[buffer]
             taken = whole if first else None
-            sums[buffer] = (
-                taken if taken is not None else self.scratch.array(self.section.configuration.buffers[buffer].type)
-            )
+            sums[buffer] = taken if taken is not None else self.scratch.array(self.section.program.buffers[buffer].type)
         temporaries = Temporaries(self.scratch)
-        configuration = self.section.configuration
+        program = self.section.program
         for index, group in enumerate(groups):
             buffers = GroupBuffers(
-                configuration, self.phase, self.number, self.residence, group, steps, temporaries, sums, index == 0
+                program, self.phase, self.number, self.residence, group, steps, temporaries, sums, index == 0
             )
             for stage in self.phase.stages:
                 if self.phase.tiles == 1 or not stage.is_resident:
@@ -158,14 +158,17 @@ class _PhasePlanner:
         self, store: Stream, source: Array, target: Array, count: int, steps: Lane, temporaries: Temporaries
     ) -> None:
         moved = plan_free_chain(store, source, count, steps, temporaries)
-        is_bf16 = self.section.configuration.slots[store.slot].dtype is DType.BF16
+        if store.pick is not None:
+            steps.append((scatter, (target, self.residence.whole[store.index], store.pick.axis, moved)))
+            return
+        is_bf16 = self.section.program.slots[store.slot].dtype is DType.BF16
         steps.append((narrow, (moved, target)) if is_bf16 else (np.copyto, (target, moved)))
 
     def _merge(self, buffer: int, partials: list[Array]) -> list[Lane]:
         """Add up the lanes' sums in the order of the lanes, piece by piece."""
         combine = self.sums[buffer]
         total = partials[0]
-        is_bf16 = self.section.configuration.buffers[buffer].type.dtype is DType.BF16
+        is_bf16 = self.section.program.buffers[buffer].type.dtype is DType.BF16
         pieces = max(1, min(total.nbytes // CHUNK_BYTES, total.shape[0] if total.ndim else 1))
         lanes: list[Lane] = []
         for piece in range(pieces):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ir.op import OPS, CostClass
-from pef.wording import counted
+from pef.wording import counted, loop_counts
 from runtime.timing.advice import advice, grouped
 from runtime.timing.report import Report, SectionReport, StageReport, StreamReport
 
@@ -36,10 +36,12 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def render(report: Report, console: Console) -> None:
     """Print the sections, the stages of each distinct section, the totals and the advice."""
+    from rich.markup import escape
+
     data = as_dict(report)
     total = data["total"]
     console.print(
-        f"[bold]{report.name}[/bold] on {report.machine.name} at {report.machine.clock_ghz:g} GHz: "
+        f"[bold]{escape(report.name)}[/bold] on {escape(report.machine.name)} at {report.machine.clock_ghz:g} GHz: "
         f"{total['latency_us']:,.1f} us simulated time in {counted(total['sections'], 'section')}"
     )
     if report.replicas.count > 1:
@@ -50,7 +52,7 @@ def render(report: Report, console: Console) -> None:
         console.print(_stages_table(sections, data["sections"][report.sections.index(sections[0])]))
     console.print(_totals_table(data))
     for sentence in data["advice"]:
-        console.print(f"- {sentence}", highlight=False, soft_wrap=True)
+        console.print(f"- {sentence}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _by_kind(report: Report) -> dict[str, list[SectionReport]]:
@@ -105,7 +107,7 @@ def _section(report: Report, section: SectionReport) -> dict[str, Any]:
         ],
         "phases": [
             {
-                "tiles": phase.tiles,
+                "loops": list(phase.loops),
                 "start_us": report.us(phase.start),
                 "end_us": report.us(phase.end),
                 "stages": [_stage(report, section, stage) for stage in phase.stages],
@@ -141,7 +143,9 @@ def _stage(report: Report, section: SectionReport, stage: StageReport) -> dict[s
         },
         "pcus": parallel.units,
         "pmus": stage.pmus,
-        "tiles": stage.tiles,
+        "level": stage.level,
+        "loops": list(stage.loops),
+        "tiles": stage.events,
         "cycles_per_tile": stage.interval_cycles,
         "compute_cycles": stage.compute_cycles,
         "port_cycles": stage.port_cycles,
@@ -189,6 +193,7 @@ def _ratio(part: float, whole: float) -> float:
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Table:
     """A table whose first `text_columns` columns are text, the others numbers."""
     from rich import box  # rich is slow to import, and only this function needs it
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -196,7 +201,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], te
         text = number < text_columns
         table.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -231,7 +236,7 @@ _STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stalls": lambda s: _stalls(s["stalls"]),
     "PCUs": lambda s: str(s["pcus"]),
     "PMUs": lambda s: str(s["pmus"]),
-    "tiles": lambda s: str(s["tiles"]),
+    "tiles": lambda s: loop_counts(s["loops"]),
     "cyc/tile": lambda s: f"{s['cycles_per_tile']:,}",
     "slow": lambda s: f"{s['slowdown_factor']:.2f}",
     "share": lambda s: _percent(s["share"]),

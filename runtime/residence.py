@@ -14,8 +14,8 @@ import numpy as np
 
 from ir.op import Array
 from ir.types import DType
-from runtime.configuration import Configuration, Stream
 from runtime.plan import Lane
+from runtime.program import Program, Stream
 from runtime.scratch import Scratch
 from runtime.views import inverse_view
 
@@ -38,7 +38,7 @@ class Residence:
     `sources[b]` is what a load of b reads, in its storage type. `snapshots` are the copies to make at the start.
     """
 
-    configuration: Configuration
+    program: Program
     symbols: Sequence[int]
     views: Sequence[Array]
     scratch: Scratch
@@ -49,12 +49,12 @@ class Residence:
     def __post_init__(self) -> None:
         self._loads = self._transfers(store=False)
         self._stores = self._transfers(store=True)
-        self._last_use = _last_uses(self.configuration)
+        self._last_use = _last_uses(self.program)
         self._aliased: set[int] = set()
         copies: dict[int, Array] = {}
         for load in self._loads:
             self.sources[load.phase, load.stream.buffer] = self._source(load, copies)
-        self.whole = [self._place(number) for number in range(len(self.configuration.buffers))]
+        self.whole = [self._place(number) for number in range(len(self.program.buffers))]
 
     def is_aliased(self, stream: Stream) -> bool:
         """Whether the stream's buffer is the symbol's own memory, so that nothing remains to move."""
@@ -67,7 +67,7 @@ class Residence:
     def _transfers(self, store: bool) -> list[Transfer]:
         return [
             Transfer(number, phase.tiles, stream, self.symbols[stream.slot])
-            for number, phase in enumerate(self.configuration.phases)
+            for number, phase in enumerate(self.program.phases)
             for stream in (phase.stores if store else phase.loads)
         ]
 
@@ -89,25 +89,25 @@ class Residence:
             return last_read < store.phase
         if store.stream.symbol_axis < 0 or store.tiles == 1:
             return True
-        aligned = load.phase == store.phase and load.stream.axis == store.stream.symbol_axis
+        plain = load.stream.pick is None and store.stream.pick is None
+        aligned = plain and load.phase == store.phase and load.stream.axis == store.stream.symbol_axis
         return aligned or (not is_view and load.stream.axis < 0)
 
     def _is_view(self, load: Transfer) -> bool:
         """Whether the buffer can be device memory itself: nothing else fills it, nothing moves or widens it."""
         number = load.stream.buffer
+        if load.stream.pick is not None:
+            return False
         moves = sum(other.stream.buffer == number for other in (*self._loads, *self._stores))
         return moves == 1 and not self._is_computed(number) and self._dtype(number) is not DType.BF16
 
     def _is_computed(self, number: int) -> bool:
         return any(
-            port.buffer == number
-            for phase in self.configuration.phases
-            for stage in phase.stages
-            for port in stage.outputs
+            port.buffer == number for phase in self.program.phases for stage in phase.stages for port in stage.outputs
         )
 
     def _dtype(self, number: int) -> DType:
-        return self.configuration.buffers[number].type.dtype
+        return self.program.buffers[number].type.dtype
 
     def _place(self, number: int) -> Array | None:
         loads = [load for load in self._loads if load.stream.buffer == number]
@@ -120,14 +120,14 @@ class Residence:
                     if inside is not None:
                         self._aliased.add(id(store.stream))
                         return inside
-        buffer = self.configuration.buffers[number]
+        buffer = self.program.buffers[number]
         return self.scratch.array(buffer.type) if buffer.is_whole else None
 
     def _inside(self, store: Transfer) -> Array | None:
         """The buffer as the memory of the symbol it is stored to, where nothing reads or stores that symbol besides."""
         stream = store.stream
         others = [other for other in (*self._loads, *self._stores) if other.symbol == store.symbol]
-        if len(others) > 1 or self._dtype(stream.buffer) is DType.BF16:
+        if len(others) > 1 or stream.pick is not None or self._dtype(stream.buffer) is DType.BF16:
             return None
         array: Array | None = self.views[stream.slot]
         expected = len(stream.values) - 1
@@ -141,11 +141,12 @@ class Residence:
         return array
 
 
-def _last_uses(configuration: Configuration) -> dict[int, int]:
+def _last_uses(program: Program) -> dict[int, int]:
     """The last phase that touches each buffer."""
     last: dict[int, int] = {}
-    for number, phase in enumerate(configuration.phases):
+    for number, phase in enumerate(program.phases):
         ports = [port for stage in phase.stages for port in (*stage.inputs, *stage.outputs)]
         moved = [stream.buffer for stream in (*phase.loads, *phase.stores)]
-        last.update(dict.fromkeys([*(port.buffer for port in ports), *moved], number))
+        indices = [stream.index for stream in (*phase.loads, *phase.stores) if stream.pick is not None]
+        last.update(dict.fromkeys([*(port.buffer for port in ports), *moved, *indices], number))
     return last

@@ -19,6 +19,8 @@ from pef.exchange import ONE, Replicas
 from runtime.collective import ALONE, Collective
 from runtime.functional import FunctionalSimulator, host_cores
 from runtime.memory import Memory, to_device
+from runtime.simulator import Run, Simulator
+from runtime.strict import StrictSimulator
 
 if TYPE_CHECKING:
     from runtime.timing import Report
@@ -35,14 +37,15 @@ class Session:
     """A loaded PEF. Symbols hold their values across runs; outputs of a run are copies.
 
     `pef` is a record or the path of a file; `threads` defaults to the cores of the host and never changes a result.
-    `coalesce=False` executes tile by tile. `check=False` skips the legality check, for files checked before.
+    `strict=True` executes slice by slice on one thread, as the format defines it. `check=False` skips the legality
+    check, for files checked before.
     """
 
     def __init__(
         self,
         pef: pb.Pef | str | os.PathLike[str],
         threads: int | None = None,
-        coalesce: bool = True,
+        strict: bool = False,
         check: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
@@ -50,8 +53,8 @@ class Session:
         self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
         if check:
             _check(self.pef)
-        self.threads = threads if threads is not None else host_cores()
-        self._coalesce = coalesce
+        self.threads = 1 if strict else threads if threads is not None else host_cores()
+        self._strict = strict
         self.symbols = {
             symbol.name: Symbol(symbol.name, decode_type(symbol.type), SymbolKind(symbol.kind))
             for symbol in self.pef.symbols
@@ -67,8 +70,10 @@ class Session:
         return Memory(self.pef)
 
     @cached_property
-    def _simulator(self) -> FunctionalSimulator:
-        return FunctionalSimulator(self.pef, self.memory, self.threads, self._coalesce)
+    def _simulator(self) -> Simulator:
+        if self._strict:
+            return StrictSimulator(self.pef, self.memory)
+        return FunctionalSimulator(self.pef, self.memory, self.threads)
 
     # -- symbols ------------------------------------------------------------------------------------------------
 
@@ -167,7 +172,7 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        self._simulator.run(sections, collective)
+        self._simulator.lay_out(sections)(collective)
         self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
@@ -185,7 +190,7 @@ class Session:
         """
         sections = self.sections(section_kinds, section_ids)
         self._require(sections)
-        return PreparedRun(self, self._simulator, sections)
+        return PreparedRun(self, self._simulator.lay_out(sections), sections)
 
     def mark_stored(self, sections: Iterable[int]) -> None:
         """Note that these sections have run: what they store has values."""
@@ -271,17 +276,16 @@ class Session:
 class PreparedRun:
     """Sections ready to run. Values of symbols are whatever `Session.raw` holds when `run` is called."""
 
-    def __init__(self, session: Session, simulator: FunctionalSimulator, sections: Sequence[int]) -> None:
+    def __init__(self, session: Session, run: Run, sections: Sequence[int]) -> None:
         self.sections = tuple(sections)
         self.kinds = frozenset(session.pef.sections[number].kind for number in sections)
-        self._plans = [simulator.plan(number) for number in sections]
-        self._simulator = simulator
+        self._run = run
         self._session = session
         self.stores = {session._names[index] for number in sections for index in session._stores[number]}
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
-        self._simulator.execute(self._plans, collective)
+        self._run(collective)
         self._session.mark_stored(self.sections)
 
 

@@ -15,9 +15,10 @@ from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
 from runtime.collective import Exchange
-from runtime.configuration import Configuration, Operation, Phase, Port, Stage, Stream
 from runtime.grouping import Group
+from runtime.indexed import gather
 from runtime.plan import Lane
+from runtime.program import Operation, Phase, Port, Program, Stage, Stream
 from runtime.residence import Residence
 from runtime.scratch import Temporaries
 from runtime.views import constant, copy_reshaped, cut, inverse_view, same_view
@@ -28,7 +29,7 @@ class GroupBuffers:
 
     def __init__(
         self,
-        configuration: Configuration,
+        program: Program,
         phase: Phase,
         number: int,
         residence: Residence,
@@ -38,7 +39,7 @@ class GroupBuffers:
         sums: Mapping[int, Array] | None = None,
         is_first: bool = True,
     ) -> None:
-        self.configuration = configuration
+        self.program = program
         self.phase = phase
         self.residence = residence
         self.group = group
@@ -88,7 +89,7 @@ class GroupBuffers:
         return self._rings[number][0]
 
     def _ring(self, number: int, axis: int) -> tuple[Array, Array, TensorType]:
-        buffer = self.configuration.buffers[number]
+        buffer = self.program.buffers[number]
         if self._temporaries is None or axis < 0:
             raise IllegalPefError(f"ring buffer {buffer.name} is used as a whole; recompile the model")
         shape = list(buffer.type.shape)
@@ -101,9 +102,12 @@ class GroupBuffers:
         source = self.residence.sources[self._number, load.buffer]
         if self.residence.whole[load.buffer] is source:
             return
-        tiles = cut(source, load.axis, self.group.start, self.group.count, self.phase.tiles)
+        tiles = cut(source, load.symbol_axis, self.group.start, self.group.count, self.phase.tiles)
         target = self._array(load.buffer, load.axis)
-        is_bf16 = self.configuration.slots[load.slot].dtype is DType.BF16
+        if load.pick is not None:
+            self.steps.append((gather, (tiles, self.read(load.index, load.index_axis), load.pick.axis, target)))
+            return
+        is_bf16 = self.program.slots[load.slot].dtype is DType.BF16
         self.steps.append((widen, (tiles, target)) if is_bf16 else (np.copyto, (target, tiles)))
 
 
@@ -129,8 +133,8 @@ class StagePlanner:
         self.types = [value.grown(self.count) for value in stage.values]
         self.arrays: dict[int, Array] = {}
         self.targets: dict[int, Array] = {}
-        self.partial = {port.value for port in stage.outputs if port.buffer in self.combiners}
         self.roots, self.last_use = _lifetimes(stage)
+        self.partial = {self.roots[port.value] for port in stage.outputs if port.buffer in self.combiners}
         self.held: dict[int, list[tuple[Array, TensorType]]] = defaultdict(list)
 
     def build(self) -> None:
@@ -204,7 +208,7 @@ class StagePlanner:
         for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)
         for result, array in zip(operation.results, results):
-            if self.types[result].dtype is DType.BF16 and result not in self.partial:
+            if self.types[result].dtype is DType.BF16 and self.roots[result] not in self.partial:
                 self._round(array, self.types[result])
             self.arrays[result] = array
 

@@ -1,55 +1,71 @@
 """Buffers and streams of a section: what sits in PMUs between stages, how deep, and what moves to and from memory.
 
-A ring holds `depth` tiles. Its depth follows from time: a tile occupies its place from when its producer starts on it
-until its slowest reader is done, and every interval of the phase another tile needs a place. So the short arm of a
-residual connection gets as many tiles as the long arm has in flight, and the pipe does not stall.
+A ring holds what is under way: a slice occupies its place from when its writer starts on it until its slowest reader
+is done, and at every interval another needs a place. So the short arm of a residual connection gets as many slices as
+the long arm has in flight, and the pipe does not stall. What is read a block at a time is held twice: one block is read
+while the next is written.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backends.rdu.allocate import AllocatedPhase
-from backends.rdu.phases import WHOLE, Phase, space_of
+from backends.rdu.estimate import Load, loads_of, made_by
+from backends.rdu.forms import Cutting, cut_form
+from backends.rdu.indexed import Update
+from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.sections import CutSection, Store
-from backends.rdu.tiling import TiledStage
+from backends.rdu.stages import StageNodes
+from backends.rdu.waits import Waits, readers_of
 from ir.graph import Value
-from ir.op import Combine, CostClass
+from ir.op import Combine
 from ir.types import TensorType
-from pef.cycles import fill_cycles, operand_bytes
+from pef.cycles import operand_bytes
 from pef.machine import Machine, SiteKind
-
-HOPS = 16
-"""Switches a tile is assumed to cross between a buffer and a stage, before placement knows."""
+from pef.nest import WHOLE, Nest, Pick, Slicing, Writer, axis_of, least_depth, level_of
+from pef.nest import Load as LoadWriter
 
 PORT_PATIENCE = 32
-"""A stage much faster than its phase's interval may wait for a port as long as this part of the interval."""
+"""A stage much faster than its phase may wait for a port as long as this part of its interval."""
+
+LOAD_DEPTH = 2
+"""Slices of a load ring at least: one is read while the next arrives."""
+
+SPARE_SHARE = 0.5
+"""The part of the PMUs left over that makes load rings deeper: memory then works ahead while a phase fills."""
 
 
 @dataclass(slots=True)
 class Buffer:
-    """A tensor, or `depth` of its `tiles` tiles along `axis`, in `pmus` PMUs. `first` is the first phase that uses
-    it."""
+    """A tensor, or `depth` of its slices, in `pmus` PMUs. `home` is the nest that cuts it along `slicing`, `first` the
+    first phase that uses it; `loaded` says whether a stream fills it."""
 
     name: str
     type: TensorType
-    axis: int
-    tiles: int
+    home: Nest
+    slicing: Slicing
     depth: int
     first: int
+    loaded: bool = False
     pmus: int = 1
 
     @property
-    def whole(self) -> bool:
-        """Whether it holds the whole tensor."""
-        return self.depth == self.tiles
+    def slices(self) -> int:
+        """Slices that the tensor is cut into."""
+        return self.home.slices(self.slicing)
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of one slice."""
+        return self.home.sliced(self.type, self.slicing).nbytes
 
     @property
     def bytes(self) -> int:
         """Bytes it holds."""
-        return self.type.nbytes // self.tiles * self.depth
+        return self.slice_bytes * self.depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +74,32 @@ class Port:
 
     value: Value
     buffer: int
-    axis: int
     combine: Combine | None = None
     side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A transfer between a symbol and a buffer, by index: per tile along `axis` of the buffer, or whole."""
+    """A transfer between a symbol and a buffer, by index: per slice, or whole where `slicing` is empty.
+
+    A store has the views it passes through as a stage in the phase's nest. With a `pick`, the numbers in the buffer
+    `index` say what of the symbol it moves.
+    """
 
     symbol: str
     buffer: int
-    axis: int
-    store: Store | None = None
+    slicing: Slicing
+    store: NestedStage | None = None
+    pick: Pick | None = None
+    index: int = 0
+
+    @property
+    def index_slicing(self) -> Slicing:
+        """How the loops cut the index."""
+        if self.pick is None:
+            return ()
+        cut = self.pick.slicing(self.slicing if self.store is None else self.store.slicings[-1])
+        return cut[: level_of(cut)]
 
 
 @dataclass(slots=True)
@@ -82,6 +111,11 @@ class PhaseLayout:
     outputs: list[list[Port]] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
 
+    @property
+    def nest(self) -> Nest:
+        """The loops."""
+        return self.phase.phase.nest
+
 
 @dataclass(slots=True)
 class Layout:
@@ -91,215 +125,302 @@ class Layout:
     phases: list[PhaseLayout]
     buffers: list[Buffer]
 
+    @property
+    def pmus(self) -> int:
+        """PMUs of all buffers."""
+        return sum(buffer.pmus for buffer in self.buffers)
 
-def lay_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine) -> Layout:
+    def transfers(self, phase: int, stream: Stream) -> int:
+        """How often a stream transfers: once for each distinct slice of a resident buffer, else once per iteration."""
+        buffer, nest = self.buffers[stream.buffer], self.phases[phase].nest
+        if stream.store is None and buffer.depth == buffer.slices:
+            return nest.slices(stream.slicing)
+        return nest.events(level_of(stream.slicing))
+
+
+def lay_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, resident_bytes: int) -> Layout:
     """Buffers, ports and streams of a section."""
-    return _LayoutBuilder(section, phases, machine).build()
+    return _LayoutBuilder(section, phases, machine, resident_bytes).build()
 
 
-def streamed_bytes(section: CutSection, phase: Phase) -> int:
-    """Bytes that a phase moves to and from memory, tile by tile."""
-    made = {value.name for streamed in phase.stages for value in streamed.stage.writes}
-    reads = {
-        (value.name, streamed.axes[value.name]): value.type.nbytes
-        for streamed in phase.stages
-        for value in streamed.stage.reads
-        if value.name in section.loads and streamed.axes[value.name] != WHOLE
-    }
-    return sum(reads.values()) + sum(store.value.type.nbytes for store in section.stores if store.base.name in made)
+def moved_bytes(section: CutSection, phase: Phase, made: set[str], resident_bytes: int) -> int:
+    """Bytes that a phase moves to and from memory while it streams; `made` is what earlier phases have made."""
+    own = made_by(phase.stages)
+    loads = loads_of(phase, resident_bytes, made)
+    stores = sum(store.value.type.nbytes for store in section.stores if store.base.name in own)
+    return sum(load.bytes for load in loads if not load.resident) + stores
 
 
 class _LayoutBuilder:
-    def __init__(self, section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine) -> None:
+    def __init__(
+        self, section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, resident_bytes: int
+    ) -> None:
         self.section = section
         self.machine = machine
+        self.resident_bytes = resident_bytes
         self.layout = Layout(section, [PhaseLayout(phase) for phase in phases], [])
-        self.maker = {
+        self.waits = [Waits(phase.phase) for phase in phases]
+        self.last_phase = {
             value.name: index
             for index, phase in enumerate(phases)
-            for streamed in phase.phase.stages
-            for value in streamed.stage.writes
+            for stage in phase.stages
+            for value in stage.stage.needs
         }
-        self.values = {
-            value.name: value
-            for phase in phases
-            for streamed in phase.phase.stages
-            for value in (*streamed.stage.reads, *streamed.stage.writes)
-        }
-        self.last_reader = {
-            value.name: index
-            for index, phase in enumerate(phases)
-            for streamed in phase.phase.stages
-            for value in streamed.stage.reads
-        }
+        self.held: set[str] = set()
+        """What must be whole in its buffer, although no stage wants it so."""
+        self.update_phases = {store.symbol: self._update_phase(store) for store in section.stores if store.update}
         self.made: dict[str, int] = {}
-        self.loaded: dict[tuple[str, int, int], int] = {}
-        self.starts: list[list[float]] = [_start_cycles(phase, machine) for phase in phases]
+        self.makers: dict[str, tuple[int, int]] = {}
+        self.loaded: dict[tuple[str, Slicing, int], int] = {}
 
     def build(self) -> Layout:
         for index, phase in enumerate(self.layout.phases):
+            loads = self._loads(index)
             for position, stage in enumerate(phase.phase.stages):
-                phase.inputs.append([self._read(index, position, stage, value) for value in stage.streamed.stage.reads])
-                phase.outputs.append([self._write(index, position, stage, v) for v in stage.streamed.stage.writes])
+                phase.inputs.append([self._read(index, stage, value, loads) for value in stage.stage.reads])
+                phase.outputs.append([self._write(index, position, stage, value) for value in stage.stage.writes])
         for store in self.section.stores:
             self._store(store)
-        self._deepen_loads()
         for buffer in self.layout.buffers:
             buffer.pmus = max(1, math.ceil(buffer.bytes / self.machine.pmu_bytes))
         self._widen_ports()
+        self._deepen_loads()
         return self.layout
 
-    def _read(self, index: int, position: int, stage: TiledStage, value: Value) -> Port:
-        axis = stage.streamed.axes[value.name]
-        side = _product_side(stage, value)
-        if value.name in self.made:
-            return Port(value, self.made[value.name], axis, side=side)
-        return Port(value, self._load(index, value, axis), axis, side=side)
+    def _loads(self, index: int) -> dict[tuple[str, Slicing], Load]:
+        """What the phase loads, by value and how its reader cuts it."""
+        phase = self.layout.phases[index].phase.phase
+        found = {}
+        for load in loads_of(phase, self.resident_bytes, self.made):
+            found[load.value.name, load.slicing] = load
+        return found
 
-    def _load(self, index: int, value: Value, axis: int) -> int:
-        """The buffer that `value` is loaded into: once for the section where used whole, else once per phase."""
-        key = (value.name, axis, index if axis != WHOLE else -1)
+    def _read(self, index: int, stage: NestedStage, value: Value, loads: dict[tuple[str, Slicing], Load]) -> Port:
+        side = stage.form.sides.get(stage.numbers[value.name])
+        if value.name in self.made:
+            return Port(value, self.made[value.name], side=side)
+        slicing = stage.slicing(value)
+        load = loads.get((value.name, slicing[: level_of(slicing)])) or loads[value.name, ()]
+        return Port(value, self._load(index, load), side=side)
+
+    def _load(self, index: int, load: Load) -> int:
+        """The buffer that a value is loaded into: once for the section where it stays, else once per phase."""
+        key = (load.value.name, load.slicing, -1 if load.resident else index)
         if key not in self.loaded:
-            tiles = self.layout.phases[index].phase.tiles if axis != WHOLE else 1
-            self.loaded[key] = self._buffer(Buffer(value.name, value.type, axis, tiles, min(2, tiles), index))
-            symbol = self.section.loads[value.name]
-            self.layout.phases[index].streams.append(Stream(symbol, self.loaded[key], axis))
+            nest = self.layout.phases[index].nest
+            depth = 1 if load.resident else self._load_depth(index, load)
+            buffer = Buffer(load.value.name, load.value.type, nest, load.slicing, depth, index, loaded=True)
+            self.loaded[key] = self._buffer(buffer)
+            symbol = self.section.loads[load.value.name]
+            stream = Stream(symbol, self.loaded[key], load.slicing)
+            gather = self.section.gathers.get(load.value.name)
+            if gather is not None:
+                stream = replace(stream, pick=gather.pick, index=self._index(index, gather.index))
+            self.layout.phases[index].streams.append(stream)
         return self.loaded[key]
 
-    def _write(self, index: int, position: int, stage: TiledStage, value: Value) -> Port:
-        phase = self.layout.phases[index].phase
-        axis = stage.streamed.axes[value.name]
-        if axis == WHOLE:
-            self.made[value.name] = self._buffer(Buffer(value.name, value.type, WHOLE, 1, 1, index))
-            combine = _combine(stage, value) if phase.tiles > 1 else None
-            return Port(value, self.made[value.name], WHOLE, combine)
-        depth = self._ring_depth(index, position, value)
-        self.made[value.name] = self._buffer(Buffer(value.name, value.type, axis, phase.tiles, depth, index))
-        return Port(value, self.made[value.name], axis)
+    def _index(self, phase: int, index: Value) -> int:
+        """The buffer of an index: as made in the section, else loaded whole."""
+        if index.name in self.made:
+            return self.made[index.name]
+        return self._load(phase, Load(index, (), True, 1))
 
-    def _ring_depth(self, index: int, position: int, value: Value) -> int:
-        """Tiles in flight between the producer and the last reader; all of them where a later phase reads too."""
+    def _update_phase(self, store: Store) -> int:
+        """The phase that stores an update: the first that has all it needs, and the last that loads the symbol. What it
+        needs must then be whole."""
+        phases = [phase.phase.phase for phase in self.layout.phases]
+        makers = {name: number for number, phase in enumerate(phases) for name in made_by(phase.stages)}
+        updated = [value for value in self.section.loads if self.section.loads[value] == store.symbol]
+        loading = [self.last_phase[name] for name in updated if name in self.last_phase]
+        number = max([0, *loading, *(makers[value.name] for value in store.needs if value.name in makers)])
+        if loading or any(makers.get(value.name, number) != number for value in store.needs):
+            self.held |= {value.name for value in store.needs}
+        elif store.update is not None:
+            self.held.add(store.update.index.name)
+        return number
+
+    def _load_depth(self, index: int, load: Load) -> int:
+        """Slices from the first reader's start to the last one's end, beside those on their way."""
         phase = self.layout.phases[index].phase
-        if self.last_reader.get(value.name, index) > index:
-            return phase.tiles
-        starts = self.starts[index]
-        ends = [
-            starts[p] + phase.options[p].cycles
-            for p, stage in enumerate(phase.stages)
-            if value in stage.streamed.stage.reads
-        ]
+        nest = phase.phase.nest
+        writer = LoadWriter(nest, load.slicing, level_of(load.slicing))
+
+        def reads_it(stage: NestedStage, value: Value) -> bool:
+            slicing = stage.slicing(value)
+            return slicing[: level_of(slicing)] == load.slicing
+
+        reads = readers_of(phase.phase, load.value.name, reads_it)
+        starts = [phase.starts[position] for position, _ in reads]
+        apart = math.ceil((max(starts) - min(starts)) / max(1.0, phase.interval(writer.events)))
+        least = self.waits[index].least_units(writer, reads)
+        return min(nest.slices(load.slicing), max(LOAD_DEPTH * least, least + apart + 1))
+
+    def _write(self, index: int, position: int, stage: NestedStage, value: Value) -> Port:
+        phase = self.layout.phases[index].phase.phase
+        writer = writer_of(phase, stage, value)
+        slicing = writer.slicing[: level_of(writer.slicing)]
+        depth = self._ring_depth(index, position, value, writer)
+        buffer = Buffer(value.name, value.type, phase.nest, slicing, depth, index)
+        self.made[value.name] = self._buffer(buffer)
+        self.makers[value.name] = (index, position)
+        return Port(value, self.made[value.name], _combine(stage, value))
+
+    def _ring_depth(self, index: int, position: int, value: Value, writer: Writer) -> int:
+        """Slices in flight between the writer and the last reader; all of them where a later phase reads too, or where
+        the value is complete only at the end of the phase."""
+        phase = self.layout.phases[index].phase
+        whole = writer.nest.slices(writer.slicing)
+        if self.last_phase.get(value.name, index) > index or (writer.completion == 0 and writer.level > 0):
+            return whole
+        if value.name in self.held:
+            return whole
+        units = writer.nest.events(writer.completion)
+        interval = max(1.0, phase.interval(units))
+        start, own = phase.starts[position], phase.options[position].cycles
         stored = any(store.base == value for store in self.section.stores)
-        last = max([*ends, starts[position] + phase.options[position].cycles * (2 if stored else 1)])
-        return min(phase.tiles, max(2, math.ceil((last - starts[position]) / phase.interval) + 1))
-
-    def _deepen_loads(self) -> None:
-        """A streamed load feeding several stages keeps each tile from the first reader's start to the last's end."""
-        for (name, axis, index), buffer in self.loaded.items():
-            if axis == WHOLE:
-                continue
-            phase = self.layout.phases[index].phase
-            starts = [
-                self.starts[index][p]
-                for p, stage in enumerate(phase.stages)
-                if any(v.name == name and stage.streamed.axes[name] == axis for v in stage.streamed.stage.reads)
-            ]
-            apart = math.ceil((max(starts) - min(starts)) / phase.interval) if starts else 0
-            self.layout.buffers[buffer].depth = min(phase.tiles, 2 + apart)
+        reads = readers_of(phase.phase, value.name, lambda stage, read: True)
+        held = 2
+        last = start + own * (2 if stored else 1)
+        for at, read in reads:
+            reader = reader_of(phase.phase, phase.stages[at], read)
+            block = least_depth(writer, reader) // writer.unit_slices
+            if block > 1:
+                held = max(held, 2 * block)
+            firings = reader.events // units if reader.events > units else 1
+            last = max(last, phase.starts[at] + firings * phase.options[at].cycles)
+        if reads:
+            held = max(held, self.waits[index].least_units(writer, reads, position) + 1)
+        flying = math.ceil((last - start) / interval) + 1
+        return min(whole, max(held, flying) * writer.unit_slices)
 
     def _store(self, store: Store) -> None:
-        """Stream the stored value out: along with the tiles where its views allow, else whole when the phase ends."""
+        """Stream the stored value out: slice by slice where its views allow, else whole when the phase ends."""
         name = store.base.name
-        if name not in self.made:
-            loaded = self._load(0, store.base, WHOLE)
-            self.layout.phases[0].streams.append(Stream(store.symbol, loaded, WHOLE, store))
+        if store.update is not None:
+            self._store_by_index(store, store.update)
             return
-        index = self.maker[name]
+        if name not in self.made:
+            loaded = self._load(0, Load(store.base, (), True, 1))
+            first = self.layout.buffers[loaded].first
+            self.layout.phases[first].streams.append(Stream(store.symbol, loaded, (), _views(store)))
+            return
+        index, position = self.makers[name]
+        phase = self.layout.phases[index].phase.phase
         buffer = self.layout.buffers[self.made[name]]
-        axis = buffer.axis
-        if axis != WHOLE and _stored_axis(store, axis, buffer.tiles) is None:
-            buffer.depth = buffer.tiles
-            axis = WHOLE
-        self.layout.phases[index].streams.append(Stream(store.symbol, self.made[name], axis, store))
+        views = self._streamed_views(store, phase, position)
+        if views is None:
+            buffer.depth = buffer.slices
+            views = _views(store)
+        slicing = views.slicings[0]
+        stream = Stream(store.symbol, self.made[name], slicing[: level_of(slicing)], views)
+        self.layout.phases[index].streams.append(stream)
+
+    def _store_by_index(self, store: Store, update: Update) -> None:
+        """Stream new slices over those of a symbol: as they are made where nothing else of the section loads that
+        symbol, and where memory need not move more for it; else when its last reader is done."""
+        number = self.update_phases[store.symbol]
+        name, nest = store.base.name, self.layout.phases[number].nest
+        at = self._index(number, update.index)
+        views = None
+        if name in self.made and name not in self.held:
+            phase = self.layout.phases[number].phase.phase
+            views = self._streamed_views(store, phase, self.makers[name][1])
+        if views is not None and update.moved_bytes(nest, views.slicings[-1]) > update.moved_bytes(nest, ()):
+            views = None
+        buffer = self.made[name] if name in self.made else self._load(number, Load(store.base, (), True, 1))
+        if views is None:
+            self.layout.buffers[buffer].depth = self.layout.buffers[buffer].slices
+            views = _views(store)
+        slicing = views.slicings[0]
+        stream = Stream(store.symbol, buffer, slicing[: level_of(slicing)], views, update.pick, at)
+        self.layout.phases[number].streams.append(stream)
+
+    def _streamed_views(self, store: Store, phase: Phase, position: int) -> NestedStage | None:
+        """The store's views cut by the loops that complete the value, or None where it cannot leave slice by slice."""
+        stage = phase.stages[position]
+        writer = writer_of(phase, stage, store.base)
+        level = writer.completion
+        if level == 0 or any(axis_of(writer.slicing, loop) == WHOLE for loop in range(level)):
+            return None
+        views = _views(store)
+        for loop in range(level):
+            followed = _followed(views, writer.slicing[loop], phase.nest.counts[loop])
+            if followed is None:
+                return None
+            views = followed
+        return views
 
     def _buffer(self, buffer: Buffer) -> int:
         self.layout.buffers.append(buffer)
         return len(self.layout.buffers) - 1
 
+    def _spare(self) -> int:
+        """PMUs that nobody needs, but for a few that placement may use as it likes."""
+        return len(self.machine.working_sites(SiteKind.PMU)) * 95 // 100 - self.layout.pmus
+
     def _widen_ports(self) -> None:
-        """Give buffers the PMUs whose ports their readers need; fewer, in proportion, where there are not enough."""
-        least = sum(buffer.pmus for buffer in self.layout.buffers)
+        """Give buffers the PMUs whose ports their users need; fewer, in proportion, where there are not enough."""
         wanted = [self._port_pmus(index) for index in range(len(self.layout.buffers))]
-        free = len(self.machine.working_sites(SiteKind.PMU)) * 8 // 10 - least
         extra = sum(max(0, want - buffer.pmus) for want, buffer in zip(wanted, self.layout.buffers))
-        scale = min(1.0, max(0, free) / extra) if extra else 0.0
+        scale = min(1.0, max(0, self._spare()) / extra) if extra else 0.0
         for want, buffer in zip(wanted, self.layout.buffers):
             buffer.pmus += round(scale * max(0, want - buffer.pmus))
+
+    def _deepen_loads(self) -> None:
+        """Let load rings use PMUs that are left over: first those they have anyway, then a share of the others."""
+        rings = [b for b in self.layout.buffers if b.loaded and b.depth < b.slices]
+        spare = int(max(0, self._spare()) * SPARE_SHARE)
+        for buffer in rings:
+            buffer.depth = min(buffer.slices, max(buffer.depth, self._capacity(buffer.pmus, buffer)))
+        for buffer in sorted(rings, key=lambda ring: ring.slice_bytes * ring.slices):
+            more = min(
+                spare // max(1, len(rings)), math.ceil(buffer.type.nbytes / self.machine.pmu_bytes) - buffer.pmus
+            )
+            if more > 0 and self._capacity(buffer.pmus + more, buffer) > buffer.depth:
+                buffer.pmus += more
+                buffer.depth = min(buffer.slices, self._capacity(buffer.pmus, buffer))
+
+    def _capacity(self, pmus: int, buffer: Buffer) -> int:
+        """Slices that fit so many PMUs."""
+        return pmus * self.machine.pmu_bytes // buffer.slice_bytes
 
     def _port_pmus(self, index: int) -> int:
         """PMUs whose read and write ports keep up with the stages that use them."""
         reads: dict[int, float] = {}
         writes: dict[int, float] = {}
-        for number, phase in enumerate(self.layout.phases):
-            for stage, option, inputs, outputs in zip(
-                phase.phase.stages, phase.phase.options, phase.inputs, phase.outputs
-            ):
-                pace = max(option.cycles, phase.phase.interval / PORT_PATIENCE)
+        for number, layout in enumerate(self.layout.phases):
+            phase = layout.phase
+            for stage, option, inputs, outputs in zip(phase.stages, phase.options, layout.inputs, layout.outputs):
+                events = phase.phase.events(stage)
+                pace = max(option.cycles, phase.interval(events) / PORT_PATIENCE)
                 for port in inputs:
                     if port.buffer == index:
-                        tile = stage.tile_type(port.value)
+                        tile = stage.type(port.value)
                         sent = operand_bytes(stage.work, option.parallel, self.machine, tile, port.side)
                         reads[number] = max(reads.get(number, 0), sent / pace)
                 for port in outputs:
                     if port.buffer == index:
-                        writes[number] = stage.tile_type(port.value).nbytes / pace
+                        writes[number] = stage.type(port.value).nbytes / pace
         rate = max([*reads.values(), *writes.values(), 0.0])
         return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
 
 
-def _start_cycles(phase: AllocatedPhase, machine: Machine) -> list[float]:
-    """When each stage starts on the first tile, if nothing holds it up."""
-    ready: dict[str, float] = {}
-    starts = []
-    for stage, option in zip(phase.stages, phase.options):
-        start = max((ready.get(value.name, 0.0) for value in stage.streamed.stage.reads), default=0.0)
-        starts.append(start)
-        latency = option.cycles + fill_cycles(stage.work, option.parallel, machine) + 2 * HOPS * machine.hop_cycles
-        ready.update((value.name, start + latency) for value in stage.streamed.stage.writes)
-    return starts
+def _views(store: Store) -> NestedStage:
+    """The views that a store passes through, as a stage outside of any loop: value 0 is what the buffer holds."""
+    return NestedStage.of(StageNodes(store.views, (store.base,), (store.value,)))
 
 
-def _combine(stage: TiledStage, value: Value) -> Combine:
-    return next(node.op.combine for node in stage.streamed.stage.nodes if value in node.results)
+def _followed(views: NestedStage, axis: int, count: int) -> NestedStage | None:
+    """The views inside one more loop that cuts what the buffer holds; None where they do not allow it."""
+    if not views.form.operations:
+        return views.within(Cutting((axis,), count, frozenset()), count)
+    cutting = cut_form(views.form, ((0, axis),), None)
+    if cutting is None or cutting.divisor % count or cutting.accumulators:
+        return None
+    return views.within(cutting, count)
 
 
-def _product_side(stage: TiledStage, value: Value) -> int | None:
-    """The side of the stage's product that `value` reaches, directly or through free operators."""
-    reached = {value.name}
-    for node in stage.streamed.stage.nodes:
-        if node.op.cost.kind is CostClass.SYSTOLIC:
-            return next((side for side, operand in enumerate(node.operands) if operand.name in reached), None)
-        if node.op.is_free and any(operand.name in reached for operand in node.operands):
-            reached.update(result.name for result in node.results)
-    return None
-
-
-def _stored_axis(store: Store, axis: int, tiles: int) -> int | None:
-    """The axis of the stored value that follows from cutting its base along `axis`, or None if it cannot be cut."""
-    for node in store.views:
-        space = space_of(node)
-        dim = space.leading(space.operands[0][axis])
-        cut = space.cut(dim) if dim is not None else None
-        if cut is None or cut.size % tiles or cut.results[0] == WHOLE:
-            return None
-        axis = cut.results[0]
-    return axis
-
-
-def stored_axes(store: Store, axis: int, tiles: int) -> list[int]:
-    """The axis of the base and of every view along a streamed store; all whole where `axis` is."""
-    axes = [axis]
-    for count in range(1, len(store.views) + 1):
-        part = Store(store.base, store.views[:count], store.value, store.symbol)
-        streamed = None if axis == WHOLE else _stored_axis(part, axis, tiles)
-        axes.append(WHOLE if streamed is None else streamed)
-    return axes
+def _combine(stage: NestedStage, value: Value) -> Combine | None:
+    if not stage.accumulates(value):
+        return None
+    return next(node.op.combine for node in stage.stage.nodes if value in node.results)

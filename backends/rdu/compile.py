@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.rdu.allocate import Microbatches
 from backends.rdu.buffers import Layout
 from backends.rdu.emit import emit_configuration
 from backends.rdu.fusion_rules import Rule
 from backends.rdu.memory import place_symbols
+from backends.rdu.microbatches import Microbatches
 from backends.rdu.netlist import Placement
 from backends.rdu.nets import wire
 from backends.rdu.place import place
@@ -30,6 +30,7 @@ from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
+from pef.decoded import Configuration
 from pef.exchange import Replicas
 from pef.machine import Machine
 
@@ -55,7 +56,8 @@ class BackendOptions:
 
     def cut(self, graph: Graph, machine: Machine, budget: float) -> CutGraph:
         """The sections of a graph."""
-        return cut_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules)
+        pieces = self.pieces(graph.kind)
+        return cut_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules, microbatches=pieces)
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
         """The pieces for graphs of one kind: only those that see samples stream them."""
@@ -85,6 +87,7 @@ def compile_program(
         start, share = number / len(program.graphs), 1 / len(program.graphs)
         mapper.add(graph, lambda what, done, start=start, share=share: progress(what, start + share * done))  # type: ignore[misc]
     mapper.place_in_memory()
+    mapper.predict()
     return mapper.record
 
 
@@ -112,9 +115,10 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
         for section in cut.sections:
             key = signature(section, known)
             if key not in predictions:
-                layout = plan_section(section, machine, options.pieces(graph.kind))
-                configuration = _unplaced(layout, key, known, machine)
-                predictions[key] = predict_configuration(configuration, machine, options.predicted)
+                layout = plan_section(section, machine)
+                decoded = Configuration.of(_unplaced(layout, key, known, machine), machine, "estimate")
+                tiers = [0] * len(key.symbols)
+                predictions[key] = predict_configuration(decoded, tiers, machine, options.predicted)
             total += predictions[key].cycles + predictions[key].load_cycles
     return total
 
@@ -169,8 +173,6 @@ class _Mapper:
             entry.rule = section.rule
             entry.bindings.extend(index_of[name] for name in key.symbols)
             entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
-            configuration = self.record.configurations[entry.configuration]
-            entry.prediction.CopyFrom(predict_configuration(configuration, self.machine, self.options.predicted))
 
     def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
         """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
@@ -192,7 +194,7 @@ class _Mapper:
             key = signature(section, known)
             mapped.sections.append((section, key))
             if key not in self.configured and key not in mapped.fresh:
-                layout = plan_section(section, self.machine, self.options.pieces(graph.kind))
+                layout = plan_section(section, self.machine)
                 mapped.fresh[key] = self._configure(layout, key, known)
         return mapped
 
@@ -219,6 +221,20 @@ class _Mapper:
             entry = self.record.symbols.add(name=symbol.name, type=encode_type(symbol.type), kind=symbol.kind.value)
             entry.tier, entry.offset, entry.persistent = spot.tier, spot.offset, spot.persistent
             entry.first, entry.last = spot.first, spot.last
+
+    def predict(self) -> None:
+        """Say of every section what the cost model expects; symbols have their memory by now."""
+        decoded = [
+            Configuration.of(record, self.machine, f"configuration {number}")
+            for number, record in enumerate(self.record.configurations)
+        ]
+        known: dict[tuple[int, tuple[int, ...]], pb.Prediction] = {}
+        for section in self.record.sections:
+            tiers = tuple(self.record.symbols[symbol].tier for symbol in section.bindings)
+            key = section.configuration, tiers
+            if key not in known:
+                known[key] = predict_configuration(decoded[key[0]], tiers, self.machine, self.options.predicted)
+            section.prediction.CopyFrom(known[key])
 
     def _location(self, location: Location) -> pb.Location:
         file, module = self._string(location.file), self._string(location.module)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from backends.rdu.buffers import Layout, Port, Stream, stored_axes
+from backends.rdu.buffers import Layout, Port, Stream
+from backends.rdu.nests import NestedStage
 from backends.rdu.netlist import Placement
 from backends.rdu.netlist import Terminal as Pin
 from backends.rdu.nets import Connection, Wiring
-from backends.rdu.phases import WHOLE
 from backends.rdu.route import Routing, link_ends
-from backends.rdu.tiling import TiledStage
-from ir.graph import Value
 from ir.types import TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_op, encode_type
 from pef.machine import Machine
+from pef.nest import WHOLE, level_of
 
 
 def emit_configuration(
@@ -35,8 +34,8 @@ def emit_configuration(
             pb.Buffer(
                 name=buffer.name,
                 type=encode_type(buffer.type),
-                axis=_axis(buffer.axis, buffer.tiles),
-                tiles=buffer.tiles,
+                axes=buffer.slicing,
+                counts=[count if axis != WHOLE else 1 for count, axis in zip(buffer.home.counts, buffer.slicing)],
                 depth=buffer.depth,
                 units=units,
             )
@@ -50,8 +49,7 @@ def emit_configuration(
 
 def _phase(layout: Layout, index: int, wiring: Wiring, slots: Mapping[str, int]) -> pb.Phase:
     phase = layout.phases[index]
-    tiles = phase.phase.tiles
-    record = pb.Phase(tiles=tiles)
+    record = pb.Phase(loops=phase.nest.counts)
     for position, (stage, option) in enumerate(zip(phase.phase.stages, phase.phase.options)):
         entry = _stage(stage, phase.inputs[position], phase.outputs[position])
         entry.units.extend(wiring.pcus[index][position])
@@ -61,47 +59,42 @@ def _phase(layout: Layout, index: int, wiring: Wiring, slots: Mapping[str, int])
         entry.chain = option.parallel.chain
         record.stages.append(entry)
     for stream, agcus in zip(phase.streams, wiring.agcus[index]):
-        record.streams.append(_stream(stream, layout, tiles, slots[stream.symbol], agcus))
+        record.streams.append(_stream(stream, slots[stream.symbol], agcus))
     return record
 
 
-def _stage(stage: TiledStage, inputs: Sequence[Port], outputs: Sequence[Port]) -> pb.Stage:
-    nodes = stage.streamed.stage.nodes
-    values: dict[str, Value] = {}
-    for node in nodes:
-        values.update((value.name, value) for value in (*node.operands, *node.results))
-    number = {name: index for index, name in enumerate(values)}
-    record = pb.Stage(name=stage.streamed.stage.name)
-    for value in values.values():
-        axis = _axis(stage.streamed.axes[value.name], stage.tiles)
-        record.values.append(pb.TileValue(type=encode_type(stage.tile_type(value)), axis=axis))
-    for node, operation in zip(nodes, stage.operations):
-        operands = [number[value.name] for value in node.operands]
-        results = [number[value.name] for value in node.results]
-        record.operations.append(encode_op(operation.op, operands, results))
-    for port in inputs:
-        record.inputs.append(_port(port, number, stage.tiles))
-    for port in outputs:
-        record.outputs.append(_port(port, number, stage.tiles))
+def _stage(stage: NestedStage, inputs: Sequence[Port], outputs: Sequence[Port]) -> pb.Stage:
+    record = pb.Stage(name=stage.stage.name, values=_values(stage), operations=_operations(stage))
+    record.inputs.extend(_port(port, stage) for port in inputs)
+    record.outputs.extend(_port(port, stage) for port in outputs)
     return record
 
 
-def _port(port: Port, number: Mapping[str, int], tiles: int) -> pb.Port:
+def _values(stage: NestedStage) -> list[pb.TileValue]:
+    return [
+        pb.TileValue(type=encode_type(tensor), axes=slicing[: level_of(slicing)])
+        for tensor, slicing in zip(stage.form.types, stage.slicings)
+    ]
+
+
+def _operations(stage: NestedStage) -> list[pb.Operation]:
+    return [encode_op(o.op, o.operands, o.results) for o in stage.form.operations]
+
+
+def _port(port: Port, stage: NestedStage) -> pb.Port:
     combine = port.combine.value if port.combine is not None else ""
-    return pb.Port(value=number[port.value.name], buffer=port.buffer, axis=_axis(port.axis, tiles), combine=combine)
+    return pb.Port(value=stage.numbers[port.value.name], buffer=port.buffer, combine=combine)
 
 
-def _stream(stream: Stream, layout: Layout, tiles: int, slot: int, agcus: Sequence[int]) -> pb.Stream:
-    axis = _axis(stream.axis, tiles)
-    record = pb.Stream(store=stream.store is not None, slot=slot, buffer=stream.buffer, axis=axis, agcus=agcus)
-    if stream.store is None:
-        return record
-    axes = [_axis(a, tiles) for a in stored_axes(stream.store, stream.axis, tiles)]
-    chain = [stream.store.base, *(node.results[0] for node in stream.store.views)]
-    types = [value.type.sliced(a, tiles) for value, a in zip(chain, axes)]
-    record.values.extend(pb.TileValue(type=encode_type(t), axis=a) for t, a in zip(types, axes))
-    for index, node in enumerate(stream.store.views):
-        record.operations.append(encode_op(node.op.retyped(types[index + 1]), [index], [index + 1]))
+def _stream(stream: Stream, slot: int, agcus: Sequence[int]) -> pb.Stream:
+    record = pb.Stream(
+        store=stream.store is not None, slot=slot, buffer=stream.buffer, axes=stream.slicing, agcus=agcus
+    )
+    if stream.pick is not None:
+        record.index.buffer, record.index.axis = stream.index, stream.pick.axis
+    if stream.store is not None:
+        record.values.extend(_values(stream.store))
+        record.operations.extend(_operations(stream.store))
     return record
 
 
@@ -114,7 +107,7 @@ def _net(connection: Connection, route: Sequence[int], machine: Machine) -> pb.N
         sinks=[_terminal(sink) for sink in connection.sinks],
         bytes=connection.bytes,
     )
-    if connection.kind in (pb.Net.LOAD, pb.Net.STORE):
+    if connection.kind in (pb.Net.LOAD, pb.Net.STORE, pb.Net.INDEX):
         record.stream = connection.owner
     else:
         record.stage = connection.owner
@@ -125,8 +118,3 @@ def _net(connection: Connection, route: Sequence[int], machine: Machine) -> pb.N
 
 def _terminal(pin: Pin) -> pb.Terminal:
     return pb.Terminal(agcu=pin.index) if pin.is_agcu else pb.Terminal(unit=pin.index)
-
-
-def _axis(axis: int, tiles: int) -> int:
-    """The axis as the PEF writes it: a value of one tile is whole."""
-    return axis if tiles > 1 else WHOLE

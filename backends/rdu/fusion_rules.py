@@ -57,6 +57,19 @@ ALIASES = {
 MAX_VARIANTS = 512
 """Ways in which optional operators may be present or absent in one pattern."""
 
+LONGEST_FILE = 1 << 20
+"""Characters of a file of rules."""
+
+DEEPEST = 50
+"""Lists and mappings in one another."""
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
 RULE_KEYS = frozenset({"name", "priority", "heuristic", "sections", "pattern"})
 NODE_KEYS = frozenset({"op_type", "child", "children", "match_first_option", "required", "included", "repeat"})
 
@@ -118,14 +131,31 @@ def _by_priority(rules: Sequence[Rule]) -> list[Rule]:
 def _parse(path: Path) -> list[Rule]:
     try:
         text = path.read_text(encoding="utf-8")
+        _require_plain(path, text)
         root = yaml.compose(text, yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(Problem(f"{path} cannot be read: {error}", hint="check the path and the syntax")) from error
     parser = _Parser(path, {} if root is None else dict(_lines(root, ())))
     rules = [parser.rule(name, body, place) for name, body, place in parser.named(content)]
     UsageError.raise_if(parser.problems)
     return rules
+
+
+def _require_plain(path: Path, text: str) -> None:
+    """Raise UsageError for a file that would grow without end when it is followed: one too large, or with aliases."""
+    if len(text) > LONGEST_FILE:
+        raise UsageError(Problem(f"{path} has more than {LONGEST_FILE:,} characters", hint="give a file of rules"))
+    depth = 0
+    for token in yaml.scan(text):
+        where = f"{path.name}:{token.start_mark.line + 1}"
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if isinstance(token, yaml.AliasToken):
+            raise UsageError(Problem(f"*{token.value} is an alias", where, "write out what it stands for"))
+        if depth > DEEPEST:
+            raise UsageError(
+                Problem(f"lists and mappings are nested deeper than {DEEPEST}", where, "write a flat rule")
+            )
 
 
 Place = tuple[str | int, ...]

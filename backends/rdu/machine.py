@@ -70,7 +70,12 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "pmu_read_ports": COUNT,
         "pmu_write_ports": COUNT,
     },
-    "network": {"link_bytes_per_cycle": COUNT, "hop_cycles": COUNT_OR_NONE, "agcu_bytes_per_cycle": COUNT},
+    "network": {
+        "link_bytes_per_cycle": COUNT,
+        "hop_cycles": COUNT_OR_NONE,
+        "agcu_bytes_per_cycle": COUNT,
+        "memory_burst_bytes": COUNT,
+    },
     "orchestration": {
         "program_load_us": QUANTITY_OR_NONE,
         "argument_load_us": QUANTITY_OR_NONE,

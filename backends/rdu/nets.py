@@ -12,10 +12,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from backends.rdu.buffers import Layout, PhaseLayout, Port
+from backends.rdu.buffers import Layout, PhaseLayout, Port, Stream
+from backends.rdu.nests import NestedStage
 from backends.rdu.netlist import Net, Netlist, Terminal, Unit
-from backends.rdu.phases import WHOLE
-from backends.rdu.tiling import TiledStage
 from pef import pef_pb2 as pb
 from pef.cycles import Parallelism, operand_bytes
 from pef.machine import Machine, SiteKind
@@ -76,7 +75,7 @@ def _number_pcus(layout: Layout, units: list[Unit]) -> tuple[tuple[tuple[int, ..
         for stage, option in zip(phase.phase.stages, phase.phase.options):
             group = next(groups)
             first = len(units)
-            name = stage.streamed.stage.name
+            name = stage.stage.name
             units += [Unit(f"{name}[{i}]", SiteKind.PCU, group) for i in range(option.units)]
             stages.append(tuple(range(first, len(units))))
         numbered.append(tuple(stages))
@@ -90,7 +89,7 @@ def _number_pmus(layout: Layout, units: list[Unit]) -> tuple[tuple[int, ...], ..
     for index, buffer in enumerate(layout.buffers):
         group = -1 - index
         sharing = shared.get(buffer.first, [-1, SHARERS])
-        small = index in loaded and buffer.tiles == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
+        small = index in loaded and buffer.slices == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
         if small and sharing[1] < SHARERS:
             sharing[1] += 1
             numbered.append((sharing[0],))
@@ -107,14 +106,14 @@ def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ..
     """AGCUs for every stream: as many as its rate needs, the least loaded of the phase first."""
     memory_rate = machine.tier_bytes_per_cycle(0)
     chosen = []
-    for phase in layout.phases:
+    for index, phase in enumerate(layout.phases):
         load = [0.0] * len(machine.agcu_sites)
         streams = []
         for stream in phase.streams:
             buffer = layout.buffers[stream.buffer]
             rate = memory_rate
-            if stream.axis != WHOLE:
-                rate = min(memory_rate, buffer.type.nbytes / buffer.tiles / phase.phase.interval)
+            if stream.slicing:
+                rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
             count = min(len(load), buffer.pmus, max(1, math.ceil(rate / machine.agcu_bytes_per_cycle)))
             numbers = sorted(range(len(load)), key=lambda number: (load[number], number))[:count]
             for number in numbers:
@@ -135,7 +134,7 @@ def _stage_nets(
     stage, parallel = phase.phase.stages[position], phase.phase.options[position].parallel
     lanes = [pcus[i : i + parallel.chain] for i in range(0, len(pcus), parallel.chain)]
     for number, port in enumerate(phase.inputs[position]):
-        tile = stage.tile_type(port.value)
+        tile = stage.type(port.value)
         sent = operand_bytes(stage.work, parallel, machine, tile, port.side)
         groups = _reader_groups(stage, port, parallel, tile.numel)
         nets = [
@@ -147,7 +146,7 @@ def _stage_nets(
             yield Connection(pb.Net.READ, index, position, number, source, sinks, share)
     for number, port in enumerate(phase.outputs[position]):
         pairs = _deal(pmus[port.buffer], len(lanes))
-        share = math.ceil(stage.tile_type(port.value).nbytes / len(pairs))
+        share = math.ceil(stage.type(port.value).nbytes / len(pairs))
         for pmu, lane in pairs:
             yield Connection(pb.Net.WRITE, index, position, number, _unit(lanes[lane][-1]), (_unit(pmu),), share)
     share = math.ceil((4 if stage.work.fp32 else 2) * stage.work.elements / len(lanes))
@@ -156,7 +155,7 @@ def _stage_nets(
             yield Connection(pb.Net.CHAIN, index, position, 0, _unit(before), (_unit(behind),), share)
 
 
-def _reader_groups(stage: TiledStage, port: Port, parallel: Parallelism, elements: int) -> list[list[int]]:
+def _reader_groups(stage: NestedStage, port: Port, parallel: Parallelism, elements: int) -> list[list[int]]:
     """Sets of lanes that read the same part of an operand."""
     batch, row, column = parallel.batch, parallel.row, parallel.column
     lane = {(b, r, c): (b * row + r) * column + c for b in range(batch) for r in range(row) for c in range(column)}
@@ -182,7 +181,7 @@ def _stream_nets(
     for number, stream in enumerate(layout.phases[index].streams):
         buffer = layout.buffers[stream.buffer]
         units = pmus[stream.buffer]
-        total = buffer.type.nbytes // (buffer.tiles if stream.axis != WHOLE else 1)
+        total = layout.phases[index].nest.sliced(buffer.type, stream.slicing).nbytes
         share = math.ceil(total / len(units))
         for position, unit in enumerate(units):
             agcu = Terminal(agcus[number][position % len(agcus[number])], is_agcu=True)
@@ -190,24 +189,38 @@ def _stream_nets(
                 yield Connection(pb.Net.LOAD, index, number, 0, agcu, (_unit(unit),), share)
             else:
                 yield Connection(pb.Net.STORE, index, number, 0, _unit(unit), (agcu,), share)
+        if stream.pick is not None:
+            size = layout.phases[index].nest.sliced(stream.pick.index_type, stream.index_slicing).nbytes
+            guided = tuple(Terminal(agcu, is_agcu=True) for agcu in agcus[number])
+            for unit in pmus[stream.index]:
+                share = math.ceil(size / len(pmus[stream.index]))
+                yield Connection(pb.Net.INDEX, index, number, 0, _unit(unit), guided, share)
 
 
 def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
     """The net as placement and routing see it. Whole transfers happen before or after the tiles of their phase, so
     their links are negotiated apart from those of the tiles, at the rate of memory."""
     source, sinks, index = connection.source, connection.sinks, connection.phase
-    phase, memory_rate = layout.phases[index], machine.tier_bytes_per_cycle(0)
-    interval = phase.phase.interval
-    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE):
-        pace = phase.phase.options[connection.owner].cycles / interval
+    layout_phase, memory_rate = layout.phases[index], machine.tier_bytes_per_cycle(0)
+    phase = layout_phase.phase
+    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE, pb.Net.INDEX):
+        interval = phase.interval(phase.phase.events(phase.stages[connection.owner]))
+        pace = phase.options[connection.owner].cycles / interval
         return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
-    stream = phase.streams[connection.owner]
+    stream = layout_phase.streams[connection.owner]
     total = layout.buffers[stream.buffer].type.nbytes
-    if stream.axis == WHOLE:
+    if not stream.slicing:
         rate = min(memory_rate * connection.bytes / max(1, total), machine.agcu_bytes_per_cycle)
-        return Net(source, sinks, len(layout.phases) * (1 if connection.kind == pb.Net.LOAD else 2) + index, rate)
-    pace = total / layout.buffers[stream.buffer].tiles / memory_rate / interval
-    return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
+        return Net(source, sinks, len(layout.phases) * (1 if stream.store is None else 2) + index, rate)
+    moved = _stream_bytes(layout, index, stream)
+    interval = phase.interval(layout.transfers(index, stream))
+    return Net(source, sinks, index, connection.bytes / interval, min(1.0, moved / memory_rate / phase.cycles))
+
+
+def _stream_bytes(layout: Layout, index: int, stream: Stream) -> int:
+    """Bytes that a stream moves in one run of its phase."""
+    size = layout.phases[index].nest.sliced(layout.buffers[stream.buffer].type, stream.slicing).nbytes
+    return size * layout.transfers(index, stream)
 
 
 def _unit(number: int) -> Terminal:

@@ -1,45 +1,53 @@
-"""Planning a section: phases, tile counts, PCUs and buffers, before anything has a site."""
+"""Planning a section: PCUs, buffers and streams of the nests that the cut chose, before anything has a site."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.rdu.allocate import AllocatedPhase, Microbatches, allocate
-from backends.rdu.buffers import Layout, lay_out, streamed_bytes
+from backends.rdu.allocate import AllocatedPhase, allocate
+from backends.rdu.buffers import Layout, lay_out, moved_bytes
+from backends.rdu.choices import resident_bytes
 from backends.rdu.infeasibility import Contributor, Resource, require
-from backends.rdu.phases import Phase, form_phases
+from backends.rdu.nests import Phase
 from backends.rdu.sections import CutSection
-from backends.rdu.tiling import tile_stage
 from pef.cycles import chain_length
 from pef.machine import Machine, SiteKind
+from pef.nest import Nest
+
+PCU_SHARE = 0.9
+"""The part of the PCUs that stages may take: placement needs room."""
 
 
-def plan_section(section: CutSection, machine: Machine, microbatches: Microbatches | None = None) -> Layout:
-    """The section with the fastest tiles, or with the finest where those do not fit; one without stages moves data.
+def plan_section(section: CutSection, machine: Machine) -> Layout:
+    """The section with its fastest allocation; one without stages moves data.
 
-    With `microbatches`, phases that stream the batch have a tile for each, where that fits.
     Raises DoesNotFitError with the biggest contributors.
     """
+    most = resident_bytes(machine)
     if not section.stages:
-        return lay_out(section, [AllocatedPhase(Phase(divisor=1), 1, (), (), 1)], machine)
-    phases = form_phases(section.stages)
+        return lay_out(section, [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())], machine, most)
+    phases = section.phases
     pcus = len(machine.working_sites(SiteKind.PCU))
     pmus = len(machine.working_sites(SiteKind.PMU))
     require(Resource.PCU, pcus, _least_pcus(phases, machine))
-    moved = [streamed_bytes(section, phase) for phase in phases]
-    for finest in (False, True):
-        allocated = allocate(phases, moved, machine, pcus * 9 // 10, finest=finest, microbatches=microbatches)
-        layout = lay_out(section, allocated, machine)
-        if sum(buffer.pmus for buffer in layout.buffers) <= pmus:
-            return layout
+    allocated = allocate(phases, _traffic(section, machine, most), machine, int(pcus * PCU_SHARE))
+    layout = lay_out(section, allocated, machine, most)
     require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
     return layout
 
 
+def _traffic(section: CutSection, machine: Machine, most: int) -> list[float]:
+    """Cycles that memory needs for what each phase moves while it streams."""
+    made: set[str] = set()
+    found = []
+    for phase in section.phases:
+        found.append(moved_bytes(section, phase, made, most) / machine.tier_bytes_per_cycle(0))
+        made |= {value.name for stage in phase.stages for value in stage.stage.writes}
+    return found
+
+
 def _least_pcus(phases: Sequence[Phase], machine: Machine) -> list[Contributor]:
-    """What every stage needs at the very least, whatever its tiles."""
+    """What every stage needs at the very least."""
     return [
-        Contributor(streamed.stage.name, chain_length(tile_stage(streamed, 1).work, machine))
-        for phase in phases
-        for streamed in phase.stages
+        Contributor(stage.stage.name, chain_length(stage.work, machine)) for phase in phases for stage in phase.stages
     ]

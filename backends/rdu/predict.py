@@ -3,60 +3,112 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pef import pef_pb2 as pb
-from pef.codec import decode_type, parallelism, product_side, stage_work
+from pef.codec import product_side
 from pef.cycles import compute_cycles, fill_cycles, operand_bytes, port_cycles
-from pef.exchange import ONE, Replicas, exchange_latency_cycles, exchanged_bytes, phase_exchange_cycles
+from pef.decoded import Configuration, Phase, Stage
+from pef.exchange import ONE, Replicas, exchange_cycles, exchange_latency_cycles, exchanged_bytes
 from pef.machine import Machine
+from pef.nest import needed
+
+HOPS = 16
+"""Switches that a slice crosses between two units on the way through a buffer, as an order of magnitude."""
 
 
-def predict_configuration(configuration: pb.Configuration, machine: Machine, replicas: Replicas = ONE) -> pb.Prediction:
-    """Cycles of one run of the configuration, and what bounds it.
+def predict_configuration(
+    configuration: Configuration, tiers: Sequence[int], machine: Machine, replicas: Replicas = ONE
+) -> pb.Prediction:
+    """Cycles of one run of the configuration whose slots live in these memory tiers, and what bounds it.
 
-    A phase takes one interval per tile after its first tile has passed all stages, but at least as long as memory
-    needs for everything it moves, and as the link between replicas needs for what it exchanges. The interval is that
-    of its slowest stage.
+    A phase takes as long as its slowest stage, from the first firing that reaches it to the last result behind it.
+    What stays in a phase is loaded while the phases before run, what streams arrives with it; the section ends no
+    earlier than everything has been moved.
     """
-    rate = machine.tier_bytes_per_cycle(0)
     record = pb.Prediction()
-    compute = memory = exchange = 0.0
-    for phase in configuration.phases:
-        works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
-        cycles = [_stage_cycles(configuration, stage, machine) for stage in phase.stages]
-        fills = [fill_cycles(work, parallel, machine) for work, parallel in works]
-        moved = 0
+    compute = exchange = now = memory = 0.0
+    for number, phase in enumerate(configuration.phases):
+        busy = _phase_cycles(configuration, phase, machine)
+        record.flops += sum(stage.events * stage.work.flops for stage in phase.stages)
+        staying = streamed = stored = 0.0
         for stream in phase.streams:
-            nbytes = decode_type(configuration.slots[stream.slot]).nbytes
-            moved += nbytes
+            nbytes = configuration.transfer_bytes(number, stream) * configuration.transfers(number, stream)
+            cycles = nbytes / machine.tier_bytes_per_cycle(tiers[stream.slot])
             if stream.store:
                 record.dram_write_bytes += nbytes
+                stored += cycles
             else:
                 record.dram_read_bytes += nbytes
-        busy = (phase.tiles - 1) * max(cycles, default=0) + sum(cycles) + sum(fills)
-        exchanged = float(phase.tiles * phase_exchange_cycles(phase, replicas, machine))
-        if any(map(exchanged_bytes, phase.stages)):
-            exchanged += exchange_latency_cycles(replicas, machine)
+                staying += cycles if stream.is_whole else 0.0
+                streamed += 0.0 if stream.is_whole else cycles
+        exchanged = _exchange_cycles(phase, replicas, machine)
         compute += busy
-        memory += moved / rate
         exchange += exchanged
-        record.cycles += math.ceil(max(busy, moved / rate, exchanged))
-        record.flops += phase.tiles * sum(work.flops for work, _ in works)
+        memory += staying
+        now = max(now, memory) + max(busy, exchanged)
+        memory += streamed + stored
+        now = max(now, memory)
+    now = max(now, memory)
+    record.cycles = math.ceil(now)
     record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
     limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
     record.bound = max(limits, key=lambda name: limits[name])
     return record
 
 
-def _stage_cycles(configuration: pb.Configuration, stage: pb.Stage, machine: Machine) -> int:
-    """Cycles per tile of a stage: of its PCUs, or of the ports of the PMUs it reads and writes if they are slower."""
-    work, parallel = stage_work(stage), parallelism(stage)
+def _exchange_cycles(phase: Phase, replicas: Replicas, machine: Machine) -> float:
+    nbytes = sum(stage.events * exchanged_bytes(stage.body.tile_operations) for stage in phase.stages)
+    if not nbytes:
+        return 0.0
+    return exchange_latency_cycles(replicas, machine) + exchange_cycles(nbytes, replicas, machine)
+
+
+def _phase_cycles(configuration: Configuration, phase: Phase, machine: Machine) -> float:
+    """From the start of a phase to its last result, were memory infinitely fast."""
+    cycles = [_stage_cycles(configuration, stage, machine) for stage in phase.stages]
+    fills = [
+        fill_cycles(stage.work, stage.parallelism, machine) + 2 * HOPS * machine.hop_cycles for stage in phase.stages
+    ]
+    sources = _sources(configuration, phase)
+    starts: list[float] = []
+    for waiting in sources:
+        starts.append(max((starts[s] + firings * cycles[s] + fills[s] for s, firings in waiting), default=0.0))
+    tails = [0.0] * len(cycles)
+    for reader in range(len(cycles) - 1, -1, -1):
+        for source, _ in sources[reader]:
+            firings = max(1, phase.stages[reader].events // phase.stages[source].events)
+            tails[source] = max(tails[source], fills[reader] + firings * cycles[reader] + tails[reader])
+    spans = [
+        start + stage.events * own + fill + tail
+        for start, stage, own, fill, tail in zip(starts, phase.stages, cycles, fills, tails)
+    ]
+    return max(spans, default=0.0)
+
+
+def _sources(configuration: Configuration, phase: Phase) -> list[list[tuple[int, int]]]:
+    """For each stage, the stages of the phase it reads from, and after how many of their firings it can fire first."""
+    index = configuration.phases.index(phase)
+    found: list[list[tuple[int, int]]] = [[] for _ in phase.stages]
+    for read in configuration.reads:
+        if read.phase != index or read.by_stream:
+            continue
+        for write in configuration.writers[read.buffer]:
+            if write.phase == index and not write.by_stream and write.position < read.position:
+                writer, reader = configuration.writer(write), configuration.reader(read)
+                found[read.position].append((write.position, needed(writer, reader, 0) + 1))
+    return found
+
+
+def _stage_cycles(configuration: Configuration, stage: Stage, machine: Machine) -> int:
+    """Cycles per firing: of its PCUs, or of the ports of the PMUs it reads and writes if they are slower."""
+    work, parallel = stage.work, stage.parallelism
     slowest = compute_cycles(work, parallel, machine)
-    for port in stage.inputs:
-        tile = decode_type(stage.values[port.value].type)
-        sent = operand_bytes(work, parallel, machine, tile, product_side(stage, port))
+    for port, record in zip(stage.inputs, stage.record.inputs):
+        tile = stage.body.values[port.value].type
+        sent = operand_bytes(work, parallel, machine, tile, product_side(stage.record, record))
         slowest = max(slowest, port_cycles(sent, len(configuration.buffers[port.buffer].units), machine))
     for port in stage.outputs:
-        tile = decode_type(stage.values[port.value].type)
+        tile = stage.body.values[port.value].type
         slowest = max(slowest, port_cycles(tile.nbytes, len(configuration.buffers[port.buffer].units), machine))
     return slowest

@@ -38,7 +38,13 @@ def signature(section: CutSection, symbols: Mapping[str, Symbol]) -> Signature:
     for name in sorted(section.loads, key=lambda name: number(values, name)):
         symbol = section.loads[name]
         structure.append((number(values, name), number(slots, symbol), symbols[symbol].type))
+        if name in section.gathers:
+            gather = section.gathers[name]
+            structure.append((gather.axis, number(values, gather.index.name), gather.value.type))
     for store in section.stores:
         views = tuple(node.op for node in store.views)
         structure.append((number(values, store.base.name), views, store.value.type, number(slots, store.symbol)))
+        if store.update is not None:
+            index, axis = number(values, store.update.index.name), store.update.axis
+            structure.append((index, axis, symbols[store.symbol].type))
     return Signature(tuple(structure), tuple(slots))

@@ -6,9 +6,10 @@ pipeline, with at most one reducing operator at the end of a chain. Free operato
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from backends.rdu.indexed import Gather
 from ir.graph import Graph, Node, Value
 from ir.op import CostClass
 
@@ -20,12 +21,19 @@ MAX_CHAIN_SLOTS = 32
 class StageNodes:
     """The nodes of one stage in topological order, free operators included.
 
-    reads: values from outside, symbols and results of other stages; writes: results that others or outputs need.
+    reads: values from outside, symbols and results of other stages; writes: results that others or outputs need;
+    gathers: those of `reads` that are fetched by index.
     """
 
     nodes: tuple[Node, ...]
     reads: tuple[Value, ...]
     writes: tuple[Value, ...]
+    gathers: tuple[Gather, ...] = ()
+
+    @property
+    def needs(self) -> tuple[Value, ...]:
+        """All that must have been made before it can run: what it reads, and the indices by which that is fetched."""
+        return (*self.reads, *(gather.index for gather in self.gathers))
 
     @property
     def busy(self) -> list[Node]:
@@ -58,19 +66,28 @@ def base_values(graph: Graph) -> dict[str, Value | None]:
     return base
 
 
-def form_stages(graph: Graph, *, fuse: bool, nodes: Sequence[Node] | None = None) -> list[StageNodes]:
+def form_stages(
+    graph: Graph,
+    *,
+    fuse: bool,
+    nodes: Sequence[Node] | None = None,
+    gathers: Mapping[str, Gather] | None = None,
+) -> list[StageNodes]:
     """Partition the busy nodes of `graph`, or those in `nodes`, into stages, in an order in which each reads only
     earlier ones.
 
     With `fuse` off every busy node is a stage of its own. `nodes` must be able to run at one time: nothing they make
-    comes back to them through others.
+    comes back to them through others. What `gathers` names is fetched by index, and no stage makes it.
     """
+    gathers = gathers or {}
     base = base_values(graph)
     group_of: dict[str, _Group] = {}
     groups: list[_Group] = []
     for node in graph.nodes if nodes is None else nodes:
-        if node.op.is_free:
+        if node.op.is_free or node.results[0].name in gathers:
             continue
+        for guide in _guides(node, base, group_of, gathers):
+            guide.open = False
         sources = _source_groups(node, base, group_of)
         home = _fused_home(node, sources, group_of, base) if fuse else None
         if home is None:
@@ -81,8 +98,17 @@ def form_stages(graph: Graph, *, fuse: bool, nodes: Sequence[Node] | None = None
                 source.open = False
         home.nodes.append(node)
         group_of.update((result.name, home) for result in node.results)
-    order = _topological([group for group in groups if group.nodes], group_of, base)
-    return [_finish(graph, group.nodes, base) for group in order]
+    order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
+    return [_finish(graph, group.nodes, base, gathers) for group in order]
+
+
+def _guides(
+    node: Node, base: dict[str, Value | None], group_of: dict[str, _Group], gathers: Mapping[str, Gather]
+) -> list[_Group]:
+    """The groups that make the indices by which operands of a node are fetched."""
+    origins = [base[operand.name] for operand in node.operands]
+    indices = [gathers[origin.name].index.name for origin in origins if origin is not None and origin.name in gathers]
+    return [group_of[index] for index in indices if index in group_of]
 
 
 def _source_groups(node: Node, base: dict[str, Value | None], group_of: dict[str, _Group]) -> list[_Group]:
@@ -154,7 +180,12 @@ def _absorb(source: _Group, home: _Group, group_of: dict[str, _Group], groups: l
     return True
 
 
-def _topological(groups: list[_Group], group_of: dict[str, _Group], base: dict[str, Value | None]) -> list[_Group]:
+def _topological(
+    groups: list[_Group],
+    group_of: dict[str, _Group],
+    base: dict[str, Value | None],
+    gathers: Mapping[str, Gather],
+) -> list[_Group]:
     """Groups so that each comes after those it reads, otherwise in the order of their last node."""
     done: set[int] = set()
     order: list[_Group] = []
@@ -164,7 +195,7 @@ def _topological(groups: list[_Group], group_of: dict[str, _Group], base: dict[s
             return
         done.add(id(group))
         for node in group.nodes:
-            for source in _source_groups(node, base, group_of):
+            for source in (*_source_groups(node, base, group_of), *_guides(node, base, group_of, gathers)):
                 visit(source)
         order.append(group)
 
@@ -173,7 +204,7 @@ def _topological(groups: list[_Group], group_of: dict[str, _Group], base: dict[s
     return order
 
 
-def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None]) -> StageNodes:
+def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None], gathers: Mapping[str, Gather]) -> StageNodes:
     """The stage of these busy nodes, with the free operators that lead to their operands."""
     made = {result.name for node in busy for result in node.results}
     nodes: dict[int, Node] = {}
@@ -196,7 +227,8 @@ def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None]) -> St
             prepare(operand)
         nodes[id(node)] = node
     writes = [result for node in busy for result in node.results if _needed_outside(graph, result, made, base)]
-    return StageNodes(tuple(nodes.values()), tuple(reads.values()), tuple(writes))
+    fetched = tuple(gathers[name] for name in reads if name in gathers)
+    return StageNodes(tuple(nodes.values()), tuple(reads.values()), tuple(writes), fetched)
 
 
 def _needed_outside(graph: Graph, value: Value, made: set[str], base: dict[str, Value | None]) -> bool:

@@ -49,8 +49,10 @@ class Captured:
     losses: tuple[str, ...]
 
 
-def capture(spec: ModelSpec, *, inference: bool) -> Captured:
+def capture(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Captured:
     """The model in `spec` as a program: FWD for inference; for training also BCKWD and, with an optimizer, OPT.
+
+    With `recompute`, BCKWD computes again what is cheaper to compute than to save.
 
     Raises CaptureError where PyTorch cannot trace the model, UnsupportedError with everything in it that the device
     does not have, both with the user's lines.
@@ -58,13 +60,17 @@ def capture(spec: ModelSpec, *, inference: bool) -> Captured:
     UnsupportedError.raise_if(dtype_problems(spec))
     joint = trace(spec, inference=inference, decompositions=decompositions())
     lowered = lower(joint)
-    program, update = assemble(spec, joint, lowered, inference=inference)
+    program, update = assemble(spec, joint, lowered, inference=inference, recompute=recompute)
     return Captured(program, _values(joint, lowered, update, program), joint.losses)
 
 
-def assemble(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool) -> tuple[Program, Update | None]:
+def assemble(
+    spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool, recompute: bool = True
+) -> tuple[Program, Update | None]:
     """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
-    split = partition(lowered.graph, (*joint.outputs, *joint.mutated, *lowered.updated))
+    tangents = [source.name for source in joint.placeholders if source.role is Role.TANGENT]
+    stored = (*joint.outputs, *joint.mutated, *lowered.updated)
+    split = partition(lowered.graph, stored, tangents, recompute=recompute)
     update = None if inference else _update(spec, joint)
     program = _program(spec, joint, lowered, split, update)
     verifier.verify(program)

@@ -54,7 +54,16 @@ def embedding_bag_padded(*arguments: Any) -> tuple[Tensor, ...]:
     return embedding_bag(*(*arguments[:-1], wrapped))
 
 
+def embedding(
+    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Tensor:
+    """Rows of a table; a sparse gradient is the dense one without its zeros."""
+    rows: Tensor = aten.embedding(weight, indices, padding_idx, scale_grad_by_freq, False)
+    return rows
+
+
 TABLES: dict[Any, Callable[..., Any]] = {
+    aten.embedding.default: embedding,
     aten.embedding_bag.default: embedding_bag,
     aten.embedding_bag.padding_idx: embedding_bag_padded,
     aten._embedding_bag.default: embedding_bag,

@@ -72,7 +72,8 @@ class EagerRun:
         held = Holdings(self.spec.model).tensors()
         self.hollow = {id(tensor): stand_in(tensor) for tensor in held if not has_content(tensor)}
         module = make_fx(self.run, decomposition_table=decompositions, tracing_mode="real")(*values)
-        names = output_names(self.made.results, self.spec.loss is not None)
+        taken = {source.name for source in self.sources}
+        names = output_names(self.made.results, self.spec.loss is not None, taken)
         sources = [*self.sources, *self.tangents(module.graph, names), *_lifted_constants(module)]
         values += [_like_others(source.tensor, values) for source in sources[len(values) :]]
         traced, recorder = functional(module, self.recorder, values, decompositions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 
-from compiler.frontend.locations import Locator, innermost_frame
+from compiler.frontend.locations import Locator, innermost_frame, is_users
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.workarounds import SAME_SIZE, workaround
 from ir.errors import Problem
@@ -51,7 +51,7 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
     text = f"{type(error).__name__}: {error}"
     where = where or _location(error, locator)
     known = known_cause(text)
-    if known is not None:
+    if known is not None and not (isinstance(error, TypeError) and _is_inside(error)):
         return Problem(known[0], where, known[1])
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch"
@@ -61,6 +61,12 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
 def unknown_size(name: str) -> tuple[str, str]:
     """What to say of the ATen operator called `name`, whose result has as many elements as values decide."""
     return f"the size of what {name} returns depends on the values of a tensor", workaround(name, SAME_SIZE)
+
+
+def _is_inside(error: BaseException) -> bool:
+    """Whether something was raised within forward, rather than by calling it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(is_users(frame.filename) for frame in frames)
 
 
 def _location(error: BaseException, locator: Locator) -> Location:

@@ -8,8 +8,8 @@ A model file defines, at module level,
                     and element types matter; None, numbers and text beside them are part of the call
     optimizer       optional: a torch.optim.Optimizer over the model's parameters, or a function that takes the
                     parameters and returns one
-    loss, targets   optional: where forward does not return the loss itself (first), loss(outputs, *targets)
-                    computes it from what forward returned; targets are given the way inputs are
+    loss, targets   optional: where forward returns the loss neither first nor as `loss` of a dict, loss(outputs,
+                    *targets) computes it from what forward returned; targets are given the way inputs are
     max_grad_norm   optional: clip the global norm of the gradients to this
 
 `model.py:name` takes these from `name` instead: an object or class with the same attributes, or a function without
@@ -69,7 +69,7 @@ class ModelSpec:
 
     `inputs` and `targets` are sample tensors by name, in the order of forward's (loss's) parameters; None, numbers and
     text among the inputs become part of `call`, and `inputs` holds the tensors alone. `loss` maps
-    forward's outputs and the targets to the loss; without it, forward returns the loss itself.
+    forward's outputs and the targets to the loss; without it, forward returns the loss itself, first or as `loss`.
     `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
     model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
     output, not from the losses alone: the gradients of outputs that are no loss start from zeros. `regions` names

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from compiler.frontend.saving import computed_again, is_view, may_repeat
 from ir.graph import Graph, Node, Output, SectionKind, Symbol, SymbolKind, Value
-from ir.ops.view import Slice
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,24 @@ class Split:
     activations: tuple[Symbol, ...]
 
 
-def partition(joint: Graph, forward_symbols: Iterable[str]) -> Split:
-    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need.
+def partition(
+    joint: Graph, forward_symbols: Iterable[str], output_gradients: Iterable[str] = (), *, recompute: bool = True
+) -> Split:
+    """Forward is what the stores into `forward_symbols` need; backward is the rest of what the other stores need, and
+    of stores that depend on gradients of outputs, as what a hook keeps does.
 
-    The backward graph reads what it can from symbols, computes views of them again (that is address arithmetic), and
-    has the forward graph save the rest. Outputs are not saved a second time.
+    The backward graph reads what it can from symbols, and of the other forward values it needs it computes again what
+    is cheaper to compute than to save (`saving.py`); without `recompute`, views alone. Outputs are not saved a second
+    time.
     """
     names = set(forward_symbols)
-    stored = [output for output in joint.outputs if output.symbol in names]
+    late = set(output_gradients)
+    for node in joint.nodes:
+        if any(operand.name in late for operand in node.operands):
+            late.update(result.name for result in node.results)
+    stored = [output for output in joint.outputs if output.symbol in names and output.value.name not in late]
     forward = _needed(joint, (output.value for output in stored))
-    return _Partition(joint, stored, forward).split()
+    return _Partition(joint, stored, forward).split(recompute)
 
 
 def _needed(joint: Graph, values: Iterable[Value]) -> set[str]:
@@ -51,63 +59,58 @@ class _Partition:
         self.joint = joint
         self.stored = stored
         self.forward = forward
+        self.gradients = tuple(output for output in joint.outputs if output not in stored)
         self.inputs = {value.name for value in joint.inputs}
         self.overwritten = {output.symbol for output in stored}
-        self.saved: dict[str, Value] = {}
-        self.backward_nodes: set[str] = set()
+        self.delivered = {output.value.name: output for output in stored[::-1] if output.symbol not in self.inputs}
 
-    def split(self) -> Split:
-        gradients = tuple(output for output in self.joint.outputs if output not in self.stored)
-        for output in gradients:
-            self.require(output.value)
-        symbols = {name: self.symbol(value) for name, value in self.saved.items()}
+    def split(self, recompute: bool) -> Split:
+        reads = list(self.reads())
+        bound = (self.inputs - self.overwritten) | self.delivered.keys()
+        again = computed_again(self.joint, reads, bound, may_repeat if recompute else is_view)
+        names, saved = self.backward(again)
+        symbols = {name: self.symbol(value) for name, value in saved.items()}
         activations = tuple(symbol for symbol in symbols.values() if symbol.kind is SymbolKind.ACTIVATION)
         saves = tuple(
-            Output(symbol.name, self.saved[name])
-            for name, symbol in symbols.items()
-            if symbol.kind is SymbolKind.ACTIVATION
+            Output(symbol.name, saved[name]) for name, symbol in symbols.items() if symbol.kind is SymbolKind.ACTIVATION
         )
         return Split(
             self.graph(SectionKind.FWD, self.forward, (*self.stored, *saves), {}),
-            self.graph(SectionKind.BCKWD, self.backward_nodes, gradients, symbols),
+            self.graph(SectionKind.BCKWD, names, self.gradients, symbols),
             activations,
         )
 
-    def require(self, value: Value) -> None:
-        """Have `value` in the backward graph: read it, save it, or compute it there."""
-        pending = [value]
+    def reads(self) -> Iterator[Value]:
+        """What gradients, and what they alone need, take from the forward pass and from symbols."""
+        needed = _needed(self.joint, (output.value for output in self.gradients))
+        own = [node for node in self.joint.nodes if node.results[0].name in needed - self.forward]
+        operands = [operand for node in own for operand in node.operands]
+        made = {result.name for node in own for result in node.results}
+        yield from (value for value in (*operands, *(out.value for out in self.gradients)) if value.name not in made)
+
+    def backward(self, again: set[str]) -> tuple[set[str], dict[str, Value]]:
+        """The values that the backward graph computes, and those it reads that the forward graph has to store."""
+        pending = [output.value for output in self.gradients]
+        made: set[str] = set()
+        saved: dict[str, Value] = {}
         while pending:
             value = pending.pop()
-            if value.name in self.backward_nodes or value.name in self.saved:
+            if value.name in made or value.name in saved:
                 continue
             node = self.joint.producers.get(value.name)
             if node is None and value.name not in self.overwritten:
                 continue
-            if node is None or (value.name in self.forward and not self.is_cheap(node)):
-                self.saved[value.name] = value
+            if node is None or value.name in self.delivered or (value.name in self.forward and value.name not in again):
+                saved[value.name] = value
                 continue
-            self.backward_nodes.update(result.name for result in node.results)
+            made.update(result.name for result in node.results)
             pending += node.operands
-
-    def is_cheap(self, node: Node) -> bool:
-        """Whether to compute again rather than save: views, but slices only of what is in memory anyway."""
-        if not node.op.is_free or len(node.operands) > 1:
-            return False
-        return not isinstance(node.op, Slice) or self.is_view_of_symbol(node)
-
-    def is_view_of_symbol(self, node: Node) -> bool:
-        """Whether following views leads to a symbol that keeps its content."""
-        source = node.operands[0].name if node.operands else ""
-        if source in self.joint.producers:
-            above = self.joint.producers[source]
-            return above.op.is_free and len(above.operands) == 1 and self.is_view_of_symbol(above)
-        return source not in self.overwritten
+        return made, saved
 
     def symbol(self, value: Value) -> Symbol:
         """Where the backward graph finds a forward value: the output it is stored to, or an activation."""
-        for output in self.stored:
-            if output.value.name == value.name and output.symbol not in self.inputs:
-                return Symbol(output.symbol, value.type, SymbolKind.OUTPUT)
+        if value.name in self.delivered:
+            return Symbol(self.delivered[value.name].symbol, value.type, SymbolKind.OUTPUT)
         name = f"{value.name}.before" if value.name in self.inputs else value.name
         return Symbol(name, value.type, SymbolKind.ACTIVATION)
 
@@ -121,9 +124,23 @@ class _Partition:
             return saved.get(value.name, value)
 
         nodes = tuple(
-            Node(node.op, tuple(map(found, node.operands)), node.results, node.location)
-            for node in self.joint.nodes
-            if any(result.name in names for result in node.results)
+            Node(node.op, tuple(map(found, node.operands)), node.results, node.location) for node in self.late(names)
         )
         stores = tuple(Output(output.symbol, found(output.value)) for output in outputs)
         return Graph(kind, (*self.joint.inputs, *saved.values()), nodes, ()).with_nodes(nodes, stores)
+
+    def late(self, names: set[str]) -> list[Node]:
+        """The nodes that make `names`, each that is computed again right before its first reader: values made long
+        before they are read would be written to memory after all."""
+        readers: dict[str, int] = {}
+        places = []
+        for number, node in reversed(list(enumerate(self.joint.nodes))):
+            results = [result.name for result in node.results]
+            if names.isdisjoint(results):
+                continue
+            place = number
+            if self.forward.issuperset(results):
+                place = min((readers[name] for name in results if name in readers), default=number)
+            places.append((place, number))
+            readers.update((operand.name, min(place, readers.get(operand.name, place))) for operand in node.operands)
+        return [self.joint.nodes[number] for _, number in sorted(places)]

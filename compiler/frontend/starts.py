@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,13 @@ def _leads_to(tensor: Tensor, others: dict[int, Tensor]) -> set[int]:
     return {i for maker, i in makers.items() if maker in seen}
 
 
-def output_names(results: Sequence[Result], first_is_loss: bool) -> list[str]:
-    """`loss` for a loss; the user's dict key or `output` for others; repeated names are numbered."""
+def output_names(results: Sequence[Result], first_is_loss: bool, taken: Collection[str] = ()) -> list[str]:
+    """`loss` for a loss; the user's dict key or `output` for others; repeated names are numbered. `taken` are names of
+    inputs and weights: an output called like one of them, an autoencoder's `image`, becomes `image_output`."""
     names: list[str] = []
     for i, result in enumerate(results):
         stem = result.key or ("loss" if result.is_loss or (first_is_loss and i == 0) else "output")
+        stem = f"{stem}_output" if stem in taken else stem
         repeats = sum(name == stem or name.startswith(f"{stem}_") for name in names)
         names.append(f"{stem}_{repeats}" if repeats else stem)
     return names

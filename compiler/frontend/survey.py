@@ -30,12 +30,12 @@ class Survey:
     program: Program | None = None
 
 
-def capture_or_explain(spec: ModelSpec, *, inference: bool) -> Captured:
-    """The captured model, which itself stays as it is. Raises CaptureError or UnsupportedError with everything that
-    `survey` finds in its way."""
+def capture_or_explain(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Captured:
+    """The captured model (see `capture`), which itself stays as it is. Raises CaptureError or UnsupportedError with
+    everything that `survey` finds in its way."""
     try:
         with unchanged(spec.model):
-            return capture(spec, inference=inference)
+            return capture(spec, inference=inference, recompute=recompute)
     except CaptureError as error:
         raise CaptureError(*_beyond(spec, error, [], inference).problems) from error
     except UnsupportedError as error:

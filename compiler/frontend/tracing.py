@@ -64,7 +64,13 @@ def _without_content(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
 @contextmanager
 def conditions(model: nn.Module, inference: bool) -> Any:
     """What holds while a model is traced: its mode, PyTorch's flags, and nothing that one call would hide."""
-    with mode(model, inference), whole_operators(), _compiling_state_context(), torch.set_grad_enabled(not inference):
+    with (
+        mode(model, inference),
+        whole_operators(),
+        _compiling_state_context(),
+        torch.compiler.set_stance("force_eager"),  # parts that torch.compile would trace by itself
+        torch.set_grad_enabled(not inference),
+    ):
         yield
 
 
@@ -111,7 +117,7 @@ def definition_line(file: Path, name: str) -> int:
     """The line where `name` is defined at the top level of `file`; 1 where it is not."""
     if not file.is_file():
         return 1
-    for statement in ast.parse(file.read_text()).body:
+    for statement in ast.parse(file.read_bytes()).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement]
         if any(getattr(target, "id", getattr(target, "name", None)) == name for target in targets):
             return statement.lineno

@@ -34,6 +34,7 @@ class GroupedMatmul(Grouped):
 
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    tables = (1,)
     any_layout = True
 
     def infer(self, x: TensorType, w: TensorType, group: TensorType) -> TensorType:

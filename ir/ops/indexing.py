@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class IndexSelect(Indexed):
 
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
+    tables = (0,)
 
     def infer(self, x: TensorType, index: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank:
@@ -64,6 +66,10 @@ class IndexAdd(Indexed):
         result = self.infer(x, index)
         lead, rest = _around(self.dim, result)
         return Space.parse(f"{lead} * {rest}, * -> {lead} v! {rest}", (x, index), (result,))
+
+    def elements(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
+        """First the zeros are written, then every slice is added."""
+        return results[0].numel + operands[0].numel
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, self.extent)
@@ -125,6 +131,7 @@ class Gather(Indexed):
 
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
+    tables = (0,)
 
     def infer(self, x: TensorType, index: TensorType) -> TensorType:
         if x.rank != index.rank or not 0 <= self.dim < x.rank:
@@ -170,6 +177,7 @@ class Nll(Indexed):
 
     ignore_index: int
     cost = Cost(CostClass.GATHER)
+    tables = (0,)
 
     def infer(self, logp: TensorType, target: TensorType) -> TensorType:
         if logp.rank != 2 or target.shape != logp.shape[:1]:

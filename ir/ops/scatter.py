@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -42,6 +43,11 @@ class Scattering(Op):
         sizes = {**dict(zip(names, x.shape)), **dict(zip(source, index.shape))}
         target, given = (tuple(Axis((name,)) for name in axes) for axes in (names, source))
         return Space((target, given, given), (target,), sizes, frozenset(whole))
+
+    def elements(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
+        """First x is copied, then every element of src is written."""
+        x, _, src = operands
+        return x.numel + src.numel
 
     def scratch(self, x: TensorType, index: TensorType, src: TensorType) -> tuple[TensorType, ...]:
         return (words(index),)

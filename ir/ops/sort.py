@@ -11,6 +11,9 @@ from ir.ops.places import words
 from ir.space import Space
 from ir.types import DType, TensorType
 
+COMPARE_AND_EXCHANGE = Cost(CostClass.GATHER, operations=5)
+"""One comparison, and a choice for each of the two elements and their positions."""
+
 LOW_HALF = 0 if sys.byteorder == "little" else 1
 """Which half of a 64-bit integer holds its low bits."""
 
@@ -24,7 +27,7 @@ class Sort(Op):
 
     dim: int
     descending: bool
-    cost = Cost(CostClass.GATHER, operations=16, passes=2)
+    cost = COMPARE_AND_EXCHANGE
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         if not 0 <= self.dim < x.rank:
@@ -34,6 +37,13 @@ class Sort(Op):
     def space(self, x: TensorType) -> Space:
         one = Space.elementwise((x,), x, whole=(self.dim,))
         return Space(one.operands, one.results * 2, one.sizes, one.whole)
+
+    def passes(self, x: TensorType) -> int:
+        """All steps of a sorting network for the axis."""
+        return max(1, _sorting_steps(x.shape[self.dim]))
+
+    def flops(self, x: TensorType) -> int:
+        return super().flops(x) * self.passes(x)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
         return (words(x),)
@@ -64,7 +74,7 @@ class TopK(Op):
     k: int
     dim: int
     largest: bool
-    cost = Cost(CostClass.GATHER, operations=16, passes=2)
+    cost = COMPARE_AND_EXCHANGE
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         if not 0 <= self.dim < x.rank or not 0 < self.k <= x.shape[self.dim]:
@@ -76,6 +86,18 @@ class TopK(Op):
         lead, rest = (" ".join(f"d{axis}" for axis in axes) for axes in (range(self.dim), range(self.dim + 1, x.rank)))
         found = f"{lead} k! {rest}"
         return Space.parse(f"{lead} n! {rest} -> {found}, {found}", (x,), self.results(x))
+
+    def passes(self, x: TensorType) -> int:
+        """Sort runs of k elements; then, until one is left, keep the better half of each pair of runs and merge it.
+
+        The runs halve from round to round, so all rounds together pass over at most twice as many elements as the
+        first: A. Shanbhag, H. Pirk, S. Madden, "Efficient Top-K Query Processing on GPUs", 2018.
+        """
+        steps = _sorting_steps(self.k)
+        return max(1, steps) if self.k == x.shape[self.dim] else steps + 1 + 2 * _doublings(self.k)
+
+    def flops(self, x: TensorType) -> int:
+        return super().flops(x) * self.passes(x)
 
     def kernel(self, x: Array, out: Array, index: Array) -> None:
         """Order only the elements that are not beyond a bound within which there are at least k."""
@@ -101,6 +123,18 @@ class TopK(Op):
         extrema.partition(place, axis=-1)
         bound: Array = extrema[..., place : place + 1]
         return bound
+
+
+def _doublings(extent: int) -> int:
+    """How often 1 doubles until it is at least `extent`."""
+    return max(0, extent - 1).bit_length()
+
+
+def _sorting_steps(extent: int) -> int:
+    """Steps of the bitonic sorting network for `extent` elements, each of which compares every element with another:
+    K. Batcher, "Sorting networks and their applications", 1968."""
+    doublings = _doublings(extent)
+    return doublings * (doublings + 1) // 2
 
 
 def _ordered(x: Array, descending: bool) -> Array:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
+from transformers.utils.logging import disable_progress_bar
 
 from ir.errors import Problem, SncError, UsageError
 from modelzoo.runners.schema import Application, without_other_group
@@ -34,6 +35,7 @@ Settings = TypeVar("Settings", bound=Application)
 def run(kind: type[Settings], config_name: str, action: Callable[[Settings], None]) -> None:
     """Read the command line over a configuration file and act on it; errors become messages and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    disable_progress_bar()
 
     def main(found: DictConfig) -> None:
         try:

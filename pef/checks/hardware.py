@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
+from pef.decoded import Configuration, named
 from pef.machine import SiteKind
 
 _COUNTS = (
@@ -26,6 +26,7 @@ _COUNTS = (
     "pmu_write_ports",
     "link_bytes_per_cycle",
     "agcu_bytes_per_cycle",
+    "memory_burst_bytes",
 )
 _TIMES = ("program_load_us", "argument_load_us", "launch_us")
 

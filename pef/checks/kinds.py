@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ir.errors import Problem
 from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
 from pef.checks.uses import Use, section_uses
+from pef.decoded import Configuration, named
 
 FWD, BCKWD, REDUCE, GRADNORM, OPT = SectionKind
 ALL = frozenset(SectionKind)
@@ -34,8 +34,8 @@ class Role:
 
 ROLES = {
     SymbolKind.INPUT: Role(True, NONE, frozenset({FWD, BCKWD})),
-    SymbolKind.PARAMETER: Role(True, frozenset({OPT})),
-    SymbolKind.BUFFER: Role(True, frozenset({FWD})),
+    SymbolKind.PARAMETER: Role(True, frozenset({FWD, BCKWD, OPT})),  # by a model that changes it in forward, too
+    SymbolKind.BUFFER: Role(True, frozenset({FWD, BCKWD})),
     SymbolKind.CONSTANT: Role(True, NONE),
     SymbolKind.HYPER: Role(True, NONE),
     SymbolKind.OUTPUT: Role(False, frozenset({FWD, GRADNORM}), is_made=True),
@@ -132,7 +132,10 @@ def stores_are_counted(pef: pb.Pef, configurations: Mapping[int, Configuration])
 
 
 def read_before_updated(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
-    """A graph that updates what the host gave reads it as it was before: no section of it loads it after the store."""
+    """A graph that updates what the host gave reads it as it was before: no section of it loads it after the store.
+
+    After a store by index it may: the new slices are nowhere else, so who loads it then means the updated value.
+    """
     updated: dict[tuple[str, str, int], Use] = {}
     for number, section in enumerate(pef.sections):
         loads, stores = section_uses(pef, configurations, number)
@@ -142,7 +145,7 @@ def read_before_updated(pef: pb.Pef, configurations: Mapping[int, Configuration]
             if store is not None and role(pef.symbols[use.symbol]).is_given:
                 name = named("symbol", use.symbol, pef.symbols[use.symbol].name)
                 yield Problem(f"{name} is loaded after {store.where} has updated it", use.where)
-        for use in stores:
+        for use in (store for store in stores if not store.indexed):
             updated.setdefault((*graph, use.symbol), use)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sized
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import named
+from pef.decoded import named
 
 MOST_SITES = 1 << 18
 """A grid of 512 by 512; an SN40L has 46 by 46 or so."""

@@ -9,10 +9,9 @@ from itertools import pairwise
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, Stage, Stream
 from pef.checks.stages import work_of
-from pef.codec import parallelism, product_side
 from pef.cycles import operand_bytes
+from pef.decoded import Configuration, Stage, Stream
 
 Ends = tuple[str, frozenset[int]]
 """What may stand at one end of a net: units or AGCUs, by number."""
@@ -30,6 +29,8 @@ class Wiring:
     read_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     written_bytes: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     stream_bytes: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    guides: dict[tuple[int, int], set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
+    index_bytes: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     sending: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     taking: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
@@ -44,7 +45,14 @@ def net_problems(configuration: Configuration) -> Iterator[Problem]:
         yield from bytes_flow(net, where)
         yield from route_is_a_tree(configuration, net, source, sinks, where)
         _record(configuration, net, source[1], [number for _, number in sinks], wiring)
-    for rule in (ports_are_wired, ports_carry_all, chains_are_wired, streams_are_wired, buffers_are_wired):
+    for rule in (
+        ports_are_wired,
+        ports_carry_all,
+        chains_are_wired,
+        streams_are_wired,
+        indices_are_wired,
+        buffers_are_wired,
+    ):
         yield from rule(configuration, wiring)
 
 
@@ -115,26 +123,26 @@ def ports_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Pr
 
 
 def ports_carry_all(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
-    """The nets of an input carry what its operand takes, repetitions included; those of an output carry its tile."""
+    """The nets of an input carry what its operand takes, repetitions included; those of an output carry its value."""
     for phase_number, phase in enumerate(configuration.phases):
         for stage_number, stage in enumerate(phase.stages):
-            work, parallel = work_of(stage), parallelism(stage.record)
+            work, parallel = work_of(stage), stage.parallelism
             if work is None:
                 continue
-            for number, port in enumerate(stage.record.inputs):
-                tile, side = stage.body.values[port.value].type, product_side(stage.record, port)
+            for number, port in enumerate(stage.inputs):
+                tile, side = stage.body.values[port.value].type, stage.product_side(port)
                 size = operand_bytes(work, parallel, configuration.machine, tile, side)
                 carried = wiring.read_bytes[phase_number, stage_number, number]
                 if carried < size:
                     yield Problem(
                         f"the nets carry {carried} of the operand's {size} bytes", f"{stage.where}, input {number}"
                     )
-            for number, port in enumerate(stage.record.outputs):
+            for number, port in enumerate(stage.outputs):
                 size = stage.body.values[port.value].type.nbytes
                 carried = wiring.written_bytes[phase_number, stage_number, number]
                 if carried < size:
                     yield Problem(
-                        f"the nets carry {carried} of the tile's {size} bytes", f"{stage.where}, output {number}"
+                        f"the nets carry {carried} of the value's {size} bytes", f"{stage.where}, output {number}"
                     )
 
 
@@ -156,9 +164,25 @@ def streams_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[
                 yield Problem(f"no net of the stream joins PMU unit {unit} of {buffer.where}", stream.where)
             for agcu in set(stream.record.agcus) - wiring.agcus[key]:
                 yield Problem(f"no net of the stream joins AGCU {agcu}", stream.where)
-            size = buffer.type.sliced(stream.record.axis, phase.tiles).nbytes
+            size = phase.nest.sliced(buffer.type, stream.slicing).nbytes if stream.slicing else buffer.type.nbytes
             if wiring.stream_bytes[key] < size:
                 yield Problem(f"the nets carry {wiring.stream_bytes[key]} of the stream's {size} bytes", stream.where)
+
+
+def indices_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
+    """Every PMU of an index sends what it holds of it to every AGCU of the stream that goes by it."""
+    for phase_number, phase in enumerate(configuration.phases):
+        for stream_number, stream in enumerate(phase.streams):
+            if stream.pick is None:
+                continue
+            key = phase_number, stream_number
+            buffer = configuration.buffers[stream.record.index.buffer]
+            wanted = {(unit, agcu) for unit in buffer.units for agcu in stream.record.agcus}
+            for unit, agcu in sorted(wanted - wiring.guides[key]):
+                yield Problem(f"no net brings the index from PMU unit {unit} to AGCU {agcu}", stream.where)
+            size = phase.nest.sliced(buffer.type, stream.index_slicing).nbytes
+            if wiring.index_bytes[key] < size:
+                yield Problem(f"the nets carry {wiring.index_bytes[key]} of the index's {size} bytes", stream.where)
 
 
 def buffers_are_wired(configuration: Configuration, wiring: Wiring) -> Iterator[Problem]:
@@ -184,6 +208,10 @@ def _record(configuration: Configuration, net: pb.Net, source: int, sinks: Seque
         wiring.taking[phase.stages[net.stage].record.outputs[net.port].buffer].update(sinks)
     elif net.kind == pb.Net.CHAIN:
         wiring.links[net.phase, net.stage].update((source, sink) for sink in sinks)
+    elif net.kind == pb.Net.INDEX:
+        wiring.guides[net.phase, net.stream].update((source, sink) for sink in sinks)
+        wiring.index_bytes[net.phase, net.stream] += net.bytes
+        wiring.sending[phase.streams[net.stream].record.index.buffer].add(source)
     else:
         key, buffer = (net.phase, net.stream), phase.streams[net.stream].record.buffer
         loads = net.kind == pb.Net.LOAD
@@ -203,6 +231,10 @@ def _allowed(configuration: Configuration, net: pb.Net) -> tuple[Ends, Ends]:
         if stream.store != (net.kind == pb.Net.STORE):
             return ("AGCU", frozenset()), ("AGCU", frozenset())
         return (pmus, agcus) if stream.store else (agcus, pmus)
+    if net.kind == pb.Net.INDEX:
+        moved = phase.streams[net.stream]
+        held = configuration.buffers[moved.record.index.buffer].units if moved.pick is not None else ()
+        return ("unit", frozenset(held)), ("AGCU", frozenset(moved.record.agcus))
     stage = phase.stages[net.stage].record
     pcus: Ends = ("unit", frozenset(stage.units))
     if net.kind == pb.Net.CHAIN:

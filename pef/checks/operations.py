@@ -1,13 +1,23 @@
-"""Rules about the operations of a stage or stream: definitions, types, limits, and what cutting into tiles allows."""
+"""Rules about the operations of a stage or stream: definitions, types, limits, and what cutting into slices allows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ir.errors import Problem
 from ir.space import Cut
 from ir.types import TensorType
-from pef.checks.decoded import OPERATOR_ERRORS, Application, Body
+from pef.decoded import OPERATOR_ERRORS, Application, Body
+from pef.nest import WHOLE, axis_of
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """One iteration's share of a reduction: over which loops, and how the shares combine; legal if in one way."""
+
+    loops: frozenset[int]
+    combines: frozenset[str]
 
 
 def defined_once(body: Body, given: Sequence[int]) -> Iterator[Problem]:
@@ -28,7 +38,7 @@ def defined_once(body: Body, given: Sequence[int]) -> Iterator[Problem]:
 
 
 def types_follow(body: Body) -> Iterator[Problem]:
-    """The results of an operation have the types that its operator gives for one tile."""
+    """The results of an operation have the types that its operator gives in one firing."""
     for application in body.applications:
         operands, declared = body.types(application.operands), body.types(application.results)
         try:
@@ -49,50 +59,59 @@ def limits_hold(body: Body) -> Iterator[Problem]:
             yield Problem(f"{application.op.name}: {rule}", application.where)
 
 
-def tiles_are_consistent(body: Body) -> Iterator[Problem]:
-    """Applied to each tile, an operator gives the tiles of (or the partial results for) what it gives for the whole."""
-    if body.tiles == 1:
-        return
+def slices_are_consistent(body: Body) -> Iterator[Problem]:
+    """Applied to each slice, an operator gives the slices of (or partial results for) what it gives for the whole.
+
+    Loop by loop from the innermost outwards: what one loop cuts is the result of all loops inside it together.
+    """
     for application in body.applications:
-        operands, results = body.axes(application.operands), body.axes(application.results)
-        if all(axis < 0 for axis in (*operands, *results)):
-            continue
-        if matching_cut(body, application) is None:
-            yield Problem(
-                f"cutting the operands of {application.op.name} along axes {list(operands)} into {body.tiles} tiles "
-                f"does not cut the results along axes {list(results)}",
-                application.where,
-            )
+        for loop in reversed(range(body.level)):
+            operands, results = body.axes(application.operands, loop), body.axes(application.results, loop)
+            if body.nest.counts[loop] == 1 or all(axis == WHOLE for axis in (*operands, *results)):
+                continue
+            if matching_cut(body, application, loop) is None:
+                yield Problem(
+                    f"cutting the operands of {application.op.name} along axes {list(operands)} into "
+                    f"{body.nest.counts[loop]} slices does not cut the results along axes {list(results)}",
+                    application.where,
+                )
 
 
-def partial_results(body: Body) -> dict[int, str]:
-    """Values that are only one tile's share of a reduction, and how the shares combine: a view of one is one."""
-    partial: dict[int, str] = {}
+def partial_results(body: Body) -> dict[int, Partial]:
+    """Values that are only one iteration's share of a reduction: a view of one is one."""
+    partial: dict[int, Partial] = {}
     for application in body.applications:
         shares = [partial[value] for value in application.operands if value in partial]
-        tiled = any(body.values[value].axis >= 0 for value in application.operands)
-        if shares and application.op.is_free:
-            partial.update(dict.fromkeys(application.results, shares[0]))
-        elif tiled and body.tiles > 1:
-            reduced = [value for value in application.results if body.values[value].axis < 0]
-            partial.update(dict.fromkeys(reduced, application.op.combine.value))
+        loops = {loop for share in shares for loop in share.loops} if application.op.is_free else set[int]()
+        combines = {combine for share in shares for combine in share.combines} if loops else set[str]()
+        for value in application.results:
+            reduced = {
+                loop
+                for loop in range(body.level)
+                if body.nest.counts[loop] > 1
+                and axis_of(body.values[value].slicing, loop) == WHOLE
+                and any(axis != WHOLE for axis in body.axes(application.operands, loop))
+            }
+            own = {application.op.combine.value} if reduced else set[str]()
+            if reduced or loops:
+                partial[value] = Partial(frozenset(reduced | loops), frozenset(own | combines))
     return partial
 
 
 def partial_results_are_not_used(body: Body) -> Iterator[Problem]:
-    """Only views are taken of a partial result; it cannot be computed with before the tiles are combined."""
+    """Only views are taken of a partial result; it cannot be computed with before its loops have ended."""
     partial = partial_results(body)
     for application in body.applications:
         if not application.op.is_free and any(value in partial for value in application.operands):
             yield Problem(
-                f"{application.op.name} uses a sum that is complete only after the last tile", application.where
+                f"{application.op.name} uses a sum that is complete only after the last iteration", application.where
             )
 
 
-def matching_cut(body: Body, application: Application) -> Cut | None:
-    """The cut of the whole operation that makes it the declared one for each tile, if there is one."""
-    operands, results = body.wholes(application.operands), body.wholes(application.results)
-    axes = body.axes(application.operands), body.axes(application.results)
+def matching_cut(body: Body, application: Application, loop: int) -> Cut | None:
+    """The cut of the operation over all iterations of a loop that makes it the declared one for each, if there is."""
+    operands, results = body.grown(application.operands, loop), body.grown(application.results, loop)
+    axes = body.axes(application.operands, loop), body.axes(application.results, loop)
     try:
         whole = application.op.retyped(results[0])
         if whole.results(*operands) != results:
@@ -100,7 +119,8 @@ def matching_cut(body: Body, application: Application) -> Cut | None:
         cuts = whole.space(*operands).cuts()
     except OPERATOR_ERRORS:
         return None
-    return next((cut for cut in cuts if (cut.operands, cut.results) == axes and cut.size % body.tiles == 0), None)
+    count = body.nest.counts[loop]
+    return next((cut for cut in cuts if (cut.operands, cut.results) == axes and cut.size % count == 0), None)
 
 
 def _listed(types: Sequence[TensorType]) -> str:
@@ -116,5 +136,5 @@ def body_problems(body: Body, given: Sequence[int]) -> Iterator[Problem]:
     if mistyped or undefined:
         return
     yield from limits_hold(body)
-    yield from tiles_are_consistent(body)
+    yield from slices_are_consistent(body)
     yield from partial_results_are_not_used(body)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from ir.errors import Problem
 from ir.graph import SectionKind
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
+from pef.decoded import Configuration, named
 
 
 def replicas_stated(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:

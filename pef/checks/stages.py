@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ir.errors import Problem
 from ir.op import CostClass
-from pef.checks.decoded import OPERATOR_ERRORS, Configuration, Stage
 from pef.checks.operations import body_problems, partial_results
-from pef.codec import parallelism, stage_work
 from pef.cycles import StageWork, chain_length
+from pef.decoded import OPERATOR_ERRORS, Configuration, Stage
+from pef.nest import WHOLE, axis_of, level_of
 
 
 def stage_operations(configuration: Configuration) -> Iterator[Problem]:
@@ -19,17 +19,26 @@ def stage_operations(configuration: Configuration) -> Iterator[Problem]:
 
 
 def ports_fit_buffers(configuration: Configuration) -> Iterator[Problem]:
-    """A port's value is the port's slice of its buffer, of the same type and along the same axis."""
+    """A port's value is of the type of its slice of the buffer."""
     for stage in _stages(configuration):
-        for side, ports in (("input", stage.record.inputs), ("output", stage.record.outputs)):
-            for number, port in enumerate(ports):
-                value, buffer = stage.body.values[port.value], configuration.buffers[port.buffer]
-                expected = buffer.type.sliced(port.axis, stage.body.tiles)
-                where = f"{stage.where}, {side} {number}"
-                if value.type != expected:
-                    yield Problem(f"the value is {value.type}, its slice of {buffer.where} is {expected}", where)
-                if value.axis != port.axis:
-                    yield Problem(f"the value is cut along axis {value.axis}, the port along {port.axis}", where)
+        for port in (*stage.inputs, *stage.outputs):
+            value, buffer = stage.body.values[port.value], configuration.buffers[port.buffer]
+            if not stage.body.nest.fits(buffer.type, port.slicing):
+                continue  # `equal_slices` says so
+            expected = stage.body.nest.sliced(buffer.type, port.slicing)
+            if value.type != expected:
+                yield Problem(f"the value is {value.type}, its slice of {buffer.where} is {expected}", port.where)
+
+
+def values_move_with_ports(configuration: Configuration) -> Iterator[Problem]:
+    """No value is cut by a loop inside those that cut the stage's ports: the stage does not fire along it."""
+    for stage in _stages(configuration):
+        for number, value in enumerate(stage.body.values):
+            if level_of(value.slicing) > stage.level:
+                yield Problem(
+                    f"value {number} is cut {list(value.slicing)}, the ports by the outer {stage.level} loops alone",
+                    stage.where,
+                )
 
 
 def outputs_are_made(configuration: Configuration) -> Iterator[Problem]:
@@ -37,26 +46,34 @@ def outputs_are_made(configuration: Configuration) -> Iterator[Problem]:
     for stage in _stages(configuration):
         made = {port.value for port in stage.record.inputs}
         made.update(value for application in stage.body.applications for value in application.results)
-        for number, port in enumerate(stage.record.outputs):
+        for port in stage.outputs:
             if port.value not in made:
-                yield Problem(f"value {port.value} is never made", f"{stage.where}, output {number}")
+                yield Problem(f"value {port.value} is never made", port.where)
         if not stage.record.outputs:
             yield Problem("the stage writes no buffer", stage.where)
 
 
 def combines_match(configuration: Configuration) -> Iterator[Problem]:
-    """A combined output is the partial result of an operator that reduces over the tiles, combined as it says."""
+    """A combined output is, for each loop that does not cut it, a partial result, combined as the operator says.
+
+    A value reduced over several loops has one way to combine; one that a loop leaves as it is would be counted often.
+    """
     for stage in _stages(configuration):
         partial = partial_results(stage.body)
-        for number, port in enumerate(stage.record.outputs):
-            if stage.body.tiles == 1 or not port.combine:
+        counts = stage.body.nest.counts
+        for port in stage.outputs:
+            repeated = {
+                loop for loop in range(stage.level) if counts[loop] > 1 and axis_of(port.slicing, loop) == WHOLE
+            }
+            if not port.combine or not repeated:
                 continue
-            expected = partial.get(port.value)
-            where = f"{stage.where}, output {number}"
-            if expected is None:
-                yield Problem(f"tiles are combined by {port.combine!r}, although nothing is reduced over them", where)
-            elif expected != port.combine:
-                yield Problem(f"tiles are combined by {port.combine!r}, the operator says {expected!r}", where)
+            found = partial.get(port.value)
+            if missing := repeated - (found.loops if found else frozenset()):
+                seen = f"although nothing is reduced over loop {min(missing)}"
+                yield Problem(f"iterations are combined by {port.combine!r}, {seen}", port.where)
+            elif found and found.combines != {port.combine}:
+                expected = " and ".join(map(repr, sorted(found.combines)))
+                yield Problem(f"iterations are combined by {port.combine!r}, the operator says {expected}", port.where)
 
 
 def one_product(configuration: Configuration) -> Iterator[Problem]:
@@ -78,7 +95,7 @@ def one_product(configuration: Configuration) -> Iterator[Problem]:
 def pcus_match(configuration: Configuration) -> Iterator[Problem]:
     """A stage has as many PCUs as its parallelism says, and a chain as long as its operators fill."""
     for stage in _stages(configuration):
-        parallel = parallelism(stage.record)
+        parallel = stage.parallelism
         if len(stage.record.units) != parallel.units:
             shape = f"{parallel.batch}x{parallel.row}x{parallel.column}x{parallel.chain}"
             yield Problem(f"the stage has {len(stage.record.units)} PCUs, its parallelism is {shape}", stage.where)
@@ -88,9 +105,9 @@ def pcus_match(configuration: Configuration) -> Iterator[Problem]:
 
 
 def work_of(stage: Stage) -> StageWork | None:
-    """What a tile asks of the stage; None where its operations break rules that are reported already."""
+    """What one firing asks of the stage; None where its operations break rules that are reported already."""
     try:
-        return stage_work(stage.record)
+        return stage.work
     except OPERATOR_ERRORS:
         return None
 
@@ -100,4 +117,12 @@ def _stages(configuration: Configuration) -> Iterator[Stage]:
         yield from phase.stages
 
 
-STAGE_RULES = (stage_operations, ports_fit_buffers, outputs_are_made, combines_match, one_product, pcus_match)
+STAGE_RULES = (
+    stage_operations,
+    ports_fit_buffers,
+    values_move_with_ports,
+    outputs_are_made,
+    combines_match,
+    one_product,
+    pcus_match,
+)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ir.errors import Problem
-from pef.checks.decoded import Configuration, Stream
 from pef.checks.operations import body_problems
+from pef.decoded import Configuration, Stream
+from pef.nest import WHOLE, axis_of, level_of
 
 
 def stream_operations(configuration: Configuration) -> Iterator[Problem]:
@@ -24,35 +25,75 @@ def stream_operations(configuration: Configuration) -> Iterator[Problem]:
 
 
 def stream_values(configuration: Configuration) -> Iterator[Problem]:
-    """A stream's first value is its tile of the buffer, and a store has one."""
+    """A stream's first value is its slice of the buffer, and a store has one."""
     for stream in _streams(configuration):
         buffer = configuration.buffers[stream.record.buffer]
         if not stream.body.values:
             if stream.record.store:
                 yield Problem("the store has no value", stream.where)
             continue
-        tile, expected = stream.body.values[0], buffer.type.sliced(stream.record.axis, stream.body.tiles)
-        if tile.type != expected:
-            yield Problem(f"the tile is {tile.type}, its slice of {buffer.where} is {expected}", stream.where)
-        if tile.axis != stream.record.axis:
-            yield Problem(
-                f"the tile is cut along axis {tile.axis}, the stream along {stream.record.axis}", stream.where
-            )
+        nest, first = stream.body.nest, stream.body.values[0]
+        if nest.fits(buffer.type, stream.slicing) and first.type != (e := nest.sliced(buffer.type, stream.slicing)):
+            yield Problem(f"the slice is {first.type}, that of {buffer.where} is {e}", stream.where)
+        if first.slicing != stream.slicing:
+            yield Problem(f"the slice is cut {list(first.slicing)}, the stream {list(stream.slicing)}", stream.where)
 
 
 def slots_fit(configuration: Configuration) -> Iterator[Problem]:
-    """What a stream moves is its symbol, whole: the buffer for a load, the last value's tiles for a store."""
+    """What a stream moves is its symbol, whole, or what its index picks of it: the buffer for a load, the last value's
+    slices for a store."""
     for stream in _streams(configuration):
         slot = configuration.slots[stream.record.slot]
         if stream.record.store and stream.body.values:
-            last = stream.body.values[-1]
-            if (last.axis < 0) != (stream.record.axis < 0):
-                yield Problem("the store turns tiles into a whole or a whole into tiles", stream.where)
-            moved = last.whole(1 if stream.record.axis < 0 else stream.body.tiles)
+            last = len(stream.body.values) - 1
+            (moved,) = stream.body.grown((last,), 0)
         else:
             moved = configuration.buffers[stream.record.buffer].type
-        if moved != slot:
-            yield Problem(f"the stream moves {moved}, slot {stream.record.slot} holds {slot}", stream.where)
+        picked = stream.picked(slot)
+        if moved != picked:
+            of = f"of slot {stream.record.slot} the index picks {picked}" if stream.pick else ""
+            held = of or f"slot {stream.record.slot} holds {slot}"
+            yield Problem(f"the stream moves {moved}, {held}", stream.where)
+
+
+def indices_are_integers(configuration: Configuration) -> Iterator[Problem]:
+    """An index is a buffer of integers; a store goes by a vector of them, so that "the last counts" has a meaning."""
+    for stream in _streams(configuration):
+        if stream.pick is None:
+            continue
+        buffer = configuration.buffers[stream.record.index.buffer]
+        if buffer.type != stream.pick.index_type:
+            yield Problem(f"the index is {buffer.type}, not integers of type i32", stream.where)
+        if stream.store and stream.pick.rank != 1:
+            yield Problem(f"a store goes by a vector of integers, not by {buffer.type}", stream.where)
+        if stream.record.index.buffer == stream.record.buffer:
+            yield Problem("the stream is its own index", stream.where)
+
+
+def gathers_once_per_iteration(configuration: Configuration) -> Iterator[Problem]:
+    """A load that goes by an index into a buffer that stays moves it whole, or another slice in every iteration."""
+    for stream in _streams(configuration):
+        if stream.pick is None or stream.store or configuration.buffers[stream.buffer].is_ring:
+            continue
+        for loop in range(stream.level):
+            if axis_of(stream.slicing, loop) == WHOLE and stream.body.nest.counts[loop] > 1:
+                yield Problem(f"the load repeats itself in every iteration of loop {loop}", stream.where)
+
+
+def each_slice_is_stored_once(configuration: Configuration) -> Iterator[Problem]:
+    """Every loop down to a store's level cuts the buffer, and the symbol with it: each transfer moves another slice."""
+    for stream in _streams(configuration):
+        if not stream.record.store or not stream.body.values:
+            continue
+        level = level_of(stream.slicing)
+        symbol = stream.body.values[-1].slicing
+        for loop in range(max(level, level_of(symbol))):
+            if stream.body.nest.counts[loop] == 1:
+                continue
+            if axis_of(stream.slicing, loop) == WHOLE:
+                yield Problem(f"the store moves the same slice in every iteration of loop {loop}", stream.where)
+            elif axis_of(symbol, loop) == WHOLE:
+                yield Problem(f"the store turns the slices of loop {loop} into a whole", stream.where)
 
 
 def agcus_are_distinct(configuration: Configuration) -> Iterator[Problem]:
@@ -84,4 +125,13 @@ def _streams(configuration: Configuration) -> Iterator[Stream]:
         yield from phase.streams
 
 
-STREAM_RULES = (stream_operations, stream_values, slots_fit, agcus_are_distinct, slots_are_used)
+STREAM_RULES = (
+    stream_operations,
+    stream_values,
+    slots_fit,
+    indices_are_integers,
+    gathers_once_per_iteration,
+    each_slice_is_stored_once,
+    agcus_are_distinct,
+    slots_are_used,
+)

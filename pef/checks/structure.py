@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from google.protobuf.message import Message
 
 from ir.errors import PefError, Problem
 from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
-from pef.checks.decoded import named
 from pef.codec import decode_op, decode_type
+from pef.decoded import named
+from pef.nest import WHOLE
 
 _MAX_RANK = 32
 _MAX_BYTES = 1 << 62
+_MAX_LOOPS = 16
 
 _OWNERS = {
     pb.Net.READ: "stage",
@@ -21,6 +25,7 @@ _OWNERS = {
     pb.Net.CHAIN: "stage",
     pb.Net.LOAD: "stream",
     pb.Net.STORE: "stream",
+    pb.Net.INDEX: "stream",
 }
 
 
@@ -81,29 +86,50 @@ def configuration_problems(pef: pb.Pef, number: int) -> Iterator[Problem]:
 
 def _buffer_problems(buffer: pb.Buffer, units: int, where: str) -> Iterator[Problem]:
     yield from _type_problems(buffer.type, where)
-    yield from _axis_problems(buffer.axis, buffer.type, where)
-    if buffer.tiles < 1:
-        yield Problem("the buffer has no tiles", where)
+    yield from _axes_problems(buffer.axes, buffer.type, _MAX_LOOPS, where)
+    if len(buffer.axes) != len(buffer.counts):
+        yield Problem(f"the buffer has {len(buffer.axes)} axes and {len(buffer.counts)} counts", where)
+    for axis, count in zip(buffer.axes, buffer.counts):
+        if axis == WHOLE and count > 1:
+            yield Problem(f"{count} iterations are counted of a loop that cuts no axis", where)
+    if 0 in buffer.counts:
+        yield Problem("the buffer has no slices", where)
+    yield from _outdated(buffer, ("axis", "tiles"), where)
     if not buffer.units:
         yield Problem("the buffer has no PMU", where)
     yield from _out_of_range(buffer.units, units, "unit", where)
 
 
 def _phase_problems(pef: pb.Pef, configuration: pb.Configuration, phase: pb.Phase, where: str) -> Iterator[Problem]:
-    if phase.tiles < 1:
-        yield Problem("the phase has no tiles", where)
+    if 0 in phase.loops:
+        yield Problem(f"loop {list(phase.loops).index(0)} of the phase has no iterations", where)
+    if len(phase.loops) > _MAX_LOOPS:
+        yield Problem(f"the phase has {len(phase.loops)} loops, more than {_MAX_LOOPS}", where)
+    yield from _outdated(phase, ("tiles",), where)
+    loops = len(phase.loops)
     for index, stage in enumerate(phase.stages):
-        yield from _stage_problems(configuration, stage, f"{where}, {named('stage', index, stage.name)}")
+        yield from _stage_problems(configuration, stage, loops, f"{where}, {named('stage', index, stage.name)}")
     for index, stream in enumerate(phase.streams):
         place = f"{where}, {'store' if stream.store else 'load'} stream {index}"
-        yield from _body_problems(stream, place)
+        yield from _body_problems(stream, loops, place)
         yield from _out_of_range([stream.slot], len(configuration.slots), "slot", place)
         yield from _out_of_range(stream.agcus, len(pef.machine.agcu_sites), "AGCU", place)
-        yield from _access_problems(configuration, stream.buffer, stream.axis, place)
+        yield from _outdated(stream, ("axis",), place)
+        if stream.HasField("index"):
+            yield from _index_problems(configuration, stream, place)
+        missing = list(_out_of_range([stream.buffer], len(configuration.buffers), "buffer", place))
+        yield from missing or _axes_problems(stream.axes, configuration.buffers[stream.buffer].type, loops, place)
 
 
-def _stage_problems(configuration: pb.Configuration, stage: pb.Stage, where: str) -> Iterator[Problem]:
-    yield from _body_problems(stage, where)
+def _index_problems(configuration: pb.Configuration, stream: pb.Stream, where: str) -> Iterator[Problem]:
+    """An index lies in a buffer, and picks along an axis that the symbol has."""
+    yield from _out_of_range([stream.index.buffer], len(configuration.buffers), "buffer", where)
+    if stream.slot < len(configuration.slots):
+        yield from _out_of_range([stream.index.axis], len(configuration.slots[stream.slot].shape), "axis", where)
+
+
+def _stage_problems(configuration: pb.Configuration, stage: pb.Stage, loops: int, where: str) -> Iterator[Problem]:
+    yield from _body_problems(stage, loops, where)
     yield from _out_of_range(stage.units, len(configuration.units), "unit", where)
     if not (stage.batch_parallel and stage.row_parallel and stage.column_parallel and stage.chain):
         yield Problem("the stage is spread over no PCUs", where)
@@ -111,20 +137,16 @@ def _stage_problems(configuration: pb.Configuration, stage: pb.Stage, where: str
         for index, port in enumerate(ports):
             place = f"{where}, {side} {index}"
             yield from _out_of_range([port.value], len(stage.values), "value", place)
-            yield from _access_problems(configuration, port.buffer, port.axis, place)
+            yield from _out_of_range([port.buffer], len(configuration.buffers), "buffer", place)
+            yield from _outdated(port, ("axis",), place)
 
 
-def _access_problems(configuration: pb.Configuration, buffer: int, axis: int, where: str) -> Iterator[Problem]:
-    """Of a port or stream: the buffer, and the axis it is cut along, exist."""
-    missing = list(_out_of_range([buffer], len(configuration.buffers), "buffer", where))
-    yield from missing or _axis_problems(axis, configuration.buffers[buffer].type, where)
-
-
-def _body_problems(owner: pb.Stage | pb.Stream, where: str) -> Iterator[Problem]:
+def _body_problems(owner: pb.Stage | pb.Stream, loops: int, where: str) -> Iterator[Problem]:
     for index, value in enumerate(owner.values):
         place = f"{where}, value {index}"
         yield from _type_problems(value.type, place)
-        yield from _axis_problems(value.axis, value.type, place)
+        yield from _axes_problems(value.axes, value.type, loops, place)
+        yield from _outdated(value, ("axis",), place)
     for index, operation in enumerate(owner.operations):
         place = f"{where}, {named('operation', index, operation.op)}"
         yield from _decoding_problems(lambda record=operation: decode_op(record), place)  # type: ignore[misc]
@@ -168,9 +190,20 @@ def _out_of_range(indices: Iterable[int], count: int, what: str, where: str) -> 
             yield Problem(f"there is no {what} {index}; there are {count}", where)
 
 
-def _axis_problems(axis: int, tensor: pb.TensorType, where: str) -> Iterator[Problem]:
-    if not -1 <= axis < len(tensor.shape):
-        yield Problem(f"a tensor of rank {len(tensor.shape)} has no axis {axis}", where)
+def _axes_problems(axes: Sequence[int], tensor: pb.TensorType, loops: int, where: str) -> Iterator[Problem]:
+    """Of a buffer, value or stream: it names an axis that exists for each loop that cuts it, and for no loop more."""
+    if len(axes) > loops:
+        yield Problem(f"{len(axes)} axes are named for {loops} loops", where)
+    for axis in axes:
+        if not WHOLE <= axis < len(tensor.shape):
+            yield Problem(f"a tensor of rank {len(tensor.shape)} has no axis {axis}", where)
+
+
+def _outdated(record: Message, fields: Sequence[str], where: str) -> Iterator[Problem]:
+    """Fields of format 1 are rewritten when a file is read; no record has them after that."""
+    for field in fields:
+        if getattr(record, field):
+            yield Problem(f"the field {field!r} belongs to format 1", where)
 
 
 def _type_problems(record: pb.TensorType, where: str) -> Iterator[Problem]:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Access, Configuration, named
 from pef.checks.kinds import KIND_RULES, role
 from pef.checks.uses import Use, section_uses
 from pef.codec import decode_type
+from pef.decoded import Access, Configuration, named
 from pef.file import SYMBOL_ALIGNMENT_BYTES
+from pef.nest import level_of
 
 
 def unique_names(pef: pb.Pef) -> Iterator[Problem]:
@@ -116,12 +117,14 @@ def locations_complete(pef: pb.Pef, configurations: Mapping[int, Configuration])
 
 
 def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
-    """A symbol is used within its lifetime, and loaded only if the host gives it or an earlier phase has stored it."""
+    """A symbol is used within its lifetime, and loaded, or stored by index, only if the host gives it or an earlier
+    phase has stored it whole."""
     stored: dict[int, tuple[int, int]] = {}
     for number in range(len(pef.sections)):
         loads, stores = section_uses(pef, configurations, number)
         for use in stores:
-            stored.setdefault(use.symbol, (use.section, use.phase))
+            if not use.indexed:
+                stored.setdefault(use.symbol, (use.section, use.phase))
         for use in (*loads, *stores):
             symbol = pef.symbols[use.symbol]
             if not symbol.persistent and not symbol.first <= use.section <= symbol.last:
@@ -130,13 +133,14 @@ def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration
                     f"sections {symbol.first} to {symbol.last}",
                     use.where,
                 )
-        for use in loads:
+        for use in (*loads, *(store for store in stores if store.indexed)):
             symbol = pef.symbols[use.symbol]
             if not role(symbol).is_given and stored.get(use.symbol, (use.section, use.phase)) >= (
                 use.section,
                 use.phase,
             ):
-                yield Problem(f"{named('symbol', use.symbol, symbol.name)} is loaded before it is stored", use.where)
+                verb = "stored by index" if use in stores else "loaded"
+                yield Problem(f"{named('symbol', use.symbol, symbol.name)} is {verb} before it is stored", use.where)
 
 
 def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
@@ -151,7 +155,10 @@ def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Ite
 
 
 def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
-    """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice."""
+    """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice.
+
+    What goes by an index may touch any slice.
+    """
     for number in range(len(pef.sections)):
         loads, stores = section_uses(pef, configurations, number)
         readers = defaultdict(list)
@@ -161,12 +168,15 @@ def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) ->
             for load in readers[store.symbol, store.phase]:
                 name = named("symbol", store.symbol, pef.symbols[store.symbol].name)
                 configuration = configurations[pef.sections[number].configuration]
-                if load.axis < 0 or store.axis < 0:
+                if level_of(load.slicing) == 0 or level_of(store.slicing) == 0:
                     continue
-                if load.axis != store.axis:
+                if load.indexed or store.indexed:
                     yield Problem(
-                        f"{name} is stored along axis {store.axis} while it is loaded along {load.axis}", store.where
+                        f"{name} may be stored before {load.where} has loaded it: one goes by index", store.where
                     )
+                elif load.slicing != store.slicing:
+                    cuts = f"{name} is stored cut {list(store.slicing)} while it is loaded cut {list(load.slicing)}"
+                    yield Problem(cuts, store.where)
                 elif ("stream", load.stream) not in _upstream(configuration, store):
                     yield Problem(f"{name} may be stored before {load.where} has loaded it", store.where)
 
@@ -176,7 +186,7 @@ def _size(symbol: pb.Symbol) -> int:
 
 
 def _upstream(configuration: Configuration, store: Use) -> set[tuple[str, int]]:
-    """The stages and streams of the store's phase that must have moved a tile before it does."""
+    """The stages and streams of the store's phase that must have moved a slice before it does."""
     reads: dict[tuple[str, int], list[Access]] = defaultdict(list)
     for read in configuration.reads:
         if read.phase == store.phase:

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pef import pef_pb2 as pb
-from pef.checks.decoded import Configuration, named
+from pef.decoded import Configuration, named
+from pef.nest import Slicing
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One stream's use of a symbol by a section; `axis` is the symbol's."""
+    """One stream's use of a symbol by a section; `slicing` is the symbol's, or of what an index picks of it."""
 
     where: str
     section: int
     phase: int
     stream: int
     symbol: int
-    axis: int
+    slicing: Slicing
+    indexed: bool = False
 
 
 def section_uses(pef: pb.Pef, configurations: Mapping[int, Configuration], number: int) -> tuple[list[Use], list[Use]]:
@@ -30,9 +32,9 @@ def section_uses(pef: pb.Pef, configurations: Mapping[int, Configuration], numbe
         return uses
     for phase_number, phase in enumerate(configuration.phases):
         for stream_number, stream in enumerate(phase.streams):
-            record = stream.record
             where = f"{named('section', number, section.name)}, {stream.where.partition(', ')[2]}"
-            axis = stream.body.values[-1].axis if record.store and stream.body.values else record.axis
-            symbol = section.bindings[record.slot]
-            uses[record.store].append(Use(where, number, phase_number, stream_number, symbol, axis))
+            symbol = section.bindings[stream.slot]
+            indexed = stream.pick is not None
+            use = Use(where, number, phase_number, stream_number, symbol, stream.symbol_slicing, indexed)
+            uses[stream.store].append(use)
     return uses

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from runtime.timing.actors import FREE_RUNNING, Actor, Cause, StageActor, StreamActor
 from runtime.timing.memory_model import Limit
 from runtime.timing.report import Bound, StageTime
@@ -19,19 +21,18 @@ _BOUND_OF = {
 def stage_time(stage: StageActor, start: float, end: float) -> StageTime:
     """How the stage spends the phase from `start` to `end`.
 
-    A wait is put down to whatever arrived last; the wait for the first tile is fill, unless device memory caused it.
+    A wait is put down to whatever arrived last; the wait for the first firing is fill, unless device memory caused it.
     """
     waits: dict[Cause, float] = dict.fromkeys(Cause, 0)
     fill: float = 0
-    free_at = start
-    for event, (time, binding) in enumerate(zip(stage.times, stage.bindings)):
-        if time > free_at:
-            cause = _cause(stage, binding)
-            if event == 0 and cause is not Cause.DRAM:
-                fill += time - free_at
-            else:
-                waits[cause] += time - free_at
-        free_at = time + stage.release
+    times, bindings = np.frombuffer(stage.times), np.frombuffer(stage.bindings, np.intc)
+    waited = times - np.concatenate(([start], times[:-1] + stage.release))
+    for binding in np.unique(bindings[waited > 0]).tolist():
+        waits[_cause(stage, binding)] += float(waited[(bindings == binding) & (waited > 0)].sum())
+    cause = _cause(stage, stage.bindings[0])
+    if waited[0] > 0 and cause is not Cause.DRAM:
+        fill = float(waited[0])
+        waits[cause] = max(0.0, waits[cause] - fill)
     return StageTime(
         compute=stage.compute_cycles * stage.events,
         port=stage.port_slowdown * stage.events,
@@ -41,7 +42,7 @@ def stage_time(stage: StageActor, start: float, end: float) -> StageTime:
         output=waits[Cause.OUTPUT],
         dram=waits[Cause.DRAM],
         fill=fill,
-        drain=end - free_at,
+        drain=end - (stage.end + stage.release),
     )
 
 
@@ -55,12 +56,11 @@ def _cause(stage: StageActor, binding: int) -> Cause:
 def critical_path(actors: Sequence[Actor]) -> tuple[float, dict[Bound, float]]:
     """When the last event happens, and that time split by what it was spent on, following deciding events back."""
     path: dict[Bound, float] = dict.fromkeys((bound for bound in Bound if bound is not Bound.LOAD), 0)
-    actor = max(actors, key=lambda candidate: candidate.times[-1])
-    total, event = actor.times[-1], actor.events - 1
-    step: tuple[Actor, int] | None = (actor, event)
+    actor = max(actors, key=lambda candidate: candidate.end)
+    step: tuple[Actor, int] | None = (actor, actor.events - 1)
     while step is not None:
         step = _step_back(*step, path)
-    return total, path
+    return actor.end, path
 
 
 def _step_back(actor: Actor, event: int, path: dict[Bound, float]) -> tuple[Actor, int] | None:
@@ -68,11 +68,11 @@ def _step_back(actor: Actor, event: int, path: dict[Bound, float]) -> tuple[Acto
     if isinstance(actor, StreamActor):
         for limit, cycles in actor.spent[event].items():
             path[_BOUND_OF[limit]] += cycles
-    binding = actor.bindings[event] if actor.bindings else FREE_RUNNING
+    binding = actor.bindings[event]
     if binding != FREE_RUNNING:
         constraint = actor.constraints[binding]
         _charge(constraint.source, constraint.offset, path)
-        return constraint.source, event - constraint.lag
+        return constraint.source, constraint.events[event]
     if event > 0:
         _charge(actor, actor.release, path)
         return actor, event - 1

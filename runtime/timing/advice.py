@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+from pef.wording import loop_counts
 from runtime.timing.report import Bound, Report, SectionReport, StageReport
 
 NOTICEABLE_SHARE = 0.05
@@ -41,7 +43,7 @@ def names(sections: list[SectionReport]) -> str:
 def slowest(section: SectionReport) -> StageReport | None:
     """The stage with the most firing time."""
     stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    return max(stages, key=lambda stage: stage.interval_cycles * stage.tiles, default=None)
+    return max(stages, key=lambda stage: stage.interval_cycles * stage.events, default=None)
 
 
 def _binding(report: Report, sections: list[SectionReport]) -> str:
@@ -63,7 +65,7 @@ def _compute(report: Report, section: SectionReport) -> str:
         return "it has no stages"
     busy = stage.time.busy / section.execution.cycles
     return (
-        f"stage {stage.name} takes {stage.interval_cycles:,} cycles per tile on "
+        f"stage {stage.name} takes {stage.interval_cycles:,} cycles per firing on "
         f"{_count(stage.parallelism.units, 'PCU')} and fires {busy:.0%} of the time; the section uses "
         f"{section.execution.pcu.allocated} of {section.execution.pcu.machine} PCUs"
     )
@@ -73,7 +75,7 @@ def _port(report: Report, section: SectionReport) -> str:
     stages = [stage for phase in section.execution.phases for stage in phase.stages]
     stage = max(stages, key=lambda s: s.time.port)
     return (
-        f"stage {stage.name} could take {stage.compute_cycles:,} cycles per tile, its buffers' PMU ports need "
+        f"stage {stage.name} could take {stage.compute_cycles:,} cycles per firing, its buffers' PMU ports need "
         f"{stage.port_cycles:,}; spread the buffers over more PMUs, or the stage over more rows and columns"
     )
 
@@ -82,7 +84,7 @@ def _network(report: Report, section: SectionReport) -> str:
     stages = [stage for phase in section.execution.phases for stage in phase.stages]
     stage = max(stages, key=lambda s: s.time.network)
     return (
-        f"links need {stage.network_cycles:,} cycles per tile of stage {stage.name}, which could take "
+        f"links need {stage.network_cycles:,} cycles per firing of stage {stage.name}, which could take "
         f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed may route better"
     )
 
@@ -93,7 +95,8 @@ def _exchange(report: Report, section: SectionReport) -> str:
     way = "around the ring of RDUs" if report.replicas.on_rdu else "to the host and back, without --reduce-on-rdu"
     return (
         f"averaging over {report.replicas.count} replicas moves the gradients {way} and takes "
-        f"{stage.exchange_cycles:,} cycles per tile; larger local batches need it less often, bf16 gradients move less"
+        f"{stage.exchange_cycles:,} cycles per firing; larger local batches need it less often, "
+        "bf16 gradients move less"
     )
 
 
@@ -125,9 +128,9 @@ def _agcu(report: Report, section: SectionReport) -> str:
 
 def _fill(report: Report, section: SectionReport) -> str:
     phases = section.execution.phases
-    tiles = max((phase.tiles for phase in phases), default=0)
+    longest = max((phase.loops for phase in phases), key=math.prod, default=())
     return (
-        f"{_count(len(phases), 'phase')} of at most {_count(tiles, 'tile')} spend it filling and draining "
+        f"{_count(len(phases), 'phase')} of at most {loop_counts(longest)} iterations spend it filling and draining "
         "pipelines and crossing the network; larger batches or fewer, larger sections amortise it"
     )
 

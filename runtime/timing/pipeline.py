@@ -1,8 +1,9 @@
 """From a configuration to actors and constraints: who waits for whom, and how long everything takes.
 
 Marks: `start[p]` is the barrier before phase p (start[P] follows the last phase): every stage of phase p - 1 has
-delivered its last tile. `ready[p]` is when phase p executes: its barrier is passed and its whole loads are complete;
-the whole loads of phase p + 1 begin then. Those of phase 0 begin at the start of the section.
+delivered its last result. `ready[p]` is when phase p executes: its barrier is passed and its whole loads are complete;
+the loads of phase p + 1 begin then, the streamed ones as far as their buffers hold. Those of phase 0 begin at the start
+of the section.
 """
 
 from __future__ import annotations
@@ -13,61 +14,57 @@ from dataclasses import dataclass, field
 
 from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
-from pef.codec import parallelism, stage_work
-from pef.cycles import Parallelism, StageWork, compute_cycles, fill_cycles
-from pef.exchange import Replicas, exchange_latency_cycles, exchanged_bytes, phase_exchange_cycles
-from pef.machine import Machine
+from pef.cycles import compute_cycles, fill_cycles
+from pef.decoded import Access, Configuration, Stage, Stream
+from pef.exchange import Replicas, exchange_cycles, exchange_latency_cycles, exchanged_bytes
+from pef.nest import sync_level
+from pef.waits import frees, needs
 from runtime.timing.actors import Actor, Cause, Mark, StageActor, StreamActor
 from runtime.timing.memory_model import Client, Limit
 from runtime.timing.network import Channel, Network
 from runtime.timing.ports import PortLoad, input_bytes, output_bytes, phase_ports
-from runtime.timing.shapes import transfer_bytes
-
-WHOLE = -1
-"""Axis of a port or stream that moves a whole tensor."""
+from runtime.timing.sources import resident_sources, sources
 
 
-@dataclass(slots=True)
-class Access:
+@dataclass(frozen=True, slots=True)
+class Use:
     """One actor's use of a buffer: `hop_cycles` from its event to the data being there, or from there to it."""
 
+    access: Access
     actor: StageActor | StreamActor
-    axis: int
     hop_cycles: int
 
 
 @dataclass(slots=True)
 class PhaseActors:
-    """The actors of one phase, and who writes and reads each buffer, in dataflow order.
-
-    exchange_cycles: what the link to other replicas needs per tile, for all stages that exchange.
-    """
+    """The actors of one phase, and who writes and reads each buffer, in dataflow order."""
 
     start: Mark
     ready: Mark
     ports: PortLoad
-    works: list[tuple[StageWork, Parallelism]]
-    exchange_cycles: int
     stages: list[StageActor] = field(default_factory=list)
     streams: list[StreamActor] = field(default_factory=list)
-    writers: dict[int, list[Access]] = field(default_factory=lambda: defaultdict(list))
-    readers: dict[int, list[Access]] = field(default_factory=lambda: defaultdict(list))
+    writers: dict[int, list[Use]] = field(default_factory=lambda: defaultdict(list))
+    readers: dict[int, list[Use]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Pipeline:
-    """The actors of a configuration, and the streams as clients of device memory."""
+    """The actors of a configuration, and the streams as clients of device memory.
+
+    tiers: the memory tier of each slot's symbol; symbols: a number for each slot's symbol, equal for the same symbol.
+    """
 
     def __init__(
-        self, configuration: pb.Configuration, tiers: Sequence[int], machine: Machine, replicas: Replicas
+        self, configuration: Configuration, tiers: Sequence[int], symbols: Sequence[int], replicas: Replicas
     ) -> None:
         self.configuration = configuration
-        self.machine = machine
+        self.machine = configuration.machine
         self.replicas = replicas
-        self.network = Network(configuration, machine)
+        self.network = Network(configuration)
         self.clients: list[Client] = []
         self._tiers = tiers
-        self._buffers = configuration.buffers
-        self.phases = [self._phase(index, phase) for index, phase in enumerate(configuration.phases)]
+        self._symbols = symbols
+        self.phases = [self._phase(index) for index in range(len(configuration.phases))]
         self.end = Mark(len(self.phases), 0, 1, 0)
         for index in range(len(self.phases)):
             self._order(index)
@@ -79,106 +76,123 @@ class Pipeline:
         by_phase = [[p.start, p.ready, *p.streams, *p.stages] for p in self.phases]
         return [actor for group in by_phase for actor in group] + [self.end]
 
-    def _phase(self, index: int, phase: pb.Phase) -> PhaseActors:
-        works = [(stage_work(stage), parallelism(stage)) for stage in phase.stages]
-        ports = phase_ports(self.configuration, phase, works, self.machine)
-        exchange = phase_exchange_cycles(phase, self.replicas, self.machine)
-        group = PhaseActors(Mark(index, 0, 1, 0), Mark(index, 0, 1, 0), ports, works, exchange)
+    def _phase(self, index: int) -> PhaseActors:
+        phase = self.configuration.phases[index]
+        group = PhaseActors(Mark(index, 0, 1, 0), Mark(index, 0, 1, 0), phase_ports(self.configuration, index))
         for position, stream in enumerate(phase.streams):
-            actor = self._stream(group, index, position, stream)
-            access = Access(actor, stream.axis, actor.hop_cycles)
-            (group.readers if stream.store else group.writers)[stream.buffer].append(access)
-            group.streams.append(actor)
+            group.streams.append(self._stream(group, index, position, stream))
         for position, stage in enumerate(phase.stages):
-            self._stage(group, index, position, stage)
+            group.stages.append(self._stage(group, index, position, stage))
+        uses = ((group.writers, self.configuration.writes), (group.readers, self.configuration.reads))
+        for users, accesses in uses:
+            ports: dict[int, int] = defaultdict(int)
+            for access in (access for access in accesses if access.phase == index):
+                kind, position = access.actor
+                actor: StageActor | StreamActor
+                if kind == "stream":
+                    actor = group.streams[position]
+                    hop = actor.index_cycles if access.is_index else actor.hop_cycles
+                else:
+                    actor = group.stages[position]
+                    hops = actor.write_cycles if users is group.writers else actor.read_cycles
+                    hop = hops[ports[position]]
+                    ports[position] += 1
+                users[access.buffer].append(Use(access, actor, hop))
         return group
 
-    def _stage(self, group: PhaseActors, index: int, position: int, stage: pb.Stage) -> None:
-        phase = self.configuration.phases[index]
-        work, parallel = group.works[position]
+    def _stage(self, group: PhaseActors, index: int, position: int, stage: Stage) -> StageActor:
         reads = [self._channel(index, position, stage, pb.Net.READ, port) for port in range(len(stage.inputs))]
         writes = [self._channel(index, position, stage, pb.Net.WRITE, port) for port in range(len(stage.outputs))]
         chains = Channel(index, "stage", position, pb.Net.CHAIN, 0)
         used = [*reads, *writes, *([chains] if self.network.has(chains) else [])]
-        compute = compute_cycles(work, parallel, self.machine)
-        port = max((self._port_cycles(group, stage, work, parallel)), default=0)
-        network = max((self.network.tile_cycles(channel) for channel in used), default=0)
-        exchange = group.exchange_cycles if exchanged_bytes(stage) else 0
-        chain = self.network.chain_cycles(index, position, stage.units, max(1, stage.chain))
-        actor = StageActor(
+        compute = compute_cycles(stage.work, stage.parallelism, self.machine)
+        port = max(self._port_cycles(group, stage), default=0)
+        network = max((self.network.event_cycles(channel) for channel in used), default=0)
+        exchange = self._exchange_cycles(index, stage)
+        chain = self.network.chain_cycles(index, position, stage.record.units, max(1, stage.record.chain))
+        return StageActor(
             index,
             position,
-            phase.tiles,
+            stage.events,
             max(compute, port, network, exchange),
             compute_cycles=compute,
             port_cycles=port,
             network_cycles=network,
             exchange_cycles=exchange,
-            fill_cycles=fill_cycles(work, parallel, self.machine) + chain,
+            fill_cycles=fill_cycles(stage.work, stage.parallelism, self.machine) + chain,
             read_cycles=tuple(self.network.hop_cycles(channel) for channel in reads),
             write_cycles=tuple(self.network.hop_cycles(channel) for channel in writes),
         )
-        for port_record, hop in zip(stage.inputs, actor.read_cycles):
-            group.readers[port_record.buffer].append(Access(actor, port_record.axis, hop))
-        for port_record, hop in zip(stage.outputs, actor.write_cycles):
-            group.writers[port_record.buffer].append(Access(actor, port_record.axis, hop))
-        group.stages.append(actor)
 
-    def _channel(self, phase: int, position: int, stage: pb.Stage, kind: pb.Net.Kind, port: int) -> Channel:
+    def _channel(self, phase: int, position: int, stage: Stage, kind: pb.Net.Kind, port: int) -> Channel:
         channel = Channel(phase, "stage", position, kind, port)
         if not self.network.has(channel):
             side = "input" if kind == pb.Net.READ else "output"
             raise IllegalPefError(f"stage {stage.name!r}: no net carries its {side} {port}")
         return channel
 
-    def _port_cycles(self, group: PhaseActors, stage: pb.Stage, work: StageWork, parallel: Parallelism) -> list[int]:
-        """Cycles per tile that the buffer behind each port of the stage needs."""
-        buffers = self._buffers
+    def _port_cycles(self, group: PhaseActors, stage: Stage) -> list[int]:
+        """Cycles per firing that the buffer behind each port of the stage needs."""
+        buffers, events = self.configuration.buffers, stage.events
         reads = [
-            group.ports.cycles(
-                buffers[port.buffer].units, input_bytes(stage, port, work, parallel, self.machine), write=False
-            )
+            group.ports.cycles(buffers[port.buffer].units, input_bytes(stage, port, self.machine), events, write=False)
             for port in stage.inputs
         ]
         writes = [
-            group.ports.cycles(buffers[port.buffer].units, output_bytes(stage, port), write=True)
+            group.ports.cycles(buffers[port.buffer].units, output_bytes(stage, port), events, write=True)
             for port in stage.outputs
         ]
         return reads + writes
 
-    def _stream(self, group: PhaseActors, index: int, position: int, stream: pb.Stream) -> StreamActor:
-        phase = self.configuration.phases[index]
+    def _exchange_cycles(self, index: int, stage: Stage) -> int:
+        """Cycles per firing that the link to other replicas needs, shared with the phase's other exchanges."""
+        if not exchanged_bytes(stage.body.tile_operations):
+            return 0
+        sent = sum(
+            exchanged_bytes(other.body.tile_operations) * min(stage.events, other.events)
+            for other in self.configuration.phases[index].stages
+        )
+        return exchange_cycles(sent / stage.events, self.replicas, self.machine)
+
+    def _stream(self, group: PhaseActors, index: int, position: int, stream: Stream) -> StreamActor:
+        record = stream.record
         channel = Channel(index, "stream", position, pb.Net.STORE if stream.store else pb.Net.LOAD, 0)
-        if not self.network.has(channel) or not stream.agcus:
-            name = self._buffers[stream.buffer].name
+        if not self.network.has(channel) or not record.agcus:
+            name = self.configuration.buffers[stream.buffer].name
             raise IllegalPefError(f"buffer {name!r}: no {'AGCU' if self.network.has(channel) else 'net'} moves it")
-        whole = stream.axis < 0
-        size = transfer_bytes(self.configuration, phase, stream)
+        size = self.configuration.transfer_bytes(index, stream)
+        guide = Channel(index, "stream", position, pb.Net.INDEX, 0)
+        if stream.pick is not None and not self.network.has(guide):
+            name = self.configuration.buffers[stream.record.index.buffer].name
+            raise IllegalPefError(f"buffer {name!r}: no net brings the index to who goes by it")
         actor = StreamActor(
             index,
             position,
-            1 if whole else phase.tiles,
+            self.configuration.transfers(index, stream),
             0,
             client=len(self.clients),
             store=stream.store,
-            whole=whole,
+            whole=stream.is_whole,
             size_bytes=size,
             hop_cycles=self.network.hop_cycles(channel),
+            index_cycles=self.network.hop_cycles(guide) if stream.pick is not None else 0,
         )
-        rate, limit = self._route_rate(group, channel, stream, size)
-        tier = self._tiers[stream.slot]
-        self.clients.append(Client(tier, stream.store, tuple(stream.agcus), rate, limit))
+        rate, limit = self._route_rate(group, channel, stream, size, actor.events)
+        self.clients.append(Client(self._tiers[stream.slot], stream.store, tuple(record.agcus), rate, limit))
         return actor
 
-    def _route_rate(self, group: PhaseActors, channel: Channel, stream: pb.Stream, size: int) -> tuple[float, Limit]:
+    def _route_rate(
+        self, group: PhaseActors, channel: Channel, stream: Stream, size: int, events: int
+    ) -> tuple[float, Limit]:
         """The most bytes per cycle that the stream's nets and its buffer's ports let through, and which decides."""
-        units = self._buffers[stream.buffer].units
-        if stream.axis < 0:
+        units = self.configuration.buffers[stream.buffer].units
+        held = self.configuration.slice_bytes(channel.phase, stream)
+        if stream.is_whole:
             links = self.network.transfer_cycles(channel)
-            ports = -(-size // (len(units) * self.machine.pmu_port_bytes_per_cycle))
+            ports = -(-held // (len(units) * self.machine.pmu_port_bytes_per_cycle))
         else:
-            links = self.network.tile_cycles(channel)
-            ports = group.ports.cycles(units, size, write=not stream.store)
+            links = self.network.event_cycles(channel)
+            ports = group.ports.cycles(units, held, events, write=not stream.store)
         return size / max(1, links, ports), Limit.NETWORK if links >= ports else Limit.PORT
 
     def _order(self, index: int) -> None:
@@ -199,85 +213,79 @@ class Pipeline:
 
     def _exchange_latency(self, stage: StageActor) -> int:
         """Cycles until the first tile has been around the ring of replicas; the others follow close behind."""
-        exchanges = exchanged_bytes(self.configuration.phases[stage.phase].stages[stage.index])
-        return exchange_latency_cycles(self.replicas, self.machine) if exchanges else 0
+        operations = self.configuration.phases[stage.phase].stages[stage.index].body.tile_operations
+        return exchange_latency_cycles(self.replicas, self.machine) if exchanged_bytes(operations) else 0
 
     def _order_stream(self, index: int, stream: StreamActor) -> None:
-        """Whole loads begin one phase early, unless their buffer is still in use there; all else with its phase.
+        """Loads begin one phase early, unless their buffer is still in use there; stores with their phase.
 
-        A load waits for earlier phases' stores to the same slot.
+        A load waits for earlier phases' stores to the same symbol, and one that streams for the whole loads of its
+        phase: without them no firing would take what it brings, and it would only slow them down.
         """
         record = self.configuration.phases[index].streams[stream.index]
         earlier = self.phases[:index]
         in_use = any(record.buffer in p.readers or record.buffer in p.writers for p in earlier)
-        if stream.store or not stream.whole or in_use:
+        if stream.store or in_use or self._made_before(earlier, record):
             stream.await_end(self.phases[index].start, 0)
         elif index > 0:
             stream.await_end(self.phases[index - 1].ready, 0)
         if stream.store:
             return
+        for other in self.phases[index].streams:
+            if other.whole and not other.store and not stream.whole:
+                stream.await_end(other, 0)
         for number, group in enumerate(earlier):
             for other in group.streams:
                 slot = self.configuration.phases[number].streams[other.index].slot
-                if other.store and slot == record.slot:
+                if other.store and self._symbols[slot] == self._symbols[record.slot]:
                     stream.await_end(other, 0)
 
+    def _made_before(self, earlier: Sequence[PhaseActors], stream: Stream) -> bool:
+        """Whether stages of an earlier phase make the index that a stream goes by."""
+        if stream.pick is None:
+            return False
+        written = [use for group in earlier for use in group.writers.get(stream.record.index.buffer, ())]
+        return any(isinstance(use.actor, StageActor) for use in written)
+
     def _connect(self, index: int) -> None:
-        """Data dependences and ring slots, buffer by buffer."""
+        """Data dependences and places in rings, buffer by buffer."""
         group = self.phases[index]
         for buffer in sorted(group.readers.keys() | group.writers.keys()):
-            writers, readers = group.writers[buffer], group.readers[buffer]
+            writers, readers = group.writers.get(buffer, []), group.readers.get(buffer, [])
             for reader in readers:
-                sources = [w for w in writers if _precedes(w.actor, reader.actor)]
-                for writer in sources:
-                    _follow(writer, reader)
-                self._await_earlier(index, buffer, reader, loads_only=True)
-            for writer in writers:
-                self._reserve(buffer, writer, [r for r in readers if _precedes(writer.actor, r.actor)])
-                self._await_earlier(index, buffer, writer, loads_only=False)
+                for writer in writers:
+                    if writer.access.position < reader.access.position:
+                        self._follow(writer, reader)
+                        self._reserve(buffer, writer, reader)
+                self._await_earlier_loads(index, buffer, reader)
 
-    def _await_earlier(self, index: int, buffer: int, access: Access, loads_only: bool) -> None:
-        """Wait for transfers of earlier phases: a reader for loads of the buffer, a writer for stores of it."""
+    def _await_earlier_loads(self, index: int, buffer: int, reader: Use) -> None:
+        """The barrier between phases is that of stages: who reads what an earlier phase loads waits for that."""
         for group in self.phases[:index]:
-            if loads_only:
-                for writer in group.writers.get(buffer, ()):
-                    if isinstance(writer.actor, StreamActor):
-                        access.actor.await_end(writer.actor, writer.hop_cycles + access.hop_cycles)
-            else:
-                for reader in group.readers.get(buffer, ()):
-                    if isinstance(reader.actor, StreamActor):
-                        access.actor.await_end(reader.actor, 0)
+            for writer in group.writers.get(buffer, ()):
+                if isinstance(writer.actor, StreamActor):
+                    reader.actor.await_end(writer.actor, writer.hop_cycles + reader.hop_cycles)
 
-    def _reserve(self, buffer: int, writer: Access, readers: Sequence[Access]) -> None:
-        """A ring of `depth` tiles: tile t may be written once every reader has finished with tile t - depth."""
-        record = self._buffers[buffer]
-        if record.depth >= record.tiles or writer.axis < 0:
-            return
-        for reader in readers:
-            is_store = isinstance(reader.actor, StreamActor)
-            cause = Cause.DRAM if is_store else Cause.OUTPUT
-            writer.actor.follow(reader.actor, record.depth, reader.actor.release, cause)
-
-
-def _follow(writer: Access, reader: Access) -> None:
-    """The reader needs the writer's data: tile by tile where both stream, else all of it."""
-    source, target = writer.actor, reader.actor
-    if isinstance(source, StageActor):
-        offset = source.release + source.fill_cycles + writer.hop_cycles + reader.hop_cycles
-    else:
+    def _follow(self, writer: Use, reader: Use) -> None:
+        """The reader needs the writer's data: in step where both keep it, else all of it."""
+        source, target = writer.actor, reader.actor
         offset = writer.hop_cycles + reader.hop_cycles
-    if writer.axis >= 0 and reader.axis >= 0:
-        target.follow(source, 0, offset, Cause.INPUT if isinstance(source, StageActor) else Cause.DRAM)
-    else:
-        target.await_end(source, offset)
+        if isinstance(source, StageActor):
+            offset += source.release + source.fill_cycles
+        cause = Cause.INPUT if isinstance(source, StageActor) else Cause.DRAM
+        written, read = self.configuration.writer(writer.access), self.configuration.reader(reader.access)
+        if written.resident_load and source.events > 1:
+            target.follow(source, resident_sources(written, read), offset, cause)
+        elif written.resident_load or sync_level(written, read) == 0:
+            target.await_end(source, offset)
+        else:
+            target.follow(source, sources(needs(written, read), target.events), offset, cause)
 
-
-def _precedes(first: Actor, second: Actor) -> bool:
-    """Whether `first` comes before `second` in dataflow order: loads, then stages as listed, then stores."""
-
-    def position(actor: Actor) -> tuple[int, int]:
-        if isinstance(actor, StreamActor):
-            return (2, 0) if actor.store else (0, 0)
-        return (1, actor.index)
-
-    return position(first) < position(second)
+    def _reserve(self, buffer: int, writer: Use, reader: Use) -> None:
+        """A ring's writer waits until the reader has finished with what it replaces."""
+        record = self.configuration.buffers[buffer]
+        written, read = self.configuration.writer(writer.access), self.configuration.reader(reader.access)
+        wait = frees(written, read, record.depth)
+        if wait is not None:
+            cause = Cause.DRAM if isinstance(reader.actor, StreamActor) else Cause.OUTPUT
+            writer.actor.follow(reader.actor, sources(wait, writer.actor.events), reader.actor.release, cause)

@@ -1,82 +1,96 @@
-"""PMU ports: how many cycles per tile the memories need to send and take what a phase asks of them.
+"""PMU ports: how many cycles per firing the memories need to send and take what a phase asks of them.
 
 A reader uses one read port of each PMU of its buffer, so a single operand takes `pef.cycles.port_cycles`; all readers
-of a PMU together share its read ports, all writers its write ports, whichever of its buffers they use. Whole
-transfers happen outside the steady state and do not count in it.
+of a PMU together share its read ports, all writers its write ports, whichever of its buffers they use. Between two
+events of a user that has E of them, another that has F is counted min(1, F / E) times, as on links. Whole transfers
+happen outside the steady state and do not count in it.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pef import pef_pb2 as pb
-from pef.codec import product_side
-from pef.cycles import Parallelism, StageWork, operand_bytes, port_cycles
+from pef.cycles import operand_bytes, port_cycles
+from pef.decoded import Configuration, Port, Stage
 from pef.machine import Machine
-from runtime.timing.shapes import tile_type, transfer_bytes
+
+Sent = dict[int, dict[int, Fraction]]
+"""Bytes per event through the ports of each PMU, by the number of events and the index of the unit."""
+
+
+def _nothing() -> Sent:
+    return defaultdict(lambda: defaultdict(Fraction))
 
 
 @dataclass(slots=True)
 class PortLoad:
-    """Bytes per tile through the ports of each PMU in one phase, by index of the unit."""
+    """What passes the ports of each PMU in one phase."""
 
     machine: Machine
-    read: dict[int, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
-    write: dict[int, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
+    read: Sent = field(default_factory=_nothing)
+    write: Sent = field(default_factory=_nothing)
 
-    def add(self, units: Sequence[int], sent_bytes: int, write: bool) -> None:
-        """Spread `sent_bytes` per tile evenly over the PMUs `units`."""
-        load = self.write if write else self.read
+    def add(self, units: Sequence[int], sent_bytes: int, events: int, write: bool) -> None:
+        """Spread `sent_bytes` per event evenly over the PMUs `units`."""
+        load = (self.write if write else self.read)[events]
+        share = Fraction(sent_bytes, len(units))
         for unit in units:
-            load[unit] += Fraction(sent_bytes, len(units))
+            load[unit] += share
 
-    def cycles(self, units: Sequence[int], sent_bytes: int, write: bool) -> int:
-        """Cycles per tile for one user of the PMUs `units` that moves `sent_bytes`, others of the phase included."""
+    def cycles(self, units: Sequence[int], sent_bytes: int, events: int, write: bool) -> int:
+        """Cycles per event of a user of the PMUs `units` that moves `sent_bytes`, others of the phase included."""
         machine = self.machine
         load, ports = (self.write, machine.pmu_write_ports) if write else (self.read, machine.pmu_read_ports)
-        width = ports * machine.pmu_port_bytes_per_cycle
-        shared = max((math.ceil(load[unit] / width) for unit in units), default=0)
-        return max(shared, port_cycles(sent_bytes, len(units), self.machine))
+        width = ports * machine.pmu_port_bytes_per_cycle * events
+        most = max((self._seen(load, unit, events) for unit in units), default=Fraction(0))
+        return max(-(-most.numerator // (most.denominator * width)), port_cycles(sent_bytes, len(units), machine))
 
     def busy_cycles(self, unit: int) -> float:
-        """Cycles per tile in which the PMU moves data, reading and writing at once where it does both."""
+        """Cycles of the phase in which the PMU moves data, reading and writing at once where it does both."""
         width = self.machine.pmu_port_bytes_per_cycle
-        reading = self.read[unit] / (self.machine.pmu_read_ports * width)
-        writing = self.write[unit] / (self.machine.pmu_write_ports * width)
+        reading = self._total(self.read, unit) / (self.machine.pmu_read_ports * width)
+        writing = self._total(self.write, unit) / (self.machine.pmu_write_ports * width)
         return float(max(reading, writing))
 
+    @staticmethod
+    def _seen(load: Sent, unit: int, events: int) -> Fraction:
+        """`events` times the bytes that a user with so many events sees at each of them."""
+        return sum((at[unit] * min(events, others) for others, at in load.items() if unit in at), Fraction(0))
 
-def input_bytes(stage: pb.Stage, port: pb.Port, work: StageWork, parallel: Parallelism, machine: Machine) -> int:
-    """Bytes per tile that a buffer sends a stage through one input port, repetitions included."""
-    tensor = tile_type(stage, port.value)
-    return operand_bytes(work, parallel, machine, tensor, product_side(stage, port))
-
-
-def output_bytes(stage: pb.Stage, port: pb.Port) -> int:
-    """Bytes per tile that a stage sends a buffer through one output port."""
-    return tile_type(stage, port.value).nbytes
+    @staticmethod
+    def _total(load: Sent, unit: int) -> Fraction:
+        return sum((at[unit] * events for events, at in load.items() if unit in at), Fraction(0))
 
 
-def phase_ports(
-    configuration: pb.Configuration,
-    phase: pb.Phase,
-    works: Sequence[tuple[StageWork, Parallelism]],
-    machine: Machine,
-) -> PortLoad:
-    """The load of every PMU in the steady state of `phase`; `works` has one entry per stage."""
+def input_bytes(stage: Stage, port: Port, machine: Machine) -> int:
+    """Bytes per firing that a buffer sends a stage through one input port, repetitions included."""
+    side = stage.product_side(port)
+    return operand_bytes(stage.work, stage.parallelism, machine, stage.body.values[port.value].type, side)
+
+
+def output_bytes(stage: Stage, port: Port) -> int:
+    """Bytes per firing that a stage sends a buffer through one output port."""
+    return stage.body.values[port.value].type.nbytes
+
+
+def phase_ports(configuration: Configuration, index: int) -> PortLoad:
+    """The load of every PMU in the steady state of a phase."""
+    phase, buffers, machine = configuration.phases[index], configuration.buffers, configuration.machine
     load = PortLoad(machine)
-    for stage, (work, parallel) in zip(phase.stages, works):
+    for stage in phase.stages:
         for port in stage.inputs:
-            units = configuration.buffers[port.buffer].units
-            load.add(units, input_bytes(stage, port, work, parallel, machine), write=False)
+            load.add(buffers[port.buffer].units, input_bytes(stage, port, machine), stage.events, write=False)
         for port in stage.outputs:
-            load.add(configuration.buffers[port.buffer].units, output_bytes(stage, port), write=True)
+            load.add(buffers[port.buffer].units, output_bytes(stage, port), stage.events, write=True)
     for stream in phase.streams:
-        if stream.axis >= 0:
-            sent = transfer_bytes(configuration, phase, stream)
-            load.add(configuration.buffers[stream.buffer].units, sent, write=not stream.store)
+        if not stream.is_whole:
+            sent, events = configuration.slice_bytes(index, stream), configuration.transfers(index, stream)
+            load.add(buffers[stream.buffer].units, sent, events, write=not stream.store)
+            if stream.pick is not None:
+                guide = buffers[stream.record.index.buffer]
+                sent = phase.nest.sliced(guide.type, stream.index_slicing).nbytes
+                load.add(guide.units, sent, events, write=False)
     return load

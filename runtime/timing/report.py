@@ -32,7 +32,7 @@ class StageTime:
 
     compute, port, network, exchange: firing, and how much PMU ports, links and the exchange with other replicas
     lengthen it. input, output, dram: waiting for an upstream stage, for space downstream, for device memory (either
-    way). fill: before the first tile arrives; drain: from the end of the last firing to the end of the phase.
+    way). fill: before the first firing; drain: from the end of the last firing to the end of the phase.
     """
 
     compute: float
@@ -58,9 +58,10 @@ class StageTime:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """One stage: `starts[t]` is when it fires for tile t, for `interval_cycles`.
+    """One stage: it fires once per iteration of the outer `level` loops, of the counts `loops`: `events` times.
 
-    latency_cycles is what one tile takes from the firing to its results being in the farthest output buffer.
+    `starts[e]` is when firing e begins, for `interval_cycles`; latency_cycles is what a firing takes until its results
+    are in the farthest output buffer.
     operations are the positions of its operators among all of the configuration's, as section locations count; pmus
     counts the PMUs of the buffers it writes.
     """
@@ -69,7 +70,9 @@ class StageReport:
     operators: tuple[str, ...]
     operations: range
     parallelism: Parallelism
-    tiles: int
+    level: int
+    loops: tuple[int, ...]
+    events: int
     compute_cycles: int
     port_cycles: int
     network_cycles: int
@@ -108,9 +111,9 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class PhaseReport:
-    """One phase: from its barrier at `start` to its last stage's last result at `end`."""
+    """One phase along a nest of `loops`: from its barrier at `start` to its last stage's last result at `end`."""
 
-    tiles: int
+    loops: tuple[int, ...]
     start: float
     end: float
     stages: tuple[StageReport, ...]

@@ -12,12 +12,13 @@ from ir.errors import IllegalPefError, Problem, UsageError
 from ir.location import Location
 from pef import pef_pb2 as pb
 from pef.codec import decode_machine
+from pef.decoded import Configuration, Stage
 from pef.exchange import ONE, Replicas
 from pef.machine import Machine, SiteKind
 from runtime.timing.accounts import critical_path, stage_time
 from runtime.timing.actors import Actor, StageActor, StreamActor
 from runtime.timing.memory_model import DeviceMemory, Limit
-from runtime.timing.pipeline import PhaseActors, Pipeline
+from runtime.timing.pipeline import Pipeline
 from runtime.timing.report import Execution, PhaseReport, Report, SectionReport, StageReport, StreamReport, Units
 from runtime.timing.simulation import run
 
@@ -31,14 +32,20 @@ def simulate(pef: pb.Pef, sections: Sequence[int] | None = None, replicas: Repli
     machine = decode_machine(pef.machine)
     chosen = range(len(pef.sections)) if sections is None else sections
     UsageError.raise_if([Problem(f"the PEF has no section {i}") for i in chosen if not 0 <= i < len(pef.sections)])
-    executions: dict[tuple[int, tuple[int, ...]], Execution] = {}
+    configurations: dict[int, Configuration] = {}
+    executions: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Execution] = {}
     reports: list[SectionReport] = []
     now: float = 0
     for index in chosen:
         record = pef.sections[index]
-        key = record.configuration, tuple(pef.symbols[symbol].tier for symbol in record.bindings)
+        number, bindings = record.configuration, list(record.bindings)
+        tiers = tuple(pef.symbols[symbol].tier for symbol in bindings)
+        symbols = tuple(map(bindings.index, bindings))
+        key = number, tiers, symbols
+        if number not in configurations:
+            configurations[number] = Configuration.of(pef.configurations[number], machine, f"configuration {number}")
         if key not in executions:
-            executions[key] = execute(pef.configurations[key[0]], key[1], machine, record.name, replicas)
+            executions[key] = execute(configurations[number], tiers, symbols, record.name, replicas)
         loaded = bool(reports) and reports[-1].configuration == record.configuration
         reports.append(_section(pef, index, machine, executions[key], now, loaded))
         now += reports[-1].cycles
@@ -46,24 +53,23 @@ def simulate(pef: pb.Pef, sections: Sequence[int] | None = None, replicas: Repli
 
 
 def execute(
-    configuration: pb.Configuration, tiers: Sequence[int], machine: Machine, name: str, replicas: Replicas
+    configuration: Configuration, tiers: Sequence[int], symbols: Sequence[int], name: str, replicas: Replicas
 ) -> Execution:
-    """Simulate one configuration; `tiers` has the memory tier of each slot's symbol, `name` is for messages."""
-    pipeline = Pipeline(configuration, tiers, machine, replicas)
-    memory = DeviceMemory(pipeline.clients, machine)
+    """Simulate one configuration; `tiers` and `symbols` as a `Pipeline` takes them, `name` is for messages."""
+    pipeline = Pipeline(configuration, tiers, symbols, replicas)
+    memory = DeviceMemory(pipeline.clients, configuration.machine)
     actors = pipeline.actors
     run(actors, memory)
     _refuse_deadlock(configuration, actors, name)
     cycles, path = critical_path(actors)
-    works = [work for phase in pipeline.phases for work, _ in phase.works]
-    tiles = [stage.events for phase in pipeline.phases for stage in phase.stages]
+    stages = [stage for phase in configuration.phases for stage in phase.stages]
     return Execution(
         cycles=cycles,
         phases=_phases(pipeline),
         path=path,
         pcu=_pcu_use(pipeline, cycles),
         pmu=_pmu_use(pipeline, cycles),
-        flops=sum(work.flops * count for work, count in zip(works, tiles)),
+        flops=sum(stage.work.flops * stage.events for stage in stages),
         read_bytes=_moved(pipeline, store=False),
         write_bytes=_moved(pipeline, store=True),
         traffic=memory.samples,
@@ -90,20 +96,22 @@ def _section(
     )
 
 
-def _refuse_deadlock(configuration: pb.Configuration, actors: Sequence[Actor], name: str) -> None:
-    """Raise IllegalPefError naming every stage that never gets to fire all its tiles."""
+def _refuse_deadlock(configuration: Configuration, actors: Sequence[Actor], name: str) -> None:
+    """Raise IllegalPefError naming every stage and stream that never gets to its last event."""
     stuck = [actor for actor in actors if isinstance(actor, StageActor | StreamActor) and not actor.done]
     problems = []
     for actor in stuck:
         phase = configuration.phases[actor.phase]
-        what = f"stage {phase.stages[actor.index].name!r}"
-        if isinstance(actor, StreamActor):
+        if isinstance(actor, StageActor):
+            what, events = f"stage {phase.stages[actor.index].name!r}", "firings"
+        else:
             stream = phase.streams[actor.index]
             what = f"the {'store' if stream.store else 'load'} of {configuration.buffers[stream.buffer].name!r}"
+            events = "transfers"
         problems.append(
             Problem(
-                f"section {name!r} deadlocks: {what} stops after {len(actor.times)} of {actor.events} tiles",
-                hint="a ring on a path that meets another again needs more tiles of depth",
+                f"section {name!r} deadlocks: {what} stops after {actor.count} of {actor.events} {events}",
+                hint="a ring on a path that meets another again needs more slices",
             )
         )
     IllegalPefError.raise_if(problems)
@@ -116,26 +124,26 @@ def _phases(pipeline: Pipeline) -> tuple[PhaseReport, ...]:
     for index, phase in enumerate(pipeline.phases):
         record = pipeline.configuration.phases[index]
         stages = []
-        for position, actor in enumerate(phase.stages):
-            stages.append(_stage(pipeline, phase, actor, operation, starts[index], starts[index + 1]))
-            operation += len(record.stages[position].operations)
+        for stage, actor in zip(record.stages, phase.stages):
+            stages.append(_stage(pipeline, stage, actor, operation, starts[index], starts[index + 1]))
+            operation += len(stage.body.applications)
         streams = tuple(_stream(pipeline, actor) for actor in phase.streams)
-        reports.append(PhaseReport(record.tiles, starts[index], starts[index + 1], tuple(stages), streams))
+        reports.append(PhaseReport(record.nest.counts, starts[index], starts[index + 1], tuple(stages), streams))
     return tuple(reports)
 
 
 def _stage(
-    pipeline: Pipeline, phase: PhaseActors, actor: StageActor, operation: int, start: float, end: float
+    pipeline: Pipeline, stage: Stage, actor: StageActor, operation: int, start: float, end: float
 ) -> StageReport:
-    record = pipeline.configuration.phases[actor.phase].stages[actor.index]
-    work, parallel = phase.works[actor.index]
-    outputs = {unit for port in record.outputs for unit in pipeline.configuration.buffers[port.buffer].units}
+    buffers = pipeline.configuration.buffers
     return StageReport(
-        name=record.name,
-        operators=tuple(o.op for o in record.operations),
-        operations=range(operation, operation + len(record.operations)),
-        parallelism=parallel,
-        tiles=actor.events,
+        name=stage.name,
+        operators=tuple(application.op.name for application in stage.body.applications),
+        operations=range(operation, operation + len(stage.body.applications)),
+        parallelism=stage.parallelism,
+        level=stage.level,
+        loops=stage.body.nest.counts[: stage.level],
+        events=actor.events,
         compute_cycles=actor.compute_cycles,
         port_cycles=actor.port_cycles,
         network_cycles=actor.network_cycles,
@@ -144,8 +152,8 @@ def _stage(
         latency_cycles=actor.finish_cycles,
         starts=actor.times,
         time=stage_time(actor, start, end),
-        flops=work.flops * actor.events,
-        pmus=len(outputs),
+        flops=stage.work.flops * actor.events,
+        pmus=len({unit for port in stage.outputs for unit in buffers[port.buffer].units}),
     )
 
 
@@ -158,7 +166,7 @@ def _stream(pipeline: Pipeline, actor: StreamActor) -> StreamReport:
         store=record.store,
         whole=actor.whole,
         tier=pipeline.clients[actor.client].tier,
-        agcus=tuple(record.agcus),
+        agcus=tuple(record.record.agcus),
         transfer_bytes=actor.size_bytes,
         begins=actor.begins,
         ends=actor.times,
@@ -168,12 +176,15 @@ def _stream(pipeline: Pipeline, actor: StreamActor) -> StreamReport:
 
 def _pcu_use(pipeline: Pipeline, cycles: float) -> Units:
     """A stage's PCUs are busy while they compute, not while ports or links hold them up."""
-    stages = [(actor, phase.works[actor.index][1]) for phase in pipeline.phases for actor in phase.stages]
-    records = [stage for phase in pipeline.configuration.phases for stage in phase.stages]
+    stages = [
+        (stage, actor)
+        for phase, group in zip(pipeline.configuration.phases, pipeline.phases)
+        for stage, actor in zip(phase.stages, group.stages)
+    ]
     return Units(
         machine=len(pipeline.machine.working_sites(SiteKind.PCU)),
-        allocated=len({unit for record in records for unit in record.units}),
-        busy_cycles=sum(actor.compute_cycles * actor.events * parallel.units for actor, parallel in stages),
+        allocated=len({unit for stage, _ in stages for unit in stage.record.units}),
+        busy_cycles=sum(actor.compute_cycles * actor.events * stage.parallelism.units for stage, actor in stages),
         exec_cycles=cycles,
     )
 
@@ -182,8 +193,8 @@ def _pmu_use(pipeline: Pipeline, cycles: float) -> Units:
     """A PMU is busy while its ports move data at full width; whole transfers count once."""
     used = {unit for buffer in pipeline.configuration.buffers for unit in buffer.units}
     busy = 0.0
-    for phase, record in zip(pipeline.phases, pipeline.configuration.phases):
-        busy += sum(phase.ports.busy_cycles(unit) for unit in used) * record.tiles
+    for phase in pipeline.phases:
+        busy += sum(phase.ports.busy_cycles(unit) for unit in used)
         whole = sum(stream.size_bytes for stream in phase.streams if stream.whole)
         busy += whole / pipeline.machine.pmu_port_bytes_per_cycle
     return Units(len(pipeline.machine.working_sites(SiteKind.PMU)), len(used), busy, cycles)

@@ -1,6 +1,6 @@
 """The event loop: stages by their recurrence, transfers through device memory in time order.
 
-A stage's times follow from its constraints alone, so they are worked out as soon as those are known, tile after tile,
+A stage's times follow from its constraints alone, so they are worked out as soon as those are known, event after event,
 possibly ahead of the transfers. A transfer's start is known only when everything it waits for is; whatever is still
 unknown waits for a transfer in flight and so lies in the future: device memory always sees requests in time order.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from runtime.timing.actors import Actor, Mark, StageActor, StreamActor
+from runtime.timing.actors import FREE_RUNNING, Actor, StageActor, StreamActor
 from runtime.timing.memory_model import DeviceMemory
 
 
@@ -23,67 +23,79 @@ def run(actors: Sequence[Actor], memory: DeviceMemory) -> None:
         for transfer, time in finished:
             stream = streams[transfer.client]
             stream.begins.append(transfer.begin)
-            stream.times.append(time)
+            stream.times[stream.count] = time
+            stream.count += 1
             stream.spent.append(transfer.spent)
-            changed += [stream, *stream.affected()]
+            changed.append(stream)
+            changed += stream.told()
         _settle(changed, memory)
 
 
 def _settle(changed: Iterable[Actor], memory: DeviceMemory) -> None:
-    """Advance the actors in `changed` and all that depend on what they do."""
-    queue = deque(dict.fromkeys(changed))
-    queued = set(queue)
+    """Advance the actors in `changed` and all that wait for what they do. Nobody waits for two things at a time."""
+    queue = deque(changed)
     while queue:
         actor = queue.popleft()
-        queued.discard(actor)
-        if not actor.settle_base() or not _advance(actor, memory):
+        if actor.base is None and not actor.settle_base():
             continue
-        for dependent in actor.affected():
-            if dependent not in queued:
-                queued.add(dependent)
-                queue.append(dependent)
+        if isinstance(actor, StageActor):
+            advanced = _fire(actor)
+        elif isinstance(actor, StreamActor):
+            advanced = _request(actor, memory)
+        else:
+            advanced = _pass(actor)
+        if advanced and actor.waiting:
+            queue.extend(actor.told())
 
 
-def _advance(actor: Actor, memory: DeviceMemory) -> bool:
-    """Whether the actor has new events."""
-    if isinstance(actor, StageActor):
-        return _fire(actor)
-    if isinstance(actor, StreamActor):
-        _request(actor, memory)
+def _pass(mark: Actor) -> bool:
+    """A mark is passed as soon as its gates are open."""
+    if mark.done:
         return False
-    return isinstance(actor, Mark) and _pass(actor)
-
-
-def _pass(mark: Mark) -> bool:
-    if mark.times or mark.base is None:
-        return False
-    mark.times.append(mark.base)
+    mark.times[0], mark.count = mark.base or 0, 1
     return True
 
 
 def _fire(stage: StageActor) -> bool:
-    """Fire for as many tiles as the constraints allow by now."""
-    times, bindings = stage.times, stage.bindings
-    before = len(times)
-    own = times[-1] + stage.release if times else stage.base or 0
-    for event in range(before, stage.events):
-        found = stage.earliest(event, own)
-        if found is None:
-            break
-        times.append(found[0])
-        bindings.append(found[1])
-        own = found[0] + stage.release
-    return len(times) > before
+    """Fire as often as the constraints allow by now, and wait for what holds up the next firing; whether it fired."""
+    times, bindings, release, waits = stage.times, stage.bindings, stage.release, stage.waits
+    first = event = stage.count
+    own = times[event - 1] + release if event else stage.base or 0
+    while event < stage.events:
+        time, binding = own, FREE_RUNNING
+        for events, source, others, offset, index in waits:
+            other = events[event]
+            if other >= 0:
+                if other >= source.count:
+                    source.waiting.append((other + 1, stage))
+                    stage.count = event
+                    return event > first
+                if (bound := others[other] + offset) > time:
+                    time, binding = bound, index
+        times[event] = time
+        bindings[event] = binding
+        own = time + release
+        event += 1
+    stage.count = event
+    return event > first
 
 
-def _request(stream: StreamActor, memory: DeviceMemory) -> None:
-    """Ask for the next transfer, if the previous one has ended and it may start."""
-    event = len(stream.times)
-    if stream.requested > event or event == stream.events:
-        return
-    found = stream.earliest(event, stream.times[-1] if stream.times else stream.base or 0)
-    if found is None:
-        return
-    stream.bindings.append(found[1])
+def _request(stream: StreamActor, memory: DeviceMemory) -> bool:
+    """Ask for the next transfer, if the previous one has ended and it may start. It has no new event by that."""
+    event = stream.count
+    if stream.requested > event or stream.done:
+        return False
+    time = stream.times[event - 1] if event else stream.base or 0
+    binding = FREE_RUNNING
+    for events, source, others, offset, index in stream.waits:
+        other = events[event]
+        if other >= 0:
+            if other >= source.count:
+                source.waiting.append((other + 1, stream))
+                return False
+            if (bound := others[other] + offset) > time:
+                time, binding = bound, index
+    stream.bindings[event] = binding
     stream.requested += 1
-    memory.request(stream.client, found[0], stream.size_bytes)
+    memory.request(stream.client, time, stream.size_bytes)
+    return False

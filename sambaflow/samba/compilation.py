@@ -19,8 +19,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from compiler.driver import LEVELS, CompileRequest, CompileResult, compile_graphs, compile_spec, divides
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.multigraph import ForwardGraph
+from compiler.report import starts
 from ir.errors import Problem, UsageError
-from sambaflow.logging import samba_logger
+from sambaflow.logging import announce, samba_logger
 from sambaflow.samba import logs
 from sambaflow.samba.agreement import SECTION, optimizer_record
 from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
@@ -70,7 +71,10 @@ def compile_spec_of(
     fake = FakeTensorMode(allow_non_fake_inputs=True) if lacks_content(model) else None
     with plain_torch(model, fake):
         spec = replace(model_spec(traced, app, fake), optimizer=update, max_grad_norm=max_grad_norm)
-        return compile_spec(spec, request, metadata={SECTION: metadata})
+        result = compile_spec(spec, request, metadata={SECTION: metadata})
+    if starts(result):
+        announce(f"[info   ] {starts(result)}")
+    return result
 
 
 def model_spec(traced: Traced, app: str, fake: FakeTensorMode | None = None) -> ModelSpec:

@@ -18,6 +18,7 @@ from pef.exchange import ONE, Replicas
 from pef.wording import listed
 from runtime.collective import ALONE, Collective
 from runtime.session import PreparedRun
+from sambaflow.logging import announce
 from sambaflow.samba import agreement
 from sambaflow.samba.convert import model_name, parameter_name
 from sambaflow.samba.device import Device, DeviceTensor, bind
@@ -235,9 +236,14 @@ class Loaded:
             losses = set(json.loads(self.device.pef.header.metadata_json or "{}").get("losses", []))
         else:
             losses = {self.device.outputs[i] for i in _flat(loss_indices)}
+        started: dict[str, bool] = {}
         for tensor, symbol in zip(self.outputs, self.device.outputs):
             if tensor.on_device is not None and tensor.on_device.takes_gradient:
-                tensor.on_device.set_gradient(float(init_output_grads and symbol in losses))
+                started[symbol] = init_output_grads and symbol in losses
+                tensor.on_device.set_gradient(float(started[symbol]))
+        if len(started) > 1:
+            ones = listed([symbol for symbol, is_one in started.items() if is_one]) or "no output"
+            announce(f"[info   ] Gradients start from {ones}, of {listed(list(started))}")
 
     # -- moving tensors -------------------------------------------------------------------------------------------
 

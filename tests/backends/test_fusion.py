@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import networkx as nx
 import pytest
+from networkx.algorithms.isomorphism import DiGraphMatcher
 
-from backends.rdu.fusion import fuse_by_rules
+from backends.rdu.fusion import _Flow, _matches, _Partition, fuse_by_rules
 from backends.rdu.fusion_rules import read_rules
 from backends.rdu.machine import load_machine
 from backends.rdu.sections import cut_graph
+from compiler.frontend.capture import capture
+from compiler.frontend.model_file import load_model
 from ir.errors import UsageError
 from ir.graph import Graph, SectionKind, Value
 from ir.location import Location
@@ -17,6 +21,7 @@ from ir.types import DType
 from tests.backends.test_mapping import Net
 
 SN30 = load_machine("sn30")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def rules_of(tmp_path: Path, text: str, with_default: bool = False) -> tuple:  # type: ignore[type-arg]
@@ -162,6 +167,28 @@ def test_patterns_look_through_casts_and_fuse_them(tmp_path: Path) -> None:
     assert fused(net.graph(), rules) == [("gemm (SAFE_GEMM)", ["matmul", "cast", "cast", "relu"])]
 
 
+def test_matches_are_the_subgraphs_that_networkx_finds() -> None:
+    spec = load_model(f"{EXAMPLES / 'transformer.py'}:tiny", 2)
+    found = 0
+    for graph in capture(spec, inference=False, recompute=False).program.graphs[:2]:
+        flow = _Flow(graph)
+        target = nx.DiGraph()
+        target.add_nodes_from((index, {"op": node.op.name}) for index, node in enumerate(flow.nodes))
+        target.add_edges_from((index, reader) for index, readers in enumerate(flow.links) for reader in readers)
+        for variant in (variant for rule in read_rules() for variant in rule.variants()):
+            pattern = nx.DiGraph(variant.edges)
+            pattern.add_nodes_from((index, {"ops": node.op_types}) for index, node in enumerate(variant.nodes))
+            types = frozenset[str]().union(*(node.op_types for node in variant.nodes))
+            near = target.subgraph(index for index, node in enumerate(flow.nodes) if node.op.name in types)
+            matcher = DiGraphMatcher(near, pattern, node_match=lambda node, wanted: node["op"] in wanted["ops"])
+            maps = ({part: node for node, part in match.items()} for match in matcher.subgraph_monomorphisms_iter())
+            expected = sorted(tuple(match[part] for part in range(len(variant.nodes))) for match in maps)
+            anchors = range(len(flow.nodes))
+            assert expected == sorted(m for at in anchors for m in _matches(variant, at, flow, _Partition(flow)))
+            found += len(expected)
+    assert found > 50
+
+
 def test_rules_are_for_the_sections_they_name(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, "chain: {sections: opt, pattern: {first: {op_type: elementwise, repeat: true}}}")
     assert rules[0].sections == (SectionKind.OPT,)
@@ -273,3 +300,14 @@ def test_regions_come_before_rules_and_keep_to_themselves(tmp_path: Path) -> Non
         ("region Encoder, part 1 of 2", ["exp"]),
         ("region Encoder, part 2 of 2", ["add", "neg"]),
     ]
+
+
+def test_a_file_that_grows_without_end(tmp_path: Path) -> None:
+    lines = ["- a0: &a0 {pattern: {x: {op_type: add}}}"]
+    lines += [f"- a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"bomb.yaml:2: \*a0 is an alias"):
+        read_rules(tmp_path / "bomb.yaml")
+    (tmp_path / "deep.yaml").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=r"deep.yaml:1: lists and mappings are nested deeper"):
+        read_rules(tmp_path / "deep.yaml")

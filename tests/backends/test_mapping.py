@@ -8,13 +8,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from backends.rdu.allocate import allocate, options
+from backends.rdu.allocate import allocate
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
+from backends.rdu.cut import Cutter
 from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
-from backends.rdu.phases import WHOLE, form_phases
+from backends.rdu.nests import NestedStage, Phase, inner_cuttings, streaks, with_inner_loop
 from backends.rdu.plan import plan_section
 from backends.rdu.sections import cut_graph
+from backends.rdu.spread import options
 from backends.rdu.stages import form_stages
 from ir.builder import GraphBuilder
 from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
@@ -23,6 +25,8 @@ from ir.op import OPS, Gemm
 from ir.types import DType, TensorType
 from pef.check import check
 from pef.cycles import StageWork
+from pef.machine import Machine
+from pef.nest import WHOLE
 from runtime.session import Session
 from tests.backends.machines import small_machine
 
@@ -109,21 +113,35 @@ def test_free_operators_belong_to_their_readers() -> None:
     assert [value.name for value in stage.reads] == ["x", "w"]
 
 
+def phases_of(graph: Graph, machine: Machine = SN30) -> list[Phase]:
+    """The phases of every section, as cut."""
+    cutter = Cutter(graph, form_stages(graph, fuse=True), machine, 0.9)
+    return [phase for section in cutter.best() for phase in section.phases]
+
+
+def names_in(phase: Phase) -> list[str]:
+    return [stage.stage.name for stage in phase.stages]
+
+
+def read(stage: NestedStage, name: str) -> Value:
+    return next(value for value in stage.stage.reads if value.name == name)
+
+
 def test_a_network_streams_along_its_batch_with_weights_whole() -> None:
-    (phase,) = form_phases(form_stages(residual().graph(), fuse=True))
+    (phase,) = phases_of(residual().graph())
     assert phase.divisor == 256
     first = phase.stages[0]
-    assert first.axes["x"] == 0
-    assert first.axes["w1"] == WHOLE
+    assert first.slicing(read(first, "x"))[0] == 0
+    assert set(first.slicing(read(first, "w1"))) == {WHOLE}
 
 
-def test_a_reduction_over_the_stream_ends_the_phase() -> None:
+def test_a_reduction_over_the_outer_loop_ends_the_phase() -> None:
     net = Net()
     total = net("sum", net("tanh", net.input("x", 64, 96)), dims=(0, 1), keepdim=False)
     net.output("y", net("exp", total))
-    phases = form_phases(form_stages(net.graph(), fuse=True))
-    assert [[s.stage.name for s in phase.stages] for phase in phases] == [["tanh+sum"], ["exp"]]
-    assert phases[0].accumulators == {"sum"}
+    phases = phases_of(net.graph())
+    assert [names_in(phase) for phase in phases] == [["tanh+sum"], ["exp"]]
+    assert phases[0].stages[0].accumulates(phases[0].stages[0].stage.writes[0])
 
 
 def test_a_weight_gradient_accumulates_in_the_phase_of_its_operands() -> None:
@@ -132,21 +150,46 @@ def test_a_weight_gradient_accumulates_in_the_phase_of_its_operands() -> None:
     x = net.input("x", 64, 48)
     net.output("dw", net("matmul", net("permute", dy, dims=(1, 0)), x))
     net.output("dx", net("matmul", dy, net.weight("w", 32, 48)))
-    (phase,) = form_phases(form_stages(net.graph(), fuse=True))
-    assert phase.accumulators == {"matmul"}
-    assert all(stage.axes[name] == 0 for stage in phase.stages for name in ("x", "tanh") if name in stage.axes)
+    stages = [NestedStage.of(stage) for stage in form_stages(net.graph(), fuse=True)]
+    phase = streaks(stages)[0].phase(3, 64)
+    summed = [value.name for stage in phase.stages for value in stage.stage.writes if stage.accumulates(value)]
+    assert summed == ["matmul"]
+    sliced = [(stage, value) for stage in phase.stages for value in stage.stage.reads if value.name in ("x", "tanh")]
+    assert sliced and all(stage.slicing(value)[0] == 0 for stage, value in sliced)
 
 
-def test_attention_streams_through_views() -> None:
+def attention() -> Net:
     net = Net()
     q, k, v = (net.input(name, 8, 16, 32) for name in "qkv")
     flat = [net("reshape", net("permute", heads(net, t), dims=(0, 2, 1, 3)), shape=(32, 16, 8)) for t in (q, k, v)]
     scores = net("softmax", net("matmul", flat[0], net("permute", flat[1], dims=(0, 2, 1))), dim=2)
     net.output("y", net("matmul", scores, flat[2]))
-    (phase,) = form_phases(form_stages(net.graph(), fuse=True))
-    assert [stage.stage.name for stage in phase.stages] == ["matmul", "softmax", "matmul"]
+    return net
+
+
+def test_attention_streams_through_views() -> None:
+    (phase,) = phases_of(attention().graph())
+    assert names_in(phase) == ["matmul", "softmax", "matmul"]
     assert phase.divisor > 1
-    assert phase.stages[0].axes["q"] >= 0
+    assert phase.stages[0].slicing(read(phase.stages[0], "q"))[0] >= 0
+
+
+def test_rows_of_attention_stream_inside_its_batch_while_keys_and_values_stay() -> None:
+    stages = [NestedStage.of(stage) for stage in form_stages(attention().graph(), fuse=True)]
+    batch = next(streak for streak in streaks(stages) if streak.cuttings[0].axes[0] == 0)
+    outer = batch.phase(3, 8)
+    cuttings, divisor = inner_cuttings(outer, 0, (outer.stages[0].form.operations.index(product(outer)), "m"))
+    nested = with_inner_loop(outer, cuttings, divisor)
+    assert nested.nest.counts == (8, 16)
+    assert [stage.level for stage in nested.stages] == [2, 2, 2]
+    first, _, last = nested.stages
+    assert first.slicing(read(first, "q")) == (0, 1)
+    assert first.slicing(read(first, "k")) == (0, WHOLE)
+    assert last.slicing(read(last, "v")) == (0, WHOLE)
+
+
+def product(phase: Phase) -> object:
+    return next(operation for operation in phase.stages[0].form.operations if operation.op.name == "matmul")
 
 
 def heads(net: Net, value: Value) -> Value:
@@ -157,7 +200,7 @@ def test_the_short_arm_of_a_residual_gets_a_deeper_buffer() -> None:
     cut = cut_graph(residual().graph(), SN30, fuse=True, budget=0.9)
     layout = plan_section(cut.sections[0], SN30)
     depth = {buffer.name: buffer.depth for buffer in layout.buffers}
-    assert layout.phases[0].phase.tiles >= 4
+    assert layout.phases[0].phase.phase.tiles >= 4
     assert depth["tanh"] > depth["matmul.1"] >= 2
 
 
@@ -170,16 +213,16 @@ def test_options_are_a_pareto_front() -> None:
 
 
 def test_allocation_stays_within_its_budget_and_uses_more_where_it_helps() -> None:
-    phases = form_phases(form_stages(residual().graph(), fuse=True))
-    few, many = (allocate(phases, [0], SN30, pcus)[0] for pcus in (8, 400))
+    phases = phases_of(residual().graph())
+    few, many = (allocate(phases, [0.0], SN30, pcus)[0] for pcus in (8, 400))
     assert few.units <= 8
     assert many.units <= 400
-    assert many.tiles * many.interval < few.tiles * few.interval
+    assert many.cycles < few.cycles
 
 
 def test_a_phase_bound_by_memory_does_not_hoard_units() -> None:
-    phases = form_phases(form_stages(residual().graph(), fuse=True))
-    free, bound = (allocate(phases, [nbytes], SN30, 400)[0] for nbytes in (0, 1 << 30))
+    phases = phases_of(residual().graph())
+    free, bound = (allocate(phases, [cycles], SN30, 400)[0] for cycles in (0.0, 1e9))
     assert bound.units < free.units
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.rdu.allocate import Microbatches
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
+from backends.rdu.microbatches import Microbatches
 from compiler.driver import CompileRequest
 from compiler.frontend.dtypes import to_array
 from ir.errors import UsageError
@@ -29,7 +29,7 @@ def with_pieces(base: Compiled, size: int | None) -> pb.Pef:
 def tiles(pef: pb.Pef, kind: str) -> set[int]:
     """The tile counts of the phases that stream."""
     numbers = {section.configuration for section in pef.sections if section.kind == kind}
-    return {phase.tiles for number in numbers for phase in pef.configurations[number].phases} - {1}
+    return {phase.loops[0] for number in numbers for phase in pef.configurations[number].phases} - {1}
 
 
 def test_tiles_are_microbatches_and_results_stay() -> None:

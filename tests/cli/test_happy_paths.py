@@ -29,7 +29,7 @@ SECTION_KEYS = {
     "operators",
     "stages",
     "phases",
-    "tiles",
+    "loops",
     "pcus",
     "pmus",
     "predicted_us",

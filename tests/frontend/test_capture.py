@@ -332,16 +332,6 @@ def test_bf16_model() -> None:
     np.testing.assert_allclose(symbols["output"], expected, rtol=2e-2, atol=2e-2)
 
 
-def test_views_are_recomputed_and_outputs_are_not_saved_twice() -> None:
-    def function(x: Tensor, w: Tensor) -> Tensor:
-        return (x * w).view(2, 6).permute(1, 0).exp().reshape(3, 4) * w
-
-    spec = spec_of(Applied(function, 4), torch.randn(3, 4))
-    program = PassManager(standard_pipeline("mp0")).run(capture(spec, inference=False).program)
-    saved = [s for s in program.symbols if s.kind is SymbolKind.ACTIVATION]
-    assert [s.type.shape for s in saved] == [(6, 2)]
-
-
 def test_every_node_has_a_real_location() -> None:
     file = EXAMPLES / "transformer.py"
     program = capture(load_model(f"{file}:tiny", 2), inference=False).program

@@ -10,16 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from backends.rdu.compile import BackendOptions, compile_program
+from backends.rdu.machine import load_machine
+from compiler.cli import main as snc
 from compiler.frontend.capture import Captured, capture
 from compiler.frontend.dtypes import to_array
-from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.model_file import ModelSpec, load_model
 from compiler.frontend.survey import capture_or_explain
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
 from ir.errors import CaptureError
 from ir.graph import SectionKind, SymbolKind
+from runtime.session import Session
 from tests.frontend.reference import run
 
 HERE = Path(__file__)
@@ -160,6 +167,20 @@ def in_a_list(m: Parts, x: Tensor) -> Tensor:
     return (x @ m.held[0]).square().mean()
 
 
+def sparse_table(m: Parts, x: Tensor) -> Tensor:
+    rows = functional.embedding((x > 0).long()[:, 0], m.student.weight, sparse=True)
+    return (rows * m.teacher(x)).square().mean()
+
+
+def compiled_part(m: Parts, x: Tensor) -> Tensor:
+    return torch.compile(m.student, backend="eager")(x).square().mean()
+
+
+def functional_gradient(m: Parts, x: Tensor) -> Tensor:
+    slopes = torch.func.vmap(torch.func.grad(lambda row: torch.tanh(m.student(row)).sum()))(x)
+    return slopes.square().mean()
+
+
 def in_place(m: Parts, x: Tensor) -> Tensor:
     y = m.student(x)
     y[:, 1:3] *= 2
@@ -174,7 +195,8 @@ MODELS: dict[str, tuple[Callable[[Parts, Tensor], Any], Callable[[Parts], None]]
     for function in (
         custom_backward, teacher_without_gradient, decorated, switched, tensor_hook, hook_that_keeps, module_hooks,
         reentrant, reentrant_without_gradient, not_reentrant, several_losses, dict_of_losses, assigned_buffer,
-        moving_average, moving_average_of_data, gradient_penalty, in_a_list, in_place,
+        moving_average, moving_average_of_data, gradient_penalty, in_a_list, in_place, compiled_part,
+        sparse_table, functional_gradient,
     )
 }  # fmt: skip
 
@@ -225,7 +247,7 @@ def test_training_equals_pytorch(name: str) -> None:
         made = {s.name for s in captured.program.symbols if s.kind is SymbolKind.GRADIENT}
         assert made == {f"{n}.grad" for n in gradients}
         for parameter, gradient in gradients.items():
-            close(symbols[f"{parameter}.grad"], to_array(gradient), f"{parameter}.grad in step {step}")
+            close(symbols[f"{parameter}.grad"], to_array(gradient.to_dense()), f"{parameter}.grad in step {step}")
         spec.optimizer.step()
         for n, tensor in (*spec.model.named_parameters(), *spec.model.named_buffers()):
             if n in symbols:
@@ -236,6 +258,23 @@ def close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], name: st
     """Within what rounding does to a batch norm of few samples."""
     scale = float(np.abs(expected).max(initial=0))
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 + 1e-4 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("function", [moving_average, hook_that_keeps, not_reentrant])
+def test_what_forward_and_hooks_change_on_the_simulated_device(function: Callable[[Parts, Tensor], Any]) -> None:
+    captured = capture(spec_of(function), inference=False)
+    expected = dict(captured.values)
+    run(captured.program.graphs, expected)
+    program = PassManager(standard_pipeline("mp0")).run(captured.program)
+    session = Session(compile_program(program, load_machine("sn30"), BackendOptions()))
+    known = {symbol.name for symbol in program.symbols if symbol.kind is not SymbolKind.ACTIVATION}
+    for name in known & set(captured.values):
+        session.write(name, captured.values[name])
+    session.run()
+    changed = {output.symbol for graph in program.graphs for output in graph.outputs} & known
+    assert changed & {"count", "teacher.weight", "norm.running_mean"}
+    for name in changed:
+        close(session.read(name), expected[name], name)
 
 
 def refusal(function: Callable[[Parts, Tensor], Any], prepare: Callable[[Parts], None] = lambda m: None) -> str:
@@ -263,6 +302,10 @@ def no_gradient_at_all(m: Parts, x: Tensor) -> Tensor:
     return m.student(x).detach().sum()
 
 
+def mistaken_call(m: Parts, x: Tensor) -> Tensor:
+    return m.student()  # type: ignore[call-arg]
+
+
 def larger_buffer(m: Parts, x: Tensor) -> Tensor:
     m.count = x.sum(0).detach()
     return m.student(x).sum()
@@ -281,6 +324,14 @@ def test_state_that_is_no_buffer_is_refused_at_its_line() -> None:
 
 def test_a_loss_without_a_gradient_is_refused() -> None:
     assert "depends on nothing that can be trained" in refusal(no_gradient_at_all)
+
+
+def test_a_mistake_within_forward_is_no_mistake_about_inputs() -> None:
+    text = refusal(mistaken_call)
+    assert (
+        f"test_gradients.py:{_line('return m.student()  #')}: PyTorch could not trace the model: Linear.forward()"
+        in text
+    )
 
 
 def test_a_buffer_keeps_its_type() -> None:
@@ -402,3 +453,63 @@ def test_where_a_program_starts_that_does_not_say(name: str) -> None:
     assert captured.losses == expected
     starts = {s.name for s in captured.program.symbols if s.kind is SymbolKind.OUTPUT_GRADIENT}
     assert {n for n in starts if np.all(captured.values[n] == 1)} == {f"{n}.grad" for n in expected}
+
+
+VAE = """import torch
+from torch import nn
+
+class Vae(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        recon, kl = (y - x).square().mean(), y.square().mean()
+        return recon + 0.1 * kl, recon, kl
+
+model = Vae
+optimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.1)
+inputs = (torch.randn(8, 4),)
+"""
+
+
+def test_compiling_tells_where_gradients_start(tmp_path: Path) -> None:
+    file = tmp_path / "vae.py"
+    file.write_text(VAE)
+    result = CliRunner().invoke(snc, ["compile", str(file), "--output-folder", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "gradients start from ones at loss\n" in result.output
+
+
+VALUES = """import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        s = torch.linalg.svdvals(y)
+        z = torch.nonzero(y > 0)
+        w = torch.unique(x)
+        if y.sum() > 0:
+            y = -y
+        return y.sum() + s.sum() + z.sum() + w.sum()
+
+model = Net
+inputs = (torch.randn(2, 4),)
+"""
+
+
+def test_a_refusal_is_lines_of_our_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Everything after the first thing that depends on values is checked too, and PyTorch prints nothing above it."""
+    file = tmp_path / "net.py"
+    file.write_text(VALUES)
+    with pytest.raises(CaptureError) as raised:
+        capture_or_explain(load_model(str(file)), inference=False)
+    lines = [str(problem.where) for problem in raised.value.problems]
+    assert [line.partition(" ")[0] for line in lines] == ["net.py:11", "net.py:12", "net.py:13", "net.py:14"]
+    assert capfd.readouterr() == ("", "")

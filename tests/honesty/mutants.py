@@ -7,6 +7,7 @@ slot, the order of sections) is its meaning: no checker can know another, so not
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -140,6 +141,11 @@ def take_a_unit_away(pef: pb.Pef, pick: random.Random) -> str:
     return f"{name}|cannot (start|end) at unit|belongs to no stage and no buffer"
 
 
+def slices(buffer: pb.Buffer) -> int:
+    """How many slices the loops make of its tensor."""
+    return math.prod(buffer.counts)
+
+
 def no_depth(pef: pb.Pef, pick: random.Random) -> str:
     name, _, buffer = any_buffer(pef, pick)
     buffer.depth = 0
@@ -148,15 +154,15 @@ def no_depth(pef: pb.Pef, pick: random.Random) -> str:
 
 def too_deep(pef: pb.Pef, pick: random.Random) -> str:
     name, _, buffer = any_buffer(pef, pick)
-    buffer.depth = buffer.tiles + pick.randrange(1, 5)
-    return f"{name}: the buffer holds {buffer.depth} of its {buffer.tiles} tiles"
+    buffer.depth = slices(buffer) + pick.randrange(1, 5)
+    return f"{name}: the buffer holds {buffer.depth} of its {slices(buffer)} slices"
 
 
-def other_tiles(pef: pb.Pef, pick: random.Random) -> str | None:
-    name, _, buffer = any_buffer(pef, pick, lambda buffer: buffer.depth < buffer.tiles)
+def other_counts(pef: pb.Pef, pick: random.Random) -> str | None:
+    name, _, buffer = any_buffer(pef, pick, lambda buffer: buffer.depth < slices(buffer))
     if buffer is None:
         return None
-    buffer.tiles *= 2
+    buffer.counts[pick.randrange(len(buffer.counts))] *= 2
     return f"{name}"
 
 
@@ -177,9 +183,11 @@ def wrong_axis_of_port(pef: pb.Pef, pick: random.Random) -> str:
     where, configuration, p, s = pick.choice(list(stages(pef)))
     stage = configuration.phases[p].stages[s]
     port = pick.choice([*stage.inputs, *stage.outputs])
-    rank = len(configuration.buffers[port.buffer].type.shape)
-    port.axis = pick.choice([axis for axis in range(-1, rank + 1) if axis != port.axis])
-    return f"{where}, (input|output)"
+    rank, axes = len(configuration.buffers[port.buffer].type.shape), stage.values[port.value].axes
+    loop = pick.randrange(len(configuration.phases[p].loops))
+    axes.extend([-1] * (loop + 1 - len(axes)))
+    axes[loop] = pick.choice([axis for axis in range(-1, rank + 1) if axis != axes[loop]])
+    return f"{where}, (input|output|value|operation)"
 
 
 def wrong_axis_of_stream(pef: pb.Pef, pick: random.Random) -> str:
@@ -189,15 +197,17 @@ def wrong_axis_of_stream(pef: pb.Pef, pick: random.Random) -> str:
     stream = phase.streams[number]
     rank = len(configuration.buffers[stream.buffer].type.shape)
     # a store's values are not cut along the new axis; a load's buffer is
-    stream.axis = rank + pick.randrange(3) if not stream.store else (-1 if stream.axis >= 0 else rank)
+    stream.axes[:] = [rank + pick.randrange(3)] if not stream.store or not stream.axes else []
     return f"stream {number}|buffer {stream.buffer}"
 
 
 def wrong_axis_of_ring(pef: pb.Pef, pick: random.Random) -> str | None:
-    name, _, buffer = any_buffer(pef, pick, lambda buffer: buffer.depth < buffer.tiles)
+    name, _, buffer = any_buffer(pef, pick, lambda buffer: buffer.depth < slices(buffer))
     if buffer is None:
         return None
-    buffer.axis = pick.choice([axis for axis in range(-1, len(buffer.type.shape)) if axis != buffer.axis])
+    loop = pick.randrange(len(buffer.axes))
+    old = buffer.axes[loop]
+    buffer.axes[loop] = pick.choice([axis for axis in range(-1, len(buffer.type.shape)) if axis != old])
     return f"{name}"
 
 
@@ -331,7 +341,7 @@ ILLEGAL: dict[str, Change] = {
         take_a_unit_away,
         no_depth,
         too_deep,
-        other_tiles,
+        other_counts,
         shrink_pmus,
         grow_tensor,
         wrong_axis_of_port,
@@ -355,9 +365,9 @@ ILLEGAL: dict[str, Change] = {
 
 
 def another_depth(pef: pb.Pef, pick: random.Random) -> str | None:
-    name, _, buffer = any_buffer(pef, pick, lambda buffer: buffer.tiles > 1)
+    name, _, buffer = any_buffer(pef, pick, lambda buffer: slices(buffer) > 1)
     if buffer is not None:
-        buffer.depth = pick.randrange(1, buffer.tiles + 1)
+        buffer.depth = pick.randrange(1, slices(buffer) + 1)
     return name
 
 
@@ -378,11 +388,12 @@ def swap_any_stages(pef: pb.Pef, pick: random.Random) -> str | None:
     return "stage"
 
 
-def shift_stage_tiles(pef: pb.Pef, pick: random.Random) -> str | None:
-    """Run a phase in another number of tiles, without telling anyone else."""
+def shift_loop_count(pef: pb.Pef, pick: random.Random) -> str | None:
+    """Run a loop of a phase another number of times, without telling anyone else."""
     configuration = any_configuration(pef, pick)[1]
     phase = pick.choice(configuration.phases)
-    phase.tiles = pick.choice([tiles for tiles in (1, 2, 4, 8, 16, 32) if tiles != phase.tiles])
+    loop = pick.randrange(len(phase.loops))
+    phase.loops[loop] = pick.choice([count for count in (1, 2, 4, 8, 16, 32) if count != phase.loops[loop]])
     return "phase"
 
 
@@ -434,23 +445,22 @@ def another_axis(pef: pb.Pef, pick: random.Random) -> str:
     """Along the whole of one buffer: the buffer, its ports, their values and its streams."""
     name, configuration, buffer = any_buffer(pef, pick, lambda buffer: len(buffer.type.shape) > 1)
     number = list(configuration.buffers).index(buffer)
-    old, new = buffer.axis, pick.randrange(len(buffer.type.shape))
-    buffer.axis = new
+    old, new = pick.choice([*buffer.axes, -1]), pick.randrange(len(buffer.type.shape))
+    cuts = [buffer.axes]
     for phase in configuration.phases:
         for stage in phase.stages:
-            for port in (*stage.inputs, *stage.outputs):
-                if port.buffer == number and port.axis == old:
-                    port.axis = stage.values[port.value].axis = new
+            ports = [port for port in (*stage.inputs, *stage.outputs) if port.buffer == number]
+            cuts += [stage.values[port.value].axes for port in ports]
         for stream in phase.streams:
-            if stream.buffer == number and stream.axis == old:
-                stream.axis = new
-                for value in stream.values:
-                    value.axis = new
+            if stream.buffer == number:
+                cuts += [stream.axes, *(value.axes for value in stream.values)]
+    for axes in cuts:
+        axes[:] = [new if axis == old else axis for axis in axes]
     return name
 
 
-def whole_instead_of_tiles(pef: pb.Pef, pick: random.Random) -> str | None:
-    """A stream moves its buffer at once instead of tile by tile, or the other way round."""
+def whole_instead_of_slices(pef: pb.Pef, pick: random.Random) -> str | None:
+    """A stream moves its buffer at once instead of slice by slice, or the other way round."""
     found = [
         (configuration, stream)
         for configuration in pef.configurations
@@ -459,9 +469,9 @@ def whole_instead_of_tiles(pef: pb.Pef, pick: random.Random) -> str | None:
     ]
     configuration, stream = pick.choice(found)
     buffer = configuration.buffers[stream.buffer]
-    stream.axis = -1 if stream.axis >= 0 else pick.randrange(max(1, len(buffer.type.shape)))
-    if stream.axis < 0 and pick.random() < 0.5:
-        buffer.depth = buffer.tiles
+    stream.axes[:] = [] if stream.axes else [pick.randrange(max(1, len(buffer.type.shape)))]
+    if not stream.axes and pick.random() < 0.5:
+        buffer.depth = slices(buffer)
     return buffer.name
 
 
@@ -471,7 +481,7 @@ ANY: dict[str, Change] = ILLEGAL | {
         another_depth,
         reorder_pcus,
         swap_any_stages,
-        shift_stage_tiles,
+        shift_loop_count,
         move_symbol,
         another_lifetime,
         another_buffer,
@@ -479,6 +489,6 @@ ANY: dict[str, Change] = ILLEGAL | {
         another_net_kind,
         other_bytes,
         another_axis,
-        whole_instead_of_tiles,
+        whole_instead_of_slices,
     )
 }

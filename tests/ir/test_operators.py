@@ -305,7 +305,7 @@ def test_softmax_of_extreme_rows(name: str) -> None:
     )
     for x in (rows, rows[1:2], rows[3:4], rows[4:]):
         (actual,) = run(op(name, dim=1), [x], [f32(*x.shape)])
-        np.testing.assert_allclose(actual, getattr(torch, name)(torch.from_numpy(x), 1).numpy(), rtol=1e-5)
+        np.testing.assert_allclose(actual, getattr(torch, name)(torch.from_numpy(x), 1).numpy(), rtol=1e-5, atol=1e-6)
 
 
 def layer_norm(x: Array) -> list[Array]:
@@ -321,7 +321,7 @@ def test_layer_norm_of_rows_far_from_zero() -> None:
     expected = torch.layer_norm(torch.from_numpy(far).double(), (64,)).numpy()
     y, mean, rstd = layer_norm(far)
     np.testing.assert_allclose(y, (expected - 1) * np.arange(64), rtol=1e-3, atol=0.05)
-    np.testing.assert_allclose(mean[:, 0], far.mean(1, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(mean[:, 0], far.mean(1, dtype=np.float64), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(rstd[:, 0], 1 / far.std(1, dtype=np.float64), rtol=1e-4)
 
 
@@ -345,7 +345,7 @@ def test_activations_of_extreme_numbers() -> None:
     for applied, reference in cases:
         (actual,) = run(applied, [x], [f32(7)])
         expected = reference(torch.from_numpy(x)).numpy()
-        np.testing.assert_allclose(actual, expected, rtol=1e-6, err_msg=applied.name)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6, err_msg=applied.name)
 
 
 @pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 4, 1), (16, 1, 2), (3, 1, 1)])

@@ -36,6 +36,11 @@ class Change:
         return f"{self.action} {self.field}"
 
 
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether a field holds a list. Protobuf 6.30 says it as a label, which 7 no longer has."""
+    return bool(field.is_repeated) if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
+
+
 def mutate(record: Message, pick: random.Random) -> Change:
     """Change one thing in `record`."""
     places = _places(record)
@@ -55,7 +60,7 @@ def _places(record: Message) -> Places:
     found: Places = defaultdict(list)
     for owner in _messages(record):
         for field in owner.DESCRIPTOR.fields:
-            if field.is_repeated or field.message_type is None or owner.HasField(field.name):
+            if is_repeated(field) or field.message_type is None or owner.HasField(field.name):
                 found[field.full_name].append((owner, field))
     return found
 
@@ -64,13 +69,13 @@ def _messages(record: Message) -> Iterator[Message]:
     yield record
     for field, value in record.ListFields():
         if field.message_type is not None:
-            for inner in value if field.is_repeated else (value,):
+            for inner in value if is_repeated(field) else (value,):
                 yield from _messages(inner)
 
 
 def _actions(owner: Message, field: FieldDescriptor) -> list[str]:
     value = getattr(owner, field.name)
-    if not field.is_repeated:
+    if not is_repeated(field):
         return ["clear", "replace"] if field.message_type is not None else ["clear", *["set"] * 6]
     if not value:
         return ["borrow"]
@@ -138,7 +143,7 @@ def _other(value: object, field: FieldDescriptor, pick: random.Random, places: P
     """Another value of a scalar: near the old one, at a limit, one that stands elsewhere, or any."""
     if pick.random() < 0.3:
         elsewhere = [getattr(other, field.name) for other, _ in places[field.full_name]]
-        values = [one for many in elsewhere for one in many] if field.is_repeated else elsewhere
+        values = [one for many in elsewhere for one in many] if is_repeated(field) else elsewhere
         return pick.choice(values)
     if field.cpp_type in LIMITS:
         return _other_integer(int(value), *LIMITS[field.cpp_type], pick)  # type: ignore[call-overload]

@@ -56,7 +56,7 @@ class Trained(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Linear(6, 8)
+        self.enter = nn.Linear(6, 8, bias=False)
         self.norm = nn.BatchNorm1d(8)
         self.leave = nn.Linear(8, 3)
 

@@ -100,22 +100,43 @@ def add_unrelated_constant(pef: pb.Pef) -> None:
     """Store a constant of one tile's shape that does not say it is cut."""
     record = stage(pef)
     record.operations.append(encode_op(op("full", shape=(16, 32), value=1.0, dtype=f32().dtype), [], [2]))
-    record.values.add(type=encode_type(f32(16, 32)), axis=-1)
+    record.values.add(type=encode_type(f32(16, 32)))
     record.operations.append(encode_op(op("add"), [1, 2], [3]))
-    record.values.add(type=encode_type(f32(16, 32)), axis=0)
+    record.values.add(type=encode_type(f32(16, 32)), axes=[0])
     record.outputs[0].value = 3
 
 
 def use_partial_sum(pef: pb.Pef) -> None:
     record = stage(pef)
     record.operations.append(encode_op(op("tanh"), [3], [4]))
-    record.values.add(type=encode_type(f32(32, 16)), axis=-1)
+    record.values.add(type=encode_type(f32(32, 16)))
     record.outputs[0].value = 4
 
 
 def write_nothing(pef: pb.Pef) -> None:
     stage(pef, 1).ClearField("outputs")
     first(pef).nets.remove(next(wire for wire in first(pef).nets if wire.kind == pb.Net.WRITE and wire.stage == 1))
+
+
+def hold_in_ring(pef: pb.Pef) -> None:
+    """Keep one of four slices of `x`, and read it in the other phase."""
+    first(pef).buffers[0].depth = 1
+    first(pef).phases[1].stages[0].inputs[0].buffer = 0
+
+
+def read_whole(pef: pb.Pef) -> None:
+    value = stage(pef, 1).values[0]
+    value.ClearField("axes")
+    value.type.CopyFrom(first(pef).buffers[1].type)
+
+
+def cut_a_constant(pef: pb.Pef) -> None:
+    """A stage of phase 1 that reads and writes whole, with a constant cut by the phase's loop."""
+    record = stage(pef, 0, 1)
+    for value in record.values:
+        value.ClearField("axes")
+    record.values.add(type=encode_type(f32(32, 8)), axes=[1])
+    record.operations.append(encode_op(op("full", shape=(32, 8), value=1.0, dtype=f32().dtype), [], [9]))
 
 
 def multiply_twice(pef: pb.Pef) -> None:
@@ -138,7 +159,7 @@ def compute_before_product(pef: pb.Pef) -> None:
     """A product after a computation in the same stage."""
     record = stage(pef, 1)
     record.operations.insert(0, encode_op(op("tanh"), [0], [3]))
-    record.values.add(type=encode_type(f32(64, 48)), axis=0)
+    record.values.add(type=encode_type(f32(64, 48)), axes=[0])
     record.operations[1].operands[0] = 3
 
 
@@ -175,7 +196,17 @@ MUTATIONS = {
     "dangling slot": Mutation("two_products", set_to(f"{P}.streams[0].slot", 9), "load stream 0: there is no slot 9"),
     "dangling AGCU": Mutation("two_products", set_to(f"{P}.streams[3].agcus[0]", 4), "store stream 3: .*no AGCU 4"),
     "site off the grid": Mutation("two_products", set_to(f"{C}.units[2].site", 64), "unit 2: there is no site 64"),
-    "no such axis": Mutation("two_products", set_to(f"{P}.stages[0].inputs[0].axis", 2), "input 0: .*no axis 2"),
+    "no such axis": Mutation("two_products", set_to(f"{P}.stages[0].values[0].axes[0]", 2), "value 0: .*no axis 2"),
+    "more axes than loops": Mutation(
+        "two_products", lambda pef: stage(pef).values[0].axes.append(1), "value 0: 2 axes are named for 1 loops"
+    ),
+    "axes without counts": Mutation(
+        "two_products", lambda pef: first(pef).buffers[0].ClearField("counts"), r"\(x\): .*1 axes and 0 counts"
+    ),
+    "counted but not cut": Mutation(
+        "two_products", set_to(f"{C}.buffers[0].axes[0]", -1), r"\(x\): 4 iterations are counted of a loop that cuts no"
+    ),
+    "field of format 1": Mutation("two_products", set_to(f"{P}.tiles", 4), "phase 0: the field 'tiles' belongs to"),
     "unknown operator": Mutation(
         "two_products", set_to(f"{P}.stages[0].operations[1].op", "tahn"), r"stage 0 \(fc1\).*unknown operator 'tahn'"
     ),
@@ -199,7 +230,7 @@ MUTATIONS = {
         lambda pef: stage(pef).operations[0].attributes.append(stage(pef).operations[0].attributes[0]),
         "takes the attributes dtype, not dtype, dtype",
     ),
-    "no tiles": Mutation("two_products", set_to(f"{P}.tiles", 0), "phase 0: the phase has no tiles"),
+    "no iterations": Mutation("two_products", set_to(f"{P}.loops[0]", 0), "phase 0: loop 0 .* has no iterations"),
     "no parallelism": Mutation("two_products", set_to(f"{P}.stages[1].chain", 0), r"stage 1 \(fc2\): .*no PCUs"),
     "net without owner": Mutation(
         "two_products", lambda pef: first(pef).nets[0].ClearField("owner"), "net 0: a READ net"
@@ -227,22 +258,19 @@ MUTATIONS = {
         r"PMU unit 2 on site .* holds 12288 bytes of buffer 2 \(hidden\)",
     ),
     # buffers
-    "ring of no tiles": Mutation("two_products", set_to(f"{C}.buffers[0].depth", 0), r"\(x\): .*holds 0 of its 4"),
-    "ring of too many tiles": Mutation(
+    "ring of no slices": Mutation("two_products", set_to(f"{C}.buffers[0].depth", 0), r"\(x\): .*holds 0 of its 4"),
+    "ring of too many slices": Mutation(
         "two_products", set_to(f"{C}.buffers[0].depth", 5), r"\(x\): .*holds 5 of its 4"
     ),
-    "unequal tiles": Mutation("two_products", set_to(f"{C}.buffers[0].tiles", 3), r"\(x\): .*not cut by 3 tiles"),
-    "one tile with an axis": Mutation(
-        "two_products", set_to(f"{C}.buffers[1].axis", 0), r"\(a\): .*axis 0, but 1 tiles"
+    "unequal tiles": Mutation(
+        "two_products", set_to(f"{C}.buffers[0].counts[0]", 3), r"\(x\): .*not cut .*into 3 equal"
     ),
-    "ring out of step": Mutation("two_products", set_to(f"{C}.buffers[0].tiles", 8), "ring of 8 tiles .* phase of 4"),
+    "ring out of step": Mutation("two_products", set_to(f"{C}.buffers[0].counts[0]", 8), r"\(x\): .*counts 8 .* has 4"),
     "ring along another axis": Mutation(
-        "two_products", set_to(f"{C}.buffers[0].axis", 1), "ring along axis 1 is used along 0"
+        "two_products", set_to(f"{C}.buffers[0].axes[0]", 1), r"stream 0: .*\(x\) is cut \[1\], but written cut \[0\]"
     ),
-    "ring across phases": Mutation(
-        "two_phases", set_to(f"{C}.buffers[2].depth", 1), "ring of phase 0 is used in phase 1"
-    ),
-    "phase of other tiles": Mutation("two_products", set_to(f"{P}.tiles", 3), "not cut by the phase's 3 tiles"),
+    "ring across phases": Mutation("two_phases", hold_in_ring, "ring of phase 0 is used in phase 1"),
+    "phase of other tiles": Mutation("two_products", set_to(f"{P}.loops[0]", 3), "not cut along axis 0 into 3"),
     "two writers": Mutation(
         "residual", set_to(f"{P}.stages[1].outputs[0].buffer", 1), r"buffer 1 \(inner\): .*2 writers"
     ),
@@ -260,10 +288,12 @@ MUTATIONS = {
         "two_phases", lambda pef: first(pef).phases.reverse(), r"\(scaling\), input 0: .*read before phase 1 writes it"
     ),
     "whole read of a stream": Mutation(
-        "residual", set_to(f"{P}.stages[1].inputs[0].axis", -1), "is used along -1 by .*stage 1"
+        "residual", read_whole, r"stage 1 \(outer\), input 0: .*\(inner\) is read before .* has written all of it"
     ),
     "sum without a combine": Mutation(
-        "two_phases", set_to(f"{P}.stages[0].outputs[0].combine", ""), r"\(product\), output 0: every tile writes"
+        "two_phases",
+        set_to(f"{P}.stages[0].outputs[0].combine", ""),
+        r"\(product\), output 0: every iteration of loop 0",
     ),
     "slices combined": Mutation(
         "two_products", set_to(f"{P}.stages[0].outputs[0].combine", "sum"), "output 0: slices are combined by 'sum'"
@@ -282,9 +312,12 @@ MUTATIONS = {
     "wrong port type": Mutation(
         "two_products", set_to(f"{P}.stages[0].values[0].type.dtype", "bf16"), "input 0: the value"
     ),
-    "wrong axis": Mutation("two_products", set_to(f"{P}.stages[0].values[2].axis", 1), "does not cut the results"),
+    "wrong axis": Mutation("two_products", set_to(f"{P}.stages[0].values[2].axes[0]", 1), "does not cut the results"),
     "port along another axis": Mutation(
-        "two_products", set_to(f"{P}.stages[0].values[0].axis", -1), "input 0: the value is cut along axis -1"
+        "two_products", set_to(f"{P}.stages[0].values[0].axes[0]", 1), r"input 0: loop 0 cuts .*\(x\) along axis 1"
+    ),
+    "value inside the ports' loops": Mutation(
+        "two_phases", cut_a_constant, r"\(scaling\): value 9 is cut \[1\], the ports by the outer 0 loops alone"
     ),
     "used before made": Mutation(
         "two_products", set_to(f"{P}.stages[0].operations[0].operands[0]", 3), "value 3 is used before it is made"
@@ -302,7 +335,7 @@ MUTATIONS = {
         r"operation 0 \(tanh\): tanh: the operator takes floating-point tensors",
     ),
     "constant of a tile": Mutation("residual", add_unrelated_constant, "cutting the operands of add"),
-    "partial sum used": Mutation("two_phases", use_partial_sum, "complete only after the last tile"),
+    "partial sum used": Mutation("two_phases", use_partial_sum, "complete only after the last iteration"),
     "two products": Mutation("two_products", multiply_twice, r"\(fc2\): the stage has 2 matrix products"),
     "product of a computation": Mutation("two_products", compute_before_product, "computed in its own stage"),
     "a PCU short": Mutation("two_products", lambda pef: stage(pef).units.pop(), r"\(fc1\): .*3 PCUs, .* 1x2x2x1"),
@@ -316,10 +349,10 @@ MUTATIONS = {
         "two_phases", set_to(f"{C}.phases[1].streams[1].operations[0].op", "tanh"), "store stream 1"
     ),
     "stream of another tile": Mutation(
-        "two_products", set_to(f"{P}.streams[0].values[0].type.shape[0]", 32), "load stream 0: the tile is"
+        "two_products", set_to(f"{P}.streams[0].values[0].type.shape[0]", 32), "load stream 0: the slice is"
     ),
     "stream along another axis": Mutation(
-        "two_products", set_to(f"{P}.streams[0].values[0].axis", 1), "load stream 0: the tile is cut along axis 1"
+        "two_products", set_to(f"{P}.streams[0].values[0].axes[0]", 1), r"load stream 0: the slice is cut \[1\]"
     ),
     "store of nothing": Mutation("two_products", lambda pef: stream(pef, 3).ClearField("values"), "store has no value"),
     "slot of another type": Mutation("two_products", set_to(f"{C}.slots[3].shape[0]", 128), "store stream 3: .* moves"),
@@ -373,7 +406,7 @@ MUTATIONS = {
     "result bytes lost": Mutation(
         "two_products",
         lambda pef: setattr(net(pef, pb.Net.WRITE), "bytes", 1),
-        "output 0: the nets carry .* of the tile's",
+        "output 0: the nets carry .* of the value's",
     ),
     "bytes lost": Mutation("two_products", lambda pef: setattr(net(pef, pb.Net.STORE), "bytes", 1), "carry 1 of the"),
     # what symbols are for

@@ -20,6 +20,7 @@ from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_op, encode_type, parallelism, product_side, stage_work
 from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind, Tier
+from pef.nest import WHOLE, Nest, Slicing
 
 MACHINE = Machine(
     name="test8x8",
@@ -41,6 +42,7 @@ MACHINE = Machine(
     link_bytes_per_cycle=64,
     hop_cycles=1,
     agcu_bytes_per_cycle=64,
+    memory_burst_bytes=64,
     tiers=(Tier("ddr", 1 << 24, 100e9),),
     program_load_us=1.0,
     argument_load_us=0.5,
@@ -61,6 +63,18 @@ def op(name: str, **attributes: object) -> Op:
     return OPS[name](**attributes)
 
 
+Axes = int | Sequence[int]
+"""The axis that each loop cuts; a number for the axis of a single loop."""
+
+
+def slicing(axes: Axes) -> Slicing:
+    """As a tuple, without loops at the end that cut nothing."""
+    listed = [axes] if isinstance(axes, int) else list(axes)
+    while listed and listed[-1] == WHOLE:
+        listed.pop()
+    return tuple(listed)
+
+
 MATMUL = op("matmul", dtype=DType.F32)
 
 
@@ -71,22 +85,22 @@ class StageBuilder:
     parent: ConfigurationBuilder
     record: pb.Stage
 
-    def read(self, buffer: int, axis: int = -1) -> int:
+    def read(self, buffer: int, axes: Axes = ()) -> int:
         """An input port; the value it brings."""
-        tile = self.parent.tile_type(buffer, axis)
-        self.record.inputs.add(value=len(self.record.values), buffer=buffer, axis=axis)
-        return self._value(tile, axis)
+        tile = self.parent.tile_type(buffer, axes)
+        self.record.inputs.add(value=len(self.record.values), buffer=buffer)
+        return self._value(tile, axes)
 
-    def apply(self, operator: Op, *operands: int, axis: int = -1) -> int:
+    def apply(self, operator: Op, *operands: int, axis: Axes = ()) -> int:
         """An operation; its (one) result."""
         types = [self.parent.decoded(self.record.values[i].type) for i in operands]
         (result,) = operator.results(*types)
         self.record.operations.append(encode_op(operator, operands, [len(self.record.values)]))
         return self._value(result, axis)
 
-    def write(self, value: int, buffer: int, axis: int = -1, combine: str = "") -> None:
+    def write(self, value: int, buffer: int, combine: str = "") -> None:
         """An output port."""
-        self.record.outputs.add(value=value, buffer=buffer, axis=axis, combine=combine)
+        self.record.outputs.add(value=value, buffer=buffer, combine=combine)
 
     def place(self, rows: int = 1, columns: int = 1) -> None:
         """Give the stage PCUs, now that its operators are known."""
@@ -95,8 +109,8 @@ class StageBuilder:
         self.record.chain = chain
         self.record.units.extend(self.parent.take(SiteKind.PCU, rows * columns * chain))
 
-    def _value(self, tile: TensorType, axis: int) -> int:
-        self.record.values.add(type=encode_type(tile), axis=axis)
+    def _value(self, tile: TensorType, axes: Axes) -> int:
+        self.record.values.add(type=encode_type(tile), axes=slicing(axes))
         return len(self.record.values) - 1
 
 
@@ -128,36 +142,47 @@ class ConfigurationBuilder:
         return len(self.record.slots) - 1
 
     def buffer(
-        self, name: str, tensor: TensorType, axis: int = -1, tiles: int = 1, depth: int = 1, pmus: int = 1
+        self,
+        name: str,
+        tensor: TensorType,
+        axes: Axes = (),
+        counts: int | Sequence[int] = (),
+        depth: int = 1,
+        pmus: int = 1,
     ) -> int:
-        """A buffer on new PMUs."""
+        """A buffer on new PMUs; a count for a loop that does not cut it is left out."""
         units = self.take(SiteKind.PMU, pmus)
-        self.record.buffers.add(name=name, type=encode_type(tensor), axis=axis, tiles=tiles, depth=depth, units=units)
+        buffer = self.record.buffers.add(name=name, type=encode_type(tensor), depth=depth, units=units)
+        buffer.axes.extend(slicing(axes))
+        loops = [counts] if isinstance(counts, int) else counts
+        buffer.counts.extend(1 if axis == WHOLE else count for axis, count in zip(buffer.axes, loops))
         return len(self.record.buffers) - 1
 
-    def phase(self, tiles: int) -> None:
+    def phase(self, *loops: int) -> None:
         """A new phase, which the stages and streams that follow belong to."""
-        self.record.phases.add(tiles=tiles)
+        self.record.phases.add(loops=loops)
 
     def stage(self, name: str) -> StageBuilder:
         """A new stage of the last phase."""
         return StageBuilder(self, self.record.phases[-1].stages.add(name=name))
 
-    def load(self, slot: int, buffer: int, axis: int = -1, agcus: Sequence[int] = (0,)) -> None:
+    def load(self, slot: int, buffer: int, axes: Axes = (), agcus: Sequence[int] = (0,)) -> pb.Stream:
         """A stream from a symbol to a buffer."""
-        self._stream(False, slot, buffer, axis, agcus)
+        return self._stream(False, slot, buffer, axes, agcus)
 
-    def store(self, slot: int, buffer: int, axis: int = -1, agcus: Sequence[int] = (3,)) -> pb.Stream:
+    def store(self, slot: int, buffer: int, axes: Axes = (), agcus: Sequence[int] = (3,)) -> pb.Stream:
         """A stream from a buffer to a symbol."""
-        return self._stream(True, slot, buffer, axis, agcus)
+        return self._stream(True, slot, buffer, axes, agcus)
 
-    def tile_type(self, buffer: int, axis: int) -> TensorType:
+    def tile_type(self, buffer: int, axes: Axes) -> TensorType:
         """What a port of the last phase sees of a buffer."""
-        return self.decoded(self.record.buffers[buffer].type).sliced(axis, self.record.phases[-1].tiles)
+        nest = Nest(tuple(self.record.phases[-1].loops))
+        return nest.sliced(self.decoded(self.record.buffers[buffer].type), slicing(axes))
 
-    def _stream(self, store: bool, slot: int, buffer: int, axis: int, agcus: Sequence[int]) -> pb.Stream:
-        stream = self.record.phases[-1].streams.add(store=store, slot=slot, buffer=buffer, axis=axis, agcus=agcus)
-        stream.values.add(type=encode_type(self.tile_type(buffer, axis)), axis=axis)
+    def _stream(self, store: bool, slot: int, buffer: int, axes: Axes, agcus: Sequence[int]) -> pb.Stream:
+        stream = self.record.phases[-1].streams.add(store=store, slot=slot, buffer=buffer, agcus=agcus)
+        stream.axes.extend(slicing(axes))
+        stream.values.add(type=encode_type(self.tile_type(buffer, axes)), axes=slicing(axes))
         return stream
 
     def build(self) -> pb.Configuration:
@@ -198,11 +223,16 @@ class ConfigurationBuilder:
             for pmu in pmus:
                 self._net(phase, pb.Net.STORE, pmu, [agcu], -(-share // len(pmus)), stream=index)
 
+        if stream.HasField("index"):
+            pick = self.decoded(self.record.buffers[stream.index.buffer].type)
+            for unit in self.record.buffers[stream.index.buffer].units:
+                self._net(phase, pb.Net.INDEX, unit, list(stream.agcus), pick.nbytes, stream=index)
+
     def _net(
         self, phase: int, kind: pb.Net.Kind.ValueType, source: int, sinks: Sequence[int], size: int, **owner: int
     ) -> None:
         start = self._terminal(source, kind == pb.Net.LOAD)
-        ends = [self._terminal(sink, kind == pb.Net.STORE) for sink in sinks]
+        ends = [self._terminal(sink, kind in (pb.Net.STORE, pb.Net.INDEX)) for sink in sinks]
         route = route_in_dimension_order(self.machine, self.site(start), [self.site(end) for end in ends])
         self.record.nets.add(phase=phase, kind=kind, source=start, sinks=ends, bytes=size, route=route, **owner)
 
@@ -239,18 +269,18 @@ def two_products_configuration() -> pb.Configuration:
     """y = tanh(x @ a) @ b, the rows of x in four tiles."""
     b = ConfigurationBuilder()
     slots = [b.slot(t) for t in (f32(256, 32), f32(32, 48), f32(48, 16), f32(256, 16))]
-    x = b.buffer("x", f32(256, 32), axis=0, tiles=4, depth=2)
+    x = b.buffer("x", f32(256, 32), axes=0, counts=4, depth=2)
     weight_a = b.buffer("a", f32(32, 48))
-    hidden = b.buffer("hidden", f32(256, 48), axis=0, tiles=4, depth=2, pmus=2)
+    hidden = b.buffer("hidden", f32(256, 48), axes=0, counts=4, depth=2, pmus=2)
     weight_b = b.buffer("b", f32(48, 16))
-    y = b.buffer("y", f32(256, 16), axis=0, tiles=4, depth=2)
+    y = b.buffer("y", f32(256, 16), axes=0, counts=4, depth=2)
     b.phase(4)
     first = b.stage("fc1")
     product = first.apply(MATMUL, first.read(x, 0), first.read(weight_a), axis=0)
-    first.write(first.apply(op("tanh"), product, axis=0), hidden, 0)
+    first.write(first.apply(op("tanh"), product, axis=0), hidden)
     first.place(rows=2, columns=2)
     second = b.stage("fc2")
-    second.write(second.apply(MATMUL, second.read(hidden, 0), second.read(weight_b), axis=0), y, 0)
+    second.write(second.apply(MATMUL, second.read(hidden, 0), second.read(weight_b), axis=0), y)
     second.place()
     b.load(slots[0], x, 0, agcus=(0, 1))
     b.load(slots[1], weight_a)
@@ -264,16 +294,16 @@ def residual_configuration() -> pb.Configuration:
     b = ConfigurationBuilder()
     slots = [b.slot(f32(64, 32)), b.slot(f32(64, 32))]
     x, inner, outer, y = (
-        b.buffer(name, f32(64, 32), axis=0, tiles=4, depth=depth)
+        b.buffer(name, f32(64, 32), axes=0, counts=4, depth=depth)
         for name, depth in (("x", 3), ("inner", 1), ("outer", 2), ("y", 2))
     )
     b.phase(4)
     for name, source, target in (("inner", x, inner), ("outer", inner, outer)):
         stage = b.stage(name)
-        stage.write(stage.apply(op("tanh"), stage.read(source, 0), axis=0), target, 0)
+        stage.write(stage.apply(op("tanh"), stage.read(source, 0), axis=0), target)
         stage.place()
     total = b.stage("sum")
-    total.write(total.apply(op("add"), total.read(x, 0), total.read(outer, 0), axis=0), y, 0)
+    total.write(total.apply(op("add"), total.read(x, 0), total.read(outer, 0), axis=0), y)
     total.place(rows=2)
     b.load(slots[0], x, 0)
     b.store(slots[1], y, 0)
@@ -284,11 +314,11 @@ def two_phases_configuration() -> pb.Configuration:
     """gradient = (x^T @ dy) * scale: the sum over tiles is held whole, then scaled by columns and stored transposed."""
     b = ConfigurationBuilder()
     slots = [b.slot(t) for t in (f32(256, 32), f32(256, 16), f32(), f32(16, 32))]
-    x = b.buffer("x", f32(256, 32), axis=0, tiles=4, depth=2)
-    dy = b.buffer("dy", f32(256, 16), axis=0, tiles=4, depth=2)
-    held = b.buffer("held", f32(32, 16), axis=1, tiles=2, depth=2)
+    x = b.buffer("x", f32(256, 32), axes=0, counts=4, depth=2)
+    dy = b.buffer("dy", f32(256, 16), axes=0, counts=4, depth=2)
+    held = b.buffer("held", f32(32, 16))
     scale = b.buffer("scale", f32())
-    scaled = b.buffer("scaled", f32(32, 16), axis=1, tiles=2, depth=1)
+    scaled = b.buffer("scaled", f32(32, 16), 1, 2, 1)
     b.phase(4)
     product = b.stage("product")
     turned = product.apply(op("permute", dims=(1, 0)), product.read(x, 0), axis=1)
@@ -301,12 +331,12 @@ def two_phases_configuration() -> pb.Configuration:
     value, factor = scaling.read(held, 1), scaling.read(scale)
     for _ in range(7):  # one more than a PCU has pipeline stages
         value = scaling.apply(op("mul"), value, factor, axis=1)
-    scaling.write(value, scaled, 1)
+    scaling.write(value, scaled)
     scaling.place(rows=2)
     b.load(slots[2], scale)
     stream = b.store(slots[3], scaled, 1)
     stream.operations.append(encode_op(op("permute", dims=(1, 0)), [0], [1]))
-    stream.values.add(type=encode_type(f32(8, 32)), axis=0)
+    stream.values.add(type=encode_type(f32(8, 32)), axes=[0])
     return b.build()
 
 

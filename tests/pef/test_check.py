@@ -45,12 +45,12 @@ def in_place(store_axis: int, related: bool) -> pb.Pef:
     """One section that loads a matrix by rows and stores it: by rows or columns, after computing with it or not."""
     b = ConfigurationBuilder()
     slots = [b.slot(f32(64, 64)) for _ in range(4)]
-    buffers = [b.buffer(name, f32(64, 64), axis=0, tiles=4, depth=2) for name in ("x", "y", "u", "v")]
+    buffers = [b.buffer(name, f32(64, 64), 0, 4, depth=2) for name in ("x", "y", "u", "v")]
     b.phase(4)
     for source, target in (buffers[:2], buffers[2:]):
         record = b.stage("double")
         value = record.read(source, 0)
-        record.write(record.apply(op("add"), value, value, axis=0), target, 0)
+        record.write(record.apply(op("add"), value, value, axis=0), target)
         record.place()
     for slot, buffer in ((0, 0), (2, 2)):
         b.load(slots[slot], buffers[buffer], 0)
@@ -58,7 +58,7 @@ def in_place(store_axis: int, related: bool) -> pb.Pef:
         transfer = b.store(slots[slot], buffers[buffer], 0)
         if store_axis == 1:
             transfer.operations.append(encode_op(op("permute", dims=(1, 0)), [0], [1]))
-            transfer.values.add(type=encode_type(f32(64, 16)), axis=1)
+            transfer.values.add(type=encode_type(f32(64, 16)), axes=[1])
     pef = PefBuilder()
     x, y, u = (pef.symbol(name, f32(64, 64), "parameter") for name in "xyu")
     configuration = pef.configuration(b.build())
@@ -72,7 +72,7 @@ def test_update_in_place_is_legal() -> None:
 
 def test_update_across_slices_is_refused() -> None:
     (problem,) = problems(in_place(store_axis=1, related=True))
-    assert "symbol 0 (x) is stored along axis 1 while it is loaded along 0" in problem
+    assert "symbol 0 (x) is stored cut [1] while it is loaded cut [0]" in problem
 
 
 def test_update_that_does_not_wait_is_refused() -> None:

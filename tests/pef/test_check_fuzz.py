@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ir.errors import IllegalPefError
 from pef.check import check
+from tests.mutants.structure import is_repeated
 from tests.pef.samples import SAMPLES
 
 INTEGERS = {
@@ -36,7 +37,7 @@ def other_value(draw: st.DrawFn, field: FieldDescriptor) -> object:
 
 def may_change(record: Message, field: FieldDescriptor) -> bool:
     """Whether a field holds something to change: a scalar always does."""
-    if field.is_repeated:
+    if is_repeated(field):
         return len(getattr(record, field.name)) > 0
     return field.message_type is None or record.HasField(field.name)
 
@@ -47,7 +48,7 @@ def mutate(draw: st.DrawFn, record: Message) -> None:
     value = getattr(record, field.name)
     if draw(st.integers(0, 15)) == 0:
         record.ClearField(field.name)
-    elif field.is_repeated:
+    elif is_repeated(field):
         index = draw(st.integers(0, len(value) - 1))
         action = draw(st.integers(0, 9))
         if action == 0:

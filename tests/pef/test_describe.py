@@ -13,10 +13,17 @@ from rich.console import Console
 from ir.errors import IllegalPefError
 from pef import describe
 from pef import pef_pb2 as pb
+from pef.codec import decode_machine
+from pef.decoded import Configuration
 from pef.links import busiest_link_cycles, link_loads
 from tests.pef.samples import SAMPLES, step, two_phases, two_products
 
 SNAPSHOT = Path(__file__).parent / "data" / "describe.txt"
+
+
+def decoded(pef: pb.Pef) -> Configuration:
+    """The first configuration."""
+    return Configuration.of(pef.configurations[0], decode_machine(pef.machine), "configuration 0")
 
 
 def rendered(pef: pb.Pef, grid: bool = True) -> str:
@@ -77,19 +84,19 @@ def test_names_are_not_markup() -> None:
 
 def test_link_loads_follow_routes() -> None:
     pef = two_products()
-    before = link_loads(pef, 0, 0)
+    before = link_loads(decoded(pef), 0)
     net = next(net for net in pef.configurations[0].nets if net.kind == pb.Net.READ and net.route)
     net.bytes += 1000
-    after = link_loads(pef, 0, 0)
+    after = link_loads(decoded(pef), 0)
     changed = {link for link in after if after[link] != before[link]}
     assert changed == set(zip(net.route[::2], net.route[1::2]))
-    assert busiest_link_cycles(pef, 0, 0) == max(after.values()) / 64
+    assert busiest_link_cycles(decoded(pef), 0) == max(after.values()) / 64
 
 
 def test_whole_transfers_load_no_link() -> None:
     pef = two_products()
-    before = link_loads(pef, 0, 0)
+    before = link_loads(decoded(pef), 0)
     for net in pef.configurations[0].nets:
         if net.kind == pb.Net.LOAD and net.stream == 1:
             net.bytes *= 100
-    assert link_loads(pef, 0, 0) == before
+    assert link_loads(decoded(pef), 0) == before

@@ -13,7 +13,8 @@ import pytest
 from ir.errors import PefError, UsageError
 from pef import file
 from pef import pef_pb2 as pb
-from tests.pef.samples import SAMPLES, two_products
+from pef.check import check
+from tests.pef.samples import SAMPLES, step, two_products
 
 DATA = Path(__file__).parent / "data"
 
@@ -163,4 +164,6 @@ def test_any_truncation_is_refused(sample: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("version", range(1, file.FORMAT_VERSION + 1))
 def test_every_released_version_still_loads(version: int) -> None:
-    assert file.read(DATA / f"v{version}.pef").header.name == "sample"
+    pef = file.read(DATA / f"v{version}.pef")
+    check(pef)
+    assert list(pef.configurations) == list(step().configurations)

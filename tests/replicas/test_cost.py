@@ -25,7 +25,7 @@ def reducing(stages: int = 1, name: str = "all_reduce") -> pb.Pef:
     b.phase(TILES)
     for source, target in pairs:
         stage = b.stage("mean")
-        stage.write(stage.apply(op(name), stage.read(source, 0), axis=0), target, 0)
+        stage.write(stage.apply(op(name), stage.read(source, 0), axis=0), target)
         stage.place()
     for source, target in pairs:
         b.load(b.slot(tensor), source, 0)

@@ -28,11 +28,11 @@ def trained_alone(batch: int, preset: str = "mp0") -> Session:
     return session
 
 
-@pytest.mark.parametrize(("size", "preset", "coalesce"), [(2, "mp0", True), (2, "mp4", True), (3, "mp0", False)])
-def test_replicas_with_parts_of_a_batch_train_as_one_with_all(size: int, preset: str, coalesce: bool) -> None:
+@pytest.mark.parametrize(("size", "preset", "strict"), [(2, "mp0", False), (2, "mp4", False), (3, "mp0", True)])
+def test_replicas_with_parts_of_a_batch_train_as_one_with_all(size: int, preset: str, strict: bool) -> None:
     model = compiled_for(2, BATCH, preset)
     data = samples(size * BATCH * STEPS)
-    sessions = [model.session(threads=1, coalesce=coalesce) for _ in range(size)]
+    sessions = [model.session(threads=1, strict=strict) for _ in range(size)]
 
     def work(replica: Thread) -> None:
         for step in range(STEPS):

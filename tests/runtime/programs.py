@@ -24,20 +24,21 @@ def bf16(array: Array) -> Array:
     bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
     low, rest = bits & 0xFFFF0000, bits & 0xFFFF
     up = (rest > 0x8000) | ((rest == 0x8000) & ((low >> 16) & 1 == 1))
-    return (low + up * 0x10000).astype(np.uint32).view(np.float32)
+    rounded: Array = (low + up * 0x10000).astype(np.uint32).view(np.float32)
+    return rounded
 
 
 def update_in_place() -> pb.Pef:
     """OPT: w -= lr * g over four tiles of w, which is loaded and stored."""
     b = ConfigurationBuilder()
     slots = [b.slot(f32(ROWS, 8)), b.slot(f32(ROWS, 8)), b.slot(f32()), b.slot(f32(ROWS, 8))]
-    w, g, new = (b.buffer(name, f32(ROWS, 8), axis=0, tiles=4, depth=2) for name in ("w", "g", "new"))
+    w, g, new = (b.buffer(name, f32(ROWS, 8), axes=0, counts=4, depth=2) for name in ("w", "g", "new"))
     rate = b.buffer("lr", f32())
     b.phase(4)
     stage = b.stage("update")
     old = stage.read(w, 0)
     delta = stage.apply(op("mul"), stage.read(g, 0), stage.read(rate), axis=0)
-    stage.write(stage.apply(op("sub"), old, delta, axis=0), new, 0)
+    stage.write(stage.apply(op("sub"), old, delta, axis=0), new)
     stage.place()
     b.load(slots[0], w, 0)
     b.load(slots[1], g, 0)
@@ -53,11 +54,11 @@ def square_in_place() -> pb.Pef:
     """OPT: w = w @ w by rows: every tile reads all of w, which the tiles before it have stored parts of."""
     b = ConfigurationBuilder()
     slots = [b.slot(f32(ROWS, ROWS)) for _ in range(3)]
-    rows, out = (b.buffer(name, f32(ROWS, ROWS), axis=0, tiles=4, depth=2) for name in ("rows", "out"))
+    rows, out = (b.buffer(name, f32(ROWS, ROWS), axes=0, counts=4, depth=2) for name in ("rows", "out"))
     whole = b.buffer("whole", f32(ROWS, ROWS))
     b.phase(4)
     stage = b.stage("product")
-    stage.write(stage.apply(MATMUL, stage.read(rows, 0), stage.read(whole), axis=0), out, 0)
+    stage.write(stage.apply(MATMUL, stage.read(rows, 0), stage.read(whole), axis=0), out)
     stage.place()
     b.load(slots[0], rows, 0)
     b.load(slots[1], whole)
@@ -73,11 +74,11 @@ def half_precision() -> pb.Pef:
     tensor = TensorType(DType.BF16, (ROWS, 16))
     b = ConfigurationBuilder()
     slots = b.slot(tensor), b.slot(tensor)
-    x, y = (b.buffer(name, tensor, axis=0, tiles=4, depth=2) for name in ("x", "y"))
+    x, y = (b.buffer(name, tensor, axes=0, counts=4, depth=2) for name in ("x", "y"))
     b.phase(4)
     stage = b.stage("tanh")
     value = stage.read(x, 0)
-    stage.write(stage.apply(op("tanh"), stage.apply(op("add"), value, value, axis=0), axis=0), y, 0)
+    stage.write(stage.apply(op("tanh"), stage.apply(op("add"), value, value, axis=0), axis=0), y)
     stage.place()
     b.load(slots[0], x, 0)
     b.store(slots[1], y, 0)
@@ -123,7 +124,7 @@ def training() -> pb.Pef:
     buffer_w, buffer_loss = b.buffer("w", f32(8, 4)), b.buffer("loss", f32(1, 1))
     b.phase(4)
     product = b.stage("product")
-    product.write(product.apply(MATMUL, product.read(buffer_x, 0), product.read(buffer_w), axis=0), buffer_h, 0)
+    product.write(product.apply(MATMUL, product.read(buffer_x, 0), product.read(buffer_w), axis=0), buffer_h)
     product.place()
     total = b.stage("total")
     value = total.read(buffer_h, 0)
@@ -151,7 +152,7 @@ def _gradient() -> pb.Configuration:
     scaling = b.stage("scaling")
     value = scaling.read(h, 0)
     twice = scaling.apply(op("add"), value, value, axis=0)
-    scaling.write(scaling.apply(op("mul"), twice, scaling.read(dy), axis=0), scaled, 0)
+    scaling.write(scaling.apply(op("mul"), twice, scaling.read(dy), axis=0), scaled)
     scaling.place()
     product = b.stage("product")
     turned = product.apply(op("permute", dims=(1, 0)), product.read(x, 0), axis=1)

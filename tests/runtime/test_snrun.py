@@ -83,6 +83,14 @@ def test_recorded_inputs(inference: Path) -> None:
         assert results["y"].shape == (256, 16)
 
 
+def test_strict(inference: Path) -> None:
+    done = snrun(inference, "--strict", "--test", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["threads"] == 1
+    together = snrun(inference, "--strict", "--threads", 2)
+    assert together.returncode == 2 and "leave out --threads" in together.stderr
+
+
 def test_more_samples_than_a_batch(inference: Path) -> None:
     x = rand(300, 32, seed=7)
     np.savez(inference.parent / "x.npz", x=x)

@@ -127,9 +127,39 @@ def test_gradients_start_at_the_loss_and_can_be_set() -> None:
         ({"init_output_grads": False}, (0.0, 0.0)),
     ],
 )
-def test_loss_indices_say_where_gradients_start(options: dict[str, Any], starts: tuple[float, float]) -> None:
+def test_loss_indices_say_where_gradients_start(
+    options: dict[str, Any], starts: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
     _, _, outputs = loaded(sgd, **options)
+    named = next((name for name, start in zip(("loss", "output"), starts) if start), "no output")
+    assert f"Gradients start from {named}, of loss, output" in capsys.readouterr().out
     assert tuple(float(output.sn_grad.max()) for output in outputs) == starts
+
+
+class Variational(nn.Module):
+    """A total loss, and what it is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = self.fc(x)
+        recon, kl = nn.functional.mse_loss(y, x), y.square().mean()
+        return recon + 0.1 * kl, recon, kl
+
+
+def test_a_total_beside_its_parts_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Variational()
+    x = torch.randn(8, 4)
+    model(x)[0].backward()
+    expected = model.fc.weight.grad
+    samba.from_torch_model_(model)
+    inputs = samba.from_torch_tensor(x, name="x", batch_dim=0)
+    outputs = utils.trace_graph(model, inputs, pef=compiled(model, inputs))
+    assert "gradients start from ones at loss, from zeros at loss_1, loss_2" in capsys.readouterr().out
+    samba.session.run([inputs], outputs)
+    torch.testing.assert_close(samba.to_torch(model.fc.weight.sn_grad), expected)
 
 
 def test_input_gradients() -> None:

@@ -78,7 +78,7 @@ def gemm(
     y = b.buffer("y", bf16(m, n), axis, tiles, min(depth, tiles), pmus)
     b.phase(tiles)
     stage = b.stage("gemm")
-    stage.write(stage.apply(matmul(), stage.read(x, axis), stage.read(w), axis=axis), y, axis)
+    stage.write(stage.apply(matmul(), stage.read(x, axis), stage.read(w), axis=axis), y)
     stage.place(rows, columns)
     b.load(slots[0], x, -1, agcus=(0,))
     b.load(slots[1], w, -1, agcus=(1,))
@@ -101,7 +101,7 @@ def chain(
     b.phase(tiles)
     for number, (source, target) in enumerate(itertools.pairwise(rings)):
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target, 0)
+        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target)
         stage.place(parallel[number] if parallel else 1)
     b.load(slots[0], rings[0], 0, agcus=(0,))
     b.store(slots[1], rings[-1], 0, agcus=(1,))

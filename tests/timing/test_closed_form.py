@@ -66,7 +66,7 @@ def test_elementwise(name: str, tail: int, rows: int, parallel: int, tiles: int)
     slots = [b.slot(tensor) for _ in range(operands + 1)]
     b.phase(tiles)
     stage = b.stage("s")
-    stage.write(stage.apply(op(name), *(stage.read(x, axis) for x in sources), axis=axis), target, axis)
+    stage.write(stage.apply(op(name), *(stage.read(x, axis) for x in sources), axis=axis), target)
     stage.place(parallel)
     for number, x in enumerate(sources):
         b.load(slots[number], x, -1, agcus=(number,))
@@ -91,7 +91,7 @@ def test_reduction(reduction: Op, parallel: int) -> None:
     x, y = b.buffer("x", source_type, 0, tiles, tiles, pmus=4), b.buffer("y", result_type, 0, tiles, tiles, pmus=4)
     b.phase(tiles)
     stage = b.stage("s")
-    stage.write(stage.apply(reduction, stage.read(x, 0), axis=0), y, 0)
+    stage.write(stage.apply(reduction, stage.read(x, 0), axis=0), y)
     stage.place(parallel)
     b.load(slots[0], x, -1, agcus=(0,))
     b.store(slots[1], y, -1, agcus=(1,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
+from pef.codec import encode_type
+from pef.decoded import Configuration
 from pef.machine import SiteKind
 from runtime.timing.network import Channel, Network
 from tests.pef.samples import ConfigurationBuilder, route_in_dimension_order
-from tests.timing.build import FREE_MEMORY, chain, execution_of, gemm, hops, stage_reports
+from tests.timing.build import FREE_MEMORY, bf16, chain, execution_of, gemm, hops, stage_reports
 
 NARROW = replace(FREE_MEMORY, link_bytes_per_cycle=64)
 
@@ -78,19 +81,36 @@ def test_overloaded_link_slows_every_stage_that_uses_it() -> None:
 
 
 def test_link_load_is_the_sum_of_the_nets_that_cross_it() -> None:
-    configuration = pb.Configuration()
-    configuration.phases.add(tiles=2)
-    for site in (0, 1, 2):
-        configuration.units.add(site=site)
-    for stage, (size, sink) in enumerate(((100, 1), (28, 2))):
-        net = configuration.nets.add(kind=pb.Net.READ, stage=stage, bytes=size, route=[0, 1, 1, 2][: 2 * sink])
-        net.source.unit = 0
-        net.sinks.add(unit=sink)
-    network = Network(configuration, NARROW)
+    network = network_of([(100, 1, 1), (28, 2, 1)])
     near, far = Channel(0, "stage", 0, pb.Net.READ, 0), Channel(0, "stage", 1, pb.Net.READ, 0)
-    assert network.tile_cycles(near) == network.tile_cycles(far) == 2
+    assert network.event_cycles(near) == network.event_cycles(far) == 2
     assert (network.hop_cycles(near), network.hop_cycles(far)) == (1, 2)
     assert network.transfer_cycles(far) == 1
+
+
+def test_nets_of_other_tempos_count_as_often_as_they_carry() -> None:
+    """A stage of the outer loop fires once where one of both fires ten times: it sees it once, and is seen a tenth."""
+    network = network_of([(640, 1, 1), (1280, 1, 2)], loops=(4, 10))
+    slow, fast = Channel(0, "stage", 0, pb.Net.READ, 0), Channel(0, "stage", 1, pb.Net.READ, 0)
+    assert network.event_cycles(slow) == (640 + 1280) / 64
+    assert network.event_cycles(fast) == -(-(640 // 10 + 1280) // 64)
+
+
+def network_of(nets: Sequence[tuple[int, int, int]], loops: tuple[int, ...] = (2,)) -> Network:
+    """Stages that read over a line of switches: the bytes, the last switch and the level of each."""
+    record = pb.Configuration()
+    phase = record.phases.add(loops=loops)
+    for site in (0, 1, 2):
+        record.units.add(site=site)
+    record.buffers.add(type=encode_type(bf16(*loops)), axes=range(len(loops)), counts=loops, units=[0])
+    for stage, (size, sink, level) in enumerate(nets):
+        reader = phase.stages.add()
+        reader.values.add(type=encode_type(bf16(*(1,) * level, *loops[level:])), axes=range(level))
+        reader.inputs.add()
+        net = record.nets.add(kind=pb.Net.READ, stage=stage, bytes=size, route=[0, 1, 1, 2][: 2 * sink])
+        net.source.unit = 0
+        net.sinks.add(unit=sink)
+    return Network(Configuration.of(record, NARROW, "configuration 0"))
 
 
 def test_whole_loads_do_not_count_in_steady_state() -> None:

@@ -61,9 +61,7 @@ def build(plan: Plan) -> pb.Configuration:
     for number, values in enumerate(plan.sources):
         stage = b.stage(f"s{number}")
         operands = [stage.read(rings[value], axis) for value in values]
-        stage.write(
-            stage.apply(op("exp" if len(values) == 1 else "add"), *operands, axis=axis), rings[number + 1], axis
-        )
+        stage.write(stage.apply(op("exp" if len(values) == 1 else "add"), *operands, axis=axis), rings[number + 1])
         stage.place(plan.parallel[number])
     for number, value in enumerate([0, *stored(plan)]):
         slot = b.slot(tensor)
@@ -140,7 +138,7 @@ def test_accounts_add_up(plan: Plan) -> None:
     for phase in execution.phases:
         for stage in phase.stages:
             assert stage.time.total == pytest.approx(phase.end - phase.start)
-            assert stage.time.busy == stage.tiles * stage.interval_cycles
+            assert stage.time.busy == stage.events * stage.interval_cycles
             assert min(stage.time.input, stage.time.output, stage.time.dram, stage.time.fill, stage.time.drain) >= 0
     assert 0 < execution.pcu.utilisation <= execution.pcu.allocated_utilisation <= 1
     assert 0 < execution.pmu.utilisation <= execution.pmu.allocated_utilisation <= 1

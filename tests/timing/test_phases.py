@@ -37,7 +37,7 @@ def two_layers() -> pb.Configuration:
     for number, (source, target) in enumerate(((x, held), (held, y))):
         b.phase(4)
         stage = b.stage(f"layer{number}")
-        stage.write(stage.apply(matmul(), stage.read(source, 0), stage.read(weights[number]), axis=0), target, 0)
+        stage.write(stage.apply(matmul(), stage.read(source, 0), stage.read(weights[number]), axis=0), target)
         stage.place()
         b.load(slots[1 + number], weights[number], agcus=(number,))
         if number == 0:
@@ -71,7 +71,7 @@ def test_slow_weights_hold_the_phase_up_and_count_as_memory() -> None:
 
 def test_a_load_waits_for_an_earlier_store_to_its_slot() -> None:
     configuration = two_layers()
-    store = configuration.phases[0].streams.add(store=True, slot=2, buffer=1, axis=0, agcus=[7])
+    store = configuration.phases[0].streams.add(store=True, slot=2, buffer=1, axes=[0], agcus=[7])
     store.values.add().CopyFrom(configuration.phases[0].streams[1].values[0])
     source, ends = configuration.buffers[1].units[0], FREE_MEMORY.agcu_sites[7]
     start = configuration.units[source].site
@@ -99,7 +99,7 @@ def test_an_accumulator_is_complete_after_the_last_tile() -> None:
 def test_whole_store_follows_the_last_tile() -> None:
     configuration = chain((4, 4), 4).build()
     store = configuration.phases[0].streams[1]
-    store.axis = -1
+    del store.axes[:]
     execution = execution_of(configuration)
     (stage,) = stage_reports(execution)
     stream = execution.phases[0].streams[1]
@@ -117,7 +117,7 @@ def test_stores_drain_while_the_next_phase_runs() -> None:
     for number in range(2):
         b.phase(4)
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("exp"), stage.read(buffers[number], 0), axis=0), buffers[number + 1], 0)
+        stage.write(stage.apply(op("exp"), stage.read(buffers[number], 0), axis=0), buffers[number + 1])
         stage.place()
         if number == 0:
             b.load(slots[0], buffers[0], 0, agcus=(0,))

@@ -27,7 +27,7 @@ def readers(count: int) -> pb.Configuration:
     b.phase(4)
     for number, result in enumerate(results):
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("relu"), stage.read(x, 0), axis=0), result, 0)
+        stage.write(stage.apply(op("relu"), stage.read(x, 0), axis=0), result)
         stage.place(4)
     b.load(slot, x, 0)
     return b.build()
@@ -43,9 +43,18 @@ def test_two_read_ports_serve_two_readers(count: int, factor: float) -> None:
 
 def test_writers_share_one_port() -> None:
     load = PortLoad(FREE_MEMORY)
-    load.add([0, 1], 256, write=True)
-    load.add([1], 128, write=True)
-    assert load.cycles([0, 1], 256, write=True) == 4
-    assert load.cycles([1], 128, write=True) == 4
-    assert load.cycles([0], 128, write=True) == 2
-    assert load.busy_cycles(1) == 4
+    load.add([0, 1], 256, 4, write=True)
+    load.add([1], 128, 4, write=True)
+    assert load.cycles([0, 1], 256, 4, write=True) == 4
+    assert load.cycles([1], 128, 4, write=True) == 4
+    assert load.cycles([0], 128, 4, write=True) == 2
+    assert load.busy_cycles(1) == 4 * 4
+
+
+def test_writers_of_other_tempos_count_as_often_as_they_write() -> None:
+    load = PortLoad(FREE_MEMORY)
+    load.add([0], 640, 4, write=True)
+    load.add([0], 1280, 40, write=True)
+    assert load.cycles([0], 640, 4, write=True) == (640 + 1280) / 64
+    assert load.cycles([0], 1280, 40, write=True) == (64 + 1280) / 64
+    assert load.busy_cycles(0) == (4 * 640 + 40 * 1280) / 64

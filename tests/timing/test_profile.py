@@ -25,9 +25,9 @@ SECTION_KEYS = {
     "dram", "phases",
 }  # fmt: skip
 STAGE_KEYS = {
-    "name", "operators", "sources", "parallelism", "pcus", "pmus", "tiles", "cycles_per_tile", "compute_cycles",
-    "port_cycles", "network_cycles", "exchange_cycles", "slowdown_factor", "latency_us", "busy", "share", "stalls",
-    "flops",
+    "name", "operators", "sources", "parallelism", "pcus", "pmus", "level", "loops", "tiles", "cycles_per_tile",
+    "compute_cycles", "port_cycles", "network_cycles", "exchange_cycles", "slowdown_factor", "latency_us", "busy",
+    "share", "stalls", "flops",
 }  # fmt: skip
 
 

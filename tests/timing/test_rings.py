@@ -52,10 +52,10 @@ def reconvergent(depth: int) -> ConfigurationBuilder:
     b.phase(TILES)
     for number, (source, target) in enumerate(zip([x, *rings], rings)):
         stage = b.stage(f"s{number}")
-        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target, 0)
+        stage.write(stage.apply(op("exp"), stage.read(source, 0), axis=0), target)
         stage.place()
     total = b.stage("sum")
-    total.write(total.apply(op("add"), total.read(x, 0), total.read(rings[-1], 0), axis=0), y, 0)
+    total.write(total.apply(op("add"), total.read(x, 0), total.read(rings[-1], 0), axis=0), y)
     total.place()
     b.load(slots[0], x, 0, agcus=(0,))
     b.store(slots[1], y, 0, agcus=(1,))
@@ -77,6 +77,8 @@ def test_back_pressure_from_a_store_is_put_down_to_memory() -> None:
 
 def test_reading_a_ring_whole_is_a_deadlock() -> None:
     configuration = chain((TILES, 2, TILES), TILES).build()
-    configuration.phases[0].stages[1].inputs[0].axis = -1
-    with pytest.raises(IllegalPefError, match=r"section 'fwd_0' deadlocks: stage 's0' stops after 2 of 16 tiles"):
+    value = configuration.phases[0].stages[1].values[0]
+    value.axes[:] = []
+    value.type.CopyFrom(configuration.buffers[1].type)
+    with pytest.raises(IllegalPefError, match=r"section 'fwd_0' deadlocks: stage 's0' stops after 2 of 16 firings"):
         execution_of(configuration)

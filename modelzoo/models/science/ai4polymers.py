@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from modelzoo.data.polymers import MONOMERS, polymers
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
 from modelzoo.models.science.vit import Attention, Layer
+from modelzoo.optimizers import adamw
 
 TINY, FULL = 32, 512
 """Monomers in a chain."""
@@ -70,7 +71,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=2e-3),
+        optimizer=adamw(2e-3),
         epochs=6,
         quality=Quality("variance of the log radius explained", _explained, 0.85, "%", higher_is_better=True),
     ),

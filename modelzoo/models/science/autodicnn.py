@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.speckles import speckles
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 TINY, FULL = 24, 128
 """Pixels along an edge."""
@@ -74,8 +75,8 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
-        epochs=8,
+        optimizer=adamw(1e-3),
+        epochs=5,
         quality=Quality("root mean square error of displacements of up to 2 pixels", _distance, 0.5, "pixels"),
     ),
     loss=lambda output, displacement: F.mse_loss(output, displacement) * SCALE,

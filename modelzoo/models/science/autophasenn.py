@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.diffraction import diffraction
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 TINY, FULL = 16, 64
 """Voxels along an edge."""
@@ -104,7 +105,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
+        optimizer=adamw(3e-3),
         epochs=6,
         quality=Quality("amplitude that is scattered wrongly, of all", _error, 0.6, "%"),
     ),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.bragg_peaks import bragg_peaks
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 SLOPE = 0.01
 """Of the leaky rectifiers."""
@@ -89,7 +90,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
+        optimizer=adamw(3e-3),
         epochs=8,
         quality=Quality("root mean square distance from the true centre", _distance, 0.4, "pixels"),
     ),

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.tracks import BACKGROUND, PLANES, tracks
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 CLASSES = 3
 TINY, FULL = (32, 32), (640, 1024)
@@ -103,7 +104,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=4e-3),
+        optimizer=adamw(4e-3),
         epochs=6,
         quality=Quality("pixels with deposits told right", _accuracy, 0.8, "%", higher_is_better=True),
     ),

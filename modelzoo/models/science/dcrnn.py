@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.traffic import SPREAD, road_graph, traffic
 from modelzoo.entry import Arrays, Entry, Outputs, Quality, Recipe, Size, Tensors, split
+from modelzoo.optimizers import adamw
 
 
 class Diffusion(nn.Module):
@@ -119,7 +120,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-2),
+        optimizer=adamw(1e-2, eps=1e-5),
         epochs=6,
         quality=Quality("mean error of the speed", _error, 2.5, "km/h"),
     ),

@@ -61,6 +61,6 @@ ENTRY = Entry(
         "16b": Size(lambda: DeepViT(224, 16, 3, 384, 16, 12, 1152, 1000), samples(224, 3), 8, "DeepViT-16B"),
         "32b": Size(lambda: DeepViT(224, 16, 3, 384, 32, 12, 1152, 1000), samples(224, 3), 8, "DeepViT-32B"),
     },
-    recipe=recipe(8, 3e-3, 0.75),
+    recipe=recipe(4, 5e-4, 0.7),
     loss=loss,
 )

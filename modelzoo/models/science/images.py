@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.galaxies import KINDS, galaxies
 from modelzoo.entry import Arrays, Outputs, Quality, Recipe, Tensors, split
+from modelzoo.optimizers import adamw
 
 TINY_PIXELS = 24
 
@@ -38,7 +39,7 @@ def recipe(epochs: int, rate: float, goal: float, count: int = 1280) -> Recipe:
 
     return Recipe(
         data=data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01),
+        optimizer=adamw(rate),
         epochs=epochs,
         quality=Quality(f"galaxies of {len(KINDS)} kinds told right", accuracy, goal, "%", higher_is_better=True),
     )

@@ -79,7 +79,7 @@ ENTRY = Entry(
             lambda: RescaleNet(3, 64, (3, 4, 6, 3), True, 1000), samples(224, 3), 8, "the paper's 50 layers, 224 pixels"
         ),
     },
-    recipe=recipe(6, 3e-3, 0.8),
+    recipe=recipe(6, 3e-3, 0.65),
     loss=loss,
     notes=("Without the dropout before the last layer.",),
 )

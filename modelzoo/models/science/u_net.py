@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from modelzoo.data.cells import cells
 from modelzoo.entry import Arrays, Outputs, Quality, Recipe, Tensors, split
+from modelzoo.optimizers import adamw
 
 LAYERS = {2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d)}
 
@@ -79,7 +80,7 @@ def recipe(shape: tuple[int, ...], count: int, tests: int, epochs: int, goal: fl
 
     return Recipe(
         data=data,
-        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=5e-3),
+        optimizer=adamw(3e-3),
         epochs=epochs,
         quality=Quality("overlap with the true cells (Dice)", dice, goal, "%", higher_is_better=True),
     )

@@ -84,6 +84,6 @@ ENTRY = Entry(
         "base": Size(lambda: ViT(224, 16, 3, 768, 12, 12, 3072, 1000), samples(224, 3), 8, "ViT-B/16"),
         "large": Size(lambda: ViT(224, 16, 3, 1024, 24, 16, 4096, 1000), samples(224, 3), 8, "ViT-L/16"),
     },
-    recipe=recipe(8, 3e-3, 0.8),
+    recipe=recipe(8, 1e-3, 0.75),
     loss=loss,
 )
