@@ -57,6 +57,8 @@ $(PROTOC)/bin/python:
 
 proto: $(PROTOC)/bin/python
 	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto
+	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+		modelbox/protocol/open_inference.proto modelbox/protocol/box.proto
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

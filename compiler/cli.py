@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Columns of tables in files and pipes."""
 
-ZOO = "zoo"
-"""The one command that lives above the compiler."""
+ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
+"""The commands that live above the compiler, and their modules."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-class _WithZoo(click.Group):
-    """The commands here, and `zoo`, which is imported when somebody asks for it."""
+class _WithThoseAbove(click.Group):
+    """The commands here, and those above, which are imported when somebody asks for them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), ZOO])
+        return sorted([*super().list_commands(ctx), *ABOVE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != ZOO:
+        if cmd_name not in ABOVE:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = importlib.import_module("modelzoo.cli").zoo
+        command: click.Command = getattr(importlib.import_module(ABOVE[cmd_name]), cmd_name)
         return command
 
 
-@click.group(cls=_WithZoo, context_settings=CONTEXT)
+@click.group(cls=_WithThoseAbove, context_settings=CONTEXT)
 @click.version_option("0.1.0", prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.

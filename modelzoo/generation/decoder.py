@@ -75,6 +75,15 @@ class Decoder:
             logits |= {row: following[row] for row in taken if row not in waiting}
         return logits
 
+    def graphs_for(self, tokens: int) -> list[str]:
+        """The graphs that reading so many new tokens runs, one after another."""
+        found = []
+        while tokens > 0:
+            graph, width = self._graph_for(tokens)
+            found.append(graph)
+            tokens -= width
+        return found
+
     def simulated_us(self, graph: str) -> float:
         """Simulated microseconds of RDU time that one run of a graph takes."""
         report = self.session.run_timing(section_ids=self._sections[graph])

@@ -1,0 +1,111 @@
+"""What every HTTP request passes: an id, the key, the bound on its size; and what is noted of it afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from modelbox.refusal import Reason, Refusal
+from modelbox.service import logs
+from modelbox.service.service import Service
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Refuse = Callable[[Refusal, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
+
+OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/metrics")
+"""What probes and Prometheus ask for, without a key."""
+HEADER = b"x-request-id"
+GIVEN = re.compile(r"^[!-~]{1,128}$")
+
+
+def request_id(given: str) -> str:
+    """The client's own id where it is printable and short, else a new one."""
+    return given if GIVEN.match(given) else uuid.uuid4().hex
+
+
+def is_key(authorization: str, digests: tuple[str, ...]) -> bool:
+    """Whether an Authorization header has one of the keys; always, where there are none."""
+    if not digests:
+        return True
+    scheme, _, key = authorization.partition(" ")
+    digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
+    return scheme.lower() == "bearer" and any(hmac.compare_digest(digest, known) for known in digests)
+
+
+class Gate:
+    """ASGI middleware. `refuse` writes a refusal the way the path's protocol does."""
+
+    def __init__(self, app: App, service: Service, refuse: Refuse) -> None:
+        self._app, self._service, self._refuse = app, service, refuse
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        identity = request_id(headers.get(HEADER, b"").decode("latin-1"))
+        scope["request_id"] = identity
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (HEADER, identity.encode())]
+            await send(message)
+
+        try:
+            self._admit(scope["path"], headers)
+            await self._app(scope, self._bounded(receive), answer)
+        except Refusal as error:
+            code, fields, body = self._refuse(error, scope["path"])
+            await answer({"type": "http.response.start", "status": code, "headers": fields})
+            await answer({"type": "http.response.body", "body": body})
+        finally:
+            self._note(scope, identity, status, time.perf_counter() - began)
+
+    def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+        box = self._service.home.box
+        if path not in OPEN and not is_key(
+            headers.get(b"authorization", b"").decode("latin-1"), box.security.api_key_sha256
+        ):
+            raise Refusal(Reason.UNAUTHENTICATED, "give the box's API key: Authorization: Bearer KEY")
+        size = headers.get(b"content-length", b"0")
+        if size.isdigit() and int(size) > box.limits.body_bytes:
+            raise Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The same, for bodies that do not say how long they are."""
+        most, taken = self._service.home.box.limits.body_bytes, 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise Refusal(Reason.TOO_LARGE, f"the body has more than {most} bytes")
+            return message
+
+        return bounded
+
+    def _note(self, scope: MutableMapping[str, Any], identity: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._service.metrics.requests.labels("http", route, str(status)).inc()
+        self._service.metrics.latency.labels("http", route).observe(seconds)
+        logs.request(
+            protocol="http",
+            method=scope["method"],
+            path=scope["path"][:200],
+            status=status,
+            host_seconds=round(seconds, 6),
+            request_id=identity,
+        )

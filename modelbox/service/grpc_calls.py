@@ -1,0 +1,120 @@
+"""What all gRPC calls share: ids, the key, statuses, metrics and logs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from modelbox.refusal import Reason, Refusal, refused
+from modelbox.service import logs
+from modelbox.service.gate import is_key, request_id
+from modelbox.service.service import Service
+
+log = logging.getLogger("snc.box")
+
+OPEN = "/grpc.health.v1.Health/"
+"""What probes call, without a key."""
+ID, RETRY = "x-request-id", "retry-after"
+
+
+class Calls(aio.ServerInterceptor):  # type: ignore[misc]
+    """Every call passes here: an id, the key, a status for every error, and what is noted of it afterwards."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """The handler of a call, wrapped."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        route = details.method
+        metadata = dict(details.invocation_metadata or ())
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(handler.stream_stream, route, metadata),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(handler.unary_stream, route, metadata),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(handler.unary_unary, route, metadata),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _unary(self, call: Callable[..., Any], route: str, metadata: dict[str, Any]) -> Callable[..., Awaitable[Any]]:
+        async def answered(request: Any, context: Any) -> Any:
+            async with _Noted(self, route, metadata, context):
+                return await call(request, context)
+
+        return answered
+
+    def _stream(self, call: Callable[..., Any], route: str, metadata: dict[str, Any]) -> Callable[..., Any]:
+        async def streamed(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with _Noted(self, route, metadata, context):
+                async for item in call(request, context):
+                    yield item
+
+        return streamed
+
+    def admit(self, route: str, metadata: dict[str, Any]) -> None:
+        """Raises Refusal for a call without the key."""
+        digests = self._service.home.box.security.api_key_sha256
+        if not route.startswith(OPEN) and not is_key(str(metadata.get("authorization", "")), digests):
+            raise Refusal(Reason.UNAUTHENTICATED, "give the box's API key: authorization: Bearer KEY")
+
+    def note(self, route: str, status: str, seconds: float, identity: str) -> None:
+        """Count it and log it."""
+        self._service.metrics.requests.labels("grpc", route, status).inc()
+        self._service.metrics.latency.labels("grpc", route).observe(seconds)
+        logs.request(protocol="grpc", path=route, status=status, host_seconds=round(seconds, 6), request_id=identity)
+
+
+class _Noted:
+    """The block around one call."""
+
+    def __init__(self, calls: Calls, route: str, metadata: dict[str, Any], context: Any) -> None:
+        self._calls, self._route, self._metadata, self._context = calls, route, metadata, context
+        self._id = request_id(str(metadata.get(ID, "")))
+        self._began = time.perf_counter()
+
+    async def __aenter__(self) -> None:
+        self._context.set_trailing_metadata(((ID, self._id),))
+        try:
+            self._calls.admit(self._route, self._metadata)
+        except Refusal as error:
+            await self._refuse(error)
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            self._note("OK")
+        elif isinstance(error, aio.AbortError):
+            self._note(str(self._context.code()))
+        elif not isinstance(error, Exception):
+            self._note("CANCELLED")
+        else:
+            if not isinstance(error, Refusal):
+                log.info("a call failed", exc_info=error)
+            await self._refuse(refused(error))
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        self._note(refusal.reason.grpc)
+        trailing = [(ID, self._id)]
+        if refusal.retry_after is not None:
+            trailing.append((RETRY, str(refusal.retry_after)))
+        code = getattr(grpc.StatusCode, refusal.reason.grpc)
+        await self._context.abort(code, refusal.message, tuple(trailing))
+
+    def _note(self, status: str) -> None:
+        self._calls.note(self._route, status, time.perf_counter() - self._began, self._id)

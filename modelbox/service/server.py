@@ -1,0 +1,151 @@
+"""The process that serves a box: check, load, listen, and end in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import uvicorn
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ir.errors import Problem, UsageError
+from modelbox.box_file import Home
+from modelbox.jobs.box_calls import BoxCalls
+from modelbox.jobs.store import Jobs
+from modelbox.legality import require_legal
+from modelbox.protocol import box_pb2, box_pb2_grpc, open_inference_pb2, open_inference_pb2_grpc
+from modelbox.service import logs
+from modelbox.service.app import create_app
+from modelbox.service.grpc_calls import Calls
+from modelbox.service.open_inference_grpc import OpenInference
+from modelbox.service.service import Service
+from pef.locks import only_writer
+
+log = logging.getLogger("snc.box")
+
+GRACE_SECONDS = 2.0
+"""What answers that are written already are given to reach their clients."""
+BOX = box_pb2.DESCRIPTOR.services_by_name["ModelBox"].full_name
+OPEN_INFERENCE = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+SERVICES = (BOX, OPEN_INFERENCE)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, which leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(home: Home) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UsageError for a box that is not legal, before anything is loaded."""
+    with only_writer(home.state, "serves this box, and keeps its state in", "end it, or copy the box"):
+        jobs = Jobs(home)
+        jobs.recover()
+        compiled = [profile for profile in jobs.profiles() if profile.name not in {p.name for p in home.box.profiles}]
+        whole = Home(home.folder, home.box.model_copy(update={"profiles": (*home.box.profiles, *compiled)}))
+        require_legal(whole)
+        logs.set_up()
+        service = Service(whole)
+        try:
+            asyncio.run(_serve(service, jobs))
+        finally:
+            service.close()
+
+
+async def _serve(service: Service, jobs: Jobs) -> None:
+    home = service.home
+    listen, security = home.box.listen, home.box.security
+    listening = _socket(listen.host, listen.http)
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=round(GRACE_SECONDS),
+        ssl_certfile=None if security.tls_certificate is None else str(home.path(security.tls_certificate)),
+        ssl_keyfile=None if security.tls_key is None else str(home.path(security.tls_key)),
+    )
+    http = _Http(config)
+    calls, health_of = _grpc(service, jobs)
+    grpc_port = _listen(calls, home)
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    await calls.start()
+    serving = asyncio.create_task(http.serve([listening]))
+    while not http.started and not serving.done():
+        await asyncio.sleep(0.01)
+    scheme = "http" if security.tls_certificate is None else "https"
+    where = {"box": service.name, "http": f"{scheme}://{listen.host}:{listening.getsockname()[1]}"}
+    print(json.dumps({**where, "grpc": f"{listen.host}:{grpc_port}"}), flush=True)
+    await asyncio.wait({serving, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
+
+    service.refuse()
+    for name in ("", *SERVICES):
+        await health_of.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await jobs.stop()
+    if not await service.drained():
+        log.warning("requests were given up: they took longer than drain_seconds")
+    http.should_exit = True
+    await asyncio.gather(serving, calls.stop(GRACE_SECONDS))
+
+
+def _grpc(service: Service, jobs: Jobs) -> tuple[Any, Any]:
+    """The gRPC server with all its services, and its health."""
+    limits = service.home.box.limits
+    options = [
+        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = aio.server(interceptors=[Calls(service)], options=options)
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInference(service), server)
+    box_pb2_grpc.add_ModelBoxServicer_to_server(BoxCalls(service, jobs), server)
+    health_of = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    for name in ("", *SERVICES):
+        asyncio.get_running_loop().create_task(health_of.set(name, health_pb2.HealthCheckResponse.SERVING))
+    return server, health_of
+
+
+def _listen(server: Any, home: Home) -> int:
+    """The port of the gRPC server. Raises UsageError where it is taken."""
+    listen, security = home.box.listen, home.box.security
+    address = f"{listen.host}:{listen.grpc}"
+    try:
+        if security.tls_certificate is None or security.tls_key is None:
+            port = server.add_insecure_port(address)
+        else:
+            pair = (home.path(security.tls_key).read_bytes(), home.path(security.tls_certificate).read_bytes())
+            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    except RuntimeError as error:
+        problem = Problem(f"cannot listen on {address}: {error}", hint="another --grpc-port, or 0 for any")
+        raise UsageError(problem) from error
+    return int(port)
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    """Raises UsageError where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        problem = Problem(f"cannot listen on {host}:{port}: {reason}", hint="another --http-port, or 0 for any")
+        raise UsageError(problem) from error
+    return listening
