@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.choices import Choice, choices
+from backends.rdu.estimate import KEEP_SHARE
 from backends.rdu.indexed import Indexed
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.nests import NestedStage, Phase
@@ -61,6 +62,7 @@ class _Partial:
     rings: int = 0
     held: dict[str, int] = field(default_factory=dict)
     held_pmus: int = 0
+    loaded: frozenset[str] = frozenset()
 
     @property
     def pmus(self) -> int:
@@ -89,6 +91,7 @@ class Cutter:
         self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
         self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
         self.rate = machine.tier_bytes_per_cycle(0)
+        self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
@@ -203,13 +206,16 @@ class Cutter:
             return None
         held, held_pmus = partial.held, partial.held_pmus
         staying = streamed = 0
+        loaded = partial.loaded
         for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
-                if self.maker.get(name, -1) < start:
+                if self.maker.get(name, -1) < start and name not in partial.loaded:
                     if resident and name in held:
                         continue
                     if not resident:
                         streamed += nbytes
+                        if nbytes <= self.keep_bytes:
+                            loaded |= {name}
                         continue
                     staying += nbytes
                 if name not in held:
@@ -232,6 +238,7 @@ class Cutter:
             rings,
             held,
             held_pmus,
+            loaded,
         )
 
     def _pmus_of(self, nbytes: int) -> int:
