@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from backends.rdu.estimate import PhaseCost, estimate, loads_of
 from backends.rdu.forms import counts_of, largest_count
@@ -41,6 +42,15 @@ OPTIONS_KEPT = 3
 """Candidates for the same stages that are kept for the cut."""
 
 
+class Break(Enum):
+    """Whether a phase may end before a stage although it could go on: at products always, where the stage reads nothing
+    of the one before it only for lengths that double, of which there are few."""
+
+    NEVER = 0
+    SOMETIMES = 1
+    ALWAYS = 2
+
+
 @dataclass(frozen=True)
 class Choice:
     """A phase of the stages from one position on, and what it costs."""
@@ -55,14 +65,15 @@ class Choice:
 
 
 def choices(
-    stages: Sequence[NestedStage], breaks: Sequence[bool], machine: Machine, microbatches: Microbatches | None = None
+    stages: Sequence[NestedStage], breaks: Sequence[Break], machine: Machine, microbatches: Microbatches | None = None
 ) -> list[Choice]:
     """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break."""
     found: list[Choice] = []
     for streak in streaks(stages):
         longest = len(streak.stages)
         for length in range(1, longest + 1):
-            if length == longest or breaks[length]:
+            doubled = length & (length - 1) == 0
+            if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
                 found += [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
     if not found:
         found.append(_costed(still_phase(stages), machine))
