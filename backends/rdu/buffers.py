@@ -13,26 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.rdu.allocate import AllocatedPhase
-from backends.rdu.estimate import Load, loads_of, made_by
+from backends.rdu.estimate import Load, loads_of, made_by, ring_depth, starts, stored
 from backends.rdu.forms import Cutting, cut_form
 from backends.rdu.indexed import Update
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.sections import CutSection, Store
 from backends.rdu.stages import StageNodes
-from backends.rdu.waits import Waits, readers_of
 from ir.graph import Value
 from ir.op import Combine
 from ir.types import TensorType
 from pef.cycles import operand_bytes
 from pef.machine import Machine, SiteKind
-from pef.nest import WHOLE, Nest, Pick, Slicing, Writer, axis_of, least_depth, level_of
+from pef.nest import WHOLE, Nest, Pick, Slicing, Writer, axis_of, level_of, sync_level
 from pef.nest import Load as LoadWriter
 
 PORT_PATIENCE = 32
 """A stage much faster than its phase may wait for a port as long as this part of its interval."""
 
-LOAD_DEPTH = 2
-"""Slices of a load ring at least: one is read while the next arrives."""
+HOPS = 16
+"""Switches a slice is assumed to cross between two units, before placement knows."""
 
 SPARE_SHARE = 0.5
 """The part of the PMUs left over that makes load rings deeper: memory then works ahead while a phase fills."""
@@ -159,7 +158,7 @@ class _LayoutBuilder:
         self.machine = machine
         self.resident_bytes = resident_bytes
         self.layout = Layout(section, [PhaseLayout(phase) for phase in phases], [])
-        self.waits = [Waits(phase.phase) for phase in phases]
+        self.starts = [starts(phase.phase) for phase in phases]
         self.last_phase = {
             value.name: index
             for index, phase in enumerate(phases)
@@ -240,25 +239,25 @@ class _LayoutBuilder:
         return number
 
     def _load_depth(self, index: int, load: Load) -> int:
-        """Slices from the first reader's start to the last one's end, beside those on their way."""
+        """Slices so that each is there when its first reader wants it and stays until its last has it."""
         phase = self.layout.phases[index].phase
         nest = phase.phase.nest
         writer = LoadWriter(nest, load.slicing, level_of(load.slicing))
-
-        def reads_it(stage: NestedStage, value: Value) -> bool:
-            slicing = stage.slicing(value)
-            return slicing[: level_of(slicing)] == load.slicing
-
-        reads = readers_of(phase.phase, load.value.name, reads_it)
-        starts = [phase.starts[position] for position, _ in reads]
-        apart = math.ceil((max(starts) - min(starts)) / max(1.0, phase.interval(writer.events)))
-        least = self.waits[index].least_units(writer, reads)
-        return min(nest.slices(load.slicing), max(LOAD_DEPTH * least, least + apart + 1))
+        reads = [
+            (position, reader_of(phase.phase, stage, value))
+            for position, stage in enumerate(phase.stages)
+            for value in stage.stage.reads
+            if value.name == load.value.name and _trimmed(stage.slicing(value)) == load.slicing
+        ]
+        begun = self.starts[index]
+        start = min(begun[position] - 1 / nest.events(sync_level(writer, reader)) for position, reader in reads)
+        lags = [(reader, begun[position] - start) for position, reader in reads]
+        return ring_depth(writer, lags, self._slack(index, writer.events))
 
     def _write(self, index: int, position: int, stage: NestedStage, value: Value) -> Port:
         phase = self.layout.phases[index].phase.phase
         writer = writer_of(phase, stage, value)
-        slicing = writer.slicing[: level_of(writer.slicing)]
+        slicing = _trimmed(writer.slicing)
         depth = self._ring_depth(index, position, value, writer)
         buffer = Buffer(value.name, value.type, phase.nest, slicing, depth, index)
         self.made[value.name] = self._buffer(buffer)
@@ -274,24 +273,21 @@ class _LayoutBuilder:
             return whole
         if value.name in self.held:
             return whole
-        units = writer.nest.events(writer.completion)
-        interval = max(1.0, phase.interval(units))
-        start, own = phase.starts[position], phase.options[position].cycles
-        stored = any(store.base == value for store in self.section.stores)
-        reads = readers_of(phase.phase, value.name, lambda stage, read: True)
-        held = 2
-        last = start + own * (2 if stored else 1)
-        for at, read in reads:
-            reader = reader_of(phase.phase, phase.stages[at], read)
-            block = least_depth(writer, reader) // writer.unit_slices
-            if block > 1:
-                held = max(held, 2 * block)
-            firings = reader.events // units if reader.events > units else 1
-            last = max(last, phase.starts[at] + firings * phase.options[at].cycles)
-        if reads:
-            held = max(held, self.waits[index].least_units(writer, reads, position) + 1)
-        flying = math.ceil((last - start) / interval) + 1
-        return min(whole, max(held, flying) * writer.unit_slices)
+        begun = self.starts[index]
+        readers = [
+            (reader_of(phase.phase, stage, read), begun[at] - begun[position])
+            for at, stage in enumerate(phase.stages)
+            for read in stage.stage.reads
+            if at > position and read == value
+        ]
+        if not readers or any(store.base == value for store in self.section.stores):
+            readers.append(stored(writer))
+        return ring_depth(writer, readers, self._slack(index, writer.nest.events(writer.completion)))
+
+    def _slack(self, index: int, units: int) -> int:
+        """Units on their way through the network, which a steady schedule does not see."""
+        interval = max(1.0, self.layout.phases[index].phase.interval(units))
+        return math.ceil(2 * HOPS * self.machine.hop_cycles / interval)
 
     def _store(self, store: Store) -> None:
         """Stream the stored value out: slice by slice where its views allow, else whole when the phase ends."""
@@ -311,8 +307,7 @@ class _LayoutBuilder:
         if views is None:
             buffer.depth = buffer.slices
             views = _views(store)
-        slicing = views.slicings[0]
-        stream = Stream(store.symbol, self.made[name], slicing[: level_of(slicing)], views)
+        stream = Stream(store.symbol, self.made[name], _trimmed(views.slicings[0]), views)
         self.layout.phases[index].streams.append(stream)
 
     def _store_by_index(self, store: Store, update: Update) -> None:
@@ -403,6 +398,11 @@ class _LayoutBuilder:
                         writes[number] = stage.type(port.value).nbytes / pace
         rate = max([*reads.values(), *writes.values(), 0.0])
         return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
+
+
+def _trimmed(slicing: Slicing) -> Slicing:
+    """Without the loops at the end that cut nothing."""
+    return slicing[: level_of(slicing)]
 
 
 def _views(store: Store) -> NestedStage:

@@ -17,10 +17,10 @@ from backends.rdu.spread import Option, options
 from ir.graph import Value
 from pef.cycles import StageWork, chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
-from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, least_depth, level_of, sync_level
+from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
 
-LOCKSTEP_SLACK = 1.0
-"""Units that a buffer holds beyond those under way, so that neither writer nor reader waits for the other."""
+ROUNDING = 1e-9
+"""Shares of a phase are sums of fractions: what differs by less is the same moment."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def made_by(stages: Sequence[NestedStage]) -> dict[str, tuple[int, Value]]:
 
 
 def starts(phase: Phase) -> list[float]:
-    """When each stage starts, as a share of the phase's time."""
+    """When each stage starts, as a share of the phase's time, if all fire at a steady pace."""
     makers = made_by(phase.stages)
     found: list[float] = []
     for stage in phase.stages:
@@ -84,16 +84,32 @@ def starts(phase: Phase) -> list[float]:
     return found
 
 
-def ring_depth(writer: Writer, readers: Sequence[tuple[Reader, float]], slack: float = LOCKSTEP_SLACK) -> int:
-    """Slices that a buffer holds so that nobody waits; each reader with the share of the phase it starts later."""
+def ring_depth(writer: Writer, readers: Sequence[tuple[Reader, float]], slack: int = 0) -> int:
+    """Slices that a buffer holds so that writer and readers can keep the phase's pace; each reader with the share of
+    the phase by which it starts later.
+
+    All keep a steady schedule: a unit's place is taken when the writer begins it, and free when the reader has finished
+    the block it belongs to, `lag` blocks later. A schedule that fits its rings is proof that nobody waits for ever.
+    `slack` are units for what the schedule does not see, such as the way through the network.
+    """
     whole = writer.nest.slices(writer.slicing)
     units = writer.nest.events(writer.completion)
-    depth = writer.unit_slices
+    most = 1
     for reader, lag in readers:
-        block = least_depth(writer, reader)
-        flying = writer.unit_slices * math.ceil(lag * units + slack)
-        depth = max(depth, 2 * block if block > writer.unit_slices else flying)
-    return min(whole, depth)
+        blocks = writer.nest.events(sync_level(writer, reader))
+        size = units // blocks
+        behind = lag * blocks
+        held = max(
+            place + 1 + size * math.ceil(behind - place / size - ROUNDING) for place in _turning_points(size, behind)
+        )
+        most = max(most, held + slack)
+    return min(whole, most * writer.unit_slices)
+
+
+def _turning_points(size: int, behind: float) -> set[int]:
+    """The units of a block at which the most may be held: the last, and the last before an older block is free."""
+    turn = math.ceil((behind - math.floor(behind)) * size) - 1
+    return {size - 1, min(size - 1, max(0, turn)), min(size - 1, max(0, turn + 1))}
 
 
 def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> list[Load]:
@@ -212,15 +228,15 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]
                 for at, _ in readers.get(value.name, ())
                 if at > index
             ]
-            depth = ring_depth(writer, using) if using else ring_depth(writer, [(_storing(writer), 0.0)])
+            depth = ring_depth(writer, using or [stored(writer)])
             found.append((value.name, depth * phase.nest.sliced(value.type, writer.slicing).nbytes))
     return found
 
 
-def _storing(writer: Writer) -> Reader:
-    """A store that takes away each unit as it is complete."""
+def stored(writer: Writer) -> tuple[Reader, float]:
+    """A store that takes away each unit as it is complete, and how much later it starts."""
     level = writer.completion
-    return Reader(writer.nest, writer.slicing[:level], level)
+    return Reader(writer.nest, writer.slicing[:level], level), 1 / writer.nest.events(level)
 
 
 def _load_ring_bytes(phase: Phase, load: Load) -> int:
