@@ -16,7 +16,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box]"
 	touch $@
 
 demo: $(VENV)/.installed
