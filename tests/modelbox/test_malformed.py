@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,18 @@ def test_damaged_json_gets_a_clear_status(served: tuple[dict[str, str], Path], c
             answer = client.post("/v2/models/dense/infer", content=content)
             assert answer.status_code in (200, 400), (content, answer.text)
         assert client.get("/v2/health/ready").status_code == 200
+    assert '"level": "error"' not in log.read_text()
+
+
+def test_a_client_that_goes_away_within_its_body_is_no_fault(served: tuple[dict[str, str], Path]) -> None:
+    where, log = served
+    host, _, port = where["http"].removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /v2/models/dense/infer HTTP/1.1\r\nHost: box\r\nContent-Length: 90\r\n\r\n{")
+        assert httpx.get(f"{where['http']}/health").status_code == 200
+    counted = 'box_requests_total{code="499",protocol="http",route="/v2/models/{model}/infer"} 1.0'
+    while counted not in httpx.get(f"{where['http']}/metrics").text:
+        time.sleep(0.01)
     assert '"level": "error"' not in log.read_text()
 
 
