@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU build where the machine offers one; elsewhere, PyTorch's own CPU wheel of the same version.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo zoo-demo test test-full lint types benchmarks proto clean
+.PHONY: demo zoo-demo box-demo test test-full lint types benchmarks proto clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +16,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -29,6 +29,14 @@ $(VENV)/.installed-zoo: $(VENV)/.installed
 # A small language model learns to write from the documentation, and writes.
 zoo-demo: $(VENV)/.installed-zoo
 	$(BIN)/python -m modelzoo.demo
+
+$(VENV)/.installed-box: $(VENV)/.installed-zoo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[box]"
+	touch $@
+
+# The same model as a service, asked over HTTP.
+box-demo: $(VENV)/.installed-box
+	$(BIN)/python -m modelbox.demo
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

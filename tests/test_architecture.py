@@ -114,3 +114,11 @@ def test_every_package_says_what_it_is_for() -> None:
         if path.name != "__init__.py" and "_pb2" not in path.name and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+
+
+def test_plain_commands_load_nothing_of_the_zoo_or_the_box() -> None:
+    code = "import sys, compiler.cli, runtime.cli, runtime.command\nfrom click.testing import CliRunner\n"
+    code += "assert CliRunner().invoke(compiler.cli.main, ['check', '--help']).exit_code == 0\n"
+    code += "print([m for m in sys.modules if m.split('.')[0] in ('modelzoo', 'modelbox', 'fastapi', 'grpc')])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"

@@ -23,7 +23,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         new.mkdir(parents=True)
         yield new
-        for file in new.iterdir():
+        for file in filter(Path.is_file, new.rglob("*")):
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
         if path.exists():
