@@ -38,6 +38,9 @@ MOST_INNER = 64
 RESIDENT_SHARE = 0.4
 """The part of the machine's PMUs that one load may stay in, before it is streamed again and again instead."""
 
+FITTING_SHARE = 0.9
+"""The part of the PMUs that the bytes of a candidate may fill, where another candidate needs less."""
+
 OPTIONS_KEPT = 3
 """Candidates for the same stages that are kept for the cut."""
 
@@ -146,7 +149,9 @@ def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
     def pmus(choice: Choice) -> int:
         return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
 
-    ranked = sorted(group, key=lambda choice: (time(choice), pmus(choice)))
+    most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
+    fitting = [choice for choice in group if pmus(choice) <= most] or group
+    ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
     kept: list[Choice] = []
     for choice in ranked:
         if not kept or pmus(choice) < min(pmus(other) for other in kept):
