@@ -17,6 +17,7 @@ class Reason(Enum):
     CONFLICT = (409, "FAILED_PRECONDITION", "invalid_request_error")
     TOO_LARGE = (413, "RESOURCE_EXHAUSTED", "invalid_request_error")
     UNSUPPORTED = (501, "UNIMPLEMENTED", "invalid_request_error")
+    GONE = (499, "CANCELLED", "invalid_request_error")
     BUSY = (429, "RESOURCE_EXHAUSTED", "rate_limit_error")
     UNAVAILABLE = (503, "UNAVAILABLE", "service_unavailable_error")
     LATE = (504, "DEADLINE_EXCEEDED", "timeout_error")

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from modelbox.refusal import Reason, Refusal, refused
 from modelbox.service import open_ai, open_inference
@@ -56,6 +57,7 @@ def create_app(service: Service) -> App:
     @app.exception_handler(Exception)
     @app.exception_handler(Refusal)
     @app.exception_handler(Gone)
+    @app.exception_handler(ClientDisconnect)
     @app.exception_handler(HTTPException)
     @app.exception_handler(RequestValidationError)
     async def failed(request: Request, error: Exception) -> Response:
@@ -74,8 +76,8 @@ def create_app(service: Service) -> App:
 
 def _as_refusal(error: Exception) -> Refusal:
     match error:
-        case Gone():
-            return Refusal(Reason.LATE, "the client went away")
+        case Gone() | ClientDisconnect():
+            return Refusal(Reason.GONE, "the client went away")
         case RequestValidationError():
             return Refusal(Reason.INVALID, "; ".join(str(fault["msg"]) for fault in error.errors()))
         case HTTPException():

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from modelbox.refusal import Reason, Refusal, refused
@@ -43,13 +44,13 @@ class Calls(aio.ServerInterceptor):  # type: ignore[misc]
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(handler.unary_stream, route, metadata),
-                handler.request_deserializer,
+                self._stream(_decoding(handler.unary_stream, handler.request_deserializer), route, metadata),
+                None,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(handler.unary_unary, route, metadata),
-            handler.request_deserializer,
+            self._unary(_decoding(handler.unary_unary, handler.request_deserializer), route, metadata),
+            None,
             handler.response_serializer,
         )
 
@@ -79,6 +80,19 @@ class Calls(aio.ServerInterceptor):  # type: ignore[misc]
         self._service.metrics.requests.labels("grpc", route, status).inc()
         self._service.metrics.latency.labels("grpc", route).observe(seconds)
         logs.request(protocol="grpc", path=route, status=status, host_seconds=round(seconds, 6), request_id=identity)
+
+
+def _decoding(call: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
+    """A call that is given bytes. Bytes that are no message are the client's fault, which gRPC itself does not say."""
+
+    def decoded(content: bytes, context: Any) -> Any:
+        try:
+            request = decode(content)
+        except DecodeError as error:
+            raise Refusal(Reason.INVALID, "the bytes are no message of this call") from error
+        return call(request, context)
+
+    return decoded
 
 
 class _Noted:

@@ -34,6 +34,8 @@ log = logging.getLogger("snc.box")
 
 GRACE_SECONDS = 2.0
 """What answers that are written already are given to reach their clients."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection, so that none of them sends on one that closes at that moment."""
 BOX = box_pb2.DESCRIPTOR.services_by_name["ModelBox"].full_name
 OPEN_INFERENCE = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 SERVICES = (BOX, OPEN_INFERENCE)
@@ -72,6 +74,7 @@ async def _serve(service: Service, jobs: Jobs) -> None:
         log_config=None,
         access_log=False,
         lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(GRACE_SECONDS),
         ssl_certfile=None if security.tls_certificate is None else str(home.path(security.tls_certificate)),
         ssl_keyfile=None if security.tls_key is None else str(home.path(security.tls_key)),
