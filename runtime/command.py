@@ -152,7 +152,7 @@ def _load(session: Session, options: Options, console: Console) -> dict[str, Arr
         given = read_weights(options.weights)
         _require_all(session, given, options.weights)
         unknown = [name for name in given if name not in session.symbols]
-        session.load_weights({name: array for name, array in given.items() if name not in unknown}, strict=False)
+        session.load_weights({name: array for name, array in given.items() if name in session.symbols}, strict=False)
         if unknown:
             console.note(f"{options.weights} also holds {listed(unknown)}: not in the PEF, ignored")
     elif initial:

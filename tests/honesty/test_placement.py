@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -18,8 +19,8 @@ from tests.honesty.subjects import Subject
 
 CONFIGURATIONS = [0, 1, 2]
 WIDE = 1 << 20
-ROUNDED = 1 - 1e-12
-"""Cycles are sums of fractions where memory is shared."""
+AT_LEAST = {"wide": 1 - 1e-12, "narrow": 0.99}
+"""Cycles are sums of fractions, and where memory is shared, others gain a little while a delayed transfer is not there."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def some_units(pef: pb.Pef, number: int, count: int = 5) -> list[int]:
 
 
 def critical_stages(pef: pb.Pef, phase: PhaseReport, record: pb.Phase) -> list[int]:
-    """The stages of a phase of one tile that decide when its last result arrives, by walking back from it."""
+    """The stages of a phase that decide when the last result of its last tile arrives, by walking back from it."""
     ends = [stage.starts[-1] + stage.latency_cycles for stage in phase.stages]
     path = [max(range(len(ends)), key=ends.__getitem__)]
     while True:
@@ -73,7 +74,7 @@ def times(pef: pb.Pef, number: int, units: Iterable[int]) -> tuple[float, dict[i
 def test_distance_never_helps(links: str, number: int, request: pytest.FixtureRequest) -> None:
     pef = request.getfixturevalue(links)
     before, after = times(pef, number, some_units(pef, number))
-    assert {unit: cycles for unit, cycles in after.items() if cycles < ROUNDED * before} == {}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < AT_LEAST[links] * before} == {}
     assert max(after.values()) > before
 
 
@@ -83,14 +84,14 @@ def test_distance_never_helps(links: str, number: int, request: pytest.FixtureRe
 def test_distance_never_helps_any_unit(links: str, number: int, request: pytest.FixtureRequest) -> None:
     pef = request.getfixturevalue(links)
     before, after = times(pef, number, range(len(pef.configurations[number].units)))
-    assert {unit: cycles for unit, cycles in after.items() if cycles < ROUNDED * before} == {}
+    assert {unit: cycles for unit, cycles in after.items() if cycles < AT_LEAST[links] * before} == {}
 
 
 def test_a_far_unit_of_the_critical_path_costs_time(wide: pb.Pef) -> None:
     base = rerouted(wide, 0, sites_of(wide, 0))
     before = cycles(base, 0)
     record = base.configurations[0].phases[0]
-    assert record.tiles == 1
+    assert list(record.loops) == [8]
     critical = critical_stages(base, simulate(base, [0]).sections[0].execution.phases[0], record)
     assert len(critical) >= 5
     after = {stage: cycles(with_unit_far_away(wide, 0, record.stages[stage].units[0]), 0) for stage in critical}
@@ -132,7 +133,7 @@ def test_a_careless_placement_is_slower(narrow: pb.Pef) -> None:
 
 
 def rings_of(pef: pb.Pef, number: int) -> list[int]:
-    return [i for i, b in enumerate(pef.configurations[number].buffers) if 1 < b.depth < b.tiles]
+    return [i for i, b in enumerate(pef.configurations[number].buffers) if 1 < b.depth < math.prod(b.counts)]
 
 
 def with_shallower_ring(pef: pb.Pef, number: int, ring: int) -> pb.Pef:
