@@ -209,7 +209,8 @@ def _compile_captured(
     progress: Progress,
     metadata: Mapping[str, Any],
 ) -> CompileResult:
-    if not any(symbol.kind is SymbolKind.OUTPUT for symbol in captured.program.symbols):
+    outputs = any(symbol.kind is SymbolKind.OUTPUT for symbol in captured.program.symbols)
+    if not outputs and not any(graph["outputs"] for graph in metadata.get("graphs", {}).values()):
         hint = "return a tensor from forward"
         raise UsageError(Problem(f"{model_name} returns no tensor: there is nothing to compute", hint=hint))
     machine = request.machine()

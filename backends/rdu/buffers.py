@@ -222,7 +222,22 @@ class _LayoutBuilder:
         """The buffer of an index: as made in the section, else loaded whole."""
         if index.name in self.made:
             return self.made[index.name]
-        return self._load(phase, Load(index, (), True, 1))
+        number = self._load(phase, Load(index, (), True, 1))
+        self._bring_forward(number, phase)
+        return number
+
+    def _bring_forward(self, number: int, phase: int) -> None:
+        """Let a whole load happen by `phase`, where a later one was the first to want it."""
+        buffer = self.layout.buffers[number]
+        if buffer.first <= phase:
+            return
+        streams = self.layout.phases[buffer.first].streams
+        load = next(stream for stream in streams if stream.buffer == number and stream.store is None)
+        streams.remove(load)
+        buffer.first = phase
+        if load.pick is not None:
+            self._index(phase, self.section.gathers[buffer.name].index)
+        self.layout.phases[phase].streams.append(load)
 
     def _update_phase(self, store: Store) -> int:
         """The phase that stores an update: the first that has all it needs, and the last that loads the symbol. What it

@@ -72,7 +72,7 @@ def judge(subject: Subject, pef: pb.Pef, changes: Sequence[Change], path: Path, 
         if touched & VISIBILITY and is_same(*_common(numbers, usual)):
             return "another program"
         assert touched & MEANING, "other numbers without another program"
-        assert is_same(numbers, subject.numbers(record, coalesce=False)), "tile by tile it computes something else"
+        assert is_same(numbers, subject.numbers(record, strict=True)), "the strict executor computes something else"
         return "another program"
 
 

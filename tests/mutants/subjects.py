@@ -34,9 +34,9 @@ class Subject:
     pef: pb.Pef
     values: Mapping[str, Array]
 
-    def numbers(self, pef: pb.Pef, *, coalesce: bool = True) -> dict[str, Array]:
+    def numbers(self, pef: pb.Pef, *, strict: bool = False) -> dict[str, Array]:
         """What some steps of `pef`, which may be a changed one, leave for the host to see."""
-        session = Session(pef, threads=1, coalesce=coalesce)
+        session = Session(pef, threads=1, strict=strict)
         try:
             if any(symbol.kind == SymbolKind.OUTPUT.value for symbol in self.pef.symbols):
                 require_outputs(session)
