@@ -241,8 +241,8 @@ class Product(nn.Module):
 
 
 def _gemm(layers: int | None) -> Workload:
-    matrix = torch.empty(16384, 16384, dtype=torch.bfloat16, device="meta")
-    return Workload(Product(), {"left": matrix, "right": matrix}, False)
+    left, right = (torch.empty(16384, 16384, dtype=torch.bfloat16, device="meta") for _ in range(2))
+    return Workload(Product(), {"left": left, "right": right}, False)
 
 
 def _mixtral(layers: int | None) -> Workload:

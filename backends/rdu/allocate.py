@@ -24,7 +24,7 @@ WORTHWHILE_GAIN = 1e-4
 PACE_STEP = 0.93
 """Successive paces that are tried, as a ratio."""
 
-MEMORY_LEAD = 0.8
+MEMORY_LEAD = 0.6
 """Phases that compute in this part of the time that memory needs are fast enough."""
 
 

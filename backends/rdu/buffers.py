@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.rdu.allocate import AllocatedPhase
-from backends.rdu.estimate import Load, loads_of, made_by, ring_depth, starts, stored
+from backends.rdu.estimate import Load, kept_loads, loads_of, made_by, ring_depth, starts, stored
 from backends.rdu.forms import Cutting, cut_form
 from backends.rdu.indexed import Update
 from backends.rdu.nests import NestedStage, Phase, reader_of, writer_of
@@ -171,9 +171,13 @@ class _LayoutBuilder:
         self.made: dict[str, int] = {}
         self.makers: dict[str, tuple[int, int]] = {}
         self.loaded: dict[tuple[str, Slicing, int], int] = {}
+        self.kept: dict[str, int] = {}
+        self.held_back: dict[str, int] = {}
+        self.keeping = _keeping([phase.phase for phase in phases], machine, resident_bytes)
 
     def build(self) -> Layout:
         for index, phase in enumerate(self.layout.phases):
+            self.kept.update(self.held_back)
             loads = self._loads(index)
             for position, stage in enumerate(phase.phase.stages):
                 phase.inputs.append([self._read(index, stage, value, loads) for value in stage.stage.reads])
@@ -190,7 +194,7 @@ class _LayoutBuilder:
         """What the phase loads, by value and how its reader cuts it."""
         phase = self.layout.phases[index].phase.phase
         found = {}
-        for load in loads_of(phase, self.resident_bytes, self.made):
+        for load in loads_of(phase, self.resident_bytes, {**self.made, **self.kept}):
             found[load.value.name, load.slicing] = load
         return found
 
@@ -198,8 +202,9 @@ class _LayoutBuilder:
         side = stage.form.sides.get(stage.numbers[value.name])
         if value.name in self.made:
             return Port(value, self.made[value.name], side=side)
-        slicing = stage.slicing(value)
-        load = loads.get((value.name, slicing[: level_of(slicing)])) or loads[value.name, ()]
+        load = loads.get((value.name, _trimmed(stage.slicing(value)))) or loads.get((value.name, ()))
+        if load is None:
+            return Port(value, self.kept[value.name], side=side)
         return Port(value, self._load(index, load), side=side)
 
     def _load(self, index: int, load: Load) -> int:
@@ -207,9 +212,15 @@ class _LayoutBuilder:
         key = (load.value.name, load.slicing, -1 if load.resident else index)
         if key not in self.loaded:
             nest = self.layout.phases[index].nest
+            keeps = not load.resident and load.value.name in self.keeping[index]
             depth = 1 if load.resident else self._load_depth(index, load)
+            if keeps:
+                depth = nest.slices(load.slicing)
             buffer = Buffer(load.value.name, load.value.type, nest, load.slicing, depth, index, loaded=True)
             self.loaded[key] = self._buffer(buffer)
+            if keeps:
+                self.keeping[index].discard(load.value.name)
+                self.held_back[load.value.name] = self.loaded[key]
             symbol = self.section.loads[load.value.name]
             stream = Stream(symbol, self.loaded[key], load.slicing)
             gather = self.section.gathers.get(load.value.name)
@@ -395,11 +406,17 @@ class _LayoutBuilder:
         return pmus * self.machine.pmu_bytes // buffer.slice_bytes
 
     def _port_pmus(self, index: int) -> int:
-        """PMUs whose read and write ports keep up with the stages that use them."""
+        """PMUs whose read and write ports keep up with the stages and streams that use them."""
         reads: dict[int, float] = {}
         writes: dict[int, float] = {}
         for number, layout in enumerate(self.layout.phases):
             phase = layout.phase
+            for stream in layout.streams:
+                if stream.buffer == index and stream.slicing:
+                    ports = writes if stream.store is None else reads
+                    size = layout.nest.sliced(self.layout.buffers[index].type, stream.slicing).nbytes
+                    moved = size * self.layout.transfers(number, stream)
+                    ports[number] = max(ports.get(number, 0), moved / phase.cycles)
             for stage, option, inputs, outputs in zip(phase.stages, phase.options, layout.inputs, layout.outputs):
                 events = phase.phase.events(stage)
                 pace = max(option.cycles, phase.interval(events) / PORT_PATIENCE)
@@ -410,9 +427,19 @@ class _LayoutBuilder:
                         reads[number] = max(reads.get(number, 0), sent / pace)
                 for port in outputs:
                     if port.buffer == index:
-                        writes[number] = stage.type(port.value).nbytes / pace
+                        writes[number] = max(writes.get(number, 0), stage.type(port.value).nbytes / pace)
         rate = max([*reads.values(), *writes.values(), 0.0])
         return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
+
+
+def _keeping(phases: Sequence[Phase], machine: Machine, resident_bytes: int) -> list[set[str]]:
+    """What each phase loads for later ones, too."""
+    made: set[str] = set()
+    found = []
+    for index, phase in enumerate(phases):
+        found.append(kept_loads(phases, index, made, machine, resident_bytes))
+        made |= found[-1] | {value.name for stage in phase.stages for value in stage.stage.writes}
+    return found
 
 
 def _trimmed(slicing: Slicing) -> Slicing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from backends.rdu.estimate import PhaseCost, estimate, loads_of
 from backends.rdu.forms import counts_of, largest_count
@@ -37,8 +38,20 @@ MOST_INNER = 64
 RESIDENT_SHARE = 0.4
 """The part of the machine's PMUs that one load may stay in, before it is streamed again and again instead."""
 
+FITTING_SHARE = 0.9
+"""The part of the PMUs that the bytes of a candidate may fill, where another candidate needs less."""
+
 OPTIONS_KEPT = 3
 """Candidates for the same stages that are kept for the cut."""
+
+
+class Break(Enum):
+    """Whether a phase may end before a stage although it could go on: at products always, where the stage reads nothing
+    of the one before it only for lengths that double, of which there are few."""
+
+    NEVER = 0
+    SOMETIMES = 1
+    ALWAYS = 2
 
 
 @dataclass(frozen=True)
@@ -55,14 +68,15 @@ class Choice:
 
 
 def choices(
-    stages: Sequence[NestedStage], breaks: Sequence[bool], machine: Machine, microbatches: Microbatches | None = None
+    stages: Sequence[NestedStage], breaks: Sequence[Break], machine: Machine, microbatches: Microbatches | None = None
 ) -> list[Choice]:
     """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break."""
     found: list[Choice] = []
     for streak in streaks(stages):
         longest = len(streak.stages)
         for length in range(1, longest + 1):
-            if length == longest or breaks[length]:
+            doubled = length & (length - 1) == 0
+            if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
                 found += [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
     if not found:
         found.append(_costed(still_phase(stages), machine))
@@ -135,7 +149,9 @@ def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
     def pmus(choice: Choice) -> int:
         return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
 
-    ranked = sorted(group, key=lambda choice: (time(choice), pmus(choice)))
+    most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
+    fitting = [choice for choice in group if pmus(choice) <= most] or group
+    ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
     kept: list[Choice] = []
     for choice in ranked:
         if not kept or pmus(choice) < min(pmus(other) for other in kept):

@@ -17,7 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from backends.rdu.choices import Choice, choices
+from backends.rdu.choices import Break, Choice, choices
+from backends.rdu.estimate import KEEP_SHARE
 from backends.rdu.indexed import Indexed
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.nests import NestedStage, Phase
@@ -61,6 +62,7 @@ class _Partial:
     rings: int = 0
     held: dict[str, int] = field(default_factory=dict)
     held_pmus: int = 0
+    loaded: frozenset[str] = frozenset()
 
     @property
     def pmus(self) -> int:
@@ -89,11 +91,12 @@ class Cutter:
         self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
         self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
         self.rate = machine.tier_bytes_per_cycle(0)
+        self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
         self.last_use = _last_uses(graph, stages)
-        self.breaks = [self._may_break(index) for index in range(len(stages))] + [True]
+        self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, list[Choice]] = {}
         self._leaving: dict[tuple[int, int], int] = {}
         self._sections: dict[object, list[Section]] = {}
@@ -185,14 +188,14 @@ class Cutter:
     def _choices_at(self, position: int) -> list[Choice]:
         if position not in self._choices:
             stages = self.stages[position : position + self.window]
-            breaks = [*self.breaks[position : position + self.window], True]
+            breaks = [*self.breaks[position : position + self.window], Break.ALWAYS]
             self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
         return self._choices[position]
 
     def _choices_anywhere(self, position: int) -> None:
         """Consider phases of every length at a position."""
         stages = self.stages[position : position + self.window]
-        self._choices[position] = choices(stages, [True] * (len(stages) + 1), self.machine, self.microbatches)
+        self._choices[position] = choices(stages, [Break.ALWAYS] * (len(stages) + 1), self.machine, self.microbatches)
 
     def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial | None:
         """The section so far and one more phase, or None where that does not fit."""
@@ -203,13 +206,16 @@ class Cutter:
             return None
         held, held_pmus = partial.held, partial.held_pmus
         staying = streamed = 0
+        loaded = partial.loaded
         for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
-                if self.maker.get(name, -1) < start:
+                if self.maker.get(name, -1) < start and name not in partial.loaded:
                     if resident and name in held:
                         continue
                     if not resident:
                         streamed += nbytes
+                        if nbytes <= self.keep_bytes:
+                            loaded |= {name}
                         continue
                     staying += nbytes
                 if name not in held:
@@ -232,6 +238,7 @@ class Cutter:
             rings,
             held,
             held_pmus,
+            loaded,
         )
 
     def _pmus_of(self, nbytes: int) -> int:
@@ -266,14 +273,13 @@ class Cutter:
             if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
         )
 
-    def _may_break(self, index: int) -> bool:
-        """Whether a phase may begin here although the one before could go on: at products, and where nothing of the
-        stage before is read."""
+    def _may_break(self, index: int) -> Break:
+        """Whether a phase may begin here although the one before could go on."""
         stage = self.stages[index]
         if index == 0 or stage.work.gemm is not None:
-            return True
+            return Break.ALWAYS
         before = {value.name for value in self.stages[index - 1].stage.writes}
-        return not any(value.name in before for value in stage.stage.reads)
+        return Break.NEVER if any(value.name in before for value in stage.stage.reads) else Break.SOMETIMES
 
     def _key(self, start: int) -> tuple[object, ...]:
         """What the search from a position depends on: forms, what comes from where, and what is used how far away."""
@@ -306,6 +312,8 @@ def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> 
     Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
     sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
     """
+    if len(works) == 1:
+        return [max(works[0] / pcus, floors[0])]
     bound = [max(floor, 1e-9) for floor in floors]
     limited: set[int] = set()
     while True:

@@ -19,6 +19,18 @@ from pef.cycles import StageWork, chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
 
+PCU_SHARE = 0.96
+"""The part of the PCUs that stages may take: placement needs some room."""
+
+PACE_STEP = 1.04
+"""Successive paces that are tried, as a ratio."""
+
+KEEP_SHARE = 0.1
+"""The part of all PMUs that a load may keep for a later phase."""
+
+MOST_PACES = 24
+"""Paces that are tried: beyond, the stages need more PCUs than there are whatever the pace."""
+
 ROUNDING = 1e-9
 """Shares of a phase are sums of fractions: what differs by less is the same moment."""
 
@@ -149,6 +161,20 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
     return list(found.values())
 
 
+def may_be_kept(load: Load, machine: Machine) -> bool:
+    """Whether a streamed load is small enough to stay where a later phase reads the value again, instead of being
+    loaded twice."""
+    memory = len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
+    return not load.resident and load.times == 1 and load.value.type.nbytes <= KEEP_SHARE * memory
+
+
+def kept_loads(phases: Sequence[Phase], index: int, made: Container[str], machine: Machine, most: int) -> set[str]:
+    """What one of a section's phases loads and a later one reads from where it stays."""
+    later = {value.name for phase in phases[index + 1 :] for stage in phase.stages for value in stage.stage.reads}
+    loads = loads_of(phases[index], most, made)
+    return {load.value.name for load in loads if load.value.name in later and may_be_kept(load, machine)}
+
+
 def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
     """What the phase costs if it loads all that it reads and does not make."""
     begun = starts(phase)
@@ -160,6 +186,7 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
         work += events * narrow
         floor = max(floor, events * wide)
         pcus += chain_length(stage.work, machine)
+    work = _dealt_work(phase, work, machine)
     loads = loads_of(phase, resident_bytes)
     resident: dict[str, int] = {}
     streamed: dict[str, int] = {}
@@ -179,6 +206,19 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
         rings += max(_pmus(nbytes, machine), ports.get(name, 0))
         least += _pmus(nbytes, machine)
     return PhaseCost(work, floor, pcus, rings, least, resident, streamed, max(begun, default=0.0))
+
+
+def _dealt_work(phase: Phase, work: float, machine: Machine) -> float:
+    """The work of a phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
+    fastest pace at which all stages together find PCUs on the whole machine."""
+    pcus = len(machine.working_sites(SiteKind.PCU))
+    pace = work / pcus
+    for _ in range(MOST_PACES):
+        units = sum(_option_for(s.form.work, pace / phase.events(s), machine).units for s in phase.stages)
+        if units <= PCU_SHARE * pcus:
+            break
+        pace *= PACE_STEP
+    return pace * pcus * PCU_SHARE
 
 
 def _port_pmus(phase: Phase, pace: float, machine: Machine) -> dict[str, int]:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from backends.rdu.allocate import AllocatedPhase, allocate
 from backends.rdu.buffers import Layout, lay_out, moved_bytes
 from backends.rdu.choices import resident_bytes
+from backends.rdu.estimate import PCU_SHARE, kept_loads
 from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.nests import Phase
 from backends.rdu.sections import CutSection
 from pef.cycles import chain_length
 from pef.machine import Machine, SiteKind
 from pef.nest import Nest
-
-PCU_SHARE = 0.9
-"""The part of the PCUs that stages may take: placement needs room."""
 
 
 def plan_section(section: CutSection, machine: Machine) -> Layout:
@@ -40,8 +38,9 @@ def _traffic(section: CutSection, machine: Machine, most: int) -> list[float]:
     """Cycles that memory needs for what each phase moves while it streams."""
     made: set[str] = set()
     found = []
-    for phase in section.phases:
+    for index, phase in enumerate(section.phases):
         found.append(moved_bytes(section, phase, made, most) / machine.tier_bytes_per_cycle(0))
+        made |= kept_loads(section.phases, index, made, machine, most)
         made |= {value.name for stage in phase.stages for value in stage.stage.writes}
     return found
 
