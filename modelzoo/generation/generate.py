@@ -83,7 +83,7 @@ def generate(decoder: Decoder, requests: Sequence[Request]) -> Iterator[Token]:
 
 def _fed(decoder: Decoder, feed: dict[int, Sequence[int]]) -> Iterator[tuple[int, Array]]:
     """Prompts first, then single tokens: a prompt's graph would move the others along at its own cost."""
-    prompts = {row: tokens for row, tokens in feed.items() if len(tokens) > 1}
+    prompts = {row: tokens for row, tokens in feed.items() if len(tokens) != 1}
     single = {row: tokens for row, tokens in feed.items() if len(tokens) == 1}
     for group in (prompts, single):
         if group:
