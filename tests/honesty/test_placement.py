@@ -20,7 +20,7 @@ from tests.honesty.subjects import Subject
 CONFIGURATIONS = [0, 1, 2]
 WIDE = 1 << 20
 AT_LEAST = {"wide": 1 - 1e-12, "narrow": 0.99}
-"""Cycles are sums of fractions, and where memory is shared, others gain a little while a delayed transfer is not there."""
+"""Cycles are sums of fractions; where memory is shared, others gain a little while a delayed transfer is not there."""
 
 
 @pytest.fixture(scope="module")
