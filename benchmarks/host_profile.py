@@ -12,8 +12,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from ir.op import Op
-from runtime.functional import FunctionalSimulator
-from runtime.plan import Step
+from runtime.numbers.fast.executor import FunctionalSimulator
+from runtime.numbers.fast.plan import Step
 from runtime.session import Session
 
 ROUNDS = 10

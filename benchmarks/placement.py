@@ -21,11 +21,11 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from backends.rdu.hypergraph import LATENCY_BYTES_PER_CYCLE
 from backends.rdu.machine import load_machine
-from backends.rdu.netlist import Netlist, Placement, wire_length
-from backends.rdu.place import Board, Schedule, place
-from backends.rdu.route import Overload, route
+from backends.rdu.place.hypergraph import LATENCY_BYTES_PER_CYCLE
+from backends.rdu.place.place import Board, Schedule, place
+from backends.rdu.route.route import Overload, route
+from backends.rdu.wire.netlist import Netlist, Placement, wire_length
 from benchmarks.placement_corpus import Sample, load
 from pef.machine import Machine
 

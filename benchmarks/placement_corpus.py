@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from backends.rdu.compile import compile_program
 from backends.rdu.machine import load_machine
-from backends.rdu.netlist import Netlist, Placement
-from backends.rdu.route import Routing
+from backends.rdu.route.route import Routing
+from backends.rdu.wire.netlist import Netlist, Placement
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
-from backends.rdu.fusion_rules import Rule, read_rules
+from backends.rdu.fuse.rules_file import Rule, read_rules
 from backends.rdu.machine import load_machine
 from backends.rdu.microbatches import Microbatches
 from compiler.data_parallel import with_reduction

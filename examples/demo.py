@@ -17,11 +17,11 @@ from sklearn.datasets import load_digits
 
 from compiler.driver import CompileRequest, CompileResult, compile_model
 from compiler.frontend.model_file import load_model
-from runtime import profile
-from runtime.checkpoint import Progress, write_checkpoint
+from runtime.files.checkpoint import Progress, write_checkpoint
+from runtime.files.weights import read_weights
+from runtime.profile import tables as profile
 from runtime.session import Session
 from runtime.timing import simulate
-from runtime.weights import read_weights
 
 EXAMPLES = Path(__file__).parent
 OUT = Path("out")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ir.errors import Problem, UsageError
 from ir.graph import SymbolKind
+from runtime.files.weights import read_weights
 from runtime.session import Session
-from runtime.weights import read_weights
 
 
 def open_pef(pef: Path, threads: int | None = None) -> Session:

@@ -20,7 +20,7 @@ from ir.op import Array
 from modelzoo.device import open_pef
 from modelzoo.entry import Arrays, Entry
 from runtime.session import WEIGHTS, Session
-from runtime.train import loss_name
+from runtime.snrun.train import loss_name
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from pef import pef_pb2 as pb
 from pef.codec import decode_type
 from pef.exchange import ONE, Replicas
 from runtime.collective import ALONE, Collective
-from runtime.functional import FunctionalSimulator, host_cores
-from runtime.memory import Memory, to_device
-from runtime.simulator import Run, Simulator
-from runtime.strict import StrictSimulator
+from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
+from runtime.numbers.memory import Memory, to_device
+from runtime.numbers.simulator import Run, Simulator
+from runtime.numbers.strict import StrictSimulator
 
 if TYPE_CHECKING:
     from runtime.timing import Report

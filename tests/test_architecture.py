@@ -56,12 +56,13 @@ def test_only_the_frontend_of_the_toolchain_imports_torch() -> None:
         for path in sources(package)
         if "torch" in imported_packages(path) and allowed not in path.parents
     ]
-    assert wrong == ["runtime/torch_file.py"], "besides the frontend, only reading a .pt file needs torch"
+    assert wrong == ["runtime/files/torch_file.py"], "besides the frontend, only reading a .pt file needs torch"
 
 
 def test_snrun_runs_without_torch_and_without_the_compiler() -> None:
     code = (
-        "import sys, runtime.session, runtime.cli, runtime.timing, runtime.profile, runtime.infer, runtime.train\n"
+        "import sys, runtime.session, runtime.snrun.cli, runtime.timing, runtime.profile.tables\n"
+        "import runtime.snrun.infer, runtime.snrun.train\n"
         "print([m for m in ('torch', 'compiler', 'backends') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -117,7 +118,7 @@ def test_every_package_says_what_it_is_for() -> None:
 
 
 def test_plain_commands_load_nothing_of_the_zoo_or_the_box() -> None:
-    code = "import sys, compiler.cli, runtime.cli, runtime.command\nfrom click.testing import CliRunner\n"
+    code = "import sys, compiler.cli, runtime.snrun.cli, runtime.snrun.command\nfrom click.testing import CliRunner\n"
     code += "assert CliRunner().invoke(compiler.cli.main, ['check', '--help']).exit_code == 0\n"
     code += "print([m for m in sys.modules if m.split('.')[0] in ('modelzoo', 'modelbox', 'fastapi', 'grpc')])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -35,7 +35,9 @@ def program(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
-@pytest.mark.parametrize("imported", ["from sambaflow import samba", "import compiler.cli, runtime.cli", "import pef"])
+@pytest.mark.parametrize(
+    "imported", ["from sambaflow import samba", "import compiler.cli, runtime.snrun.cli", "import pef"]
+)
 def test_plain_folders_do_not_matter(tmp_path: Path, imported: str) -> None:
     for name in NAMES:
         (tmp_path / name / "model").mkdir(parents=True)

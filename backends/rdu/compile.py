@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.rdu.buffers import Layout
-from backends.rdu.emit import emit_configuration
-from backends.rdu.fusion_rules import Rule
-from backends.rdu.memory import place_symbols
+from backends.rdu.allocate.buffers import Layout
+from backends.rdu.allocate.plan import plan_section
+from backends.rdu.cut.sections import CutGraph, CutSection, cut_graph
+from backends.rdu.cut.signature import Signature, signature
+from backends.rdu.emit.memory import place_symbols
+from backends.rdu.emit.predict import predict_configuration
+from backends.rdu.emit.records import emit_configuration
+from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.netlist import Placement
-from backends.rdu.nets import wire
-from backends.rdu.place import place
-from backends.rdu.plan import plan_section
-from backends.rdu.predict import predict_configuration
-from backends.rdu.route import Routing, route
-from backends.rdu.sections import CutGraph, CutSection, cut_graph
-from backends.rdu.signature import Signature, signature
+from backends.rdu.place.place import place
+from backends.rdu.route.route import Routing, route
+from backends.rdu.wire.netlist import Placement
+from backends.rdu.wire.nets import wire
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.location import Location

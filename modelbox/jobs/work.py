@@ -16,10 +16,10 @@ from modelbox.box_file import Home, Profile
 from modelbox.service.loading import open_profile
 from modelbox.sources import HUGGING_FACE, Source, compile_profile, configuration
 from pef.npz import read_npz
-from runtime.checkpoint import Progress, resume, write_checkpoint
-from runtime.data import DataSet
+from runtime.files.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.data import DataSet
 from runtime.session import Session
-from runtime.train import Training, require_training
+from runtime.snrun.train import Training, require_training
 
 
 class Reporter:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from modelbox.box_file import Home, Profile
+from runtime.files.weights import read_weights
 from runtime.session import WEIGHTS, Session
-from runtime.weights import read_weights
 
 
 def open_profile(home: Home, profile: Profile) -> Session:

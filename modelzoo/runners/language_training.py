@@ -30,7 +30,7 @@ from modelzoo.training import batches
 from pef.exchange import Replicas
 from runtime.collective import ALONE, Collective
 from runtime.session import Session
-from runtime.train import loss_name
+from runtime.snrun.train import loss_name
 
 LOSS_ONLY = "loss"
 

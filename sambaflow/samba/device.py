@@ -15,7 +15,7 @@ from ir.types import DType
 from pef import pef_pb2 as pb
 from pef.exchange import ONE, Replicas
 from pef.wording import listed
-from runtime.functional import host_cores
+from runtime.numbers.fast.executor import host_cores
 from runtime.session import PreparedRun, Session
 from sambaflow.samba.launch import launched
 from sambaflow.samba.sambatensor import SambaTensor

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from backends.rdu.machine import load_machine
-from backends.rdu.netlist import Net, Netlist, Terminal, Unit
+from backends.rdu.wire.netlist import Net, Netlist, Terminal, Unit
 from pef.machine import Machine, SiteKind
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.rdu.anneal import anneal
-from backends.rdu.hypergraph import Hypergraph
-from backends.rdu.netlist import Netlist
+from backends.rdu.place.anneal import anneal
+from backends.rdu.place.hypergraph import Hypergraph
+from backends.rdu.wire.netlist import Netlist
 from tests.backends.netlists import pipeline
 from tests.backends.test_place import netlists
 

@@ -8,10 +8,10 @@ import networkx as nx
 import pytest
 from networkx.algorithms.isomorphism import DiGraphMatcher
 
-from backends.rdu.fusion import _Flow, _matches, _Partition, fuse_by_rules
-from backends.rdu.fusion_rules import read_rules
+from backends.rdu.cut.sections import cut_graph
+from backends.rdu.fuse.groups import _Flow, _matches, _Partition, fuse_by_rules
+from backends.rdu.fuse.rules_file import read_rules
 from backends.rdu.machine import load_machine
-from backends.rdu.sections import cut_graph
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import load_model
 from ir.errors import UsageError

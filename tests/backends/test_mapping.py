@@ -8,16 +8,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from backends.rdu.allocate import allocate
+from backends.rdu.allocate.plan import plan_section
+from backends.rdu.allocate.units import allocate
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
-from backends.rdu.cut import Cutter
+from backends.rdu.cut.search import Cutter
+from backends.rdu.cut.sections import cut_graph
+from backends.rdu.fuse.stages import form_stages
 from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
-from backends.rdu.nests import NestedStage, Phase, inner_cuttings, streaks, with_inner_loop
-from backends.rdu.plan import plan_section
-from backends.rdu.sections import cut_graph
-from backends.rdu.spread import options
-from backends.rdu.stages import form_stages
+from backends.rdu.stream.nests import NestedStage, Phase, inner_cuttings, streaks, with_inner_loop
+from backends.rdu.stream.spread import options
 from ir.builder import GraphBuilder
 from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.rdu.hypergraph import LATENCY_BYTES_PER_CYCLE
 from backends.rdu.machine import load_machine
-from backends.rdu.netlist import Net, Netlist, Placement, wire_length
-from backends.rdu.place import place
+from backends.rdu.place.hypergraph import LATENCY_BYTES_PER_CYCLE
+from backends.rdu.place.place import place
+from backends.rdu.wire.netlist import Net, Netlist, Placement, wire_length
 from ir.errors import InfeasibleError
 from pef.machine import Machine, SiteKind
 from tests.backends.netlists import chain, grid, pipeline, units, wire
@@ -149,9 +149,9 @@ def test_a_thousand_units_on_a_faulty_chip() -> None:
 
 PROGRAM = """
 from backends.rdu.machine import load_machine
-from backends.rdu.hypergraph import LATENCY_BYTES_PER_CYCLE
-from backends.rdu.place import place
-from backends.rdu.route import route
+from backends.rdu.place.hypergraph import LATENCY_BYTES_PER_CYCLE
+from backends.rdu.place.place import place
+from backends.rdu.route.route import route
 from tests.backends.netlists import pipeline
 netlist, machine = pipeline(4, 6, phases=2), load_machine("sn10")
 placement = place(netlist, machine, 5)

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.rdu.machine import load_machine
-from backends.rdu.netlist import Netlist, Placement, wire_length
-from backends.rdu.place import place
-from backends.rdu.route import Routing, link_ends, link_loads, route, utilisation
+from backends.rdu.place.place import place
+from backends.rdu.route.route import Routing, link_ends, link_loads, route, utilisation
+from backends.rdu.wire.netlist import Netlist, Placement, wire_length
 from pef.machine import Machine
 from tests.backends.netlists import chain, grid, pipeline, units, wire
 from tests.backends.test_place import netlists, random_placement

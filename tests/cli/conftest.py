@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from compiler.cli import main as snc
-from runtime.cli import main as snrun
+from runtime.snrun.cli import main as snrun
 
 MODEL = """
 import torch

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pef.reference import judges
-from runtime.compare import Verdict, compare
+from runtime.snrun.compare import Verdict, compare
 from tests.cli.conftest import run_snc, run_snrun
 
 CHAOTIC = """

@@ -206,7 +206,7 @@ def test_two_runs_print_the_same(inference: Compiled) -> None:
     [
         ("compiler.cli", ["--help"], ["compile", "check", "describe", "snrun"]),
         ("compiler.cli", ["compile", "--help"], ["MODEL.PY", "--arch", "mp0|mp1|mp4", "optimizer", "--o0"]),
-        ("runtime.cli", ["--help"], ["--train", "--weights", "--profile", "--resume", "recorded", "--hyper"]),
+        ("runtime.snrun.cli", ["--help"], ["--train", "--weights", "--profile", "--resume", "recorded", "--hyper"]),
     ],
 )
 def test_help_teaches_and_imports_nothing_heavy(module: str, arguments: list[str], taught: list[str]) -> None:
@@ -230,7 +230,7 @@ def test_help_teaches_and_imports_nothing_heavy(module: str, arguments: list[str
 
 def test_a_run_imports_neither_torch_nor_the_compiler(inference: Compiled) -> None:
     call = (
-        "import sys; from runtime.cli import main\n"
+        "import sys; from runtime.snrun.cli import main\n"
         f"sys.argv = ['snrun', {str(inference.pef)!r}, '--test', '--profile']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "foreign = ('torch', 'compiler', 'backends', 'sambaflow')\n"

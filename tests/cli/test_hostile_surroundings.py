@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from runtime import memory
+from runtime.numbers import memory
 from tests.cli.conftest import MODEL, Compiled, assert_refused, run_snc, run_snrun
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +166,7 @@ def test_what_nobody_foresaw_is_one_line(inference: Compiled, monkeypatch: pytes
     def stumble(*_: object, **__: object) -> None:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("runtime.command.infer", stumble)
+    monkeypatch.setattr("runtime.snrun.command.infer", stumble)
     monkeypatch.setattr("pef.check.check", stumble)
     options = ["-v"] if verbose else []
     for result in (run_snrun(inference.pef, *options), run_snc("check", inference.pef, *options)):
@@ -304,7 +304,7 @@ def test_streams_in_another_encoding(tmp_path: Path) -> None:
     done = process("compiler.cli", "compile", source, "-o", tmp_path / "out", "--inference", **ascii_only)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     pef = tmp_path / "out" / "größe" / "größe.pef"
-    for module, *arguments in (("runtime.cli", "--profile"), ("compiler.cli",)):
-        words = [*arguments, pef] if module == "runtime.cli" else ["describe", pef]
+    for module, *arguments in (("runtime.snrun.cli", "--profile"), ("compiler.cli",)):
+        words = [*arguments, pef] if module == "runtime.snrun.cli" else ["describe", pef]
         done = process(module, *words, **ascii_only)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr

@@ -289,7 +289,7 @@ def test_a_trace_that_cannot_be_written(inference: Compiled, tmp_path: Path) -> 
 @pytest.mark.parametrize("arguments", [["nowhere.pef"], ["--train"], ["model.pef", "--steps", "0"]])
 def test_a_process_ends_with_the_message_alone(tmp_path: Path, arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli", *arguments],
+        [sys.executable, "-m", "runtime.snrun.cli", *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from backends.rdu.netlist import Net, Netlist, Placement, Terminal, Unit
-from backends.rdu.route import link_ends, route
+from backends.rdu.route.route import link_ends, route
+from backends.rdu.wire.netlist import Net, Netlist, Placement, Terminal, Unit
 from pef import pef_pb2 as pb
 from pef.codec import decode_machine
 from pef.machine import Machine

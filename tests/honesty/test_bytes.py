@@ -17,7 +17,7 @@ from compiler.cli import main as snc
 from ir.errors import PefError, SncError
 from pef import file
 from pef.check import check
-from runtime.cli import main as snrun
+from runtime.snrun.cli import main as snrun
 from runtime.timing import simulate
 from tests.honesty.subjects import Subject
 
@@ -77,7 +77,7 @@ def test_commands_refuse_damage_in_one_sentence(content: bytes, tmp_path: Path, 
         assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("module, arguments", [("compiler.cli", ["check"]), ("runtime.cli", [])])
+@pytest.mark.parametrize("module, arguments", [("compiler.cli", ["check"]), ("runtime.snrun.cli", [])])
 @pytest.mark.parametrize("place", ["half", "flip"])
 def test_processes_refuse_damage(content: bytes, tmp_path: Path, module: str, arguments: list[str], place: str) -> None:
     path = tmp_path / "damaged.pef"

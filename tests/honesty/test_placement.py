@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from backends.rdu.place import place
+from backends.rdu.place.place import place
 from pef import pef_pb2 as pb
 from pef.check import check
 from pef.codec import decode_machine

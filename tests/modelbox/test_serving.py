@@ -22,7 +22,7 @@ from modelbox.box_file import Home
 from modelbox.protocol import box_pb2 as pb
 from modelbox.protocol import box_pb2_grpc, open_inference_pb2_grpc
 from modelbox.protocol import open_inference_pb2 as oi
-from runtime.checkpoint import read_values
+from runtime.files.checkpoint import read_values
 from tests.modelbox.boxes import changed, serving
 
 Copy = Callable[[Home], Home]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backends.rdu.fusion_rules import read_rules
+from backends.rdu.fuse.rules_file import read_rules
 from compiler.frontend.model_file import ModelSpec
 from pef import pef_pb2 as pb
 from runtime.session import Session

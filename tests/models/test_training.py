@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from backends.rdu.fusion import fuse_by_rules
-from backends.rdu.fusion_rules import read_rules
+from backends.rdu.fuse.groups import fuse_by_rules
+from backends.rdu.fuse.rules_file import read_rules
 from benchmarks.models import CASES, make, sgd
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array

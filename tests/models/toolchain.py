@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backends.rdu.compile import BackendOptions, compile_program
-from backends.rdu.fusion_rules import Rule
+from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.machine import load_machine
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array

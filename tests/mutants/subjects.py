@@ -17,9 +17,9 @@ from ir.graph import SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.belonging import seal
-from runtime.infer import require_outputs
+from runtime.files.weights import read_weights
 from runtime.session import Session
-from runtime.weights import read_weights
+from runtime.snrun.infer import require_outputs
 from tests.pef.samples import SAMPLES
 
 SEEN = (SymbolKind.OUTPUT, SymbolKind.GRADIENT, SymbolKind.PARAMETER, SymbolKind.STATE, SymbolKind.BUFFER)

@@ -17,9 +17,9 @@ from ir.errors import PefError, SncError, UsageError
 from ir.op import Array
 from pef.belonging import WEIGHTS, require_own, seal
 from pef.npz import read_npz
-from runtime.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.weights import read_weights
 from runtime.session import Session
-from runtime.weights import read_weights
 from tests.mutants.damage import damaged, with_other_header
 from tests.mutants.judge import time_limit
 from tests.runtime import programs

@@ -20,7 +20,7 @@ from ir.errors import PefError, UsageError
 from pef import file
 from pef.belonging import REFERENCE, WEIGHTS, require_own
 from pef.files import TEMPORARY_PREFIX
-from runtime.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.checkpoint import Progress, resume, write_checkpoint
 from tests.cli.conftest import run_snrun
 from tests.mutants.failing import die, failing, in_another_process, no_space
 from tests.runtime.test_interrupted import session_with

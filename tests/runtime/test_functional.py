@@ -11,7 +11,7 @@ from ir.errors import IllegalPefError
 from ir.op import Array
 from ir.types import DType
 from pef import pef_pb2 as pb
-from runtime.functional import FunctionalSimulator
+from runtime.numbers.fast.executor import FunctionalSimulator
 from runtime.session import Session
 from tests.pef.samples import SAMPLES
 from tests.runtime import programs

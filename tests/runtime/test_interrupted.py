@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.checkpoint import Progress, resume, write_checkpoint
 from runtime.session import Session
 from tests.runtime.programs import update_in_place
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from runtime.checkpoint import Progress, write_checkpoint
+from runtime.files.checkpoint import Progress, write_checkpoint
 from runtime.session import Session
 from tests.runtime.test_interrupted import session_with
 

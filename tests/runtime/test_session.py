@@ -11,7 +11,7 @@ from ir.errors import BindError, PefError, UsageError
 from ir.graph import SymbolKind
 from ir.types import DType, TensorType
 from pef import file
-from runtime.memory import to_device
+from runtime.numbers.memory import to_device
 from runtime.session import Session
 from tests.pef.samples import residual, step, two_products
 from tests.runtime import programs

@@ -34,7 +34,7 @@ sys.exit(", ".join(foreign) or None)
 
 
 def snrun(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "runtime.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "runtime.snrun.cli", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -64,7 +64,7 @@ def test_help() -> None:
 
 
 def test_help_imports_little() -> None:
-    code = "import sys, runtime.cli; sys.exit(not {'numpy', 'google.protobuf', 'rich'}.isdisjoint(sys.modules))"
+    code = "import sys, runtime.snrun.cli; sys.exit(not {'numpy', 'google.protobuf', 'rich'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

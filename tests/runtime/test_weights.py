@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from ir.errors import UsageError
-from runtime.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.checkpoint import Progress, resume, write_checkpoint
+from runtime.files.weights import read_weights
 from runtime.session import Session
-from runtime.weights import read_weights
 from tests.runtime import programs
 from tests.runtime.programs import rand
 

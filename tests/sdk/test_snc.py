@@ -12,7 +12,7 @@ from torch import nn
 import sambaflow.samba as samba
 from compiler.sambaflow_program import is_sambaflow_program
 from pef import file
-from runtime.compare import usual_tolerance
+from runtime.snrun.compare import usual_tolerance
 from tests.sdk.programs import compiled
 
 ROOT = Path(__file__).parent.parent.parent

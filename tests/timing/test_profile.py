@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from pef.machine import Tier
-from runtime.profile import as_dict, render
+from runtime.profile.advice import advice
+from runtime.profile.tables import as_dict, render
 from runtime.timing import Bound, simulate
-from runtime.timing.advice import advice
 from tests.pef.samples import SAMPLES
 from tests.timing.build import FREE_MEMORY, chain, gemm, pef_of
 
@@ -107,6 +107,6 @@ def test_advice_on_ports_and_full_buffers() -> None:
 
 
 def test_neither_rich_nor_torch_is_imported_to_simulate() -> None:
-    program = "import sys, runtime.timing, runtime.profile, runtime.trace; print({'rich', 'torch'} & set(sys.modules))"
+    program = "import sys, runtime.timing, runtime.profile.tables, runtime.profile.trace; print({'rich', 'torch'} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "set()"

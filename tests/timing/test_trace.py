@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import runtime.trace as trace
+import runtime.profile.trace as trace
 from ir.errors import UsageError
 from runtime.timing import Report, simulate
 from tests.pef.samples import SAMPLES

@@ -7,7 +7,7 @@ import json
 import torch
 from torch import Tensor
 
-from runtime.compare import Verdict
+from runtime.snrun.compare import Verdict
 from sambaflow.samba import current
 from sambaflow.samba.loading import Loaded
 from sambaflow.samba.sambatensor import SambaTensor

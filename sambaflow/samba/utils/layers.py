@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pef.files import write_bytes
-from runtime.compare import Verdict
+from runtime.snrun.compare import Verdict
 from sambaflow.samba import current
 from sambaflow.samba.sambatensor import SambaTensor
 from sambaflow.samba.utils.ending import progress

@@ -23,8 +23,8 @@ from ir.graph import SectionKind, SymbolKind
 from pef import pef_pb2 as pb
 from pef.npz import read_npz
 from pef.reference import judges
+from runtime.files.weights import read_weights
 from runtime.session import Session
-from runtime.weights import read_weights
 from sambaflow.samba.compilation import model_spec
 from sambaflow.samba.convert import model_name, plain_torch
 from sambaflow.samba.overrides import NoDropout

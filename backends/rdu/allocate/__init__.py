@@ -1,0 +1,1 @@
+"""Units for stages, buffers in PMUs, streams to and from memory."""

@@ -1,0 +1,52 @@
+"""Planning a section: PCUs, buffers and streams of the nests that the cut chose, before anything has a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.rdu.allocate.buffers import Layout, lay_out, moved_bytes
+from backends.rdu.allocate.units import AllocatedPhase, allocate
+from backends.rdu.cut.sections import CutSection
+from backends.rdu.infeasibility import Contributor, Resource, require
+from backends.rdu.stream.choices import resident_bytes
+from backends.rdu.stream.estimate import PCU_SHARE, kept_loads
+from backends.rdu.stream.nests import Phase
+from pef.cycles import chain_length
+from pef.machine import Machine, SiteKind
+from pef.nest import Nest
+
+
+def plan_section(section: CutSection, machine: Machine) -> Layout:
+    """The section with its fastest allocation; one without stages moves data.
+
+    Raises DoesNotFitError with the biggest contributors.
+    """
+    most = resident_bytes(machine)
+    if not section.stages:
+        return lay_out(section, [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())], machine, most)
+    phases = section.phases
+    pcus = len(machine.working_sites(SiteKind.PCU))
+    pmus = len(machine.working_sites(SiteKind.PMU))
+    require(Resource.PCU, pcus, _least_pcus(phases, machine))
+    allocated = allocate(phases, _traffic(section, machine, most), machine, int(pcus * PCU_SHARE))
+    layout = lay_out(section, allocated, machine, most)
+    require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
+    return layout
+
+
+def _traffic(section: CutSection, machine: Machine, most: int) -> list[float]:
+    """Cycles that memory needs for what each phase moves while it streams."""
+    made: set[str] = set()
+    found = []
+    for index, phase in enumerate(section.phases):
+        found.append(moved_bytes(section, phase, made, most) / machine.tier_bytes_per_cycle(0))
+        made |= kept_loads(section.phases, index, made, machine, most)
+        made |= {value.name for stage in phase.stages for value in stage.stage.writes}
+    return found
+
+
+def _least_pcus(phases: Sequence[Phase], machine: Machine) -> list[Contributor]:
+    """What every stage needs at the very least."""
+    return [
+        Contributor(stage.stage.name, chain_length(stage.work, machine)) for phase in phases for stage in phase.stages
+    ]

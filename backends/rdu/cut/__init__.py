@@ -1,0 +1,1 @@
+"""Phases to sections."""

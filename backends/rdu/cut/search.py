@@ -1,0 +1,344 @@
+"""The search for sections: which stages are on the fabric at one time, in which phases, along which nests.
+
+Sections run one after another and hand tensors over in memory; each costs a program load. The cut with the least
+modelled time is found by dynamic programming over the stages in their order. The time of a section is
+
+    the least time of its phases on the PCUs they share out + fill + program load
+
+where a phase takes the longer of its work on its PCUs and of what streams from memory meanwhile, and begins when what
+stays in it has been loaded. A section that needs more PCUs or
+PMUs than the budget is not considered. Positions that look alike, such as the layers of a transformer, are searched
+once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from backends.rdu.fuse.indexed import Indexed
+from backends.rdu.fuse.stages import StageNodes, base_values
+from backends.rdu.microbatches import Microbatches
+from backends.rdu.stream.choices import Break, Choice, choices
+from backends.rdu.stream.estimate import KEEP_SHARE
+from backends.rdu.stream.nests import NestedStage, Phase
+from ir.graph import Graph, Value
+from pef.machine import Machine, SiteKind
+
+WINDOW = 96
+"""Stages that a section may have at most; also how far positions are compared."""
+
+BEAM = 4
+"""Ways to reach a position of a section that are followed further."""
+
+PHASE_CYCLES = 500.0
+"""What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section from one position on: its phases, and its modelled cycles."""
+
+    phases: tuple[Phase, ...]
+    cycles: float
+
+    @property
+    def length(self) -> int:
+        """Stages."""
+        return sum(len(phase.stages) for phase in self.phases)
+
+
+@dataclass
+class _Partial:
+    """Phases from the start of a section up to a position, and what they ask for so far."""
+
+    phases: tuple[Phase, ...] = ()
+    works: tuple[float, ...] = ()
+    floors: tuple[float, ...] = ()
+    staying: tuple[float, ...] = ()
+    streamed: tuple[float, ...] = ()
+    pcus: int = 0
+    rings: int = 0
+    held: dict[str, int] = field(default_factory=dict)
+    held_pmus: int = 0
+    loaded: frozenset[str] = frozenset()
+
+    @property
+    def pmus(self) -> int:
+        """PMUs of all buffers."""
+        return self.rings + self.held_pmus
+
+
+class Cutter:
+    """Sections for runs of stages of one graph, on a share `budget` of the machine."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        stages: Sequence[StageNodes],
+        machine: Machine,
+        budget: float,
+        microbatches: Microbatches | None = None,
+        window: int = WINDOW,
+        indexed: Indexed | None = None,
+    ) -> None:
+        self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
+        self.microbatches = microbatches
+        self.window = window
+        self.stages = [NestedStage.of(stage) for stage in stages]
+        self.machine = machine
+        self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
+        self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
+        self.rate = machine.tier_bytes_per_cycle(0)
+        self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
+        self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+        self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
+        self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
+        self.last_use = _last_uses(graph, stages)
+        self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
+        self._choices: dict[int, list[Choice]] = {}
+        self._leaving: dict[tuple[int, int], int] = {}
+        self._sections: dict[object, list[Section]] = {}
+
+    def best(self) -> list[Section]:
+        """The sections with the least time in all."""
+        count = len(self.stages)
+        reached, waiting = {0}, [0] if count else []
+        ways: dict[int, list[Section]] = {}
+        while waiting:
+            start = waiting.pop()
+            ways[start] = self.sections(start)
+            for end in {start + section.length for section in ways[start]} - reached:
+                reached.add(end)
+                if end < count:
+                    waiting.append(end)
+        total = {count: 0.0}
+        chosen: dict[int, Section] = {}
+        for start in sorted(ways, reverse=True):
+            chosen[start] = min(ways[start], key=lambda s: s.cycles + total[start + s.length])
+            total[start] = chosen[start].cycles + total[start + chosen[start].length]
+        position, found = 0, []
+        while position < count:
+            found.append(chosen[position])
+            position += chosen[position].length
+        return found
+
+    def sections(self, start: int) -> list[Section]:
+        """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
+        key = self._key(start)
+        if key not in self._sections:
+            self._sections[key] = self._search(start)
+            self._sections[key, "start"] = start  # type: ignore[assignment]
+        origin: int = self._sections[key, "start"]  # type: ignore[assignment]
+        return [self._moved(section, origin, start) for section in self._sections[key]]
+
+    def _moved(self, section: Section, origin: int, start: int) -> Section:
+        """A section found at one position, with the stages of another that looks the same."""
+        if origin == start:
+            return section
+        position, phases = start, []
+        for phase in section.phases:
+            stages = tuple(
+                NestedStage(own.stage, own.names, like.form, like.slicings, like.accumulated)
+                for own, like in zip(self.stages[position:], phase.stages)
+            )
+            phases.append(Phase(phase.nest, stages, phase.divisor))
+            position += len(stages)
+        return Section(tuple(phases), section.cycles)
+
+    def _search(self, start: int) -> list[Section]:
+        """Sections from a position on. Where none fits, phases may break anywhere."""
+        found, fits = self._searched(start)
+        if not fits:
+            self._choices_anywhere(start)
+            found, _ = self._searched(start)
+        return found
+
+    def _searched(self, start: int) -> tuple[list[Section], bool]:
+        """The best section of every length, and whether one fits."""
+        fits = False
+        stop = min(len(self.stages), start + self.window)
+        partials: dict[int, list[_Partial]] = {start: [_Partial()]}
+        found: list[Section] = []
+        position = start
+        while position is not None:
+            for partial in partials.pop(position):
+                for choice in self._choices_at(position):
+                    end = position + choice.length
+                    following = self._extended(partial, choice, start) if end <= stop else None
+                    if following is not None:
+                        partials.setdefault(end, []).append(following)
+            position = min(partials, default=None)  # type: ignore[assignment]
+            if position is not None:
+                ranked = sorted(partials[position], key=lambda p: self._rank(p, start, position))
+                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position)))
+                fits |= self._rank(ranked[0], start, position)[0] == 0
+                partials[position] = _varied(ranked) if position < stop else []
+                if not partials[position]:
+                    del partials[position]
+                    position = min(partials, default=None)  # type: ignore[assignment]
+        return found, fits
+
+    def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
+        """Those that fit by time, before those that do not, by what they need."""
+        excess = max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
+        return excess, self._cycles(partial, start, stop), partial.pmus
+
+    def _choices_at(self, position: int) -> list[Choice]:
+        if position not in self._choices:
+            stages = self.stages[position : position + self.window]
+            breaks = [*self.breaks[position : position + self.window], Break.ALWAYS]
+            self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
+        return self._choices[position]
+
+    def _choices_anywhere(self, position: int) -> None:
+        """Consider phases of every length at a position."""
+        stages = self.stages[position : position + self.window]
+        self._choices[position] = choices(stages, [Break.ALWAYS] * (len(stages) + 1), self.machine, self.microbatches)
+
+    def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial | None:
+        """The section so far and one more phase, or None where that does not fit."""
+        cost = choice.cost
+        pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
+        alone = not partial.phases and choice.length == 1
+        if not alone and (pcus > self.pcus or rings + partial.held_pmus > self.pmus):
+            return None
+        held, held_pmus = partial.held, partial.held_pmus
+        staying = streamed = 0
+        loaded = partial.loaded
+        for resident, kind in ((True, cost.resident), (False, cost.streamed)):
+            for name, nbytes in kind.items():
+                if self.maker.get(name, -1) < start and name not in partial.loaded:
+                    if resident and name in held:
+                        continue
+                    if not resident:
+                        streamed += nbytes
+                        if nbytes <= self.keep_bytes:
+                            loaded |= {name}
+                        continue
+                    staying += nbytes
+                if name not in held:
+                    held = (
+                        {**held, name: self._pmus_of(self.values[name].type.nbytes)} if held is partial.held else held
+                    )
+                    held.setdefault(name, self._pmus_of(self.values[name].type.nbytes))
+                    held_pmus += held[name]
+        if not alone and rings + held_pmus > self.pmus:
+            return None
+        if alone:
+            rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
+        return _Partial(
+            (*partial.phases, choice.phase),
+            (*partial.works, cost.work * (1 + cost.fill)),
+            (*partial.floors, cost.floor * (1 + cost.fill)),
+            (*partial.staying, staying / self.rate),
+            (*partial.streamed, streamed / self.rate),
+            pcus,
+            rings,
+            held,
+            held_pmus,
+            loaded,
+        )
+
+    def _pmus_of(self, nbytes: int) -> int:
+        return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
+
+    def _cycles(self, partial: _Partial, start: int, stop: int) -> float:
+        """Modelled cycles of a section.
+
+        Memory works ahead: what stays in a phase is loaded while the phases before run, what streams arrives with it.
+        """
+        spans = shared_spans(partial.works, partial.floors, self.pcus)
+        now = memory = 0.0
+        for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
+            memory += staying
+            now = max(now, memory) + span
+            memory += streamed
+            now = max(now, memory)
+        stored = self._leaving_bytes(start, stop) / self.rate
+        return max(now, memory + stored) + PHASE_CYCLES * len(spans) + self.load
+
+    def _leaving_bytes(self, start: int, stop: int) -> int:
+        """Bytes that a section leaves in memory: what it makes and others, or outputs, need."""
+        if (start, stop) not in self._leaving:
+            self._leaving[start, stop] = self._count_leaving(start, stop)
+        return self._leaving[start, stop]
+
+    def _count_leaving(self, start: int, stop: int) -> int:
+        return sum(
+            value.type.nbytes
+            for stage in self.stages[start:stop]
+            for value in stage.stage.writes
+            if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
+        )
+
+    def _may_break(self, index: int) -> Break:
+        """Whether a phase may begin here although the one before could go on."""
+        stage = self.stages[index]
+        if index == 0 or stage.work.gemm is not None:
+            return Break.ALWAYS
+        before = {value.name for value in self.stages[index - 1].stage.writes}
+        return Break.NEVER if any(value.name in before for value in stage.stage.reads) else Break.SOMETIMES
+
+    def _key(self, start: int) -> tuple[object, ...]:
+        """What the search from a position depends on: forms, what comes from where, and what is used how far away."""
+        numbers: dict[str, int] = {}
+        key: list[object] = []
+        for index in range(start, min(len(self.stages), start + self.window)):
+            stage = self.stages[index]
+            key.append(stage.form)
+            for value in stage.stage.needs:
+                maker = self.maker.get(value.name, -1)
+                number = numbers.setdefault(value.name, len(numbers))
+                key.append((number, index - maker) if maker >= start else number)
+            for value in stage.stage.writes:
+                numbers.setdefault(value.name, len(numbers))
+                key.append(min(self.last_use.get(value.name, -1) - index, self.window))
+        key.append(len(self.stages) - start if len(self.stages) - start < self.window else self.window)
+        return tuple(key)
+
+
+def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:
+    """The fastest ways to a position, and the one of fewest PMUs."""
+    kept = list(ranked[: BEAM - 1])
+    smallest = min(ranked, key=lambda partial: partial.pmus)
+    return kept if smallest in kept else [*kept, smallest]
+
+
+def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
+    """The cycles of phases that run one after another on PCUs of their own, in the least time.
+
+    Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
+    sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
+    """
+    if len(works) == 1:
+        return [max(works[0] / pcus, floors[0])]
+    bound = [max(floor, 1e-9) for floor in floors]
+    limited: set[int] = set()
+    while True:
+        left = pcus - sum(works[p] / bound[p] for p in limited)
+        free = [p for p in range(len(works)) if p not in limited]
+        if left <= 0:
+            limited, free, left = set(), list(range(len(works))), pcus
+            bound = [0.0] * len(works)
+        roots = sum(math.sqrt(works[p]) for p in free)
+        spans = [bound[p] if p in limited else math.sqrt(works[p]) * roots / left for p in range(len(works))]
+        slower = [p for p in free if spans[p] < bound[p]]
+        if not slower:
+            return spans
+        limited.update(slower)
+
+
+def _last_uses(graph: Graph, stages: Sequence[StageNodes]) -> dict[str, int]:
+    """The last stage that reads each value; the number of stages for what an output stores."""
+    base = base_values(graph)
+    uses: dict[str, int] = {}
+    for index, stage in enumerate(stages):
+        for value in stage.needs:
+            uses[value.name] = index
+    for output in graph.outputs:
+        origin: Value | None = base[output.value.name]
+        if origin is not None:
+            uses[origin.name] = len(stages)
+    return uses

@@ -1,0 +1,250 @@
+"""Sections of a graph: stages and nests as the cut chose them, and how values cross from one section to another.
+
+Sections run one after another and hand tensors over in device memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from backends.rdu.cut.search import WINDOW, Cutter, Section
+from backends.rdu.fuse.groups import fuse_by_rules
+from backends.rdu.fuse.indexed import Gather, Indexed, Update, by_index
+from backends.rdu.fuse.rules_file import Rule
+from backends.rdu.fuse.stages import StageNodes, form_stages
+from backends.rdu.microbatches import Microbatches
+from backends.rdu.stream.nests import Phase
+from ir.errors import InfeasibleError, Problem
+from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
+from ir.ops.elementwise import Cast
+from pef.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A value that a section leaves in memory: the busy result `base`, through free operators, into `symbol`, or over
+    those slices of it that an `update` names."""
+
+    base: Value
+    views: tuple[Node, ...]
+    value: Value
+    symbol: str
+    update: Update | None = None
+
+    @property
+    def needs(self) -> tuple[Value, ...]:
+        """What must have been made before."""
+        return (self.base,) if self.update is None else (self.base, self.update.index)
+
+
+@dataclass(frozen=True, slots=True)
+class CutSection:
+    """Stages on the fabric at one time, the symbol each value from outside is loaded from, what is stored, and the
+    phases in which the stages stream.
+
+    `rule` says what fused them at o1: a rule, or a region of the program. `gathers` are the values that are fetched by
+    index.
+    """
+
+    graph: Graph
+    stages: tuple[StageNodes, ...]
+    loads: dict[str, str]
+    stores: tuple[Store, ...]
+    phases: tuple[Phase, ...]
+    rule: str = ""
+    gathers: Mapping[str, Gather] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CutGraph:
+    """The sections of one graph in running order, and the symbols that carry values between them."""
+
+    sections: tuple[CutSection, ...]
+    symbols: tuple[Symbol, ...]
+
+
+def cut_graph(
+    graph: Graph,
+    machine: Machine,
+    *,
+    fuse: bool,
+    budget: float,
+    rules: Sequence[Rule] | None = None,
+    microbatches: Microbatches | None = None,
+) -> CutGraph:
+    """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`,
+    but for what `rules` fuse."""
+    graph = _with_constants_made(graph)
+    graph, indexed = by_index(graph, machine)
+    if rules is not None:
+        return _cut_by_rules(graph, indexed, machine, budget, rules, microbatches)
+    stages = form_stages(graph, fuse=fuse, gathers=indexed.gathers)
+    cutter = Cutter(graph, stages, machine, budget, microbatches, WINDOW if fuse else 1, indexed)
+    return _materialise(graph, indexed, stages, cutter.best())
+
+
+def _cut_by_rules(
+    graph: Graph,
+    indexed: Indexed,
+    machine: Machine,
+    budget: float,
+    rules: Sequence[Rule],
+    microbatches: Microbatches | None,
+) -> CutGraph:
+    """A section for every group that the rules fuse; of a group that does not fit, those that are fastest."""
+    stages: list[StageNodes] = []
+    labels: list[str] = []
+    sections: list[Section] = []
+    for group in fuse_by_rules(graph, rules):
+        own = form_stages(graph, fuse=True, nodes=group.nodes, gathers=indexed.gathers)
+        if not own:
+            continue
+        parts = _best_parts(Cutter(graph, own, machine, budget, microbatches, indexed=indexed))
+        count = len(parts)
+        labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
+        sections += parts
+        stages += own
+    return _materialise(graph, indexed, stages, sections, labels)
+
+
+def _best_parts(cutter: Cutter) -> list[Section]:
+    """The sections of a group: a single one if it fits as a whole."""
+    whole = [section for section in cutter.sections(0) if section.length == len(cutter.stages)]
+    return whole or cutter.best()
+
+
+def _materialise(
+    graph: Graph, indexed: Indexed, stages: Sequence[StageNodes], cut: Sequence[Section], rules: Sequence[str] = ()
+) -> CutGraph:
+    """The sections as cut, with the values that cross them stored in symbols and loaded again.
+
+    `rules` say what made each. A value that an output stores as it is, is loaded from that symbol; any other gets a
+    symbol of its own.
+    """
+    phases = [section.phases for section in cut] or [()]
+    ends = list(itertools.accumulate((section.length for section in cut), initial=0))
+    ranges = list(itertools.pairwise(ends)) or [(0, 0)]
+    groups = [tuple(stages[first:last]) for first, last in ranges]
+    home = {value.name: index for index, group in enumerate(groups) for stage in group for value in stage.writes}
+    stores: list[list[Store]] = [[] for _ in ranges]
+    stored_as: dict[str, str] = {value.name: value.name for value in graph.inputs}
+    stored_as |= {gather.value.name: gather.table.name for gather in indexed.gathers.values()}
+    for output in graph.outputs:
+        store = _output_store(graph, output)
+        update = indexed.updates.get(output.symbol)
+        if update is not None:
+            store = replace(store, update=update)
+            at = _update_home(update, store, groups, home)
+            stores[at].append(store)
+            if all(
+                reader > at for reader in _readers(update.updated, groups) if reader != home.get(update.updated.name)
+            ):
+                stored_as[update.updated.name] = output.symbol
+                _drop_if_unread(update.updated, groups, phases, home)
+            continue
+        stores[home.get(store.base.name, 0)].append(store)
+        updated = any(value.name == output.symbol for value in graph.inputs)
+        if not store.views and not updated:
+            stored_as.setdefault(store.base.name, output.symbol)
+    symbols = []
+    for index in range(len(groups)):
+        for value in _arriving(groups[index], stores[index], indexed, home, index):
+            if value.name not in stored_as:
+                name = f"{graph.kind.value.lower()}.{value.name}"
+                symbols.append(Symbol(name, value.type, SymbolKind.ACTIVATION))
+                stored_as[value.name] = name
+                stores[home[value.name]].append(Store(value, (), value, name))
+    sections = []
+    for index, own in enumerate(groups):
+        if not own and not stores[index] and ranges[index] != (0, 0):
+            continue
+        outside = {value.name for value in _needed(own, stores[index], indexed) if home.get(value.name) != index}
+        loads = {name: stored_as[name] for name in sorted(outside)}
+        rule = rules[index] if rules else ""
+        gathers = {name: indexed.gathers[name] for name in loads if name in indexed.gathers}
+        sections.append(CutSection(graph, own, loads, tuple(stores[index]), phases[index], rule, gathers))
+    _refuse_stale_reads(graph, sections)
+    return CutGraph(tuple(sections), tuple(symbols))
+
+
+def _update_home(
+    update: Update, store: Store, groups: Sequence[tuple[StageNodes, ...]], home: Mapping[str, int]
+) -> int:
+    """The section that stores an update: the first that has all it needs, and reads the symbol last."""
+    needed = [home.get(value.name, 0) for value in (*store.needs, update.updated)]
+    return max(*needed, *_readers(update.symbol, groups))
+
+
+def _readers(value: Value, groups: Sequence[tuple[StageNodes, ...]]) -> list[int]:
+    """The sections whose stages read a value."""
+    return [index for index, group in enumerate(groups) for stage in group if value in stage.reads]
+
+
+def _drop_if_unread(
+    value: Value, groups: list[tuple[StageNodes, ...]], phases: list[tuple[Phase, ...]], home: dict[str, int]
+) -> None:
+    """Leave out the stage that makes a value, where nobody reads it on chip and it makes nothing else."""
+    index = home.get(value.name)
+    if index is None or index in _readers(value, groups):
+        return
+    kept = tuple(stage for stage in groups[index] if stage.writes != (value,))
+    if len(kept) < len(groups[index]):
+        groups[index] = kept
+        inner = [replace(p, stages=tuple(s for s in p.stages if s.stage.writes != (value,))) for p in phases[index]]
+        phases[index] = tuple(phase for phase in inner if phase.stages)
+        del home[value.name]
+
+
+def _needed(stages: Sequence[StageNodes], stores: Sequence[Store], indexed: Indexed) -> Iterator[Value]:
+    """What a section reads, or stores although none of its stages reads it."""
+    for stage in stages:
+        yield from stage.needs
+    for store in stores:
+        yield from store.needs
+        if store.base.name in indexed.gathers:
+            yield indexed.gathers[store.base.name].index
+
+
+def _arriving(
+    stages: Sequence[StageNodes], stores: Sequence[Store], indexed: Indexed, home: Mapping[str, int], index: int
+) -> list[Value]:
+    """The values that a section needs from earlier ones of the same graph, each once."""
+    found = {value.name: value for value in _needed(stages, stores, indexed) if home.get(value.name, index) != index}
+    return list(found.values())
+
+
+def _with_constants_made(graph: Graph) -> Graph:
+    """The graph with a stage of its own for every output that is a view of an immediate: no memory holds it yet."""
+    nodes, outputs = list(graph.nodes), []
+    for output in graph.outputs:
+        store = _output_store(graph, output)
+        producer = graph.producers.get(store.base.name)
+        if producer is not None and producer.op.is_free:
+            made = Value(f"{graph.kind.value.lower()}.{output.symbol}.made", output.value.type)
+            nodes.append(Node(Cast(made.type.dtype), (output.value,), (made,), producer.location))
+            output = Output(output.symbol, made)
+        outputs.append(output)
+    return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
+
+
+def _output_store(graph: Graph, output: Output) -> Store:
+    """The store of one output: back through free operators to what it is a view of, an immediate at the furthest."""
+    views: list[Node] = []
+    value = output.value
+    while (producer := graph.producers.get(value.name)) is not None and producer.op.is_free and producer.operands:
+        views.append(producer)
+        value = producer.operands[0]
+    return Store(value, tuple(reversed(views)), output.value, output.symbol)
+
+
+def _refuse_stale_reads(graph: Graph, sections: Sequence[CutSection]) -> None:
+    """A symbol updated in place must not be read again by a later section, which would see the new value."""
+    updated: set[str] = set()
+    for section in sections:
+        stale = updated.intersection(section.loads).intersection(value.name for value in graph.inputs)
+        if stale:
+            hint = "give the machine more units, so that the update and its readers fit one section"
+            raise InfeasibleError(Problem(f"{', '.join(sorted(stale))} would be read after its update", hint=hint))
+        updated |= {store.symbol for store in section.stores}

@@ -1,0 +1,1 @@
+"""Nodes to stages, and the groups that regions and rules fuse."""

@@ -1,0 +1,1 @@
+"""A tree of links for every net."""

@@ -1,0 +1,1 @@
+"""Stages to phases: loop nests, and what each costs."""

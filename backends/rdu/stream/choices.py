@@ -1,0 +1,159 @@
+"""The nests in which the stages from some position on may stream: candidates for the cut to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from backends.rdu.microbatches import Microbatches
+from backends.rdu.stream.estimate import PhaseCost, estimate, loads_of
+from backends.rdu.stream.forms import counts_of, largest_count
+from backends.rdu.stream.nests import (
+    MOST_OUTER,
+    NestedStage,
+    Phase,
+    Streak,
+    inner_cuttings,
+    inner_seeds,
+    still_phase,
+    streaks,
+    with_inner_loop,
+)
+from pef.machine import Machine, SiteKind
+from pef.nest import WHOLE, axis_of
+
+SMALL_SLICE_BYTES = 1 << 18
+"""Slices up to this size need no inner loop."""
+
+INNER_SLICE_BYTES = (1 << 20, 1 << 23)
+"""What the largest slice should come down to: small ones need few PMUs, large ones keep many PCUs busy at a time."""
+
+FEW_OUTER = 8
+"""Iterations of a coarse outer loop: each then has enough rows to fill the lanes of many PCUs."""
+
+MOST_INNER = 64
+"""Iterations of an inner loop at most."""
+
+RESIDENT_SHARE = 0.4
+"""The part of the machine's PMUs that one load may stay in, before it is streamed again and again instead."""
+
+FITTING_SHARE = 0.9
+"""The part of the PMUs that the bytes of a candidate may fill, where another candidate needs less."""
+
+OPTIONS_KEPT = 3
+"""Candidates for the same stages that are kept for the cut."""
+
+
+class Break(Enum):
+    """Whether a phase may end before a stage although it could go on: at products always, where the stage reads nothing
+    of the one before it only for lengths that double, of which there are few."""
+
+    NEVER = 0
+    SOMETIMES = 1
+    ALWAYS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A phase of the stages from one position on, and what it costs."""
+
+    phase: Phase
+    cost: PhaseCost
+
+    @property
+    def length(self) -> int:
+        """Stages."""
+        return len(self.phase.stages)
+
+
+def choices(
+    stages: Sequence[NestedStage], breaks: Sequence[Break], machine: Machine, microbatches: Microbatches | None = None
+) -> list[Choice]:
+    """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break."""
+    found: list[Choice] = []
+    for streak in streaks(stages):
+        longest = len(streak.stages)
+        for length in range(1, longest + 1):
+            doubled = length & (length - 1) == 0
+            if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
+                found += [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
+    if not found:
+        found.append(_costed(still_phase(stages), machine))
+    by_length: dict[int, list[Choice]] = {}
+    for choice in found:
+        by_length.setdefault(choice.length, []).append(choice)
+    return [kept for group in by_length.values() for kept in _best(group, machine)]
+
+
+def resident_bytes(machine: Machine) -> int:
+    """The largest load that may stay."""
+    return int(RESIDENT_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes)
+
+
+def _costed(phase: Phase, machine: Machine) -> Choice:
+    return Choice(phase, estimate(phase, machine, resident_bytes(machine)))
+
+
+def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbatches | None) -> Iterator[Phase]:
+    """The streak's first stages with the outer loop as fine as it goes, alone and with inner loops."""
+    divisor = streak.divisors[length - 1]
+    asked = microbatches.count(divisor) if microbatches is not None else None
+    fine = asked or largest_count(divisor, MOST_OUTER)
+    base = streak.phase(length, fine)
+    yield base
+    coarse = largest_count(divisor, FEW_OUTER)
+    if asked is None and 1 < coarse < fine:
+        yield streak.phase(length, coarse)
+    if _largest_slice(base) <= SMALL_SLICE_BYTES:
+        return
+    yield from _inner(base)
+    if asked is None and any(
+        axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(machine)
+        for load in loads_of(base, 0)
+    ):
+        for count in counts_of(divisor, MOST_OUTER)[:-1]:
+            fewer = streak.phase(length, count)
+            yield fewer
+            yield from _inner(fewer)
+
+
+def _inner(phase: Phase) -> Iterator[Phase]:
+    """The phase with one inner loop, for every place where one may start."""
+    seen = set()
+    for position, seed in inner_seeds(phase):
+        cuttings, divisor = inner_cuttings(phase, position, seed)
+        key = tuple(cuttings)
+        if divisor <= 1 or key in seen:
+            continue
+        seen.add(key)
+        counts = counts_of(divisor, MOST_INNER)
+        wanted = [-(-_largest_slice(phase) // nbytes) for nbytes in INNER_SLICE_BYTES]
+        for count in sorted({next((c for c in counts if c >= want), counts[-1]) for want in wanted} - {1}):
+            yield with_inner_loop(phase, cuttings, count)
+
+
+def _largest_slice(phase: Phase) -> int:
+    return max((s.form.types[n].nbytes for s in phase.stages for n in (*s.form.writes, *s.form.reads)), default=0)
+
+
+def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
+    """Those that are best in time, and those that need the fewest PMUs."""
+    rate = machine.tier_bytes_per_cycle(0)
+    pcus = len(machine.working_sites(SiteKind.PCU))
+
+    def time(choice: Choice) -> float:
+        cost = choice.cost
+        return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
+
+    def pmus(choice: Choice) -> int:
+        return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
+
+    most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
+    fitting = [choice for choice in group if pmus(choice) <= most] or group
+    ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
+    kept: list[Choice] = []
+    for choice in ranked:
+        if not kept or pmus(choice) < min(pmus(other) for other in kept):
+            kept.append(choice)
+    return kept[: OPTIONS_KEPT - 1] + kept[OPTIONS_KEPT - 1 :][-1:]

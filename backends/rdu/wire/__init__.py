@@ -1,0 +1,1 @@
+"""Units, ports of memory, and the nets between them."""

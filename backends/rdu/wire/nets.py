@@ -1,0 +1,227 @@
+"""Nets: which unit sends what to which, once stages have PCUs and buffers have PMUs.
+
+The row slices of a product's left operand each go to a row of its PCUs, the column slices of its right operand each
+to a column: one multicast net per slice and PMU that holds it. Other operands are dealt to the PCUs side by side;
+those that every PCU needs whole are broadcast. Results go from each PCU to its share of the PMUs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backends.rdu.allocate.buffers import Layout, PhaseLayout, Port, Stream
+from backends.rdu.stream.nests import NestedStage
+from backends.rdu.wire.netlist import Net, Netlist, Terminal, Unit
+from pef import pef_pb2 as pb
+from pef.cycles import Parallelism, operand_bytes
+from pef.machine import Machine, SiteKind
+
+SHARED_BYTES = 4096
+"""Buffers loaded whole up to this size share a PMU."""
+
+SHARERS = 16
+"""Buffers that one shared PMU holds at most: their loads and reads share its ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A net with its place in the PEF: which port or stream of which phase it serves, and its bytes per tile."""
+
+    kind: pb.Net.Kind
+    phase: int
+    owner: int
+    port: int
+    source: Terminal
+    sinks: tuple[Terminal, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Units of a section and their nets: `pcus[phase][stage]` and `pmus[buffer]` are indices of units, `agcus[phase]
+    [stream]` numbers of AGCUs."""
+
+    units: tuple[Unit, ...]
+    pcus: tuple[tuple[tuple[int, ...], ...], ...]
+    pmus: tuple[tuple[int, ...], ...]
+    agcus: tuple[tuple[tuple[int, ...], ...], ...]
+    connections: tuple[Connection, ...]
+    netlist: Netlist
+
+
+def wire(layout: Layout, machine: Machine) -> Wiring:
+    """Number the units of a section, choose AGCUs for its streams, and connect everything."""
+    units: list[Unit] = []
+    pcus = _number_pcus(layout, units)
+    pmus = _number_pmus(layout, units)
+    agcus = _choose_agcus(layout, machine)
+    connections: list[Connection] = []
+    for index, phase in enumerate(layout.phases):
+        for position in range(len(phase.phase.stages)):
+            connections += _stage_nets(phase, index, position, pcus[index][position], pmus, machine)
+        connections += _stream_nets(layout, index, pmus, agcus[index])
+    nets = tuple(_net(connection, layout, machine) for connection in connections)
+    return Wiring(tuple(units), pcus, pmus, agcus, tuple(connections), Netlist(tuple(units), nets))
+
+
+def _number_pcus(layout: Layout, units: list[Unit]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    groups = itertools.count()
+    numbered = []
+    for phase in layout.phases:
+        stages = []
+        for stage, option in zip(phase.phase.stages, phase.phase.options):
+            group = next(groups)
+            first = len(units)
+            name = stage.stage.name
+            units += [Unit(f"{name}[{i}]", SiteKind.PCU, group) for i in range(option.units)]
+            stages.append(tuple(range(first, len(units))))
+        numbered.append(tuple(stages))
+    return tuple(numbered)
+
+
+def _number_pmus(layout: Layout, units: list[Unit]) -> tuple[tuple[int, ...], ...]:
+    loaded = {stream.buffer for phase in layout.phases for stream in phase.streams if stream.store is None}
+    numbered: list[tuple[int, ...]] = []
+    shared: dict[int, list[int]] = {}
+    for index, buffer in enumerate(layout.buffers):
+        group = -1 - index
+        sharing = shared.get(buffer.first, [-1, SHARERS])
+        small = index in loaded and buffer.slices == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
+        if small and sharing[1] < SHARERS:
+            sharing[1] += 1
+            numbered.append((sharing[0],))
+            continue
+        first = len(units)
+        units += [Unit(f"{buffer.name}[{i}]", SiteKind.PMU, group) for i in range(buffer.pmus)]
+        numbered.append(tuple(range(first, len(units))))
+        if small:
+            shared[buffer.first] = [first, 1]
+    return tuple(numbered)
+
+
+def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """AGCUs for every stream: as many as its rate needs, the least loaded of the phase first."""
+    memory_rate = machine.tier_bytes_per_cycle(0)
+    chosen = []
+    for index, phase in enumerate(layout.phases):
+        load = [0.0] * len(machine.agcu_sites)
+        streams = []
+        for stream in phase.streams:
+            buffer = layout.buffers[stream.buffer]
+            rate = memory_rate
+            if stream.slicing:
+                rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
+            count = min(len(load), buffer.pmus, max(1, math.ceil(rate / machine.agcu_bytes_per_cycle)))
+            numbers = sorted(range(len(load)), key=lambda number: (load[number], number))[:count]
+            for number in numbers:
+                load[number] += rate / count
+            streams.append(tuple(sorted(numbers)))
+        chosen.append(tuple(streams))
+    return tuple(chosen)
+
+
+def _stage_nets(
+    phase: PhaseLayout,
+    index: int,
+    position: int,
+    pcus: Sequence[int],
+    pmus: Sequence[Sequence[int]],
+    machine: Machine,
+) -> Iterator[Connection]:
+    stage, parallel = phase.phase.stages[position], phase.phase.options[position].parallel
+    lanes = [pcus[i : i + parallel.chain] for i in range(0, len(pcus), parallel.chain)]
+    for number, port in enumerate(phase.inputs[position]):
+        tile = stage.type(port.value)
+        sent = operand_bytes(stage.work, parallel, machine, tile, port.side)
+        groups = _reader_groups(stage, port, parallel, tile.numel)
+        nets = [
+            (_unit(source), tuple(_unit(lanes[lane][0]) for lane in groups[group]))
+            for source, group in _deal(pmus[port.buffer], len(groups))
+        ]
+        for source, sinks in nets:
+            share = math.ceil(sent / len(nets))
+            yield Connection(pb.Net.READ, index, position, number, source, sinks, share)
+    for number, port in enumerate(phase.outputs[position]):
+        pairs = _deal(pmus[port.buffer], len(lanes))
+        share = math.ceil(stage.type(port.value).nbytes / len(pairs))
+        for pmu, lane in pairs:
+            yield Connection(pb.Net.WRITE, index, position, number, _unit(lanes[lane][-1]), (_unit(pmu),), share)
+    share = math.ceil((4 if stage.work.fp32 else 2) * stage.work.elements / len(lanes))
+    for lane_units in lanes:
+        for before, behind in itertools.pairwise(lane_units):
+            yield Connection(pb.Net.CHAIN, index, position, 0, _unit(before), (_unit(behind),), share)
+
+
+def _reader_groups(stage: NestedStage, port: Port, parallel: Parallelism, elements: int) -> list[list[int]]:
+    """Sets of lanes that read the same part of an operand."""
+    batch, row, column = parallel.batch, parallel.row, parallel.column
+    lane = {(b, r, c): (b * row + r) * column + c for b in range(batch) for r in range(row) for c in range(column)}
+    if port.side == 0:
+        return [[lane[b, r, c] for c in range(column)] for b in range(batch) for r in range(row)]
+    if port.side == 1:
+        return [[lane[b, r, c] for r in range(row)] for b in range(batch) for c in range(column)]
+    if elements < stage.work.elements:
+        return [list(lane.values())]
+    return [[number] for number in lane.values()]
+
+
+def _deal(units: Sequence[int], parts: int) -> list[tuple[int, int]]:
+    """Pairs (unit, part): every unit has a part and every part a unit, as evenly as can be."""
+    if len(units) >= parts:
+        return [(unit, i * parts // len(units)) for i, unit in enumerate(units)]
+    return [(units[part * len(units) // parts], part) for part in range(parts)]
+
+
+def _stream_nets(
+    layout: Layout, index: int, pmus: Sequence[Sequence[int]], agcus: Sequence[Sequence[int]]
+) -> Iterator[Connection]:
+    for number, stream in enumerate(layout.phases[index].streams):
+        buffer = layout.buffers[stream.buffer]
+        units = pmus[stream.buffer]
+        total = layout.phases[index].nest.sliced(buffer.type, stream.slicing).nbytes
+        share = math.ceil(total / len(units))
+        for position, unit in enumerate(units):
+            agcu = Terminal(agcus[number][position % len(agcus[number])], is_agcu=True)
+            if stream.store is None:
+                yield Connection(pb.Net.LOAD, index, number, 0, agcu, (_unit(unit),), share)
+            else:
+                yield Connection(pb.Net.STORE, index, number, 0, _unit(unit), (agcu,), share)
+        if stream.pick is not None:
+            size = layout.phases[index].nest.sliced(stream.pick.index_type, stream.index_slicing).nbytes
+            guided = tuple(Terminal(agcu, is_agcu=True) for agcu in agcus[number])
+            for unit in pmus[stream.index]:
+                share = math.ceil(size / len(pmus[stream.index]))
+                yield Connection(pb.Net.INDEX, index, number, 0, _unit(unit), guided, share)
+
+
+def _net(connection: Connection, layout: Layout, machine: Machine) -> Net:
+    """The net as placement and routing see it. Whole transfers happen before or after the tiles of their phase, so
+    their links are negotiated apart from those of the tiles, at the rate of memory."""
+    source, sinks, index = connection.source, connection.sinks, connection.phase
+    layout_phase, memory_rate = layout.phases[index], machine.tier_bytes_per_cycle(0)
+    phase = layout_phase.phase
+    if connection.kind not in (pb.Net.LOAD, pb.Net.STORE, pb.Net.INDEX):
+        interval = phase.interval(phase.phase.events(phase.stages[connection.owner]))
+        pace = phase.options[connection.owner].cycles / interval
+        return Net(source, sinks, index, connection.bytes / interval, min(1.0, pace))
+    stream = layout_phase.streams[connection.owner]
+    total = layout.buffers[stream.buffer].type.nbytes
+    if not stream.slicing:
+        rate = min(memory_rate * connection.bytes / max(1, total), machine.agcu_bytes_per_cycle)
+        return Net(source, sinks, len(layout.phases) * (1 if stream.store is None else 2) + index, rate)
+    moved = _stream_bytes(layout, index, stream)
+    interval = phase.interval(layout.transfers(index, stream))
+    return Net(source, sinks, index, connection.bytes / interval, min(1.0, moved / memory_rate / phase.cycles))
+
+
+def _stream_bytes(layout: Layout, index: int, stream: Stream) -> int:
+    """Bytes that a stream moves in one run of its phase."""
+    size = layout.phases[index].nest.sliced(layout.buffers[stream.buffer].type, stream.slicing).nbytes
+    return size * layout.transfers(index, stream)
+
+
+def _unit(number: int) -> Terminal:
+    return Terminal(number)

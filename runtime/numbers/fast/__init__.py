@@ -1,0 +1,1 @@
+"""The fast executor: sections as flat lists of calls on views."""

@@ -1,0 +1,86 @@
+"""The fast executor: runs sections of a PEF on device memory with joined tiles, shared buffers and all cores.
+
+It gives the numbers of the strict one (`runtime.numbers.strict`), except for the order in which float sums associate,
+which follows from the PEF alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from threadpoolctl import ThreadpoolController
+
+from pef import pef_pb2 as pb
+from pef.codec import decode_machine
+from pef.decoded import Configuration
+from runtime.collective import Collective, Exchange
+from runtime.numbers.fast.plan import Executor, Plan
+from runtime.numbers.fast.planner import plan_section
+from runtime.numbers.fast.program import Program
+from runtime.numbers.fast.scratch import Scratch
+from runtime.numbers.memory import Memory
+from runtime.numbers.simulator import Run
+
+
+def host_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class FunctionalSimulator:
+    """Sections of a legal `pef` as plans over `memory`, laid out when first run.
+
+    The number of `threads` never changes a result.
+    """
+
+    def __init__(self, pef: pb.Pef, memory: Memory, threads: int | None = None) -> None:
+        self._pef = pef
+        self._memory = memory
+        self._machine = decode_machine(pef.machine)
+        self._scratch = Scratch()
+        self._exchange = Exchange()
+        self._executor = Executor(threads if threads is not None else host_cores())
+        self._programs: dict[int, Program] = {}
+        self._plans: dict[int, Plan] = {}
+        self._blas = ThreadpoolController()
+
+    @property
+    def threads(self) -> int:
+        """Host threads that run lanes."""
+        return self._executor.threads
+
+    def lay_out(self, sections: Sequence[int]) -> Run:
+        """Plan sections that have not run yet; the run executes the plans in this order."""
+        return partial(self._execute, [self.plan(number) for number in sections])
+
+    def _execute(self, plans: Sequence[Plan], collective: Collective) -> None:
+        """Execute plans in order. Matrix products run single-threaded in each lane."""
+        self._exchange.collective = collective
+        with self._blas.limit(limits=1, user_api="blas"):
+            for plan in plans:
+                self._executor.run(plan)
+
+    def plan(self, number: int) -> Plan:
+        """The plan of one section."""
+        if number not in self._plans:
+            section = self._pef.sections[number]
+            self._plans[number] = plan_section(
+                self._program(section.configuration),
+                section.bindings,
+                [self._memory.views[symbol] for symbol in section.bindings],
+                self._scratch,
+                self._exchange,
+            )
+        return self._plans[number]
+
+    def _program(self, number: int) -> Program:
+        if number not in self._programs:
+            record = self._pef.configurations[number]
+            self._programs[number] = Program.of(Configuration.of(record, self._machine, f"configuration {number}"))
+        return self._programs[number]
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._executor.close()

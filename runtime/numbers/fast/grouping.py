@@ -1,0 +1,165 @@
+"""How a phase's tiles are grouped into kernel calls and the groups into lanes: from the PEF alone.
+
+Adjacent tiles go into one call where that cannot change a result, except in the order float sums associate. A group is
+large enough that its arithmetic outweighs walking through weights and sums over tiles, and otherwise small enough to
+stay in cache.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ir.op import CostClass
+from ir.ops.conv import Convolution
+from runtime.numbers.fast.program import Phase, Program, Stage
+from runtime.numbers.fast.scratch import compute_bytes
+
+MAXIMUM_LANES = 8
+CACHED_BYTES = 1 << 20
+"""What the arrays of one group of one stage may take: about the second-level cache of a core."""
+SERIAL_NS = 100_000
+"""Below this much work a phase is not worth waking another thread."""
+RUN_BYTES = 1024
+"""Tiles that are columns of their tensors are joined until they are runs of memory as long as this: shorter ones cost
+more to reach than to compute."""
+LANE_NS = 1_000_000
+"""A phase gets more than two lanes where each has this much work."""
+CALL_NS = 1_000
+"""What a kernel call costs before it computes anything."""
+OVERHEAD_SHARE = 0.2
+"""The part of a group's time that calls, walking through weights and adding to sums over tiles should take."""
+FLOPS_PER_NS = 90.0
+BYTES_PER_NS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tiles `start` to `start + count`, executed in one call per operator."""
+
+    start: int
+    count: int
+
+
+def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
+    """The lanes of a phase, each a list of groups in order; together all tiles in order.
+
+    Replicas exchange in one order and in as few calls as can be: in one lane, all tiles at once.
+    """
+    if phase.tiles == 1:
+        return [[Group(0, 1)]]
+    if any(operation.op.exchanges for stage in phase.stages for operation in stage.operations):
+        whole = all(_grows(stage, phase.tiles) for stage in phase.stages)
+        return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
+    tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
+    worthwhile = max(_overhead_ns(phase, program) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
+    lanes = _lane_count(phase, tile_ns, worthwhile)
+    size = _group_size(phase, lanes, worthwhile)
+    while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
+        size = 1
+    groups = _split(0, phase.tiles, -(-phase.tiles // size))
+    chunks = _split(0, len(groups), min(lanes, len(groups)))
+    return [groups[chunk.start : chunk.start + chunk.count] for chunk in chunks]
+
+
+def _split(start: int, length: int, parts: int) -> list[Group]:
+    """`parts` nearly equal stretches, the longer ones first."""
+    size, rest = divmod(length, parts)
+    stretches = []
+    for part in range(parts):
+        count = size + (part < rest)
+        stretches.append(Group(start, count))
+        start += count
+    return stretches
+
+
+def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
+    """As many lanes as are worthwhile: a power of two, which divides evenly over threads."""
+    if tile_ns * phase.tiles < SERIAL_NS:
+        return 1
+    lanes = min(2, phase.tiles)
+    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * max(worthwhile, LANE_NS / tile_ns):
+        lanes *= 2
+    return min(lanes, phase.tiles)
+
+
+def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
+    """Tiles per call: worthwhile, in long runs, and as many more as fit the cache."""
+    tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
+    wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes))
+    return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
+
+
+def _overhead_ns(phase: Phase, program: Program) -> float:
+    """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
+    calls = sum(len(stage.operations) for stage in phase.stages)
+    walked = sum(_resident_bytes(stage) + _column_bytes(stage) for stage in phase.stages)
+    return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, program)) / BYTES_PER_NS
+
+
+def _tile_ns(stage: Stage) -> float:
+    """Roughly what one tile of a stage costs this host."""
+    total = 0.0
+    for operation in stage.operations:
+        if operation.op.is_free:
+            continue
+        operands = [stage.values[i].type for i in operation.operands]
+        values = [stage.values[i] for i in (*operation.operands, *operation.results)]
+        moved = sum(compute_bytes(value.type) for value in values if value.grown(2) != value.type)
+        total += moved / BYTES_PER_NS * operation.op.cost.passes
+        if operation.op.cost.kind is CostClass.SYSTOLIC:
+            total += operation.op.flops(*operands) / FLOPS_PER_NS
+    return total
+
+
+def _tile_bytes(stage: Stage) -> int:
+    """Bytes of a stage that grow with the number of tiles at once: its ports, as results in between are reused."""
+    values = {port.value for port in (*stage.inputs, *stage.outputs) if port.axis >= 0}
+    return sum(compute_bytes(stage.values[value].type) for value in values)
+
+
+def _run_bytes(phase: Phase) -> float:
+    """Bytes of the shortest run of memory in a tile of a tensor: infinite where tiles follow one another."""
+    runs = [math.inf]
+    for stage in phase.stages:
+        for port in (*stage.inputs, *stage.outputs):
+            tensor = stage.values[port.value].type
+            if port.axis > 0 and math.prod(tensor.shape[: port.axis]) > 1:
+                runs.append(compute_bytes(tensor.with_shape(tensor.shape[port.axis :])))
+    return min(runs)
+
+
+def _resident_bytes(stage: Stage) -> int:
+    """Bytes of operands that every tile uses whole."""
+    return sum(compute_bytes(stage.values[port.value].type) for port in stage.inputs if port.axis < 0)
+
+
+def _column_bytes(stage: Stage) -> int:
+    """Bytes of the columns that every group makes anew, of images that all tiles use whole."""
+    total = 0
+    for operation in stage.operations:
+        if isinstance(operation.op, Convolution):
+            values = [stage.values[i] for i in operation.operands]
+            images = values[operation.op.images_operand]
+            if images.grown(2) == images.type:
+                total += operation.op.column_bytes(*(value.type for value in values))
+    return total
+
+
+def _summed_bytes(phase: Phase, program: Program) -> int:
+    """Bytes of the sums over tiles."""
+    summed = {port.buffer for stage in phase.stages for port in stage.outputs if port.combine is not None}
+    return sum(compute_bytes(program.buffers[buffer].type) for buffer in summed)
+
+
+def _grows(stage: Stage, tiles: int) -> bool:
+    """Whether the stage's operators accept `tiles` adjacent tiles as one."""
+    for operation in stage.operations:
+        results = tuple(stage.values[i].grown(tiles) for i in operation.results)
+        operands = [stage.values[i].grown(tiles) for i in operation.operands]
+        try:
+            if operation.op.retyped(results[0]).results(*operands) != results:
+                return False
+        except ValueError:
+            return False
+    return True

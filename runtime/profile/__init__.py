@@ -1,0 +1,1 @@
+"""A timing report for people and for programs."""
