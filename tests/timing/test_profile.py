@@ -107,6 +107,7 @@ def test_advice_on_ports_and_full_buffers() -> None:
 
 
 def test_neither_rich_nor_torch_is_imported_to_simulate() -> None:
-    program = "import sys, runtime.timing, runtime.profile.tables, runtime.profile.trace; print({'rich', 'torch'} & set(sys.modules))"
+    program = "import sys, runtime.timing, runtime.profile.tables, runtime.profile.trace\n"
+    program += "print({'rich', 'torch'} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "set()"
