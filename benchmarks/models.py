@@ -23,9 +23,6 @@ from pef import file as pef_file
 from pef.check import check
 from pef.npz import write_npz
 
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
-SEED = 0
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -34,6 +31,10 @@ class Case:
     model: Callable[[], nn.Module]
     inputs: Callable[[], dict[str, Tensor]]
     description: str
+
+
+LEARNING_RATE, MOMENTUM = 0.01, 0.9
+SEED = 0
 
 
 def _classified(*shape: int) -> dict[str, Tensor]:
@@ -63,15 +64,29 @@ def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM)
 
 
-def make(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The model and its inputs, the same in every process."""
+NETWORKS = ("bert", "gpt2", "llama", "vit", "resnet18", "efficientnet", "convnext", "unet")
+"""The cases of `benchmarks.networks`, which is imported for these only: it needs transformers."""
+
+
+def case(name: str) -> Case:
+    """The case of this name."""
+    if name in CASES:
+        return CASES[name]
+    from benchmarks.networks import CASES as networks
+
+    return networks[name]
+
+
+def make(name: str, training: bool = True) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The model and its inputs, the same in every process; for inference in evaluation mode."""
     torch.manual_seed(SEED)
-    return CASES[name].model(), CASES[name].inputs()
+    found = case(name)
+    return found.model().train(training), found.inputs()
 
 
 def compile_case(name: str, training: bool, folder: Path) -> Path:
     """Compile a model, write it with its symbols' initial values and its inputs, and return the path of the PEF."""
-    module, inputs = make(name)
+    module, inputs = make(name, training)
     update = sgd(module.parameters()) if training else None
     spec = ModelSpec(module, inputs, optimizer=update, name=name)
     captured = capture(spec, inference=not training)
