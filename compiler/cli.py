@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Columns of tables in files and pipes."""
 
-ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
+ABOVE = {"report": "workbench.report.cli", "zoo": "modelzoo.cli", "box": "modelbox.cli"}
 """The commands that live above the compiler, and their modules."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
