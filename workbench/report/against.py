@@ -30,12 +30,12 @@ def against(own: Facts, pef: pb.Pef, report: Report) -> Facts:
 
 def _rows(own: Facts, other: Facts, options: Facts, report: Report) -> list[tuple[str, float, float]]:
     def own_us(cycles: float) -> float:
-        return cycles / (own["machine"]["clock_ghz"] * 1e3)
+        return cycles / (float(own["machine"]["clock_ghz"]) * 1e3)
 
     rows = [("a step", report.us(other["cycles"]), own_us(own["verdict"]["cycles"]))]
-    batches = options.get("batch_size"), own["options"].get("batch_size")
-    if all(batches):
-        rows.append(("per sample", rows[0][1] / batches[0], rows[0][2] / batches[1]))
+    theirs_batch, own_batch = options.get("batch_size"), own["options"].get("batch_size")
+    if theirs_batch and own_batch:
+        rows.append(("per sample", rows[0][1] / theirs_batch, rows[0][2] / own_batch))
     kinds = {section["kind"]: 0.0 for section in own["sections"]} | {section.kind: 0.0 for section in report.sections}
     for kind in kinds:
         theirs = sum(section.cycles for section in report.sections if section.kind == kind)
