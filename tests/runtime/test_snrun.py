@@ -149,7 +149,7 @@ def test_training_resumes_exactly(training: Path) -> None:
 
 
 def test_a_checkpoint_goes_on_in_another_compile_of_the_same_program(training: Path) -> None:
-    """Only where that is asked for, and only of the same program; optimizer states and the order of samples go along."""
+    """Only where that is asked for, and only of the same program; how far training had come goes along."""
     folder, data = training.parent, training.parent / "data.npz"
     options = ["--train", "--data", data, "--json", "--hyper", "lr=0.0001"]
     moved = programs.training()
