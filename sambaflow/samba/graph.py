@@ -10,7 +10,7 @@ from ir.errors import Problem, UsageError
 from sambaflow.samba.sambatensor import SambaTensor
 
 if TYPE_CHECKING:
-    from sambaflow.samba.tracing import Traced
+    from sambaflow.samba._capture.tracing import Traced
 
 
 class SambaGraph:

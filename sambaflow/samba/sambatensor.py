@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba.overrides import promoted
+from sambaflow.samba._tensor.overrides import promoted
 
 if TYPE_CHECKING:
-    from sambaflow.samba.device import DeviceTensor
-    from sambaflow.samba.tracing import Traced
+    from sambaflow.samba._capture.tracing import Traced
+    from sambaflow.samba._device.device import DeviceTensor
 
 Materializer = Callable[..., Tensor]
 

@@ -16,16 +16,17 @@ from compiler.frontend.dtypes import to_array
 from ir.errors import Problem, UsageError
 from pef.wording import listed
 from runtime.session import require_replicas
-from sambaflow.samba import checkpointing, distributed, profile, spatial
-from sambaflow.samba.accepted import AcceptedCalls
-from sambaflow.samba.compilation import compile_model, compile_multigraph
-from sambaflow.samba.device import Device
+from sambaflow.samba._capture.compilation import compile_model, compile_multigraph
+from sambaflow.samba._capture.tracing import Traced
+from sambaflow.samba._device import checkpointing, profile, spatial
+from sambaflow.samba._device.device import Device
+from sambaflow.samba._device.loading import Loaded, load, load_graphs
+from sambaflow.samba._program.accepted import AcceptedCalls
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._replicas import distributed
 from sambaflow.samba.graph import FwdGraph
-from sambaflow.samba.loading import Loaded, load, load_graphs
 from sambaflow.samba.profiler import Profiler
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced
-from sambaflow.samba.utils.ending import progress
 
 
 class SambaSession(AcceptedCalls):

@@ -47,6 +47,6 @@ class TestWithGold:
 
     def test(self, threshold: float = 3e-3) -> None:
         """Raises AssertionError where they differ."""
-        from sambaflow.samba.utils.layers import compare_step
+        from sambaflow.samba._verify.layers import compare_step
 
         compare_step(self.args, self.model, self.inputs, self.optim, threshold)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import current, distributed
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.gold import require_gold
-from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
+from sambaflow.samba._program import current
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._program.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
+from sambaflow.samba._replicas import distributed
+from sambaflow.samba._verify.gold import require_gold
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
 

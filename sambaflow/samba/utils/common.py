@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba import current
-from sambaflow.samba.utils.measure import measure_performance, measure_sections
+from sambaflow.samba._program import current
+from sambaflow.samba._verbs.measure import measure_performance, measure_sections
+from sambaflow.samba._verbs.trace import trace_graph
 from sambaflow.samba.utils.pef_utils import get_pefmeta
-from sambaflow.samba.utils.trace import trace_graph
 
 
 def common_app_driver(

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba import current
+from sambaflow.samba._program import current
 from sambaflow.samba.sambaloader import SambaLoader
 from sambaflow.samba.sambatensor import to_torch
 

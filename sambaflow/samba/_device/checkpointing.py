@@ -10,7 +10,7 @@ import torch
 from sambaflow.samba.optim.optimizer import as_list
 
 if TYPE_CHECKING:
-    from sambaflow.samba.loading import Loaded
+    from sambaflow.samba._device.loading import Loaded
 
 STATES = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 STEP = "step"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sambaflow.logging import samba_logger
-from sambaflow.samba import current
+from sambaflow.samba._program import current
+from sambaflow.samba._verify.judge import verdict_on
 from sambaflow.samba.sambatensor import to_torch
-from sambaflow.samba.utils.judge import verdict_on
 
 
 def assert_close(

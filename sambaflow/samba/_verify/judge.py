@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from runtime.snrun.compare import Verdict
-from sambaflow.samba import current
-from sambaflow.samba.loading import Loaded
+from sambaflow.samba._device.loading import Loaded
+from sambaflow.samba._program import current
+from sambaflow.samba._verify.host import Step, host_step, precise_step
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.utils.host import Step, host_step, precise_step
 
 
 def verdict_on(first: Tensor, second: Tensor) -> Verdict | None:

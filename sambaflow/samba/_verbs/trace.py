@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement, current, logs, spatial
-from sambaflow.samba.convert import from_torch_model_, lacks_content
+from sambaflow.samba._capture import logs
+from sambaflow.samba._capture.convert import from_torch_model_, lacks_content
+from sambaflow.samba._capture.tracing import Traced, trace
+from sambaflow.samba._device import agreement, spatial
+from sambaflow.samba._program import current
 from sambaflow.samba.materialize import fill
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced, trace
 
 
 def trace_graph(

@@ -22,14 +22,14 @@ from compiler.frontend.multigraph import ForwardGraph
 from compiler.report import starts
 from ir.errors import Problem, UsageError
 from sambaflow.logging import announce, samba_logger
-from sambaflow.samba import logs
-from sambaflow.samba.agreement import SECTION, optimizer_record
-from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba._capture import logs
+from sambaflow.samba._capture.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba._capture.tracing import Traced, trace
+from sambaflow.samba._device.agreement import SECTION, optimizer_record
 from sambaflow.samba.directives import fused_modules
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced, trace
 
 ARCHITECTURES = {"sn10": "sn10", "sn20": "sn10", "sn30": "sn30", "sn40": "sn40l", "sn40l": "sn40l"}
 PRESETS = {"default": "mp4", "mp0": "mp0", "mp1": "mp1", "mp4": "mp4"}

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from pef.facts import as_dict
-from sambaflow.samba import current
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.processes import get_world_size, is_main_process
+from sambaflow.samba._program import current
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._program.processes import get_world_size, is_main_process
 from sambaflow.samba.utils.read_perf_counters import counters_of
 
 NOTE = "NOTE: These are times of this computer, which simulates the RDU. An RDU would take the simulated times."

@@ -18,8 +18,8 @@ from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
 from pef.wording import listed
+from sambaflow.samba._capture.tracing import Traced, shortened
 from sambaflow.samba.optim.optimizer import optimizer_spec
-from sambaflow.samba.tracing import Traced, shortened
 
 SECTION = "sambaflow"
 """The part of a PEF's metadata that the SDK writes."""

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from pef.files import write_bytes
 from runtime.snrun.compare import Verdict
-from sambaflow.samba import current
+from sambaflow.samba._program import current
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._verbs.trace import trace_graph
+from sambaflow.samba._verify.gold import compare_with_gold, require_gold
+from sambaflow.samba._verify.host import host_step, precise_step
+from sambaflow.samba._verify.judge import device_step, is_as_written
+from sambaflow.samba._verify.probe import Observed, layers
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.gold import compare_with_gold, require_gold
-from sambaflow.samba.utils.host import host_step, precise_step
-from sambaflow.samba.utils.judge import device_step, is_as_written
-from sambaflow.samba.utils.probe import Observed, layers
-from sambaflow.samba.utils.trace import trace_graph
 
 
 @dataclass(frozen=True)
