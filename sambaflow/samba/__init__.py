@@ -29,8 +29,9 @@ to_torch_tensor = to_torch
 globals().update(FUNCTIONS)
 
 install()
-session = make_current(SambaSession())
+session = SambaSession()
 """The one session of a program; it takes the place of the module of the same name."""
+make_current(session)
 
 from sambaflow.samba import (  # noqa: E402
     argconf,

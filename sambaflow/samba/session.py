@@ -7,7 +7,7 @@ is traced for a PEF, and in `to_cpu`, `to_rdu` and the like.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from sambaflow.samba._capture.tracing import Traced
 from sambaflow.samba._device import checkpointing, profile, spatial
 from sambaflow.samba._device.device import Device
 from sambaflow.samba._device.loading import Loaded, load, load_graphs
+from sambaflow.samba._program import current
 from sambaflow.samba._program.accepted import AcceptedCalls
 from sambaflow.samba._program.ending import progress
 from sambaflow.samba._replicas import distributed
@@ -303,6 +304,11 @@ class SambaSession(AcceptedCalls):
     def get_dropout_rate_argin_names(self) -> list[str]:
         """The keys of `hyperparam_dict` that are dropout rates, one for each dropout; `p` counts for all of them."""
         return list(self.loaded.hyper.rates)
+
+
+def current_session() -> SambaSession:
+    """`samba.session`, for what is built on it."""
+    return cast(SambaSession, current.session())
 
 
 def _as_dict(arguments: Any) -> dict[str, Any]:

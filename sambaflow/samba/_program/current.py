@@ -1,21 +1,17 @@
-"""The program's one session, for the modules that it stands on itself."""
+"""The program's one session, for the modules that it is built on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from sambaflow.samba._tensor.contracts import CurrentSession
 
-if TYPE_CHECKING:
-    from sambaflow.samba.session import SambaSession
-
-_sessions: list[SambaSession] = []
+_sessions: list[CurrentSession] = []
 
 
-def session() -> SambaSession:
+def session() -> CurrentSession:
     """`samba.session`."""
     return _sessions[-1]
 
 
-def make_current(session: SambaSession) -> SambaSession:
+def make_current(session: CurrentSession) -> None:
     """Let `session` be `samba.session`."""
     _sessions[:] = [session]
-    return session
