@@ -64,6 +64,9 @@ def main() -> None:
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
+@click.option(
+    "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
+)
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
 @click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
@@ -99,6 +102,7 @@ def compile_command(
     output_folder: Path,
     pef_name: str | None,
     arch: str,
+    avoid: tuple[str, ...],
     level: str,
     optimization_rules: Path | None,
     preset: str,
@@ -127,7 +131,7 @@ def compile_command(
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
-        given |= {"--optimization-rules": optimization_rules}
+        given |= {"--optimization-rules": optimization_rules, "--avoid": ",".join(avoid)}
         sys.exit(
             exit_status(lambda: run_compile_verb(model, [*_spelled(given), *program_options], output_folder), verbose)
         )
@@ -157,6 +161,7 @@ def compile_command(
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
+            avoid=avoid,
         )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)
@@ -266,7 +271,7 @@ def _spelled(options: dict[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if value is True:
             yield name
-        elif value not in (None, False):
+        elif value not in (None, False, ""):
             yield from (name, str(value))
 
 

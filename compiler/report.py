@@ -25,6 +25,7 @@ def as_dict(result: CompileResult) -> dict[str, Any]:
         "weights": str(result.weights_path),
         "log": str(result.log_path),
         "machine": result.machine.name,
+        "avoided": avoided(result),
         "starts": starts(result),
         "sections": [section_summary(result.pef, section, result.machine) for section in result.pef.sections],
         "total_predicted_us": _microseconds(result, _total_cycles(result.pef)),
@@ -42,6 +43,16 @@ def starts(result: CompileResult) -> str:
     zeros = [name for name in given if name not in losses]
     parts = [f"ones at {', '.join(losses)}" if losses else "", f"zeros at {', '.join(zeros)}" if zeros else ""]
     return f"gradients start from {', from '.join(filter(None, parts))}" if given else ""
+
+
+def avoided(result: CompileResult) -> dict[str, Any]:
+    """The hardware that the mapping leaves alone: excluded RDU tiles, faulty units in all, and AGCUs that are left."""
+    machine = result.machine
+    return {
+        "rdu_tiles": sorted(machine.excluded_rdu_tiles()),
+        "units": len(machine.faulty_sites),
+        "agcus_left": len(machine.agcu_sites),
+    }
 
 
 def _total_cycles(pef: pb.Pef) -> float:
@@ -92,6 +103,11 @@ def render(result: CompileResult, console: Console, top: int = 10) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if report["avoided"]["units"] or json.loads(result.pef.header.options_json)["avoid"]:
+        left = report["avoided"]
+        tiles = ", ".join(map(str, left["rdu_tiles"])) or "none"
+        units = counted(left["units"], "unit")
+        console.print(f"mapped around {units} (whole RDU tiles: {tiles}), with {left['agcus_left']} AGCUs")
     if starts(result):
         console.print(starts(result), soft_wrap=True, highlight=False, markup=False)
     for line in report["advice"]:

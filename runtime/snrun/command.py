@@ -54,6 +54,7 @@ class Options:
     checkpoint_every: int | None
     checkpoint_dir: Path | None
     resume: Path | None
+    accept_recompiled: bool
     test: bool
     reference: Path | None
     rtol: float | None
@@ -105,6 +106,8 @@ def _check(options: Options) -> None:
     if not options.train:
         given = [name for name, value in training.items() if value is not None]
         problems += [Problem(f"{name} is for training", hint="add --train") for name in given]
+    if options.accept_recompiled and options.resume is None:
+        problems.append(Problem("--accept-recompiled is about the checkpoint of --resume", hint="add --resume FILE"))
     if options.train and (options.test or options.reference):
         problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
     if options.timing_only and options.test:
@@ -237,7 +240,9 @@ def _reference_path(options: Options) -> Path:
 
 def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
     require_training(session)
-    done = resume(options.resume, session) if options.resume is not None else Progress(0, options.seed or 0)
+    done = Progress(0, options.seed or 0)
+    if options.resume is not None:
+        done = resume(options.resume, session, options.accept_recompiled)
     if options.seed not in (None, done.seed):
         raise UsageError(Problem(f"the checkpoint was trained with seed {done.seed}", hint="leave out --seed"))
     data = _data(session, options, console, recorded)

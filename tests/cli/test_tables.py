@@ -47,7 +47,7 @@ def described(**selected: object) -> Callable[[Console], None]:
 def compiled(folder: Path) -> CompileResult:
     """The sample step as a compile's result."""
     pef = step()
-    pef.header.options_json, pef.header.metadata_json = '{"preset": "mp0"}', '{"losses": []}'
+    pef.header.options_json, pef.header.metadata_json = '{"preset": "mp0", "avoid": []}', '{"losses": []}'
     path = folder / "sample.pef"
     path.write_bytes(bytes(34567))
     timings = (PassTiming("canonicalize", 0.0123, 40), PassTiming("dce", 0.001, 31))

@@ -89,6 +89,7 @@ COMPILING = (
     _flag("--o3", "fuse the whole graph (default)"),
     _value("--optimization-rules", "YAML file with fusion rules for --o1, tried before the default ones"),
     _value("--arch", "sn10, sn20, sn30, sn40, or a machine file"),
+    _value("--avoid", "hardware to map around: tile:3,unit:130,agcu:5"),
     _value("--graphamp-preset", "mp0: as written; mp1: products read bf16; mp4: everything bf16"),
 )
 HARDWARE = (
