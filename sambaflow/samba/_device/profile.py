@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sambaflow.samba.loading import Loaded
+from sambaflow.samba._device.loading import Loaded
 
 
 def write_runtime_profile(loaded: Loaded, filename: str | None) -> None:

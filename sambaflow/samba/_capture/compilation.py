@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,14 +21,14 @@ from compiler.frontend.multigraph import ForwardGraph
 from compiler.report import starts
 from ir.errors import Problem, UsageError
 from sambaflow.logging import announce, samba_logger
-from sambaflow.samba import logs
-from sambaflow.samba.agreement import SECTION, optimizer_record
-from sambaflow.samba.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba._capture import logs
+from sambaflow.samba._capture.convert import from_torch_model_, lacks_content, model_name, plain_torch
+from sambaflow.samba._capture.record import SECTION, optimizer_record, sdk_metadata
+from sambaflow.samba._capture.tracing import Traced, trace
 from sambaflow.samba.directives import fused_modules
 from sambaflow.samba.graph import FwdGraph
 from sambaflow.samba.optim.optimizer import as_list, optimizer_spec
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced, trace
 
 ARCHITECTURES = {"sn10": "sn10", "sn20": "sn10", "sn30": "sn30", "sn40": "sn40l", "sn40l": "sn40l"}
 PRESETS = {"default": "mp4", "mp0": "mp0", "mp1": "mp1", "mp4": "mp4"}
@@ -133,34 +132,6 @@ def _microbatch_size(arguments: Mapping[str, Any]) -> int | None:
         return size or None
     samba_logger.warning("-mb %s is ignored: it does not divide -b %s", size, batch)
     return None
-
-
-def sdk_metadata(
-    traced: Traced,
-    arguments: Mapping[str, Any],
-    pef_metadata: Mapping[str, Any] | None,
-    recorded: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the PEF tells of the program: its arguments, its own metadata, and the operators it traced."""
-    hints = {key: value for key, value in recorded.items() if value not in (None, False, {}, "")}
-    return {
-        "arguments": plain(arguments),
-        "metadata": plain(pef_metadata or {}),
-        "hints": plain(hints),
-        "operators": traced.signature,
-        "inputs": {name: list(tensor.shape) for name, tensor in traced.structure.tensors.items()},
-    }
-
-
-def plain(value: Any) -> Any:
-    """JSON-like values as they are; anything else as text that is the same in every process."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from ir.errors import Problem, ReplicaError
 from ir.graph import SectionKind
 from runtime.session import CHECKPOINTED, require_replicas
-from sambaflow.samba import distributed
-from sambaflow.samba.device import Device
-from sambaflow.samba.distributed import Group
+from sambaflow.samba._device.device import Device
+from sambaflow.samba._replicas import distributed
+from sambaflow.samba._replicas.distributed import Group
 
 _UPDATES = (SectionKind.GRADNORM.value, SectionKind.OPT.value)
 FORWARD, BACKWARD, REDUCE = SectionKind.FWD.value, SectionKind.BCKWD.value, SectionKind.REDUCE.value

@@ -25,10 +25,10 @@ from pef.npz import read_npz
 from pef.reference import judges
 from runtime.files.weights import read_weights
 from runtime.session import Session
-from sambaflow.samba.compilation import model_spec
-from sambaflow.samba.convert import model_name, plain_torch
-from sambaflow.samba.overrides import NoDropout
-from sambaflow.samba.tracing import trace
+from sambaflow.samba._capture.compilation import model_spec
+from sambaflow.samba._capture.convert import model_name, plain_torch
+from sambaflow.samba._capture.tracing import trace
+from sambaflow.samba._tensor.overrides import NoDropout
 
 Observed = tuple[str, Tensor, Tensor, Tensor | None]
 """A name, what the device has, what the host has, and what it is in float64 where float32 is off by much."""

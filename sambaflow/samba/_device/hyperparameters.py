@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from compiler.optimizers import MAX_NORM
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba.convert import model_name, parameter_name
-from sambaflow.samba.device import Device
+from sambaflow.samba._capture.convert import model_name, parameter_name
+from sambaflow.samba._device.device import Device
 
 OPTIMIZER_KEYS = ("lr", "momentum", "weight_decay", "max_grad_norm")
 RATE = "p"

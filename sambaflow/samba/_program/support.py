@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sambaflow.samba._tensor.sntype import SNType as SNType
 from sambaflow.samba.nn.weight_norm import weight_norm_ as weight_norm_
-from sambaflow.samba.sntype import SNType as SNType
 
 
 def set_seed(seed: int) -> None:

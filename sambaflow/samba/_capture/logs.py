@@ -13,8 +13,8 @@ from compiler.report import as_dict
 from pef.files import require_writable, write_bytes
 from pef.wording import counted
 from sambaflow.logging import announce
-from sambaflow.samba.tracing import Operator
-from sambaflow.samba.utils.options import without_effect
+from sambaflow.samba._capture.tracing import Operator
+from sambaflow.samba._program.options import without_effect
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sambaflow.logging import samba_logger
-from sambaflow.samba import current
+from sambaflow.samba._verify.judge import verdict_on
 from sambaflow.samba.sambatensor import to_torch
-from sambaflow.samba.utils.judge import verdict_on
+from sambaflow.samba.session import current_session
 
 
 def assert_close(
@@ -42,7 +42,7 @@ def assert_close(
             f"first at {list(index)}: {first[index]:g} and {second[index]:g}; largest difference {difference.max():g}"
         )
         verdict = verdict_on(first, second)
-        if verdict is not None and verdict.is_chaos and current.session().arguments.get("command") == "test":
+        if verdict is not None and verdict.is_chaos and current_session().arguments.get("command") == "test":
             samba_logger.warning("%s; %s", message, verdict)
             return
         raise AssertionError(message if verdict is None else f"{message}; {verdict}")

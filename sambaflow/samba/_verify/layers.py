@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from pef.files import write_bytes
 from runtime.snrun.compare import Verdict
-from sambaflow.samba import current
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._verbs.trace import trace_graph
+from sambaflow.samba._verify.gold import compare_with_gold, require_gold
+from sambaflow.samba._verify.host import host_step, precise_step
+from sambaflow.samba._verify.judge import device_step, is_as_written
+from sambaflow.samba._verify.probe import Observed, layers
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.gold import compare_with_gold, require_gold
-from sambaflow.samba.utils.host import host_step, precise_step
-from sambaflow.samba.utils.judge import device_step, is_as_written
-from sambaflow.samba.utils.probe import Observed, layers
-from sambaflow.samba.utils.trace import trace_graph
+from sambaflow.samba.session import current_session
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def compare_step(
     table is written there.
     """
     gold = require_gold(getattr(args, "gold_file_path", None))
-    session = current.session()
+    session = current_session()
     outputs = trace_graph(model, inputs, optim, pef=args.pef, mapping=args.mapping)
     trains = "BCKWD" in session.device.kinds
     with session.loaded.hyper.without_dropout():
@@ -123,6 +123,6 @@ def _outputs_and_gradients(
     model: nn.Module, inputs: Any, results: tuple[SambaTensor, ...], trains: bool
 ) -> list[Observed]:
     """Every output, and the gradient of every parameter, the last layer's first; their judges are called if needed."""
-    device = device_step(current.session().loaded)
+    device = device_step(current_session().loaded)
     host = host_step(model, inputs, results, trains)
     return [(name, device[name], tensor, None) for name, tensor in host.items() if name in device]

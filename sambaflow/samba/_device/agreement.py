@@ -11,18 +11,15 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from compiler.optimizers import OptimizerSpec
 from ir.errors import BindError, PefError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
 from pef.wording import listed
+from sambaflow.samba._capture.record import SECTION, optimizer_record
+from sambaflow.samba._capture.tracing import Traced, shortened
 from sambaflow.samba.optim.optimizer import optimizer_spec
-from sambaflow.samba.tracing import Traced, shortened
-
-SECTION = "sambaflow"
-"""The part of a PEF's metadata that the SDK writes."""
 
 
 def read(path: str) -> pb.Pef:
@@ -73,21 +70,6 @@ def _first(problems: list[Problem]) -> list[Problem]:
 def is_training(pef: pb.Pef) -> bool:
     """Whether a PEF was compiled for training: it has backward sections."""
     return any(section.kind == SectionKind.BCKWD.value for section in pef.sections)
-
-
-def optimizer_record(update: OptimizerSpec | None, max_grad_norm: float | None) -> dict[str, Any] | None:
-    """What a compile fixes about the update of parameters; the rest are arguments of a run."""
-    if update is None:
-        return None
-    adaptive = update.kind != "sgd"
-    groups = [
-        {
-            "parameters": list(group.parameters),
-            **({"betas": list(group.betas), "eps": group.eps} if adaptive else {"nesterov": group.nesterov}),
-        }
-        for group in update.groups
-    ]
-    return {"kind": update.kind, "clips": max_grad_norm is not None, "groups": groups}
 
 
 def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:

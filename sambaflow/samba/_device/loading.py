@@ -19,15 +19,15 @@ from pef.wording import listed
 from runtime.collective import ALONE, Collective
 from runtime.session import PreparedRun
 from sambaflow.logging import announce
-from sambaflow.samba import agreement
-from sambaflow.samba.convert import model_name, parameter_name
-from sambaflow.samba.device import Device, DeviceTensor, bind
+from sambaflow.samba._capture.convert import model_name, parameter_name
+from sambaflow.samba._capture.tracing import Traced
+from sambaflow.samba._device import agreement
+from sambaflow.samba._device.device import Device, DeviceTensor, bind
+from sambaflow.samba._device.hyperparameters import HyperParameters
+from sambaflow.samba._device.replica import Replica
 from sambaflow.samba.graph import FwdGraph
-from sambaflow.samba.hyperparameters import HyperParameters
 from sambaflow.samba.optim.optimizer import as_list
-from sambaflow.samba.replica import Replica
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced
 
 KIND_NAMES = {
     SymbolKind.INPUT: "inputs",

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from ir.errors import Problem, ReplicaError
 from ir.op import Array
 from sambaflow.logging import samba_logger
-from sambaflow.samba.launch import Launch, launched
+from sambaflow.samba._replicas.launch import Launch, launched
 
 TIMEOUT_VARIABLE = "CCL_TIMEOUT"
 """Seconds to wait for the other replicas; the option --replica-timeout sets it too."""

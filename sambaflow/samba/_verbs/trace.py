@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import agreement, current, logs, spatial
-from sambaflow.samba.convert import from_torch_model_, lacks_content
+from sambaflow.samba._capture import logs
+from sambaflow.samba._capture.convert import from_torch_model_, lacks_content
+from sambaflow.samba._capture.tracing import Traced, trace
+from sambaflow.samba._device import agreement, spatial
 from sambaflow.samba.materialize import fill
 from sambaflow.samba.optim.optimizer import as_list
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced, trace
+from sambaflow.samba.session import current_session
 
 
 def trace_graph(
@@ -37,7 +39,7 @@ def trace_graph(
     losses (the outputs at `loss_indices`, else those made by a loss operator), zeros elsewhere.
     Raises BindError naming everything in which model and PEF differ.
     """
-    session = current.session()
+    session = current_session()
     from_torch_model_(model)
     if transfer_device and lacks_content(model):
         fill(model)
@@ -65,7 +67,7 @@ ONLY_IN_TRAINING = ("dropout", "batch_norm")
 def _check_mode(traced: Traced, optimizers: Any) -> None:
     """Whether the program was started for what its PEF was compiled for. Raises UsageError where it would train with
     a PEF for inference; warns where it infers with one for training and the results are not those of inference."""
-    session = current.session()
+    session = current_session()
     is_inference = session.arguments.get("inference")
     is_training = agreement.is_training(session.device.pef)
     if is_inference is False and as_list(optimizers) and not is_training:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.precise import Float64, in_float64, is_small_enough
-from sambaflow.samba.overrides import NoDropout
+from sambaflow.samba._capture.tracing import Structure, structure_of
+from sambaflow.samba._tensor.overrides import NoDropout
 from sambaflow.samba.sambatensor import SambaTensor, to_torch
-from sambaflow.samba.tracing import Structure, structure_of
 
 Step = dict[str, Tensor]
 """Outputs by name, and gradients by `<parameter>__grad`, the last layer's first."""

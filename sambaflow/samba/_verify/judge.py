@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from runtime.snrun.compare import Verdict
-from sambaflow.samba import current
-from sambaflow.samba.loading import Loaded
+from sambaflow.samba._device.loading import Loaded
+from sambaflow.samba._verify.host import Step, host_step, precise_step
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.utils.host import Step, host_step, precise_step
+from sambaflow.samba.session import current_session
 
 
 def verdict_on(first: Tensor, second: Tensor) -> Verdict | None:
     """The verdict on two tensors of which one is an output, or a parameter's gradient, of the last run, and the other
     the same on the host. None where they are not, or where the device rounds more than the model does."""
-    session = current.session()
+    session = current_session()
     if session._loaded is None or session.loaded.last_inputs is None or not is_as_written(session.loaded):
         return None
     loaded = session.loaded

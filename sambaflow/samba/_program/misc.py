@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sambaflow.samba.overrides import MixedPrecision
+from sambaflow.samba._tensor.overrides import MixedPrecision
 
 
 @contextmanager

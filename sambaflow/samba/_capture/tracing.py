@@ -27,13 +27,13 @@ from compiler.frontend.state import unchanged
 from compiler.frontend.tracing import quiet
 from ir.errors import Problem, UsageError
 from pef.wording import listed
-from sambaflow.samba import current
-from sambaflow.samba.convert import has_content, plain_torch
-from sambaflow.samba.outputs import plain_outputs
-from sambaflow.samba.overrides import MixedPrecision
+from sambaflow.samba._capture.convert import has_content, plain_torch
+from sambaflow.samba._capture.outputs import plain_outputs
+from sambaflow.samba._program import current
+from sambaflow.samba._tensor.overrides import MixedPrecision
 from sambaflow.samba.sambatensor import Consumer, SambaTensor
 
-_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
+_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]))
 
 
 @dataclass(frozen=True)

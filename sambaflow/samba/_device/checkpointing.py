@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from sambaflow.samba._device.loading import Loaded
 from sambaflow.samba.optim.optimizer import as_list
-
-if TYPE_CHECKING:
-    from sambaflow.samba.loading import Loaded
 
 STATES = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 STEP = "step"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sambaflow.samba import agreement
+from sambaflow.samba._device import agreement
 from sambaflow.samba.sambatensor import carried
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from pef.facts import as_dict
-from sambaflow.samba import current
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.processes import get_world_size, is_main_process
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._program.processes import get_world_size, is_main_process
+from sambaflow.samba.session import current_session
 from sambaflow.samba.utils.read_perf_counters import counters_of
 
 NOTE = "NOTE: These are times of this computer, which simulates the RDU. An RDU would take the simulated times."
@@ -44,7 +44,7 @@ def measure_performance(
     progress.measured.add("measure-performance")
     world = get_world_size()
     sections = ["fwd"] if inference else None
-    session = current.session()
+    session = current_session()
     loaded = session.loaded
 
     def step() -> None:
@@ -98,7 +98,7 @@ def measure_sections(
 ) -> dict[str, float]:
     """Seconds per run of each section (the first `num_sections`, 0 for all) on this host, printed and returned."""
     progress.measured.add("measure-sections")
-    session = current.session()
+    session = current_session()
     session.run(inputs)
     names = [section.name for section in session.device.pef.sections]
     seconds = {}

@@ -17,7 +17,7 @@ from pef.exchange import ONE, Replicas
 from pef.wording import listed
 from runtime.numbers.fast.executor import host_cores
 from runtime.session import PreparedRun, Session
-from sambaflow.samba.launch import launched
+from sambaflow.samba._replicas.launch import launched
 from sambaflow.samba.sambatensor import SambaTensor
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UnsupportedError
-from sambaflow.samba.overrides import promoted
+from sambaflow.samba._tensor.overrides import promoted
 from sambaflow.samba.sambatensor import SambaTensor
 
 
