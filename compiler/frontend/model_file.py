@@ -282,7 +282,7 @@ class _Loader:
         return value
 
     def loss(self) -> Callable[..., Tensor] | None:
-        value: Any = getattr(self.source, "loss", None)
+        value: Callable[..., Tensor] | None = getattr(self.source, "loss", None)
         if value is not None and not callable(value):
             raise self.unusable("loss", f"loss is of type {type(value).__name__}")
         return value
