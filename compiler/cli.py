@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.ending import exit_status
+from ir.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 120
-"""Columns of tables in files and pipes."""
-
+TOP = click.option(
+    "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
+)
 ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
 """The commands that live above the compiler, and their modules."""
 
@@ -42,7 +44,7 @@ class _WithThoseAbove(click.Group):
 
 
 @click.group(cls=_WithThoseAbove, context_settings=CONTEXT)
-@click.version_option("0.1.0", prog_name="snc")
+@click.version_option(VERSION, prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
@@ -55,14 +57,18 @@ def main() -> None:
     """
 
 
-@main.command("compile", context_settings={"ignore_unknown_options": True})
+@main.command(
+    "compile",
+    context_settings={"ignore_unknown_options": True},
+    epilog=f"\b\nA model file defines:\n{convention.table()}",
+)
 @click.argument("model", metavar="MODEL.PY[:NAME]")
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
-@click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
+@click.option("--pef-name", help="Name of the PEF and of its folder; default: the file's, or NAME.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
 @click.option(
     "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
@@ -89,6 +95,7 @@ def main() -> None:
     help="Of initial weights, recorded inputs and placement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 @click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
@@ -109,14 +116,15 @@ def compile_command(
     world_size: int | None,
     seed: int,
     as_json: bool,
+    top: int,
     verbose: bool,
     time_passes: bool,
     print_after: tuple[str, ...],
 ) -> None:
     """Compile a PyTorch model to a PEF.
 
-    MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
-    forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
+    MODEL.PY defines `model` and `inputs`, and for training what is listed below. MODEL.PY:NAME takes them from NAME
+    instead: an object or class that has them, or a function that returns one.
 
     A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
     own.
@@ -167,7 +175,7 @@ def compile_command(
             click.echo(json.dumps(report.as_dict(result), indent=2))
             return True
         console = _console()
-        report.render(result, console)
+        report.render(result, console, top)
         if time_passes:
             report.render_passes(result, console)
         return True
@@ -178,19 +186,36 @@ def compile_command(
 @main.command("describe")
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
-@click.option("--grid/--no-grid", default=True, help="Show where stages and buffers sit on the grid.")
+@TOP
+@click.option("--section", metavar="NAME", help="The inside of this section; wildcards as in 'fwd_*'.")
+@click.option("--stage", metavar="NAME", help="Only these stages, their buffers, streams and nets; wildcards too.")
+@click.option("--nets", is_flag=True, help="Show the nets between units too, and how much they carry.")
+@click.option("--grid/--no-grid", default=True, help="With --section: show where stages and buffers sit on the chip.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> None:
-    """Show what is in a PEF: symbols, sections, stages, buffers, and where they sit."""
+def describe_command(
+    pef: Path,
+    as_json: bool,
+    top: int,
+    section: str | None,
+    stage: str | None,
+    nets: bool,
+    grid: bool,
+    verbose: bool,
+) -> None:
+    """Show what is in a PEF: symbols, sections, stages; with --section also phases, buffers, streams, and their place.
+
+    Tables are as wide as the terminal (80 columns in pipes; set COLUMNS for more) and name the columns that they have
+    no room for. --json has everything, whatever is selected.
+    """
 
     def describe_it() -> bool:
         from pef import describe, file
 
         record = file.read(pef)
         if as_json:
-            click.echo(json.dumps(describe.as_dict(record), indent=2))
+            click.echo(json.dumps(describe.as_dict(record)))
         else:
-            describe.render(record, _console(), grid=grid)
+            describe.render(record, _console(), describe.Selection(top, section, stage, nets, grid))
         return True
 
     sys.exit(exit_status(describe_it, verbose))
@@ -201,8 +226,11 @@ def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> Non
 @click.option("--inference", is_flag=True, help="Of a model: forward only.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool, verbose: bool) -> None:
+def check_command(
+    subject: str, inference: bool, batch_size: int | None, as_json: bool, top: int, verbose: bool
+) -> None:
     """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
     Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
@@ -213,7 +241,7 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
 
     def check_it() -> bool:
         if Path(subject.partition(":")[0]).suffix == ".py":
-            return _check_model(subject, inference, batch_size, as_json)
+            return _check_model(subject, inference, batch_size, as_json, top)
         return _check_pef(Path(subject), as_json)
 
     sys.exit(exit_status(check_it, verbose))
@@ -233,14 +261,14 @@ def _check_pef(path: Path, as_json: bool) -> bool:
     return True
 
 
-def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> bool:
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool, top: int) -> bool:
     from compiler import support
 
     result = support.check_model(model, inference, batch_size)
     if as_json:
         click.echo(json.dumps(support.as_dict(result), indent=2))
     else:
-        support.render(result, _console())
+        support.render(result, _console(), top)
     return result.supported
 
 
@@ -254,11 +282,10 @@ def _spelled(options: dict[str, Any]) -> Iterator[str]:
 
 
 def _console() -> Console:
-    """Standard output; wide enough for tables where it is not a terminal."""
+    """Standard output, imported when something is printed: rich takes long."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    return Console()
 
 
 @contextmanager

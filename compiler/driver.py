@@ -18,6 +18,7 @@ from backends.rdu.compile import BackendOptions, compile_program, estimate_cycle
 from backends.rdu.fuse.rules_file import Rule, read_rules
 from backends.rdu.machine import load_machine
 from backends.rdu.microbatches import Microbatches
+from compiler.convention import example
 from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
@@ -25,6 +26,7 @@ from compiler.passes.precision import PRESETS, round_values
 from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
+from ir.version import VERSION
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.belonging import seal
@@ -49,8 +51,6 @@ LEVELS = ("o0", "o1", "o3")
 
 _RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid")
 """What a PEF tells of the request for it."""
-
-TOOLCHAIN_VERSION = "0.1.0"
 
 log = logging.getLogger("snc")
 
@@ -167,7 +167,16 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
 
     request.machine(), request.rules()  # wrong files are told before the long work
     progress("loading the model", 0.0)
-    return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
+    spec = load_model(request.model, request.batch_size, request.seed, inference=request.inference)
+    if spec.optimizer is None and not request.inference:
+        log.warning("%s", _without_optimizer(spec))
+    return compile_spec(spec, request, progress)
+
+
+def _without_optimizer(spec: ModelSpec) -> str:
+    """What a training PEF of a file without an optimizer lacks."""
+    what = "the PEF computes gradients, but updates no parameters: the file defines no optimizer"
+    return f"note: {spec.file.name}: {what}\n    try: `{example('optimizer')}`, or compile with --inference"
 
 
 def compile_spec(
@@ -284,7 +293,7 @@ def _header(request: CompileRequest, model_name: str, program: Program, metadata
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,
-        "toolchain_version": TOOLCHAIN_VERSION,
+        "toolchain_version": VERSION,
         "options_json": options,
         "metadata_json": {"model": model_name, "inputs": inputs, **metadata},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ir.errors import NodeError, Problem, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import SymbolKind
 from ir.op import Array
 from pef.belonging import REFERENCE, require_own
 from pef.belonging import WEIGHTS as WEIGHTS_FILE
@@ -69,6 +69,7 @@ class Options:
     gres: str | None
     threads: int | None
     strict: bool
+    top: int
     as_json: bool
     verbose: bool
     quiet: bool
@@ -301,12 +302,11 @@ def _checkpoint(folder: Path, step: int) -> Path:
 
 
 def _time(session: Session, options: Options, console: Console) -> None:
-    kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
     replicas = Replicas(options.world_size or 1, options.reduce_on_rdu)
-    report: Report = session.run_timing(kinds, replicas=replicas)
+    report: Report = session.run_timing(replicas=replicas)
     if options.trace is not None:
         from runtime.profile import trace
 
         trace.write(report, options.trace)
         console.fact("trace", f"{options.trace} (simulated time)", str(options.trace))
-    console.timing(report, full=options.profile or options.timing_only)
+    console.timing(report, full=options.profile or options.timing_only, top=options.top)
