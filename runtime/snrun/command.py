@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ir.errors import Problem, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import SymbolKind
 from ir.op import Array
 from pef.belonging import REFERENCE, require_own
 from pef.belonging import WEIGHTS as WEIGHTS_FILE
@@ -66,6 +66,7 @@ class Options:
     reduce_on_rdu: bool
     threads: int | None
     strict: bool
+    top: int
     as_json: bool
     verbose: bool
     quiet: bool
@@ -275,12 +276,11 @@ def _checkpoint(folder: Path, step: int) -> Path:
 
 
 def _time(session: Session, options: Options, console: Console) -> None:
-    kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
     replicas = Replicas(options.world_size or 1, options.reduce_on_rdu)
-    report: Report = session.run_timing(kinds, replicas=replicas)
+    report: Report = session.run_timing(replicas=replicas)
     if options.trace is not None:
         from runtime.profile import trace
 
         trace.write(report, options.trace)
         console.fact("trace", f"{options.trace} (simulated time)", str(options.trace))
-    console.timing(report, full=options.profile or options.timing_only)
+    console.timing(report, full=options.profile or options.timing_only, top=options.top)
