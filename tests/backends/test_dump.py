@@ -40,7 +40,10 @@ def dumped(program: Program, options: BackendOptions, step: Step) -> str:
 FULL = pytest.mark.full
 CASES = [
     ("lenet", "o3"),
-    *(pytest.param(m, o, marks=FULL) for m, o in (("lenet", "o0"), ("lenet", "o1"), ("res_ffn", "o0"), ("res_ffn", "o3"))),
+    *(
+        pytest.param(m, o, marks=FULL)
+        for m, o in (("lenet", "o0"), ("lenet", "o1"), ("res_ffn", "o0"), ("res_ffn", "o3"))
+    ),
     *(pytest.param("transformer", level, marks=FULL) for level in LEVELS),
 ]
 

@@ -76,7 +76,7 @@ class Codec:
     # -- from data ----------------------------------------------------------------------------------------------
 
     def decode(self, kind: Any, data: Data, where: str) -> Any:
-        """The item of type `kind` that `data` stands for. Raises UsageError that names the place where there is none."""
+        """The item of type `kind` that `data` stands for. Raises UsageError with the place where there is none."""
         try:
             return self._decoded(kind, data, where)
         except UsageError:

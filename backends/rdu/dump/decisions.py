@@ -36,7 +36,7 @@ def encode_routes(wiring: Wiring, routing: Routing, machine: Machine) -> list[Da
 
 
 def decode_routes(wiring: Wiring, data: Sequence[Data], machine: Machine, where: str) -> Routing:
-    """The routing; only the links may be changed. Raises UsageError where the nets are others, or links do not exist."""
+    """The routing; only the links may be changed. Raises UsageError for other nets, and links that do not exist."""
     expected = [_label(connection, wiring) for connection in wiring.connections]
     if [entry["net"] for entry in data] != expected:
         hint = "change the links alone; to change nets, start from a dump of the step allocate"
