@@ -210,8 +210,8 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
     writes all files or none."""
     if request.start_from is not None:
         start = _start_from(request.start_from, request)
-        with _alone_in(request.folder(start.origin.name)):
-            return _write(_build(start, request, start.origin.name, progress), start.origin.name, request, progress)
+        with alone_in(request.folder(start.origin.name)):
+            return _written(_build(start, request, start.origin.name, progress), start.origin.name, request, progress)
     return compile_spec(_load(request, progress), request, progress)
 
 
@@ -224,7 +224,7 @@ def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda 
         spec = _load(request, progress)
         name, start = spec.name, _start_spec(spec, request, progress, {})
     steps = [step for step in Step if last.includes(step) and (step is last or step in request.dump_after)]
-    with _alone_in(request.folder(name)):
+    with alone_in(request.folder(name)):
         return _advance(start, steps, request, name, progress)
 
 
@@ -235,8 +235,8 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    with _alone_in(request.folder(spec.name)):
-        return _write(build_spec(spec, request, progress, metadata), spec.name, request, progress)
+    with alone_in(request.folder(spec.name)):
+        return _written(build_spec(spec, request, progress, metadata), spec.name, request, progress)
 
 
 def build_spec(
@@ -259,11 +259,11 @@ def compile_graphs(
     """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
     from compiler.frontend.multigraph import capture_graphs
 
-    with _alone_in(request.folder(name)):
+    with alone_in(request.folder(name)):
         progress("capturing the graphs", 0.05)
         captured, layout = capture_graphs(graphs, name)
         start = _start(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
-        return _write(_build(start, request, name, progress), name, request, progress)
+        return _written(_build(start, request, name, progress), name, request, progress)
 
 
 def _load(request: CompileRequest, progress: Progress) -> ModelSpec:
@@ -275,7 +275,7 @@ def _load(request: CompileRequest, progress: Progress) -> ModelSpec:
     return load_model(request.model, request.batch_size, request.seed)
 
 
-def _alone_in(folder: Path) -> AbstractContextManager[None]:
+def alone_in(folder: Path) -> AbstractContextManager[None]:
     """Hold the output folder from before the work until everything is written."""
     require_writable(folder / "pef")
     return only_writer(folder, "compiles into", "wait for it, or give another --pef-name or --output-folder")
@@ -385,13 +385,19 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
     return gains
 
 
-def _write(built: Built, model_name: str, request: CompileRequest, progress: Progress) -> CompileResult:
-    """Write everything as one. The PEF comes last: it holds the hashes of the weights and of the reference.
+def _written(built: Built, model_name: str, request: CompileRequest, progress: Progress) -> CompileResult:
+    progress("writing", 0.97)
+    result = write_built(built, request, request.folder(model_name), request.name(model_name))
+    progress("done", 1.0)
+    return result
+
+
+def write_built(built: Built, request: CompileRequest, folder: Path, name: str) -> CompileResult:
+    """Write everything as one, into a folder that is held by `alone_in`. The PEF comes last: it holds the hashes of the
+    weights and of the reference.
 
     Where there is no reference, that of an earlier compile goes.
     """
-    progress("writing", 0.97)
-    name, folder = request.name(model_name), request.folder(model_name)
     result = CompileResult(
         folder / f"{name}.pef",
         folder / f"{name}.safetensors",
@@ -416,7 +422,6 @@ def _write(built: Built, model_name: str, request: CompileRequest, progress: Pro
         for file, content in zip(files, contents.values()):
             file.write(content)
     log.info("wrote %s", result.pef_path)
-    progress("done", 1.0)
     return result
 
 
