@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.ending import exit_status
+from ir.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +47,7 @@ class _WithThoseAbove(click.Group):
 
 
 @click.group(cls=_WithThoseAbove, context_settings=CONTEXT)
-@click.version_option("0.1.0", prog_name="snc")
+@click.version_option(VERSION, prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
@@ -58,14 +60,18 @@ def main() -> None:
     """
 
 
-@main.command("compile", context_settings={"ignore_unknown_options": True})
+@main.command(
+    "compile",
+    context_settings={"ignore_unknown_options": True},
+    epilog=f"\b\nA model file defines:\n{convention.table()}",
+)
 @click.argument("model", metavar="MODEL.PY[:NAME]", required=False)
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
-@click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
+@click.option("--pef-name", help="Name of the PEF and of its folder; default: the file's, or NAME.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
 @click.option(
     "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
@@ -128,8 +134,8 @@ def compile_command(
 ) -> None:
     """Compile a PyTorch model to a PEF.
 
-    MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
-    forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
+    MODEL.PY defines `model` and `inputs`, and for training what is listed below. MODEL.PY:NAME takes them from NAME
+    instead: an object or class that has them, or a function that returns one.
 
     A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
     own.

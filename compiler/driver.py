@@ -20,6 +20,7 @@ from backends.rdu.machine import load_machine
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.place.place import place
 from backends.rdu.plan import Plan, Step
+from compiler.convention import example
 from compiler.data_parallel import with_reduction
 from compiler.dumps import Origin, read_dump, write_dump
 from compiler.pass_manager import PassManager, PassTiming, parse_pipeline
@@ -28,6 +29,7 @@ from compiler.passes.precision import PRESETS, round_values
 from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
+from ir.version import VERSION
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.belonging import seal
@@ -52,8 +54,6 @@ LEVELS = ("o0", "o1", "o3")
 
 _RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid")
 """What a PEF tells of the request for it."""
-
-TOOLCHAIN_VERSION = "0.1.0"
 
 log = logging.getLogger("snc")
 
@@ -228,6 +228,12 @@ def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda 
         return _advance(start, steps, request, name, progress)
 
 
+def _without_optimizer(spec: ModelSpec) -> str:
+    """What a training PEF of a file without an optimizer lacks."""
+    what = "the PEF computes gradients, but updates no parameters: the file defines no optimizer"
+    return f"note: {spec.file.name}: {what}\n    try: `{example('optimizer')}`, or compile with --inference"
+
+
 def compile_spec(
     spec: ModelSpec,
     request: CompileRequest,
@@ -272,7 +278,10 @@ def _load(request: CompileRequest, progress: Progress) -> ModelSpec:
     # Check the files first: capturing a model takes much longer.
     request.machine(), request.rules(), request.pipeline()
     progress("loading the model", 0.0)
-    return load_model(request.model, request.batch_size, request.seed)
+    spec = load_model(request.model, request.batch_size, request.seed, inference=request.inference)
+    if spec.optimizer is None and not request.inference:
+        log.warning("%s", _without_optimizer(spec))
+    return spec
 
 
 def alone_in(folder: Path) -> AbstractContextManager[None]:
@@ -370,7 +379,7 @@ def _header(request: CompileRequest, model_name: str, program: Program, metadata
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,
-        "toolchain_version": TOOLCHAIN_VERSION,
+        "toolchain_version": VERSION,
         "options_json": options,
         "metadata_json": {"model": model_name, "inputs": inputs, **metadata},
     }

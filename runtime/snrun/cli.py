@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ir.version import VERSION
+
 
 def _hyper(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """`name=number` pairs."""
@@ -57,6 +59,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Print sections, symbols and plans too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print results only: losses, comparisons, reports.")
+@click.version_option(VERSION, prog_name="snrun")
 def main(**options: object) -> None:
     """Run a PEF on the simulated RDU: inference, or training with --train.
 
