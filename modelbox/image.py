@@ -22,7 +22,7 @@ from modelzoo.checkpoints.folders import replacing_folder
 from pef.files import write_bytes
 
 TOOLCHAIN = Path(__file__).resolve().parent.parent
-PACKAGES = ("ir", "pef", "runtime", "backends", "compiler", "sambaflow", "modelzoo", "modelbox")
+PACKAGES = ("ir", "pef", "runtime", "backends", "compiler", "workbench", "sambaflow", "modelzoo", "modelbox")
 FILES = ("snc_house.py", "setup.cfg", "pyproject.toml", "README.md")
 LEFT_OUT = ("__pycache__", "*.pyc", "*.egg-info")
 STATE = "state"

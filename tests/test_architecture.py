@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "backends": {"ir", "pef", "backends"},
     "compiler": {"ir", "pef", "backends", "compiler", "snc_house"},
     "sambaflow": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "snc_house"},
+    "workbench": {"ir", "pef", "backends", "compiler", "runtime", "workbench", "snc_house"},
     "modelzoo": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "modelzoo", "snc_house"},
     "modelbox": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "modelzoo", "modelbox", "snc_house"},
 }
@@ -120,6 +121,7 @@ def test_every_package_says_what_it_is_for() -> None:
 def test_plain_commands_load_nothing_of_the_zoo_or_the_box() -> None:
     code = "import sys, compiler.cli, runtime.snrun.cli, runtime.snrun.command\nfrom click.testing import CliRunner\n"
     code += "assert CliRunner().invoke(compiler.cli.main, ['check', '--help']).exit_code == 0\n"
-    code += "print([m for m in sys.modules if m.split('.')[0] in ('modelzoo', 'modelbox', 'fastapi', 'grpc')])"
+    code += "above = ('modelzoo', 'modelbox', 'workbench', 'fastapi', 'grpc')\n"
+    code += "print([m for m in sys.modules if m.split('.')[0] in above])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ir.kernels.layout import cut
 from ir.op import Array
-from ir.ops.layout import cut
 from ir.types import TensorType
 
 BLOCK_ELEMENTS = 1 << 16

@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.layout import cut
+from ir.kernels.phases import BLOCK_ELEMENTS, Phases, phases_of
+from ir.kernels.window import Pair, Windows
 from ir.op import Array
-from ir.ops.layout import cut
-from ir.ops.phases import BLOCK_ELEMENTS, Phases, phases_of
-from ir.ops.window import Pair, Windows
 from ir.types import DType, TensorType
 
 WIDE = 16

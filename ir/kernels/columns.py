@@ -21,8 +21,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.geometry import Geometry
 from ir.op import Array
-from ir.ops.geometry import Geometry
 from ir.types import DType, TensorType
 
 COLUMN_ELEMENTS = 1 << 18

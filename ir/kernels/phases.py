@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from ir.kernels.window import Pair, Windows
 from ir.op import Array
-from ir.ops.window import Pair, Windows
 
 BLOCK_ELEMENTS = 1 << 17
 """Elements of a block's phases: with sums and products they fill half a core's second-level cache."""

@@ -20,10 +20,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.geometry import Geometry
+from ir.kernels.layout import cut
+from ir.kernels.phases import Phases, phases_of
 from ir.op import Array
-from ir.ops.geometry import Geometry
-from ir.ops.layout import cut
-from ir.ops.phases import Phases, phases_of
 from ir.types import DType, TensorType
 
 LEAST_DEPTH = 16

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from ir.ops.window import Windows
+from ir.kernels.window import Windows
 from ir.space import Space
 from ir.types import TensorType
 

@@ -15,10 +15,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.layout import cut
+from ir.kernels.phases import Phases
+from ir.kernels.window import Pair, Windows
 from ir.op import Array
-from ir.ops.layout import cut
-from ir.ops.phases import Phases
-from ir.ops.window import Pair, Windows
 from ir.types import DType, TensorType
 
 BLOCK_ELEMENTS = 1 << 19
