@@ -228,10 +228,16 @@ def route_in_dimension_order(machine: Machine, source: int, sinks: Sequence[int]
 
 @dataclass
 class PefBuilder:
-    """A PEF of one-configuration sections over symbols laid out one behind the other in the first memory tier."""
+    """A PEF of one-configuration sections over symbols laid out one behind the other in the first memory tier.
+
+    Operations have to come from somewhere: they are on successive lines of `file`, from `line` on, in `module`.
+    """
 
     machine: Machine
     name: str = "by_hand"
+    file: str = "by_hand.py"
+    line: int = 1
+    module: str = ""
     record: pb.Pef = field(default_factory=pb.Pef)
     end: int = 0
 
@@ -241,6 +247,7 @@ class PefBuilder:
         self.record.header.toolchain_version = "by hand"
         self.record.header.options_json = "{}"
         self.record.header.metadata_json = "{}"
+        self.record.strings.extend([self.file, self.module])
 
     def symbol(self, name: str, tensor: TensorType, kind: str, lifetime: tuple[int, int] | None = None) -> int:
         """A symbol; persistent where no lifetime is given."""
@@ -257,4 +264,9 @@ class PefBuilder:
 
     def section(self, kind: str, name: str, configuration: int, *bindings: int) -> pb.Section:
         """A section that binds the configuration's slots to symbols."""
-        return self.record.sections.add(kind=kind, name=name, configuration=configuration, bindings=bindings)
+        section = self.record.sections.add(kind=kind, name=name, configuration=configuration, bindings=bindings)
+        phases = self.record.configurations[configuration].phases
+        operations = sum(len(stage.operations) for phase in phases for stage in phase.stages)
+        for number in range(operations):
+            section.locations.add(file=0, line=self.line + number, module=1)
+        return section

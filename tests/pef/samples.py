@@ -152,25 +152,23 @@ def two_phases_configuration() -> pb.Configuration:
 
 @dataclass
 class PefBuilder(builder.PefBuilder):
-    """A PEF for the tests' machine, with a header, source lines and predictions."""
+    """A PEF for the tests' machine, with a header and predictions."""
 
     machine: Machine = MACHINE
     name: str = "sample"
+    file: str = "model.py"
+    line: int = 10
+    module: str = "net.fc1"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.record.header.toolchain_version = "0.1.0"
         self.record.header.options_json = json.dumps({"mode": "o3"})
         self.record.header.metadata_json = json.dumps({"labels": ["a", "b"], "threshold": 0.5})
-        self.record.strings.extend(["model.py", "net.fc1"])
 
     def section(self, kind: str, name: str, configuration: int, *bindings: int) -> pb.Section:
-        """A section; its operations are on successive lines."""
+        """A section with a prediction."""
         section = super().section(kind, name, configuration, *bindings)
-        phases = self.record.configurations[configuration].phases
-        operations = sum(len(stage.operations) for phase in phases for stage in phase.stages)
-        for line in range(operations):
-            section.locations.add(file=0, line=10 + line, module=1)
         section.prediction.cycles = 4000.0
         section.prediction.load_cycles = 1750.0
         section.prediction.bound = "compute"
