@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ir")]
 
 import click  # noqa: E402
+import history  # noqa: E402
 from samples import SAMPLES  # noqa: E402
 from samples_more import MORE_SAMPLES  # noqa: E402
 
@@ -43,6 +44,8 @@ def pages() -> Pages:
     lists = [
         f"- [{made[name].splitlines()[0].removeprefix('# ')}]({name}.md)" for part in parts for name in list(part)[:1]
     ]
+    made["results"] = history.page()
+    lists.append("- [Results by commit](results.md)")
     made["index"] = "\n".join(["# Reference", "", "Generated from the code when the site is built.", "", *lists, ""])
     return made
 

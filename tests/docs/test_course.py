@@ -33,7 +33,7 @@ def is_todo(statement: ast.stmt) -> bool:
 
 def test_there_are_six_with_a_page_each() -> None:
     assert len(NAMES) == 6
-    assert NAMES == sorted(path.stem for path in (COURSE / "solutions").glob("*.py"))
+    assert sorted(path.stem for path in (COURSE / "solutions").glob("*.py")) == NAMES
     pages = "".join(path.read_text() for path in COURSE.glob("*.md"))
     assert all(f"exercises/{name}.py" in pages and f"solutions/{name}.py" in pages for name in NAMES)
 
