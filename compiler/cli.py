@@ -19,9 +19,9 @@ from ir.ending import exit_status
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 120
-"""Columns of tables in files and pipes."""
-
+TOP = click.option(
+    "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
+)
 ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
 """The commands that live above the compiler, and their modules."""
 
@@ -64,6 +64,9 @@ def main() -> None:
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
+@click.option(
+    "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
+)
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
 @click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
@@ -86,6 +89,7 @@ def main() -> None:
     help="Of initial weights, recorded inputs and placement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 @click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
@@ -98,6 +102,7 @@ def compile_command(
     output_folder: Path,
     pef_name: str | None,
     arch: str,
+    avoid: tuple[str, ...],
     level: str,
     optimization_rules: Path | None,
     preset: str,
@@ -105,6 +110,7 @@ def compile_command(
     world_size: int | None,
     seed: int,
     as_json: bool,
+    top: int,
     verbose: bool,
     time_passes: bool,
     print_after: tuple[str, ...],
@@ -125,7 +131,7 @@ def compile_command(
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
-        given |= {"--optimization-rules": optimization_rules}
+        given |= {"--optimization-rules": optimization_rules, "--avoid": ",".join(avoid)}
         sys.exit(
             exit_status(lambda: run_compile_verb(model, [*_spelled(given), *program_options], output_folder), verbose)
         )
@@ -155,6 +161,7 @@ def compile_command(
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
+            avoid=avoid,
         )
         with progress_display(quiet=as_json) as progress:
             result = driver.compile_model(request, progress)
@@ -162,7 +169,7 @@ def compile_command(
             click.echo(json.dumps(report.as_dict(result), indent=2))
             return True
         console = _console()
-        report.render(result, console)
+        report.render(result, console, top)
         if time_passes:
             report.render_passes(result, console)
         return True
@@ -173,19 +180,36 @@ def compile_command(
 @main.command("describe")
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
-@click.option("--grid/--no-grid", default=True, help="Show where stages and buffers sit on the grid.")
+@TOP
+@click.option("--section", metavar="NAME", help="The inside of this section; wildcards as in 'fwd_*'.")
+@click.option("--stage", metavar="NAME", help="Only these stages, their buffers, streams and nets; wildcards too.")
+@click.option("--nets", is_flag=True, help="Show the nets between units too, and how much they carry.")
+@click.option("--grid/--no-grid", default=True, help="With --section: show where stages and buffers sit on the chip.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> None:
-    """Show what is in a PEF: symbols, sections, stages, buffers, and where they sit."""
+def describe_command(
+    pef: Path,
+    as_json: bool,
+    top: int,
+    section: str | None,
+    stage: str | None,
+    nets: bool,
+    grid: bool,
+    verbose: bool,
+) -> None:
+    """Show what is in a PEF: symbols, sections, stages; with --section also phases, buffers, streams, and their place.
+
+    Tables are as wide as the terminal (80 columns in pipes; set COLUMNS for more) and name the columns that they have
+    no room for. --json has everything, whatever is selected.
+    """
 
     def describe_it() -> bool:
         from pef import describe, file
 
         record = file.read(pef)
         if as_json:
-            click.echo(json.dumps(describe.as_dict(record), indent=2))
+            click.echo(json.dumps(describe.as_dict(record)))
         else:
-            describe.render(record, _console(), grid=grid)
+            describe.render(record, _console(), describe.Selection(top, section, stage, nets, grid))
         return True
 
     sys.exit(exit_status(describe_it, verbose))
@@ -196,8 +220,11 @@ def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> Non
 @click.option("--inference", is_flag=True, help="Of a model: forward only.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool, verbose: bool) -> None:
+def check_command(
+    subject: str, inference: bool, batch_size: int | None, as_json: bool, top: int, verbose: bool
+) -> None:
     """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
     Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
@@ -208,7 +235,7 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
 
     def check_it() -> bool:
         if Path(subject.partition(":")[0]).suffix == ".py":
-            return _check_model(subject, inference, batch_size, as_json)
+            return _check_model(subject, inference, batch_size, as_json, top)
         return _check_pef(Path(subject), as_json)
 
     sys.exit(exit_status(check_it, verbose))
@@ -228,14 +255,14 @@ def _check_pef(path: Path, as_json: bool) -> bool:
     return True
 
 
-def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> bool:
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool, top: int) -> bool:
     from compiler import support
 
     result = support.check_model(model, inference, batch_size)
     if as_json:
         click.echo(json.dumps(support.as_dict(result), indent=2))
     else:
-        support.render(result, _console())
+        support.render(result, _console(), top)
     return result.supported
 
 
@@ -244,16 +271,15 @@ def _spelled(options: dict[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if value is True:
             yield name
-        elif value not in (None, False):
+        elif value not in (None, False, ""):
             yield from (name, str(value))
 
 
 def _console() -> Console:
-    """Standard output; wide enough for tables where it is not a terminal."""
+    """Standard output, imported when something is printed: rich takes long."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    return Console()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.rdu.avoid import without
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.fuse.rules_file import Rule, read_rules
 from backends.rdu.machine import load_machine
@@ -21,6 +22,7 @@ from compiler.data_parallel import with_reduction
 from compiler.pass_manager import PassManager, PassTiming
 from compiler.passes import standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
+from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
 from pef import file as pef_file
@@ -45,7 +47,7 @@ Progress = Callable[[str, float], None]
 LEVELS = ("o0", "o1", "o3")
 """What becomes one section: an operator, what a rule fuses, or what is fastest by modelled time."""
 
-_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
+_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid")
 """What a PEF tells of the request for it."""
 
 TOOLCHAIN_VERSION = "0.1.0"
@@ -61,6 +63,7 @@ class CompileRequest:
     level: what becomes one section, o0, o1 or o3; optimization_rules: a file with rules for o1, which come before the
     default ones, or take their place.
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
+    avoid: hardware to map around, in the words of backends/rdu/avoid.py.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     """
 
@@ -79,6 +82,7 @@ class CompileRequest:
     microbatch_size: int | None = None
     optimization_rules: Path | None = None
     default_rules: bool = True
+    avoid: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 1:
@@ -118,8 +122,12 @@ class CompileRequest:
         return self.level == "o3"
 
     def machine(self) -> Machine:
-        """The machine to map onto. Raises MachineError for a file that does not describe one."""
-        return load_machine(self.arch)
+        """The machine to map onto, without what is to be avoided.
+
+        Raises MachineError for a file that does not describe one, or where nothing is left, UsageError for names of
+        hardware that it does not have.
+        """
+        return without(load_machine(self.arch), self.avoid)
 
     def folder(self, model_name: str) -> Path:
         """Where the PEF and everything that belongs to it go."""
@@ -228,6 +236,7 @@ def _compile_captured(
     )
     weights = _weights(values)
     expected = npz_bytes(dict(sorted(reference.items()))) if reference else b""
+    pef.header.program_sha256 = program_digest(program, values)
     seal(pef, sha256(weights).digest(), sha256(expected).digest() if expected else b"")
     progress("checking", 0.9)
     check(pef)

@@ -16,6 +16,7 @@ from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.codec import decode_type
 from pef.exchange import ONE, Replicas
+from pef.wording import closest
 from runtime.collective import ALONE, Collective
 from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
 from runtime.numbers.memory import Memory, to_device
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.CONSTANT)
 """What a model's weights consist of."""
-MOST_COMPARED = 1000
-"""Names among which the closest to a wrong one is looked for: comparing them takes time."""
 CHECKPOINTED = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.STATE)
 """What training changes."""
 
@@ -93,7 +92,7 @@ class Session:
         """Write hyper-parameters. Raises BindError for everything that is none, or is no finite number."""
         known = self.names(SymbolKind.HYPER)
         problems = [
-            Problem(f"the PEF has no hyper-parameter {name!r}", hint=_closest(name, known) if known else "it has none")
+            Problem(f"the PEF has no hyper-parameter {name!r}", hint=closest(name, known) if known else "it has none")
             for name in values
             if name not in known
         ]
@@ -128,7 +127,7 @@ class Session:
             problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in lacking]
             unknown = [name for name in weights if name not in self.symbols]
             problems += [
-                Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
+                Problem(f"the weights hold {name!r}, which the PEF does not know", hint=closest(name, self.symbols))
                 for name in unknown[:SHOWN_PROBLEMS]
             ]
         self._write({name: value for name, value in weights.items() if name in self.symbols}, problems)
@@ -149,7 +148,7 @@ class Session:
 
     def _find(self, name: str) -> int:
         if name not in self._index:
-            raise BindError(Problem(f"the PEF has no symbol {name!r}", hint=_closest(name, self.symbols)))
+            raise BindError(Problem(f"the PEF has no symbol {name!r}", hint=closest(name, self.symbols)))
         return self._index[name]
 
     # -- runs ---------------------------------------------------------------------------------------------------
@@ -339,14 +338,3 @@ def _training(kind: str) -> str:
     if kind in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
         return "; compile for training to get the others"
     return ""
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    import difflib
-
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
-    if near:
-        return f"did you mean {near[0]!r}?"
-    listed = ", ".join(names[:8])
-    return f"it has {listed}" + (", ..." if len(names) > 8 else "")

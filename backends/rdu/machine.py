@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from backends.rdu.avoid import usable
 from ir.errors import MachineError, Problem
 from pef.machine import Machine, Tier
 
@@ -160,9 +161,10 @@ def machine_names() -> tuple[str, ...]:
 def load_machine(name_or_path: str | Path) -> Machine:
     """The machine of a name (`sn30`, in any case) or of a user's TOML file.
 
-    Raises `MachineError` holding every problem of the file, each with the file and the key.
+    Raises `MachineError` holding every problem of the file, each with the file and the key; also where faulty sites
+    leave nothing that could run a section.
     """
-    return _build(_read(_find(name_or_path)))
+    return usable(_build(_read(_find(name_or_path))))
 
 
 def machine_entries(name_or_path: str | Path) -> tuple[Entry, ...]:

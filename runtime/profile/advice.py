@@ -111,7 +111,7 @@ def _dram(report: Report, section: SectionReport) -> str:
     )
     achieved = (read + write) / seconds
     return (
-        f"it reads {read / 1e6:,.2f} MB and writes {write / 1e6:,.2f} MB at {achieved / 1e9:,.1f} of "
+        f"it reads {read / 2**20:,.2f} MiB and writes {write / 2**20:,.2f} MiB at {achieved / 1e9:,.1f} of "
         f"{peak / 1e9:,.1f} GB/s; fusing more into the section, or bf16 tensors, would move less"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ir.errors import Problem, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import SymbolKind
 from ir.op import Array
 from pef.belonging import REFERENCE, require_own
 from pef.belonging import WEIGHTS as WEIGHTS_FILE
@@ -54,6 +54,7 @@ class Options:
     checkpoint_every: int | None
     checkpoint_dir: Path | None
     resume: Path | None
+    accept_recompiled: bool
     test: bool
     reference: Path | None
     rtol: float | None
@@ -65,6 +66,7 @@ class Options:
     reduce_on_rdu: bool
     threads: int | None
     strict: bool
+    top: int
     as_json: bool
     verbose: bool
     quiet: bool
@@ -104,6 +106,8 @@ def _check(options: Options) -> None:
     if not options.train:
         given = [name for name, value in training.items() if value is not None]
         problems += [Problem(f"{name} is for training", hint="add --train") for name in given]
+    if options.accept_recompiled and options.resume is None:
+        problems.append(Problem("--accept-recompiled is about the checkpoint of --resume", hint="add --resume FILE"))
     if options.train and (options.test or options.reference):
         problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
     if options.timing_only and options.test:
@@ -236,7 +240,9 @@ def _reference_path(options: Options) -> Path:
 
 def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
     require_training(session)
-    done = resume(options.resume, session) if options.resume is not None else Progress(0, options.seed or 0)
+    done = Progress(0, options.seed or 0)
+    if options.resume is not None:
+        done = resume(options.resume, session, options.accept_recompiled)
     if options.seed not in (None, done.seed):
         raise UsageError(Problem(f"the checkpoint was trained with seed {done.seed}", hint="leave out --seed"))
     data = _data(session, options, console, recorded)
@@ -270,12 +276,11 @@ def _checkpoint(folder: Path, step: int) -> Path:
 
 
 def _time(session: Session, options: Options, console: Console) -> None:
-    kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
     replicas = Replicas(options.world_size or 1, options.reduce_on_rdu)
-    report: Report = session.run_timing(kinds, replicas=replicas)
+    report: Report = session.run_timing(replicas=replicas)
     if options.trace is not None:
         from runtime.profile import trace
 
         trace.write(report, options.trace)
         console.fact("trace", f"{options.trace} (simulated time)", str(options.trace))
-    console.timing(report, full=options.profile or options.timing_only)
+    console.timing(report, full=options.profile or options.timing_only, top=options.top)

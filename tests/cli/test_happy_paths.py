@@ -86,7 +86,8 @@ def test_compile_for_people(tmp_path: Path) -> None:
 
 def test_describe_and_check(training: Compiled) -> None:
     result = run_snc("describe", training.pef)
-    assert result.exit_code == 0 and "first.weight" in result.stdout and "fwd_0" in result.stdout
+    assert result.exit_code == 0 and "parameter" in result.stdout and "fwd_0" in result.stdout
+    assert "first.weight" in run_snc("describe", training.pef, "--section", "fwd_0").stdout
     described = json.loads(run_snc("describe", training.pef, "--json").stdout)
     assert len(described["sections"]) == 3
     assert run_snc("check", training.pef).exit_code == 0
