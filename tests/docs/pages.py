@@ -79,6 +79,17 @@ class Block:
         return PRINTS.search(self.before) is not None
 
 
+def quick(blocks: list[Block]) -> list[Block]:
+    """Those for `make test`: without what takes too long, and without the output of that."""
+    chosen: list[Block] = []
+    follows = True
+    for block in blocks:
+        follows = follows if block.is_output else not block.is_full
+        if follows:
+            chosen.append(block)
+    return chosen
+
+
 def pages() -> list[Path]:
     """Every page that people read: the README, docs/, and what else stands in the top folder."""
     return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import FREE, ROOT, RUN, Block, blocks, is_full, pages
+from tests.docs.pages import FREE, ROOT, RUN, Block, blocks, is_full, pages, quick
 from tests.docs.runner import follow
 
 PAGES = pages()
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-QUICK = [page for page in PAGES if not is_full(page) and any(b.is_run and not b.is_full for b in blocks(page))]
+QUICK = [page for page in PAGES if not is_full(page) and any(b.is_run and b.file is None for b in quick(blocks(page)))]
 SLOW = [page for page in PAGES if any(b.is_run and (is_full(page) or b.is_full) for b in blocks(page))]
 
 
@@ -23,7 +23,7 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", QUICK, ids=name_of)
 def test_quick_commands_run(page: Path, tmp_path: Path) -> None:
-    follow([block for block in blocks(page) if not block.is_full], tmp_path)
+    follow(quick(blocks(page)), tmp_path)
 
 
 @pytest.mark.full
