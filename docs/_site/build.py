@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import contents
@@ -33,10 +34,14 @@ def project_version() -> str:
 
 def build(target: Path, version: str) -> int:
     """Build one version below `target`; the exit status, 0 for a site without a single warning."""
-    source, built = target / ".source" / version, target / version
-    shutil.rmtree(source, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        return _build(Path(folder), target, version)
+
+
+def _build(source: Path, target: Path, version: str) -> int:
+    built = target / version
     shutil.rmtree(built, ignore_errors=True)
-    shutil.copytree(DOCS, source / "docs", ignore=shutil.ignore_patterns("_site", "__pycache__"))
+    shutil.copytree(DOCS, source / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", *linked_folders()):
         (source / name).symlink_to(ROOT / name)
     reference.write(source / "docs" / "reference")

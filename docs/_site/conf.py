@@ -12,9 +12,6 @@ from typing import Any
 
 import contents
 
-SITE = Path(__file__).parent
-DOCS = SITE.parent
-
 project = "snc"
 author = "the snc developers"
 version = release = os.environ.get("SNC_DOCS_VERSION", "development")
@@ -32,6 +29,7 @@ html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["snc.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 templates_path = ["templates"]
 html_sidebars = {
@@ -50,7 +48,7 @@ pygments_dark_style = "native"
 
 def with_contents(app: Any, page: str, source: list[str]) -> None:
     """Give the pages that lead to others their lists of contents, which a forge does not need."""
-    source[0] += contents.toctrees(page, DOCS)
+    source[0] += contents.toctrees(page, Path(app.srcdir))
 
 
 def setup(app: Any) -> None:

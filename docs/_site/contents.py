@@ -7,6 +7,7 @@ from pathlib import Path
 GROUPS: dict[str, tuple[str, ...]] = {
     "Start": ("start", "concepts", "symptoms"),
     "Guides": (
+        "models",
         "guides/port-a-model",
         "guides/read-a-report",
         "guides/debug-a-wrong-number",
@@ -21,8 +22,18 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "workbench",
     ),
     "Learn": ("course/index", "build-it-yourself"),
-    "Reference": ("api", "report", "operators", "messages", "porting", "reference/index"),
-    "Behind it": ("architecture", "timing", "mapping", "performance", "truth", "comparison", "dependencies", "results"),
+    "Reference": ("api", "report", "operators", "messages", "porting", "agents", "reference/index"),
+    "Behind it": (
+        "architecture",
+        "timing",
+        "mapping",
+        "performance",
+        "truth",
+        "comparison",
+        "results",
+        "dependencies",
+        "documentation",
+    ),
 }
 REST = "More"
 INSIDE = ("course", "reference")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,16 +17,12 @@ where a program reads the answer. Times of the RDU are simulated and are always 
 
 
 def title_and_sentence(text: str) -> tuple[str, str]:
-    """A page's heading and its first sentence."""
-    lines = text.splitlines()
-    heading = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
-    paragraph: list[str] = []
-    for line in lines[1:]:
-        if line.strip() and not line.startswith(("#", "|", "```", "!", "-", "*", ">", "<")):
-            paragraph.append(line.strip())
-        elif paragraph:
-            break
-    return heading, " ".join(paragraph).split(". ")[0].rstrip(".:")
+    """A page's heading, and its first sentence: whom it is for, where it says so."""
+    heading = re.search(r"^# (.+)$", text, re.M)
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
+    plain = [part for part in paragraphs if part and part[0] not in "#|`!-<>"]
+    first = plain[0].replace("**", "") if plain else ""
+    return heading[1] if heading else "", re.split(r"(?<=[.:?]) ", first.removeprefix("For whom: "))[0].rstrip(".:")
 
 
 def index(docs: Path, groups: Mapping[str, Sequence[str]]) -> str:
