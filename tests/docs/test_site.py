@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ir.ops  # noqa: F401  (registers every operator)
 from ir import errors
 from ir.op import OPS
 from tests.docs.pages import ROOT
