@@ -16,7 +16,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box,node]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -66,7 +66,8 @@ $(PROTOC)/bin/python:
 proto: $(PROTOC)/bin/python
 	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto
 	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
-		modelbox/protocol/open_inference.proto modelbox/protocol/box.proto
+		modelbox/protocol/open_inference.proto modelbox/protocol/box.proto \
+		runtime/node/protocol/snml_rpc.proto
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
