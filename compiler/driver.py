@@ -29,6 +29,7 @@ from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.belonging import seal
 from pef.check import check
+from pef.decoded_pef import DecodedPef
 from pef.files import require_file_name, require_writable
 from pef.locks import only_writer
 from pef.machine import Machine
@@ -149,11 +150,16 @@ class CompileResult:
     weights_path: Path
     reference_path: Path
     log_path: Path
-    pef: pb.Pef
+    decoded: DecodedPef
     machine: Machine
     program: Program
     pass_timings: tuple[PassTiming, ...]
     gains: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pef(self) -> pb.Pef:
+        """The PEF as it is in the file."""
+        return self.decoded.record
 
 
 def divides(microbatch_size: int, batch_size: int | None) -> bool:
@@ -239,7 +245,7 @@ def _compile_captured(
     pef.header.program_sha256 = program_digest(program, values)
     seal(pef, sha256(weights).digest(), sha256(expected).digest() if expected else b"")
     progress("checking", 0.9)
-    check(pef)
+    decoded = check(pef)
     gains = {}
     if request.compare_presets:
         progress("comparing precisions", 0.93)
@@ -252,7 +258,7 @@ def _compile_captured(
         folder / f"{name}.safetensors",
         folder / f"{name}.reference.npz",
         folder / f"{name}.log",
-        pef,
+        decoded,
         machine,
         program,
         tuple(manager.timings),
