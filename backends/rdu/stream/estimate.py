@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
@@ -51,6 +51,12 @@ class Load:
     def bytes(self) -> int:
         """Bytes moved in all."""
         return (self.fetched_bytes or self.value.type.nbytes) * self.times
+
+    def covers(self, slicing: Slicing) -> bool:
+        """Whether what a reader with this slicing wants at a time lies within one of its slices."""
+        if self.slicing == slicing:
+            return True
+        return self.times == 1 and self.slicing == slicing[: len(self.slicing)]
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,14 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
             fetched_bytes = gather.moved_bytes(phase.nest, cut) if gather is not None else 0
             load = Load(value, cut, resident, times, fetched_bytes)
             found.setdefault((value.name, load.slicing), load)
-    return list(found.values())
+    return [load for load in found.values() if serving(found.values(), load.value, load.slicing) is load]
+
+
+def serving(loads: Iterable[Load], value: Value, slicing: Slicing) -> Load | None:
+    """The load from which a reader that cuts a value so gets it: one of larger slices, if there is one, rather than one
+    of its own, so that nothing is loaded twice."""
+    serving = [load for load in loads if load.value == value and load.covers(slicing)]
+    return min(serving, key=lambda load: len(load.slicing), default=None)
 
 
 def may_be_kept(load: Load, machine: Machine) -> bool:
