@@ -110,7 +110,11 @@ def form_stages(
         home.last = number
         group_of.update((result.name, home) for result in node.results)
     order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
-    return [_finish(graph, group.nodes, base, gathers) for group in order]
+    position = {id(node): index for index, node in enumerate(graph.nodes)}
+    stored = {origin.name for output in graph.outputs if (origin := base[output.value.name]) is not None}
+    return [
+        _finish(graph, sorted(group.nodes, key=lambda node: position[id(node)]), stored, gathers) for group in order
+    ]
 
 
 def _guides(
@@ -222,8 +226,9 @@ def _topological(
     return order
 
 
-def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None], gathers: Mapping[str, Gather]) -> StageNodes:
-    """The stage of these busy nodes, with the free operators that lead to their operands."""
+def _finish(graph: Graph, busy: list[Node], stored: set[str], gathers: Mapping[str, Gather]) -> StageNodes:
+    """The stage of these busy nodes, with the free operators that lead to their operands; outputs are views of what is
+    `stored`."""
     made = {result.name for node in busy for result in node.results}
     nodes: dict[int, Node] = {}
     reads: dict[str, Value] = {}
@@ -239,19 +244,18 @@ def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None], gathe
             prepare(operand)
         nodes[id(producer)] = producer
 
-    position = {id(node): index for index, node in enumerate(graph.nodes)}
-    for node in sorted(busy, key=lambda node: position[id(node)]):
+    for node in busy:
         for operand in node.operands:
             prepare(operand)
         nodes[id(node)] = node
-    writes = [result for node in busy for result in node.results if _needed_outside(graph, result, made, base)]
+    writes = [result for node in busy for result in node.results if _needed_outside(graph, result, made, stored)]
     fetched = tuple(gathers[name] for name in reads if name in gathers)
     return StageNodes(tuple(nodes.values()), tuple(reads.values()), tuple(writes), fetched)
 
 
-def _needed_outside(graph: Graph, value: Value, made: set[str], base: dict[str, Value | None]) -> bool:
+def _needed_outside(graph: Graph, value: Value, made: set[str], stored: set[str]) -> bool:
     """Whether another stage or an output reads `value`, directly or through free operators."""
-    if any(_is(base[output.value.name], value) for output in graph.outputs):
+    if value.name in stored:
         return True
     return any(not all(result.name in made for result in node.results) for node in busy_readers(graph, value))
 
@@ -264,7 +268,3 @@ def busy_readers(graph: Graph, value: Value) -> Iterable[Node]:
         else:
             for result in node.results:
                 yield from busy_readers(graph, result)
-
-
-def _is(origin: Value | None, value: Value) -> bool:
-    return origin is not None and origin.name == value.name
