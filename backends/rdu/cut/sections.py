@@ -82,7 +82,7 @@ def cut_graph(
         return _cut_by_rules(graph, indexed, machine, budget, rules, microbatches)
     stages = form_stages(graph, fuse=fuse, gathers=indexed.gathers)
     cutter = Cutter(graph, stages, machine, budget, microbatches, WINDOW if fuse else 1, indexed)
-    return _materialise(graph, indexed, stages, cutter.best())
+    return materialise(graph, indexed, stages, cutter.best())
 
 
 def _cut_by_rules(
@@ -106,7 +106,7 @@ def _cut_by_rules(
         labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
         sections += parts
         stages += own
-    return _materialise(graph, indexed, stages, sections, labels)
+    return materialise(graph, indexed, stages, sections, labels)
 
 
 def _best_parts(cutter: Cutter) -> list[Section]:
@@ -115,7 +115,7 @@ def _best_parts(cutter: Cutter) -> list[Section]:
     return whole or cutter.best()
 
 
-def _materialise(
+def materialise(
     graph: Graph, indexed: Indexed, stages: Sequence[StageNodes], cut: Sequence[Section], rules: Sequence[str] = ()
 ) -> CutGraph:
     """The sections as cut, with the values that cross them stored in symbols and loaded again.
