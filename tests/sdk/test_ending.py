@@ -12,9 +12,9 @@ import pytest
 from ir.errors import UsageError
 from sambaflow import samba
 from sambaflow.samba import utils
+from sambaflow.samba._program.ending import progress
 from sambaflow.samba.utils.argparser import parse_app_args
 from sambaflow.samba.utils.common import common_app_driver
-from sambaflow.samba.utils.ending import progress
 from tests.sdk.programs import batch, classifier, compiled, loaded
 
 ROOT = Path(__file__).parent.parent.parent

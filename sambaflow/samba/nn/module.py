@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sambaflow.samba import current
+from sambaflow.samba._program import current
 
 
 class Module(torch.nn.Module):  # type: ignore[misc]
