@@ -19,6 +19,7 @@ from pef.decoded_pef import DecodedPef
 from pef.exchange import ONE, Replicas
 from pef.wording import closest
 from runtime.collective import ALONE, Collective
+from runtime.hardware import UNMANAGED, Hardware, acquire
 from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
 from runtime.numbers.memory import Memory, to_device
 from runtime.numbers.simulator import Run, Simulator
@@ -49,8 +50,11 @@ class Session:
     ) -> None:
         if threads is not None and threads < 1:
             raise UsageError(Problem(f"{threads} threads cannot run anything", hint="give at least one"))
-        self.decoded = pef if isinstance(pef, DecodedPef) else _checked(pef if isinstance(pef, pb.Pef) else _read(pef))
-        self.pef = self.decoded.record
+        record = pef.record if isinstance(pef, DecodedPef) else pef if isinstance(pef, pb.Pef) else _read(pef)
+        self._name = record.header.name if isinstance(pef, DecodedPef | pb.Pef) else os.fspath(pef)
+        self.decoded = pef if isinstance(pef, DecodedPef) else _checked(record)
+        self.pef = record
+        self.hardware: Hardware = UNMANAGED
         self.threads = 1 if strict else threads if threads is not None else host_cores()
         self._strict = strict
         self.symbols = {
@@ -64,7 +68,11 @@ class Session:
 
     @cached_property
     def memory(self) -> Memory:
-        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none."""
+        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none.
+
+        Raises NodeError where a node's daemon refuses the tiles that have it.
+        """
+        self.hardware = acquire(self.pef, self._name)
         return Memory(self.pef)
 
     @cached_property
@@ -170,7 +178,9 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        self._simulator.lay_out(sections)(collective)
+        run = self._simulator.lay_out(sections)
+        with self.hardware.running(sections):
+            run(collective)
         self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
@@ -241,9 +251,10 @@ class Session:
         return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
 
     def close(self) -> None:
-        """Give the threads back."""
+        """Give the threads and the tiles back."""
         if "_simulator" in self.__dict__:
             self._simulator.close()
+        self.hardware.release()
 
     def _existing(self, section_ids: Sequence[int]) -> list[int]:
         last = len(self.pef.sections) - 1
@@ -283,7 +294,8 @@ class PreparedRun:
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
-        self._run(collective)
+        with self._session.hardware.running(self.sections):
+            self._run(collective)
         self._session.mark_stored(self.sections)
 
 
