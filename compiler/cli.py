@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.ending import exit_status
+from ir.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +24,16 @@ if TYPE_CHECKING:
 TOP = click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
 )
-ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
+ABOVE = {
+    "export": "workbench.export.cli",
+    "report": "workbench.report.cli",
+    "zoo": "modelzoo.cli",
+    "box": "modelbox.cli",
+}
 """The commands that live above the compiler, and their modules."""
+
+STEPS = click.Choice(["cut", "stream", "allocate", "place", "route"])
+"""The steps of the mapping (backends/rdu/plan.py)."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -42,7 +52,7 @@ class _WithThoseAbove(click.Group):
 
 
 @click.group(cls=_WithThoseAbove, context_settings=CONTEXT)
-@click.version_option("0.1.0", prog_name="snc")
+@click.version_option(VERSION, prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
@@ -55,14 +65,18 @@ def main() -> None:
     """
 
 
-@main.command("compile", context_settings={"ignore_unknown_options": True})
-@click.argument("model", metavar="MODEL.PY[:NAME]")
+@main.command(
+    "compile",
+    context_settings={"ignore_unknown_options": True},
+    epilog=f"\b\nA model file defines:\n{convention.table()}",
+)
+@click.argument("model", metavar="MODEL.PY[:NAME]", required=False)
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
-@click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
+@click.option("--pef-name", help="Name of the PEF and of its folder; default: the file's, or NAME.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
 @click.option(
     "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
@@ -93,8 +107,12 @@ def main() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 @click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
+@click.option("--passes", metavar="PIPELINE", help="Run these passes: 'canonicalize,precision{preset=mp4},dce'.")
+@click.option("--stop-after", type=STEPS, help="Map up to this step, write that as text, and make no PEF.")
+@click.option("--dump-after", type=STEPS, multiple=True, help="Write what is decided after this step; repeatable.")
+@click.option("--start-from", type=click.Path(path_type=Path), metavar="FOLDER", help="Go on from such a dump.")
 def compile_command(
-    model: str,
+    model: str | None,
     program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
@@ -114,18 +132,26 @@ def compile_command(
     verbose: bool,
     time_passes: bool,
     print_after: tuple[str, ...],
+    passes: str | None,
+    stop_after: str | None,
+    dump_after: tuple[str, ...],
+    start_from: Path | None,
 ) -> None:
     """Compile a PyTorch model to a PEF.
 
-    MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
-    forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
+    MODEL.PY defines `model` and `inputs`, and for training what is listed below. MODEL.PY:NAME takes them from NAME
+    instead: an object or class that has them, or a function that returns one.
 
     A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
     own.
 
     Writes into OUTPUT_FOLDER/NAME: NAME.pef, the initial weights and recorded inputs NAME.safetensors, PyTorch's
-    outputs for them NAME.reference.npz, and NAME.log.
+    outputs for them NAME.reference.npz, and NAME.log. --stop-after and --dump-after write NAME.STEP, a folder whose
+    plan.yaml says what is decided; change it, and go on with --start-from.
     """
+    if (model is None) is (start_from is None):
+        raise click.UsageError("give a model, or a dump to --start-from" + (", not both" if model else ""))
+    model = model or str(start_from)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
@@ -144,6 +170,7 @@ def compile_command(
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
 
     def compile_it() -> bool:
+        from backends.rdu.plan import Step
         from compiler import driver, report
 
         request = driver.CompileRequest(
@@ -162,9 +189,19 @@ def compile_command(
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
             avoid=avoid,
+            passes=passes,
+            dump_after=tuple(map(Step, dump_after)),
+            start_from=start_from,
         )
         with progress_display(quiet=as_json) as progress:
-            result = driver.compile_model(request, progress)
+            if stop_after is not None:
+                folders = driver.dump_model(request, Step(stop_after), progress)
+            else:
+                result = driver.compile_model(request, progress)
+        if stop_after is not None:
+            shown = list(map(str, folders))
+            click.echo(json.dumps({"dumps": shown}) if as_json else f"go on with snc compile --start-from {shown[-1]}")
+            return True
         if as_json:
             click.echo(json.dumps(report.as_dict(result), indent=2))
             return True
@@ -296,3 +333,7 @@ def progress_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("", total=1.0)
         yield lambda what, done: display.update(task, description=what, completed=done)
+
+
+if __name__ == "__main__":
+    main()

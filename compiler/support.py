@@ -46,7 +46,7 @@ def check_model(path: str, inference: bool = False, batch_size: int | None = Non
     from compiler.frontend.model_file import load_model
     from compiler.frontend.survey import parameter_counts, survey
 
-    spec = load_model(path, batch_size)
+    spec = load_model(path, batch_size, inference=inference)
     found = survey(spec, inference=inference)
     device: Counter[str] = Counter()
     if found.program is not None:

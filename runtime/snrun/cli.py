@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ir.version import VERSION
+
 
 def _hyper(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """`name=number` pairs."""
@@ -51,12 +53,15 @@ COUNT = click.IntRange(min=1)
 @click.option("--timing-only", is_flag=True, help="Simulate the time, compute no numbers.")
 @click.option("-ws", "--world-size", type=COUNT, help="Simulated time: that of one of so many replicas.")
 @click.option("--reduce-on-rdu", is_flag=True, help="Simulated time: gradients go from RDU to RDU, not by the host.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="On a node that is taken: wait so long.")
+@click.option("--gres", metavar="rdu:N|rdu_tile:N", help="On a node: hold so many RDUs or tiles, as in Slurm's --gres.")
 @click.option("--threads", type=COUNT, help="Host threads; default: all cores. Never changes a result.")
 @click.option("--strict", is_flag=True, help="Run slice by slice as the PEF is defined: slow, on one thread.")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Rows of a table; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Print sections, symbols and plans too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print results only: losses, comparisons, reports.")
+@click.version_option(VERSION, prog_name="snrun")
 def main(**options: object) -> None:
     """Run a PEF on the simulated RDU: inference, or training with --train.
 

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from ir.errors import BindError, PefError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
+from ir.version import VERSION
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
@@ -160,9 +161,7 @@ def _group_problem(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> P
 
 
 def _toolchain(pef: pb.Pef) -> list[Problem]:
-    from compiler.driver import TOOLCHAIN_VERSION
-
-    if pef.header.toolchain_version == TOOLCHAIN_VERSION:
+    if pef.header.toolchain_version == VERSION:
         return []
-    made = f"the PEF was made by toolchain {pef.header.toolchain_version}, this is {TOOLCHAIN_VERSION}"
+    made = f"the PEF was made by toolchain {pef.header.toolchain_version}, this is {VERSION}"
     return [Problem(made, hint="delete the output folder and compile again")]
