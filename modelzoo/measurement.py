@@ -21,7 +21,7 @@ from compiler.driver import CompileRequest, compile_spec
 from ir.errors import SncError
 from modelzoo.catalogue import find
 from modelzoo.combination import Combination
-from modelzoo.roofline import roofline_cycles
+from runtime.profile.roofline import roofline_cycles
 from runtime.timing import simulate
 
 PATIENCE_SECONDS = 3600
@@ -76,7 +76,7 @@ def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
         except SncError as error:
             return {"parameters": parameters, "refused": _short(error), **_host(began)}
         pef_bytes = result.pef_path.stat().st_size
-    report = simulate(result.pef, range(len(result.pef.sections)))
+    report = simulate(result.decoded, range(len(result.pef.sections)))
     least = roofline_cycles(report, result.pef)
     return {
         "parameters": parameters,
