@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from backends.rdu.compile import compile_program
 from backends.rdu.machine import load_machine
+from benchmarks.case import Case
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
@@ -22,16 +22,6 @@ from examples.transformer import Transformer
 from pef import file as pef_file
 from pef.check import check
 from pef.npz import write_npz
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A model with a batch of inputs, large enough that PyTorch takes tens of milliseconds for a training step."""
-
-    model: Callable[[], nn.Module]
-    inputs: Callable[[], dict[str, Tensor]]
-    description: str
-
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 SEED = 0

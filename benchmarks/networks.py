@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.models import Case
+from benchmarks.case import Case
 from modelzoo.models.science.u_net import UNet
 
 transformers.logging.set_verbosity_error()
