@@ -25,9 +25,10 @@ TOP = click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
 )
 ABOVE = {
+    "export": "workbench.export.cli:export",
+    "report": "workbench.report.cli:report",
     "zoo": "modelzoo.cli:zoo",
     "box": "modelbox.cli:box",
-    "export": "workbench.export.cli:export",
     "list": "runtime.registry.cli:list_command",
 }
 """The commands that live beside or above the compiler: their modules, and what they are called there."""

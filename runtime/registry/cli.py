@@ -14,6 +14,10 @@ from ir.ending import exit_status
 from runtime.registry.registry import Entry, entries, folders
 
 
+UNFOLDED = 1000
+"""Columns of a table that goes to a file or another program: no path is broken."""
+
+
 @click.command("list")
 @click.argument("where", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
@@ -65,9 +69,8 @@ def _render(found: list[Entry]) -> None:
         table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
     for entry in found:
         if entry.problem:
-            table.add_row(
-                "?", "", "", entry.problem, _size(entry), _checkpoints(entry), _moment(entry.last_run), str(entry.path)
-            )
+            written = (_size(entry), _checkpoints(entry), _moment(entry.last_run))
+            table.add_row("?", "", "", entry.problem, *written, str(entry.path))
             continue
         options = " ".join(f"{name.removesuffix('_size')}={value}" for name, value in (entry.options or {}).items())
         around = f" without {','.join(entry.avoided)}" if entry.avoided else ""
@@ -76,7 +79,7 @@ def _render(found: list[Entry]) -> None:
             _moment(entry.last_run) or "never", str(entry.path),
         )  # fmt: skip
     console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table, markup=False, highlight=False)
+    (console if console.is_terminal else Console(width=UNFOLDED)).print(table, markup=False, highlight=False)
 
 
 def _checkpoints(entry: Entry) -> str:
