@@ -13,7 +13,6 @@ import click
 from ir.ending import exit_status
 from runtime.registry.registry import Entry, entries, folders
 
-
 UNFOLDED = 1000
 """Columns of a table that goes to a file or another program: no path is broken."""
 
