@@ -6,12 +6,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ir.ending import exit_status
-from runtime.registry.registry import Entry, entries, folders
+
+if TYPE_CHECKING:
+    from runtime.registry.registry import Entry
 
 UNFOLDED = 1000
 """Columns of a table that goes to a file or another program: no path is broken."""
@@ -29,6 +31,8 @@ def list_command(where: tuple[Path, ...], as_json: bool) -> None:
     """
 
     def list_them() -> bool:
+        from runtime.registry.registry import entries, folders
+
         looked = folders(where)
         found = entries(looked)
         if as_json:
