@@ -1,16 +1,15 @@
 """Convolution of every channel by itself, a channel of an image at a time (`ir/kernels/depthwise.py`).
 
-A channel is laid out in the phases of the stride (`ir/kernels/phases.py`), where a position of the window is a shift of a
-whole line: for the position, `phases[position]` is the line, `ahead[position]` the shift. So the loops over pixels are
-long whatever the width of an image, and a channel stays in the first-level cache for all positions.
+A channel is laid out in the phases of the stride (`ir/kernels/phases.py`), where a position of the window is a shift of
+a whole line: for the position, `phases[position]` is the line, `ahead[position]` the shift. So the loops over pixels
+are long whatever the width of an image, and a channel stays in the first-level cache for all positions.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from ir.kernels.native.compiler import compiled
+from ir.kernels.native.compiler import compiled, inlined
 from ir.op import Array
 
 IMAGES, WEIGHT, NUMBERS = "float32[:,:,:,:]", "float32[:,::1]", "int64[::1]"
@@ -18,7 +17,7 @@ LAYOUT = f"{NUMBERS}, {NUMBERS}, {NUMBERS}"
 SCRATCH = "float32[:,::1], float32[::1]"
 
 
-@numba.njit
+@inlined
 def _spread(image: Array, sizes: Array, lines: Array) -> None:
     """An image [h, w] in phases; sizes are stride, padding and grid, each down and across."""
     down, across, top, left, _, pitch = sizes
@@ -37,7 +36,7 @@ def _spread(image: Array, sizes: Array, lines: Array) -> None:
                     target[column] = read[column * across]
 
 
-@numba.njit
+@inlined
 def _collect(lines: Array, sizes: Array, image: Array) -> None:
     """The image that phases hold."""
     down, across, top, left, _, pitch = sizes
@@ -55,7 +54,7 @@ def _collect(lines: Array, sizes: Array, image: Array) -> None:
                     written[column * across] = source[column]
 
 
-@numba.njit
+@inlined
 def _lay_out(windows: Array, pitch: int, line: Array) -> None:
     """One number per window [oh, ow] on the grid, zeros behind each row."""
     line[:] = 0

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from ir.kernels.gaussian import ERF_EXPONENT, TANH_CUBIC, TANH_LINEAR
-from ir.kernels.native.compiler import compiled
+from ir.kernels.native.compiler import compiled, inlined
 from ir.op import Array
 
 F32 = np.float32
@@ -40,7 +40,7 @@ def _as_float(typing, bits):  # type: ignore[no-untyped-def]
     return numba.types.float32(numba.types.int32), generate
 
 
-@numba.njit(inline="always", fastmath={"contract"})
+@inlined
 def _exp(x: float) -> float:
     """e to the power x; where that is no normal number, the nearest that is."""
     inside = min(max(x, SMALLEST), LARGEST)
@@ -58,7 +58,7 @@ def _exp(x: float) -> float:
     return total * _as_float(bits)  # type: ignore[call-arg,no-any-return]
 
 
-@numba.njit(inline="always", fastmath={"contract"})
+@inlined
 def _erf_exponent(square: float) -> float:
     """q of `ERF`."""
     total = ERF[6]
