@@ -19,7 +19,7 @@ transformers.logging.set_verbosity_error()
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, its inputs, whether a training step of it is mapped (else one forward pass), and whether a library builds
+    """A model, its inputs, whether a training step of it is mapped (else a forward pass), and whether a library builds
     its causal mask."""
 
     model: nn.Module

@@ -60,8 +60,8 @@ def long_chains(joint: Graph, again: Collection[str]) -> set[str]:
     """Of the values that are computed `again`, those to save all the same: every second one along residual connections.
 
     What joins a residual connection is read by the product behind it and by the next join. The backward pass reaches
-    the joins in reverse, so a chain of them would have to be computed again before it starts, and then be kept in memory
-    until each is reached: that is as much traffic as saving them, and more to hold at one time.
+    the joins in reverse, so a chain of them would have to be computed again before it starts, and then be kept in
+    memory until each is reached: that is as much traffic as saving them, and more to hold at one time.
     """
     found: set[str] = set()
     joins: dict[str, int] = {}
