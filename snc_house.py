@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-PACKAGES = ("compiler", "ir", "backends", "runtime", "pef", "modelzoo", "modelbox")
+PACKAGES = ("compiler", "ir", "backends", "runtime", "pef", "workbench", "modelzoo", "modelbox")
 
 HOME = Path(__file__).resolve().parent
 

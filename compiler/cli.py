@@ -13,17 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
 from ir.ending import exit_status
+from ir.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 120
-"""Columns of tables in files and pipes."""
-
-ABOVE = {"zoo": "modelzoo.cli", "box": "modelbox.cli"}
+TOP = click.option(
+    "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
+)
+ABOVE = {
+    "export": "workbench.export.cli",
+    "report": "workbench.report.cli",
+    "zoo": "modelzoo.cli",
+    "box": "modelbox.cli",
+}
 """The commands that live above the compiler, and their modules."""
+
+STEPS = click.Choice(["cut", "stream", "allocate", "place", "route"])
+"""The steps of the mapping (backends/rdu/plan.py)."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -42,7 +52,7 @@ class _WithThoseAbove(click.Group):
 
 
 @click.group(cls=_WithThoseAbove, context_settings=CONTEXT)
-@click.version_option("0.1.0", prog_name="snc")
+@click.version_option(VERSION, prog_name="snc")
 def main() -> None:
     """Compile PyTorch models for the RDU, and look into what came out.
 
@@ -55,15 +65,22 @@ def main() -> None:
     """
 
 
-@main.command("compile", context_settings={"ignore_unknown_options": True})
-@click.argument("model", metavar="MODEL.PY[:NAME]")
+@main.command(
+    "compile",
+    context_settings={"ignore_unknown_options": True},
+    epilog=f"\b\nA model file defines:\n{convention.table()}",
+)
+@click.argument("model", metavar="MODEL.PY[:NAME]", required=False)
 @click.argument("program_options", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM OPTIONS]")
 @click.option("--inference", is_flag=True, help="Forward sections only: no gradients, no optimizer, a smaller PEF.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
 @click.option("-mb", "--microbatch-size", type=click.IntRange(min=1), help="Samples that stream as one tile.")
 @click.option("-o", "--output-folder", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
-@click.option("--pef-name", help="Name of the PEF and of its folder; default: the model's.")
+@click.option("--pef-name", help="Name of the PEF and of its folder; default: the file's, or NAME.")
 @click.option("--arch", default="sn30", show_default=True, metavar="sn10|sn30|sn40l|FILE", help="Machine to map onto.")
+@click.option(
+    "--avoid", multiple=True, metavar="WHAT", help="Map around hardware: tile:3, unit:130, agcu:5; repeatable."
+)
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
 @click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
@@ -86,11 +103,16 @@ def main() -> None:
     help="Of initial weights, recorded inputs and placement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 @click.option("--time-passes", is_flag=True, help="Time and size of the graph after each pass.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after this pass; repeatable.")
+@click.option("--passes", metavar="PIPELINE", help="Run these passes: 'canonicalize,precision{preset=mp4},dce'.")
+@click.option("--stop-after", type=STEPS, help="Map up to this step, write that as text, and make no PEF.")
+@click.option("--dump-after", type=STEPS, multiple=True, help="Write what is decided after this step; repeatable.")
+@click.option("--start-from", type=click.Path(path_type=Path), metavar="FOLDER", help="Go on from such a dump.")
 def compile_command(
-    model: str,
+    model: str | None,
     program_options: tuple[str, ...],
     inference: bool,
     batch_size: int | None,
@@ -98,6 +120,7 @@ def compile_command(
     output_folder: Path,
     pef_name: str | None,
     arch: str,
+    avoid: tuple[str, ...],
     level: str,
     optimization_rules: Path | None,
     preset: str,
@@ -105,27 +128,36 @@ def compile_command(
     world_size: int | None,
     seed: int,
     as_json: bool,
+    top: int,
     verbose: bool,
     time_passes: bool,
     print_after: tuple[str, ...],
+    passes: str | None,
+    stop_after: str | None,
+    dump_after: tuple[str, ...],
+    start_from: Path | None,
 ) -> None:
     """Compile a PyTorch model to a PEF.
 
-    MODEL.PY defines `model` and `inputs` (or functions returning them), and for training an `optimizer` and, where
-    forward does not return the loss first, a `loss`. MODEL.PY:NAME selects one of several models in the file.
+    MODEL.PY defines `model` and `inputs`, and for training what is listed below. MODEL.PY:NAME takes them from NAME
+    instead: an object or class that has them, or a function that returns one.
 
     A SambaFlow program (one that imports sambaflow) is compiled by its own `compile` verb, and may have options of its
     own.
 
     Writes into OUTPUT_FOLDER/NAME: NAME.pef, the initial weights and recorded inputs NAME.safetensors, PyTorch's
-    outputs for them NAME.reference.npz, and NAME.log.
+    outputs for them NAME.reference.npz, and NAME.log. --stop-after and --dump-after write NAME.STEP, a folder whose
+    plan.yaml says what is decided; change it, and go on with --start-from.
     """
+    if (model is None) is (start_from is None):
+        raise click.UsageError("give a model, or a dump to --start-from" + (", not both" if model else ""))
+    model = model or str(start_from)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}
         given |= {"--data-parallel": data_parallel, "-ws": world_size, "-mb": microbatch_size}
-        given |= {"--optimization-rules": optimization_rules}
+        given |= {"--optimization-rules": optimization_rules, "--avoid": ",".join(avoid)}
         sys.exit(
             exit_status(lambda: run_compile_verb(model, [*_spelled(given), *program_options], output_folder), verbose)
         )
@@ -138,6 +170,7 @@ def compile_command(
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
 
     def compile_it() -> bool:
+        from backends.rdu.plan import Step
         from compiler import driver, report
 
         request = driver.CompileRequest(
@@ -155,14 +188,25 @@ def compile_command(
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
+            avoid=avoid,
+            passes=passes,
+            dump_after=tuple(map(Step, dump_after)),
+            start_from=start_from,
         )
         with progress_display(quiet=as_json) as progress:
-            result = driver.compile_model(request, progress)
+            if stop_after is not None:
+                folders = driver.dump_model(request, Step(stop_after), progress)
+            else:
+                result = driver.compile_model(request, progress)
+        if stop_after is not None:
+            shown = list(map(str, folders))
+            click.echo(json.dumps({"dumps": shown}) if as_json else f"go on with snc compile --start-from {shown[-1]}")
+            return True
         if as_json:
             click.echo(json.dumps(report.as_dict(result), indent=2))
             return True
         console = _console()
-        report.render(result, console)
+        report.render(result, console, top)
         if time_passes:
             report.render_passes(result, console)
         return True
@@ -173,19 +217,36 @@ def compile_command(
 @main.command("describe")
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
-@click.option("--grid/--no-grid", default=True, help="Show where stages and buffers sit on the grid.")
+@TOP
+@click.option("--section", metavar="NAME", help="The inside of this section; wildcards as in 'fwd_*'.")
+@click.option("--stage", metavar="NAME", help="Only these stages, their buffers, streams and nets; wildcards too.")
+@click.option("--nets", is_flag=True, help="Show the nets between units too, and how much they carry.")
+@click.option("--grid/--no-grid", default=True, help="With --section: show where stages and buffers sit on the chip.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> None:
-    """Show what is in a PEF: symbols, sections, stages, buffers, and where they sit."""
+def describe_command(
+    pef: Path,
+    as_json: bool,
+    top: int,
+    section: str | None,
+    stage: str | None,
+    nets: bool,
+    grid: bool,
+    verbose: bool,
+) -> None:
+    """Show what is in a PEF: symbols, sections, stages; with --section also phases, buffers, streams, and their place.
+
+    Tables are as wide as the terminal (80 columns in pipes; set COLUMNS for more) and name the columns that they have
+    no room for. --json has everything, whatever is selected.
+    """
 
     def describe_it() -> bool:
         from pef import describe, file
 
         record = file.read(pef)
         if as_json:
-            click.echo(json.dumps(describe.as_dict(record), indent=2))
+            click.echo(json.dumps(describe.as_dict(record)))
         else:
-            describe.render(record, _console(), grid=grid)
+            describe.render(record, _console(), describe.Selection(top, section, stage, nets, grid))
         return True
 
     sys.exit(exit_status(describe_it, verbose))
@@ -196,8 +257,11 @@ def describe_command(pef: Path, as_json: bool, grid: bool, verbose: bool) -> Non
 @click.option("--inference", is_flag=True, help="Of a model: forward only.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+@TOP
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
-def check_command(subject: str, inference: bool, batch_size: int | None, as_json: bool, verbose: bool) -> None:
+def check_command(
+    subject: str, inference: bool, batch_size: int | None, as_json: bool, top: int, verbose: bool
+) -> None:
     """Say whether a model compiles, or whether a PEF is legal; exit status 0 for yes, 1 for no.
 
     Of a model, in seconds and without mapping it: every operator, and everything that is not supported, with its line
@@ -208,7 +272,7 @@ def check_command(subject: str, inference: bool, batch_size: int | None, as_json
 
     def check_it() -> bool:
         if Path(subject.partition(":")[0]).suffix == ".py":
-            return _check_model(subject, inference, batch_size, as_json)
+            return _check_model(subject, inference, batch_size, as_json, top)
         return _check_pef(Path(subject), as_json)
 
     sys.exit(exit_status(check_it, verbose))
@@ -228,14 +292,14 @@ def _check_pef(path: Path, as_json: bool) -> bool:
     return True
 
 
-def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool) -> bool:
+def _check_model(model: str, inference: bool, batch_size: int | None, as_json: bool, top: int) -> bool:
     from compiler import support
 
     result = support.check_model(model, inference, batch_size)
     if as_json:
         click.echo(json.dumps(support.as_dict(result), indent=2))
     else:
-        support.render(result, _console())
+        support.render(result, _console(), top)
     return result.supported
 
 
@@ -244,16 +308,15 @@ def _spelled(options: dict[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if value is True:
             yield name
-        elif value not in (None, False):
+        elif value not in (None, False, ""):
             yield from (name, str(value))
 
 
 def _console() -> Console:
-    """Standard output; wide enough for tables where it is not a terminal."""
+    """Standard output, imported when something is printed: rich takes long."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    return Console()
 
 
 @contextmanager
@@ -270,3 +333,7 @@ def progress_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("", total=1.0)
         yield lambda what, done: display.update(task, description=what, completed=done)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,23 +6,30 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
+from backends.rdu.avoid import without
+from backends.rdu.compile import BUDGETS, BackendOptions, Placer, advance, emit_program, estimate_cycles
 from backends.rdu.fuse.rules_file import Rule, read_rules
 from backends.rdu.machine import load_machine
 from backends.rdu.microbatches import Microbatches
+from backends.rdu.place.place import place
+from backends.rdu.plan import Plan, Step
+from compiler.convention import example
 from compiler.data_parallel import with_reduction
-from compiler.pass_manager import PassManager, PassTiming
-from compiler.passes import standard_pipeline
+from compiler.dumps import Origin, read_dump, write_dump
+from compiler.pass_manager import PassManager, PassTiming, parse_pipeline
+from compiler.passes import Pass, standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
+from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
+from ir.version import VERSION
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.belonging import seal
@@ -45,10 +52,8 @@ Progress = Callable[[str, float], None]
 LEVELS = ("o0", "o1", "o3")
 """What becomes one section: an operator, what a rule fuses, or what is fastest by modelled time."""
 
-_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
+_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid")
 """What a PEF tells of the request for it."""
-
-TOOLCHAIN_VERSION = "0.1.0"
 
 log = logging.getLogger("snc")
 
@@ -61,7 +66,14 @@ class CompileRequest:
     level: what becomes one section, o0, o1 or o3; optimization_rules: a file with rules for o1, which come before the
     default ones, or take their place.
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
+    avoid: hardware to map around, in the words of backends/rdu/avoid.py.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
+    arch: a machine's name, the path of a file that describes one, or a machine.
+    passes: the passes to run, as text such as `canonicalize,precision{preset=mp4},dce`; None for the usual ones.
+    budgets: the shares of the machine's units that sections may plan with, tried in turn; placer: gives units their
+    sites.
+    dump_after: steps of the mapping after which to write what is decided into `<name>.<step>` beside the PEF;
+    start_from: such a folder, to go on from instead of from a model.
     """
 
     model: str
@@ -69,7 +81,7 @@ class CompileRequest:
     batch_size: int | None = None
     output_folder: Path = Path("out")
     pef_name: str | None = None
-    arch: str = "sn30"
+    arch: str | Machine = "sn30"
     level: str = "o3"
     preset: str = "mp0"
     seed: int = 0
@@ -79,6 +91,12 @@ class CompileRequest:
     microbatch_size: int | None = None
     optimization_rules: Path | None = None
     default_rules: bool = True
+    avoid: tuple[str, ...] = ()
+    passes: str | None = None
+    budgets: tuple[float, ...] = BUDGETS
+    placer: Placer = place
+    dump_after: tuple[Step, ...] = ()
+    start_from: Path | None = None
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 1:
@@ -100,7 +118,14 @@ class CompileRequest:
 
     def backend_options(self) -> BackendOptions:
         """What the mapping depends on beside the machine."""
-        return BackendOptions(self.level == "o3", self.seed, self.replicas or 0, self._microbatches(), self.rules())
+        fuse = self.level == "o3"
+        return BackendOptions(
+            fuse, self.seed, self.replicas or 0, self._microbatches(), self.rules(), self.budgets, self.placer
+        )
+
+    def pipeline(self) -> tuple[Pass, ...]:
+        """The passes to run. Raises UsageError for text that names none."""
+        return standard_pipeline(self.preset) if self.passes is None else parse_pipeline(self.passes)
 
     def rules(self) -> tuple[Rule, ...] | None:
         """The rules of o1, None at other levels. Raises UsageError for a file that holds none."""
@@ -118,8 +143,12 @@ class CompileRequest:
         return self.level == "o3"
 
     def machine(self) -> Machine:
-        """The machine to map onto. Raises MachineError for a file that does not describe one."""
-        return load_machine(self.arch)
+        """The machine to map onto, without what is to be avoided.
+
+        Raises MachineError for a file that does not describe one, or where nothing is left, UsageError for names of
+        hardware that it does not have.
+        """
+        return without(load_machine(self.arch), self.avoid)
 
     def folder(self, model_name: str) -> Path:
         """Where the PEF and everything that belongs to it go."""
@@ -131,11 +160,22 @@ class CompileRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class CompileResult:
-    """Where everything was written, and what the compiler knows about it.
+class Built:
+    """A compiled model that is written nowhere yet.
 
     gains: modelled cycles of a whole step for each precision preset, by name, where it was asked to compare them.
     """
+
+    pef: pb.Pef
+    machine: Machine
+    origin: Origin
+    pass_timings: tuple[PassTiming, ...] = ()
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """Where everything was written, and what the compiler knows about it. `gains` are those of `Built`."""
 
     pef_path: Path
     weights_path: Path
@@ -148,18 +188,50 @@ class CompileResult:
     gains: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where the mapping begins: after the passes, or from a dump. `written` is the program before the passes."""
+
+    origin: Origin
+    plan: Plan
+    machine: Machine
+    options: BackendOptions
+    pass_timings: tuple[PassTiming, ...] = ()
+    written: Program | None = None
+
+
 def divides(microbatch_size: int, batch_size: int | None) -> bool:
     """Whether a batch consists of whole microbatches."""
     return microbatch_size > 0 and bool(batch_size) and batch_size % microbatch_size == 0  # type: ignore[operator]
 
 
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
-    """Compile a model file to a PEF with its initial weights beside it. Raises SncError; writes all files or none."""
-    from compiler.frontend.model_file import load_model
+    """Compile a model file to a PEF with its initial weights beside it, or take a dump on to one. Raises SncError;
+    writes all files or none."""
+    if request.start_from is not None:
+        start = _start_from(request.start_from, request)
+        with alone_in(request.folder(start.origin.name)):
+            return _written(_build(start, request, start.origin.name, progress), start.origin.name, request, progress)
+    return compile_spec(_load(request, progress), request, progress)
 
-    request.machine(), request.rules()  # wrong files are told before the long work
-    progress("loading the model", 0.0)
-    return compile_spec(load_model(request.model, request.batch_size, request.seed), request, progress)
+
+def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda what, done: None) -> list[Path]:
+    """Compile as far as the end of the step `last`; the folders of its dump and of those asked for. No PEF is made."""
+    if request.start_from is not None:
+        start = _start_from(request.start_from, request)
+        name = start.origin.name
+    else:
+        spec = _load(request, progress)
+        name, start = spec.name, _start_spec(spec, request, progress, {})
+    steps = [step for step in Step if last.includes(step) and (step is last or step in request.dump_after)]
+    with alone_in(request.folder(name)):
+        return _advance(start, steps, request, name, progress)
+
+
+def _without_optimizer(spec: ModelSpec) -> str:
+    """What a training PEF of a file without an optimizer lacks."""
+    what = "the PEF computes gradients, but updates no parameters: the file defines no optimizer"
+    return f"note: {spec.file.name}: {what}\n    try: `{example('optimizer')}`, or compile with --inference"
 
 
 def compile_spec(
@@ -169,14 +241,18 @@ def compile_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> CompileResult:
     """Compile a live model; `metadata` goes into the PEF beside the compiler's own."""
-    from compiler.frontend.reference import reference
-    from compiler.frontend.survey import capture_or_explain
+    with alone_in(request.folder(spec.name)):
+        return _written(build_spec(spec, request, progress, metadata), spec.name, request, progress)
 
-    with _alone_in(request.folder(spec.name)):
-        progress("capturing the graph", 0.05)
-        captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
-        expected = reference(spec, captured.program)
-        return _compile_captured(captured, expected, spec.name, request, progress, metadata or {})
+
+def build_spec(
+    spec: ModelSpec,
+    request: CompileRequest,
+    progress: Progress = lambda what, done: None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Built:
+    """Compile a live model and write nothing but the dumps asked for."""
+    return _build(_start_spec(spec, request, progress, metadata or {}), request, spec.name, progress)
 
 
 def compile_graphs(
@@ -189,77 +265,105 @@ def compile_graphs(
     """Compile several forward graphs of live models into one PEF; its metadata tells the symbols of each."""
     from compiler.frontend.multigraph import capture_graphs
 
-    with _alone_in(request.folder(name)):
+    with alone_in(request.folder(name)):
         progress("capturing the graphs", 0.05)
         captured, layout = capture_graphs(graphs, name)
-        return _compile_captured(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+        start = _start(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+        return _written(_build(start, request, name, progress), name, request, progress)
 
 
-def _alone_in(folder: Path) -> AbstractContextManager[None]:
+def _load(request: CompileRequest, progress: Progress) -> ModelSpec:
+    from compiler.frontend.model_file import load_model
+
+    # Check the files first: capturing a model takes much longer.
+    request.machine(), request.rules(), request.pipeline()
+    progress("loading the model", 0.0)
+    spec = load_model(request.model, request.batch_size, request.seed, inference=request.inference)
+    if spec.optimizer is None and not request.inference:
+        log.warning("%s", _without_optimizer(spec))
+    return spec
+
+
+def alone_in(folder: Path) -> AbstractContextManager[None]:
     """Hold the output folder from before the work until everything is written."""
     require_writable(folder / "pef")
     return only_writer(folder, "compiles into", "wait for it, or give another --pef-name or --output-folder")
 
 
-def _compile_captured(
+def _start_from(folder: Path, request: CompileRequest) -> _Start:
+    """A dump, whose program and machine are what they were when it was written."""
+    origin, plan, machine, options = read_dump(folder)
+    return _Start(origin, plan, machine, replace(options, placer=request.placer))
+
+
+def _start_spec(spec: ModelSpec, request: CompileRequest, progress: Progress, metadata: Mapping[str, Any]) -> _Start:
+    from compiler.frontend.reference import reference
+    from compiler.frontend.survey import capture_or_explain
+
+    progress("capturing the graph", 0.05)
+    captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
+    return _start(captured, reference(spec, captured.program), spec.name, request, progress, metadata)
+
+
+def _start(
     captured: Captured,
     reference: Mapping[str, Array],
     model_name: str,
     request: CompileRequest,
     progress: Progress,
     metadata: Mapping[str, Any],
-) -> CompileResult:
+) -> _Start:
+    """A captured model after all passes."""
     outputs = any(symbol.kind is SymbolKind.OUTPUT for symbol in captured.program.symbols)
     if not outputs and not any(graph["outputs"] for graph in metadata.get("graphs", {}).values()):
         hint = "return a tensor from forward"
         raise UsageError(Problem(f"{model_name} returns no tensor: there is nothing to compute", hint=hint))
-    machine = request.machine()
     written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)
-    manager = PassManager(standard_pipeline(request.preset), print_after=request.print_after)
+    manager = PassManager(request.pipeline(), print_after=request.print_after)
     program = manager.run(written)
-    values = round_values(program, captured.values)
-    pef = compile_program(
+    origin = Origin(
         program,
-        machine,
-        request.backend_options(),
-        header=_header(request, model_name, program, {**_starts(captured), **metadata}),
-        progress=lambda what, done: progress(what, 0.35 + 0.55 * done),
+        _header(request, model_name, program, {**_starts(captured), **metadata}),
+        round_values(program, captured.values),
+        npz_bytes(dict(sorted(reference.items()))) if reference else b"",
     )
-    weights = _weights(values)
-    expected = npz_bytes(dict(sorted(reference.items()))) if reference else b""
-    seal(pef, sha256(weights).digest(), sha256(expected).digest() if expected else b"")
+    timings = tuple(manager.timings)
+    return _Start(origin, Plan.of(program), request.machine(), request.backend_options(), timings, written)
+
+
+def _advance(
+    start: _Start, steps: Sequence[Step], request: CompileRequest, model_name: str, progress: Progress
+) -> list[Path]:
+    """Take the plan on to each of these steps and dump it there."""
+    folders = []
+    for step in steps:
+        advance(start.plan, start.machine, start.options, step, progress=_mapping(progress))
+        folder = request.folder(model_name) / f"{request.name(model_name)}.{step.value}"
+        folders.append(write_dump(folder, start.origin, start.plan, start.machine, start.options, step))
+    return folders
+
+
+def _mapping(progress: Progress) -> Progress:
+    """The share of a compile that mapping takes."""
+    return lambda what, done: progress(what, 0.35 + 0.55 * done)
+
+
+def _build(start: _Start, request: CompileRequest, model_name: str, progress: Progress) -> Built:
+    """Map what is left to map; the checked PEF, with the hashes of the files that belong to it."""
+    origin = start.origin
+    _advance(start, [step for step in Step if step in request.dump_after], request, model_name, progress)
+    advance(start.plan, start.machine, start.options, progress=_mapping(progress))
+    pef = emit_program(start.plan, start.machine, start.options, origin.header)
+    pef.header.program_sha256 = program_digest(origin.program, origin.values)
+    seal(pef, sha256(origin.weights).digest(), sha256(origin.reference).digest() if origin.reference else b"")
     progress("checking", 0.9)
     check(pef)
     gains = {}
-    if request.compare_presets:
+    if request.compare_presets and start.written is not None:
         progress("comparing precisions", 0.93)
-        gains = _preset_gains(written, request, machine)
-    progress("writing", 0.97)
-    name = request.name(model_name)
-    folder = request.folder(model_name)
-    result = CompileResult(
-        folder / f"{name}.pef",
-        folder / f"{name}.safetensors",
-        folder / f"{name}.reference.npz",
-        folder / f"{name}.log",
-        pef,
-        machine,
-        program,
-        tuple(manager.timings),
-        gains,
-    )
-    _write(result, request, weights, expected)
-    progress("done", 1.0)
-    return result
-
-
-def _weights(values: Mapping[str, Array]) -> bytes:
-    """The initial values as a safetensors file."""
-    from safetensors.numpy import save
-
-    content: bytes = save({name: np.asarray(array, order="C") for name, array in sorted(values.items())})
-    return content
+        gains = _preset_gains(start.written, request, start.machine)
+    return Built(pef, start.machine, origin, start.pass_timings, gains)
 
 
 def _starts(captured: Captured) -> dict[str, Any]:
@@ -269,13 +373,13 @@ def _starts(captured: Captured) -> dict[str, Any]:
 
 
 def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    asked = asdict(request)
-    options = {name: asked[name] for name in _RECORDED}
+    options = {name: getattr(request, name) for name in _RECORDED}
+    options["arch"] = request.arch.name if isinstance(request.arch, Machine) else request.arch
     options["rules"] = [rule.label for rule in request.rules() or ()]
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
         "name": request.pef_name or model_name,
-        "toolchain_version": TOOLCHAIN_VERSION,
+        "toolchain_version": VERSION,
         "options_json": options,
         "metadata_json": {"model": model_name, "inputs": inputs, **metadata},
     }
@@ -290,24 +394,44 @@ def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -
     return gains
 
 
-def _write(result: CompileResult, request: CompileRequest, weights: bytes, reference: bytes) -> None:
-    """Write everything as one. The PEF comes last: it holds the hashes of the weights and of the reference.
+def _written(built: Built, model_name: str, request: CompileRequest, progress: Progress) -> CompileResult:
+    progress("writing", 0.97)
+    result = write_built(built, request, request.folder(model_name), request.name(model_name))
+    progress("done", 1.0)
+    return result
+
+
+def write_built(built: Built, request: CompileRequest, folder: Path, name: str) -> CompileResult:
+    """Write everything as one, into a folder that is held by `alone_in`. The PEF comes last: it holds the hashes of the
+    weights and of the reference.
 
     Where there is no reference, that of an earlier compile goes.
     """
+    result = CompileResult(
+        folder / f"{name}.pef",
+        folder / f"{name}.safetensors",
+        folder / f"{name}.reference.npz",
+        folder / f"{name}.log",
+        built.pef,
+        built.machine,
+        built.origin.program,
+        built.pass_timings,
+        built.gains,
+    )
     contents = {
-        result.weights_path: weights,
-        result.reference_path: reference,
+        result.weights_path: built.origin.weights,
+        result.reference_path: built.origin.reference,
         result.log_path: _log(result, request),
         result.pef_path: pef_file.encoded(result.pef),
     }
-    if not reference:
+    if not built.origin.reference:
         del contents[result.reference_path]
         result.reference_path.unlink(missing_ok=True)
     with writing_together(list(contents)) as files:
         for file, content in zip(files, contents.values()):
             file.write(content)
     log.info("wrote %s", result.pef_path)
+    return result
 
 
 def _log(result: CompileResult, request: CompileRequest) -> bytes:

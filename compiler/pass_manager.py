@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from backends.extensions import PASSES as ADDED
+from backends.extensions import added, load_added
 from compiler.passes import PASSES, Pass
 from ir.errors import GraphError, Problem, UsageError
 from ir.graph import Program
@@ -40,7 +42,7 @@ class PassManager:
 
     def __post_init__(self) -> None:
         """Raises UsageError where `print_after` names no pass."""
-        unknown = [name for name in self.print_after if name not in PASSES]
+        unknown = [name for name in self.print_after if name not in {*PASSES, *(p.name for p in self.passes)}]
         UsageError.raise_if([_unknown_pass(name) for name in unknown])
 
     def run(self, program: Program) -> Program:
@@ -74,14 +76,16 @@ def parse_pipeline(text: str) -> tuple[Pass, ...]:
 
 def _parse_pass(item: str) -> Pass:
     match = re.fullmatch(r"([\w\-]+)(?:{([^}]*)})?", item)
-    if match is None or match[1] not in PASSES:
+    if match is None or match[1] not in {*PASSES, *added(ADDED)}:
         raise UsageError(_unknown_pass(item))
+    kind = PASSES[match[1]] if match[1] in PASSES else load_added(ADDED, match[1])
     pairs = [option.partition("=") for option in (match[2] or "").split(",") if option]
     try:
-        return PASSES[match[1]](**{name.strip(): value.strip() for name, _, value in pairs})
+        made: Pass = kind(**{name.strip(): value.strip() for name, _, value in pairs})
+        return made
     except TypeError as error:
         raise UsageError(f"pass {match[1]} has no such option: {match[2]}") from error
 
 
 def _unknown_pass(name: str) -> Problem:
-    return Problem(f"there is no pass {name!r}", hint=f"there are {', '.join(PASSES)}")
+    return Problem(f"there is no pass {name!r}", hint=f"there are {', '.join((*PASSES, *added(ADDED)))}")

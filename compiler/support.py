@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir.errors import Problem, grouped
+from pef.tables import Column, largest, number, print_table, shown_of, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def check_model(path: str, inference: bool = False, batch_size: int | None = Non
     from compiler.frontend.model_file import load_model
     from compiler.frontend.survey import parameter_counts, survey
 
-    spec = load_model(path, batch_size)
+    spec = load_model(path, batch_size, inference=inference)
     found = survey(spec, inference=inference)
     device: Counter[str] = Counter()
     if found.program is not None:
@@ -82,25 +81,25 @@ def as_dict(report: SupportReport) -> dict[str, Any]:
     }
 
 
-def render(report: SupportReport, console: Console) -> None:
-    """Print the operators, the problems, and the answer last."""
-    if report.operators:
-        console.print(_table(report))
+def render(report: SupportReport, console: Console, top: int = 10) -> None:
+    """Print the `top` most frequent operators (0: all), the problems, and the answer last."""
+    counts = _by_count(report.operators)
+    if counts:
+        shown = largest(counts, lambda row: row[1], top)
+        print_table(console, f"operators{shown_of(shown, counts, 'most frequent')}", _columns(report), shown)
+        console.print()
     for group in grouped(report.problems):
         console.print(str(group), soft_wrap=True, highlight=False, markup=False)
     console.print(_answer(report), soft_wrap=True, highlight=False, markup=False)
 
 
-def _table(report: SupportReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("operator")
-    table.add_column("count", justify="right")
-    if report.refused:
-        table.add_column("not supported", justify="right")
-    for name, count in _by_count(report.operators):
-        refused = [str(report.refused.get(name, ""))] if report.refused else []
-        table.add_row(name, str(count), *refused)
-    return table
+def _columns(report: SupportReport) -> list[Column[tuple[str, int]]]:
+    refused: Column[tuple[str, int]] = number("not supported", lambda row: str(report.refused.get(row[0], "")))
+    return [
+        text("operator", lambda row: row[0]),
+        number("count", lambda row: str(row[1])),
+        *([refused] if report.refused else []),
+    ]
 
 
 def _answer(report: SupportReport) -> str:

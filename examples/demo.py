@@ -29,8 +29,6 @@ MODEL = str(EXAMPLES / "res_ffn.py")
 BATCH = 64
 EPOCHS = 20
 TEST_IMAGES = 360
-WIDTH = 100
-"""Columns that the cycle report needs."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -123,7 +121,7 @@ def main() -> None:
     print(f"test accuracy {accuracy:.1%}; agreement with PyTorch on the same weights {agreement:.1%}")
 
     print("== where the simulated time goes")
-    profile.render(simulate(session.pef), Console(width=max(WIDTH, Console().width)))
+    profile.render(simulate(session.pef), Console())
     print(f"host time after installation: {time.perf_counter() - start:.1f} s")
     if accuracy < 0.95 or agreement < 1 or sizes[1] * 2 > sizes[0]:
         raise SystemExit("the demo fell short of what it promises")

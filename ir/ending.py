@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from ir.errors import InternalError, OutOfMemoryError, Problem, SncError, UsageError
 
@@ -25,7 +27,8 @@ def exit_status(work: Callable[[], bool], verbose: bool = False) -> int:
     """Do `work` and return the exit status: 0 if it says that all went well, else 1; 2 for unusable arguments."""
     accept_every_character()
     try:
-        return 0 if work() else 1
+        with _exit_is_heard():
+            return 0 if work() else 1
     except (Exception, SystemExit) as error:
         return _told(error, verbose)
 
@@ -35,9 +38,31 @@ def readable_errors(verbose: bool = False) -> Iterator[None]:
     """End the process with a message and an exit status where the block raises anything."""
     accept_every_character()
     try:
-        yield
+        with _exit_is_heard():
+            yield
     except (Exception, SystemExit) as error:
         raise SystemExit(_told(error, verbose)) from None
+
+
+@contextmanager
+def _exit_is_heard() -> Iterator[None]:
+    """Let os._exit() in the code that a model runs raise SystemExit, so that status 0 means that the work was done.
+
+    Processes that were forked, and other threads, still end by it. What ends the process below Python, such as a signal
+    or exit() of a C library, cannot be heard.
+    """
+    leave, process, thread = os._exit, os.getpid(), threading.get_ident()
+
+    def heard(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) != (process, thread):
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = heard
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _told(error: Exception | SystemExit, verbose: bool) -> int:
@@ -52,7 +77,7 @@ def _told(error: Exception | SystemExit, verbose: bool) -> int:
             told = _out_of_memory(error)
         case SystemExit():
             what = f"the program's own code ended the process with status {error.code or 0} before the work was done"
-            told = UsageError(Problem(what, hint="take sys.exit() out of what the model runs"))
+            told = UsageError(Problem(what, hint="take sys.exit() and os._exit() out of what the model runs"))
         case _:
             told = _unforeseen(error)
     if verbose and told.__cause__ is not None:
@@ -71,7 +96,7 @@ def accept_every_character() -> None:
 def _out_of_memory(error: MemoryError) -> SncError:
     said = f": {_shortened(error)}" if str(error) else ""
     hint = "close other programs, take a smaller batch, or, for simulated time alone, snrun --timing-only"
-    wrapped = OutOfMemoryError(Problem(f"this computer's memory does not suffice{said}", hint=hint))
+    wrapped = OutOfMemoryError(Problem(f"this computer has too little memory{said}", hint=hint))
     wrapped.__cause__ = error
     return wrapped
 

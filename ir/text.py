@@ -46,15 +46,20 @@ def graph_lines(graph: Graph) -> Iterator[str]:
 
 def print_node(node: Node) -> str:
     """One node as a line of text."""
+    where = node.location
+    place = f"@ {json.dumps(where.file)}:{where.line} {json.dumps(where.module)}"
+    place += f" in {json.dumps(where.region)}" if where.region else ""
+    return f"{print_computation(node)} {place}"
+
+
+def print_computation(node: Node) -> str:
+    """What a node computes of what, without where the program says so."""
     results = ", ".join(f"%{result.name}" for result in node.results)
     operands = ", ".join(f"%{operand.name}" for operand in node.operands)
     attributes = node.op.attributes()
     shown = f" {{{', '.join(f'{name}={print_attribute(value)}' for name, value in attributes.items())}}}"
     types = ", ".join(str(result.type) for result in node.results)
-    where = node.location
-    place = f"@ {json.dumps(where.file)}:{where.line} {json.dumps(where.module)}"
-    place += f" in {json.dumps(where.region)}" if where.region else ""
-    return f"{results} = {node.op.name}({operands}){shown if attributes else ''} : {types} {place}"
+    return f"{results} = {node.op.name}({operands}){shown if attributes else ''} : {types}"
 
 
 def print_attribute(value: Attribute) -> str:

@@ -20,7 +20,8 @@ def box() -> None:
       snc box init mybox --model zoo:braggnn/tiny    a folder with a compiled PEF and a box.yaml
       snc box check mybox                            can it serve? nothing is loaded
       snc box serve mybox                            HTTP and gRPC on this computer
-      snc box build mybox image                      what a container engine builds an image from
+      snc box build mybox image --base FOLDER        an OCI image
+      snc box containerfile mybox folder             what a container engine builds an image from
     """
 
 
@@ -103,14 +104,39 @@ def serve_command(folder: Path, host: str | None, http_port: int | None, grpc_po
 @box.command("build")
 @click.argument("folder", type=FOLDER)
 @click.argument("image", type=FOLDER)
-@click.option("--base", default="docker.io/library/python:3.11-slim", show_default=True, help="Image to build on.")
-def build_command(folder: Path, image: Path, base: str) -> None:
-    """Write a folder that a container engine builds an OCI image from: podman build IMAGE."""
+@click.option(
+    "--base",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with a root file system that has this Python, or an OCI layout. Nothing is pulled.",
+)
+def build_command(folder: Path, image: Path, base: Path) -> None:
+    """Write an OCI image layout: base, installed distributions, toolchain and box; the same bytes every time.
+
+    \b
+      skopeo copy docker://docker.io/library/python:3.11-slim oci:base
+      snc box build mybox image --base base
+      podman pull oci:image
+    """
     with readable_errors():
         from modelbox.box_file import Home
-        from modelbox.image import build
+        from modelbox.image.layout import write
 
-        for path in build(Home.read(folder), image, base):
+        for path in write(Home.read(folder), image, base, lambda step: click.echo(f"{step} ...", err=True)):
+            click.echo(path)
+
+
+@box.command("containerfile")
+@click.argument("folder", type=FOLDER)
+@click.argument("target", type=FOLDER)
+@click.option("--base", default="docker.io/library/python:3.11-slim", show_default=True, help="Image to build on.")
+def containerfile_command(folder: Path, target: Path, base: str) -> None:
+    """Write a folder that a container engine builds an image from, with examples for compose and Kubernetes."""
+    with readable_errors():
+        from modelbox.box_file import Home
+        from modelbox.image.containerfile import write
+
+        for path in write(Home.read(folder), target, base):
             click.echo(path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,7 @@ def compile_profile(
         from compiler.frontend.model_file import load_model
 
         file, colon, attribute = source.what.partition(":")
-        spec = load_model(f"{home.path(file)}{colon}{attribute}", profile.batch)
-        if inference and spec.loss is not None:  # requests have no targets
-            spec = replace(spec, loss=None, targets={})
+        spec = load_model(f"{home.path(file)}{colon}{attribute}", profile.batch, inference=inference)
         return compile_spec(spec, request, progress)
     return _compile_language_model(home, profile, request, progress)
 

@@ -13,7 +13,7 @@ from ir.errors import IllegalPefError, Problem
 from pef import pef_pb2 as pb
 from pef.checks import structure
 from pef.checks.buffers import BUFFER_RULES, runs_to_its_end
-from pef.checks.hardware import MACHINE_RULES, UNIT_RULES
+from pef.checks.hardware import MACHINE_RULES, UNIT_RULES, agcu_problems
 from pef.checks.limits import limit_problems
 from pef.checks.nets import net_problems
 from pef.checks.replicas import REPLICA_RULES
@@ -47,6 +47,7 @@ def _raise_if(problems: Iterable[Problem]) -> None:
 
 def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
     yield from structure.header_problems(pef)
+    yield from agcu_problems(machine)
     unsound = [*structure.symbol_problems(pef), *structure.section_problems(pef)]
     yield from unsound
     configurations: dict[int, Configuration] = {}

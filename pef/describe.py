@@ -3,177 +3,189 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from ir.errors import Problem, UsageError
+from pef import describe_columns as columns
 from pef import pef_pb2 as pb
 from pef import picture
 from pef.codec import decode_machine
 from pef.facts import Facts, as_dict
-from pef.wording import loop_counts
+from pef.tables import Column, largest, mib, number, print_table, shown_of, text
+from pef.wording import closest
 
-__all__ = ["as_dict", "render"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Selection", "as_dict", "render"]
 
 
-def render(pef: pb.Pef, console: Console, grid: bool = True) -> None:
-    """Print what is in a PEF, with a picture of the units where `grid`. Raises IllegalPefError as `as_dict` does."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to show: the `top` rows of each table (0: all); the inside of the sections and the stages with these names,
+    which may have wildcards; nets too; a picture of the units of each section."""
+
+    top: int = 10
+    section: str | None = None
+    stage: str | None = None
+    nets: bool = False
+    grid: bool = True
+
+
+def render(pef: pb.Pef, console: Console, selection: Selection) -> None:
+    """Print an overview of a PEF; or, where sections, stages or nets are selected, what is inside those.
+
+    Raises IllegalPefError as `as_dict` does, UsageError where no section or stage has the name.
+    """
     facts = as_dict(pef)
+    _print_heading(facts, console)
+    if selection.section is None and selection.stage is None and not selection.nets:
+        _print_overview(facts, console, selection)
+        return
+    chosen = _matching("section", facts["sections"], selection.section)
+    configurations = {section["configuration"]: section for section in reversed(chosen)}
+    inside = {configuration: _Inside.of(facts, configuration) for configuration in sorted(configurations)}
+    if selection.stage is not None:
+        _matching("stage", [stage for each in inside.values() for stage in each.stages], selection.stage)
+    for configuration, each in inside.items():
+        part = each.only(selection.stage)
+        if part.stages:
+            _print_inside(part, console, selection)
+            if selection.grid and selection.stage is None:
+                _print_grid(pef, configuration, console)
+
+
+def _print_heading(facts: Facts, console: Console) -> None:
+    from rich.markup import escape
+
     machine = facts["machine"]
-    console.print(f"[bold]{escape(facts['name'])}[/], toolchain {escape(facts['toolchain_version'])}")
-    console.print(_machine_line(machine), highlight=False)
+    tiers = ", ".join(f"{tier['name']} {mib(tier['capacity_bytes'])} MiB" for tier in machine["tiers"])
+    console.print(f"[bold]{escape(facts['name'])}[/], toolchain {escape(facts['toolchain_version'])}", highlight=False)
+    console.print(
+        f"{machine['name']}: {machine['pcus']} PCUs, {machine['pmus']} PMUs of {mib(machine['pmu_bytes'])} MiB, "
+        f"{len(machine['agcu_sites'])} AGCUs at {machine['clock_ghz']:g} GHz; {tiers}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _print_overview(facts: Facts, console: Console, selection: Selection) -> None:
     for label in ("options", "metadata"):
         if facts[label]:
-            console.print(f"{label}: {escape(str(facts[label]))}", highlight=False)
-    console.print(_symbols_table(facts["symbols"]))
-    console.print(_sections_table(facts["sections"]))
-    for number, configuration in enumerate(facts["configurations"]):
-        shared = ", ".join(configuration["sections"])
-        console.print(f"\n[bold]configuration {number}[/] of {escape(shared)}", highlight=False)
-        console.print(_stages_table(configuration))
-        for index, phase in enumerate(configuration["phases"]):
-            cycles, loops = phase["busiest_link_cycles"], loop_counts(phase["loops"])
-            console.print(f"phase {index}: {loops} iterations, busiest link {cycles:,.0f} cycles", highlight=False)
-        console.print(_buffers_table(configuration))
-        console.print(_streams_table(configuration))
-        if grid:
-            console.print(picture.coloured_grid(pef.configurations[number], decode_machine(pef.machine)), end="")
-            console.print("upper case PCUs, lower case PMUs of a stage's results, + loaded, x faulty", style="dim")
+            console.print(f"{label}: {facts[label]}", highlight=False, markup=False)
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for symbol in facts["symbols"]:
+        kinds[symbol["kind"]].append(symbol["bytes"])
+    kind_columns: list[Column[tuple[str, list[int]]]] = [
+        text("kind", lambda row: row[0]),
+        number("count", lambda row: str(len(row[1]))),
+        number("MiB", lambda row: mib(sum(row[1]))),
+    ]
+    print_table(console, "symbols", kind_columns, list(kinds.items()))
+    sections = facts["sections"]
+    shown = largest(sections, lambda section: section["predicted_us"] + section["load_us"], selection.top)
+    title = f"sections, times as predicted{shown_of(shown, sections, 'slowest')}"
+    print_table(console, title, columns.sections(shown), shown)
+    insides = [_Inside.of(facts, number) for number in range(len(facts["configurations"]))]
+    stages = [stage for inside in insides for stage in inside.stages]
+    shown = largest(stages, lambda stage: stage["cycles"] * stage["sections"], selection.top)
+    title = f"stages{shown_of(shown, stages, 'with the most cycles')}"
+    print_table(console, title, columns.STAGES_OF_ALL, shown)
+    console.print("\n--section NAME shows its phases, stages, buffers, streams and units", style="dim", highlight=False)
 
 
-def _machine_line(machine: Facts) -> str:
-    tiers = ", ".join(f"{escape(tier['name'])} {_bytes(tier['capacity_bytes'])}" for tier in machine["tiers"])
-    return (
-        f"{escape(machine['name'])}: {machine['pcus']} PCUs, {machine['pmus']} PMUs of {_bytes(machine['pmu_bytes'])}, "
-        f"{len(machine['agcu_sites'])} AGCUs at {machine['clock_ghz']:g} GHz; {tiers}"
+def _print_inside(inside: _Inside, console: Console, selection: Selection) -> None:
+    names = inside.sections
+    console.print(f"\nconfiguration {inside.number} of {_few(names)}", style="bold", highlight=False, markup=False)
+    print_table(console, "phases", columns.PHASES, inside.phases)
+    parts = (
+        ("stages", columns.STAGES, inside.stages, "with the most cycles", lambda row: row["cycles"]),
+        ("buffers", columns.BUFFERS, inside.buffers, "largest", lambda row: row["bytes"]),
+        ("streams", columns.streams(inside.streams), inside.streams, "that move most", lambda row: row["total"]),
+        ("nets", columns.NETS, inside.nets if selection.nets else [], "that carry most", lambda row: row["total"]),
     )
+    for kind, shown_columns, rows, superlative, size in parts:
+        if rows:
+            shown = largest(rows, size, selection.top)
+            print_table(console, f"{kind}{shown_of(shown, rows, superlative)}", shown_columns, shown)
 
 
-def _symbols_table(symbols: Sequence[Facts]) -> Table:
-    kinds: dict[str, list[Facts]] = defaultdict(list)
-    for symbol in symbols:
-        kinds[symbol["kind"]].append(symbol)
-    rows = [(kind, str(len(held)), _bytes(sum(s["bytes"] for s in held))) for kind, held in kinds.items()]
-    return _table("symbols", ("kind",), ("count", "bytes"), rows)
+def _print_grid(pef: pb.Pef, configuration: int, console: Console) -> None:
+    machine = decode_machine(pef.machine)
+    console.print()
+    console.print(picture.coloured_grid(pef.configurations[configuration], machine, console.width), end="")
+    console.print("upper case: PCUs; lower case: PMUs of a stage's results; +: loaded; x: faulty", style="dim")
 
 
-def _sections_table(sections: Sequence[Facts]) -> Table:
-    numbers = ("phases", "stages", "operators", "PCUs", "PMUs", "loops")
-    times = ("exec us", "load us", "bound by", "DRAM read", "DRAM write")
-    by_rule = ("rule",) if any(section["rule"] for section in sections) else ()
-    rows = [
-        (
-            section["name"],
-            section["kind"],
-            *(section[key] for key in by_rule),
-            str(section["configuration"]),
-            *(str(section[key.lower()]) for key in numbers[:-1]),
-            " ".join(map(loop_counts, section["loops"])),
-            f"{section['predicted_us']:.1f}",
-            f"{section['load_us']:.1f}",
-            section["bound"],
-            _bytes(section["dram_read_bytes"]),
-            _bytes(section["dram_write_bytes"]),
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A configuration as rows of tables: what is nested in the facts knows here where it belongs."""
+
+    number: int
+    sections: list[str]
+    phases: list[Facts]
+    stages: list[Facts]
+    buffers: list[Facts]
+    streams: list[Facts]
+    nets: list[Facts]
+
+    @staticmethod
+    def of(facts: Facts, number: int) -> _Inside:
+        configuration = facts["configurations"][number]
+        names = configuration["sections"]
+        symbols: list[str] = next((s["bindings"] for s in facts["sections"] if s["configuration"] == number), [])
+        phases = [{**phase, "phase": index} for index, phase in enumerate(configuration["phases"])]
+        stages = [
+            {**stage, "phase": phase["phase"], "section": _few(names, 1), "sections": len(names)}
+            | {"cycles": stage["compute_cycles_per_firing"] * stage["firings"]}
+            for phase in phases
+            for stage in phase["stages"]
+        ]
+        lettered = [{**stage, "letter": picture.letter(index)} for index, stage in enumerate(stages)]
+        streams = [
+            {**stream, "phase": phase["phase"], "symbol": symbols[stream["slot"]] if symbols else ""}
+            | {"total": stream["bytes"] * stream["transfers"]}
+            for phase in phases
+            for stream in phase["streams"]
+        ]
+        nets = [{**net, "total": net["bytes"] * net["events"]} for net in configuration["nets"]]
+        return _Inside(number, names, phases, lettered, configuration["buffers"], streams, nets)
+
+    def only(self, pattern: str | None) -> _Inside:
+        """What belongs to the stages with names like this: their buffers, and the streams and nets of those."""
+        if pattern is None:
+            return self
+        stages = [stage for stage in self.stages if fnmatchcase(stage["name"], pattern)]
+        names = {stage["name"] for stage in stages}
+        touched = {name for stage in stages for name in (*stage["reads"], *stage["writes"])}
+        phases = {stage["phase"] for stage in stages}
+        return _Inside(
+            self.number,
+            self.sections,
+            [phase for phase in self.phases if phase["phase"] in phases],
+            stages,
+            [buffer for buffer in self.buffers if buffer["name"] in touched],
+            [stream for stream in self.streams if stream["buffer"] in touched],
+            [net for net in self.nets if names & {net["from"], net["to"]}],
         )
-        for section in sections
-    ]
-    return _table("sections, times as predicted", ("section", "type", *by_rule), ("config", *numbers, *times), rows)
 
 
-def _stages_table(configuration: Facts) -> Table:
-    texts = ("", "stage", "operators", "source", "reads", "writes")
-    return _table(
-        "stages", texts, ("phase", "loops", "PCUs", "parallel", "cycles/firing"), list(_stage_rows(configuration))
-    )
+def _matching(kind: str, rows: Sequence[Facts], pattern: str | None) -> list[Facts]:
+    """The rows with names like this; all where there is no pattern. Raises UsageError where there is none."""
+    found = [row for row in rows if pattern is None or fnmatchcase(row["name"], pattern)]
+    if not found:
+        raise UsageError(Problem(f"no {kind} is named {pattern!r}", hint=closest(pattern or "", _names(rows))))
+    return found
 
 
-def _stage_rows(configuration: Facts) -> Iterator[tuple[str, ...]]:
-    number = 0
-    for phase_number, phase in enumerate(configuration["phases"]):
-        for stage in phase["stages"]:
-            sources = [operator["source"] for operator in stage["operators"] if operator["source"]]
-            combine = f" ({', '.join(stage['combine'])})" if stage["combine"] else ""
-            yield (
-                picture.letter(number),
-                stage["name"],
-                " ".join(operator["op"] for operator in stage["operators"]),
-                _places(sources),
-                " ".join(stage["reads"]),
-                " ".join(stage["writes"]) + combine,
-                str(phase_number),
-                loop_counts(stage["loops"]),
-                str(stage["pcus"]),
-                "x".join(map(str, stage["parallel"].values())),
-                str(stage["compute_cycles_per_firing"]),
-            )
-            number += 1
+def _names(rows: Iterable[Facts]) -> Iterator[str]:
+    return (row["name"] for row in rows)
 
 
-def _places(sources: Sequence[Facts]) -> str:
-    """The files and lines that operators come from, as one range of lines per file."""
-    lines: dict[str, list[int]] = defaultdict(list)
-    for source in sources:
-        lines[source["file"]].append(source["line"])
-    return " ".join(
-        f"{file}:{min(found)}" + (f"-{max(found)}" if min(found) != max(found) else "") for file, found in lines.items()
-    )
-
-
-def _buffers_table(configuration: Facts) -> Table:
-    rows = [
-        (b["name"], b["type"], _axes(b["axes"]), f"{b['depth']}/{b['slices']}", _bytes(b["bytes"]), str(b["pmus"]))
-        for b in configuration["buffers"]
-    ]
-    return _table("buffers", ("buffer", "type"), ("axes", "slices held", "bytes", "PMUs"), rows)
-
-
-def _streams_table(configuration: Facts) -> Table:
-    indexed = any(stream["index"] is not None for phase in configuration["phases"] for stream in phase["streams"])
-    rows = [
-        (
-            stream["direction"],
-            stream["buffer"],
-            " ".join(stream["through"]),
-            *([_index(stream)] if indexed else []),
-            str(phase_number),
-            str(stream["slot"]),
-            _axes(stream["axes"]),
-            f"{stream['transfers']} x {_bytes(stream['bytes'])}",
-            " ".join(map(str, stream["agcus"])),
-        )
-        for phase_number, phase in enumerate(configuration["phases"])
-        for stream in phase["streams"]
-    ]
-    texts = ("", "buffer", "through", *(["by index"] if indexed else []))
-    return _table("streams", texts, ("phase", "slot", "axes", "transfers", "AGCUs"), rows)
-
-
-def _index(stream: Facts) -> str:
-    return f"{stream['index']} along {stream['index_axis']}" if stream["index"] is not None else ""
-
-
-def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first columns hold text and whose others are aligned to the right."""
-    table = Table(title=title, title_justify="left")
-    for heading in texts:
-        table.add_column(heading, overflow="fold")
-    for heading in numbers:
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
-def _axes(axes: Sequence[int]) -> str:
-    """The axis that each loop cuts: `0,-,1`."""
-    return ",".join("-" if axis < 0 else str(axis) for axis in axes) or "whole"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:g} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
+def _few(names: Sequence[str], shown: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

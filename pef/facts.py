@@ -13,14 +13,14 @@ from pef.check import check
 from pef.codec import decode_machine, decode_type
 from pef.cycles import compute_cycles
 from pef.decoded import Buffer, Configuration, Stage, Stream
-from pef.links import busiest_link_cycles
+from pef.links import busiest_link_cycles, net_events
 from pef.machine import Machine, SiteKind
 
 Facts = dict[str, Any]
 
 
 def as_dict(pef: pb.Pef) -> Facts:
-    """Everything in a PEF but its routes. Raises IllegalPefError where the PEF is not legal."""
+    """Everything in a PEF. Raises IllegalPefError where the PEF is not legal."""
     check(pef)
     machine = decode_machine(pef.machine)
     return {
@@ -31,7 +31,12 @@ def as_dict(pef: pb.Pef) -> Facts:
         "replicas": pef.header.replicas,
         "machine": _machine(machine),
         "symbols": [_symbol(symbol, machine) for symbol in pef.symbols],
-        "sections": [_section(pef, section, machine) for section in pef.sections],
+        "sections": [
+            section_summary(pef, section, machine)
+            | {"bindings": [pef.symbols[index].name for index in section.bindings]}
+            | {"sources": list(_sources(pef, section))}
+            for section in pef.sections
+        ],
         "configurations": [_configuration(pef, number, machine) for number in range(len(pef.configurations))],
     }
 
@@ -54,7 +59,8 @@ def _symbol(symbol: pb.Symbol, machine: Machine) -> Facts:
     }
 
 
-def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
+def section_summary(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
+    """What a section takes of the machine, and what the compiler expects of it."""
     configuration, prediction = pef.configurations[section.configuration], section.prediction
     stages = [stage for phase in configuration.phases for stage in phase.stages]
     kinds = [machine.kind(unit.site) for unit in configuration.units]
@@ -63,7 +69,6 @@ def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
         "kind": section.kind,
         "rule": section.rule,
         "configuration": section.configuration,
-        "bindings": [pef.symbols[index].name for index in section.bindings],
         "phases": len(configuration.phases),
         "stages": len(stages),
         "operators": sum(len(stage.operations) for stage in stages),
@@ -82,9 +87,10 @@ def _section(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts:
 
 def _configuration(pef: pb.Pef, number: int, machine: Machine) -> Facts:
     configuration = Configuration.of(pef.configurations[number], machine, f"configuration {number}")
-    sources = _sources(pef, number)
+    sections = [section for section in pef.sections if section.configuration == number]
+    sources = _sources(pef, sections[0]) if sections else iter(())
     return {
-        "sections": [section.name for section in pef.sections if section.configuration == number],
+        "sections": [section.name for section in sections],
         "phases": [
             {
                 "loops": list(phase.nest.counts),
@@ -95,17 +101,16 @@ def _configuration(pef: pb.Pef, number: int, machine: Machine) -> Facts:
             for index, phase in enumerate(configuration.phases)
         ],
         "buffers": [_buffer(configuration, buffer) for buffer in configuration.buffers],
+        "nets": [_net(configuration, net) for net in configuration.record.nets],
+        "units": configuration.sites,
         "grid": picture.grid(configuration.record, machine),
     }
 
 
-def _sources(pef: pb.Pef, number: int) -> Iterator[Facts]:
-    """Where the operations of a configuration come from in the first section that uses it."""
-    for section in pef.sections:
-        if section.configuration == number:
-            for place in section.locations:
-                yield {"file": pef.strings[place.file], "line": place.line, "module": pef.strings[place.module]}
-            return
+def _sources(pef: pb.Pef, section: pb.Section) -> Iterator[Facts]:
+    """Where the operations of a section come from: phase by phase, stage by stage."""
+    for place in section.locations:
+        yield {"file": pef.strings[place.file], "line": place.line, "module": pef.strings[place.module]}
 
 
 def _stage(configuration: Configuration, stage: Stage, sources: Iterator[Facts]) -> Facts:
@@ -153,3 +158,43 @@ def _stream(configuration: Configuration, phase: int, stream: Stream) -> Facts:
         "through": [application.op.name for application in stream.body.applications],
         "agcus": list(stream.record.agcus),
     }
+
+
+def _net(configuration: Configuration, net: pb.Net) -> Facts:
+    """A net with the names of what it joins; `bytes` per firing of its stage or transfer of its stream."""
+    source, sink = _joined(configuration, net)
+    owner = net.WhichOneof("owner")
+    return {
+        "phase": net.phase,
+        "kind": pb.Net.Kind.Name(net.kind).lower(),
+        "stage": net.stage if owner == "stage" else None,
+        "stream": net.stream if owner == "stream" else None,
+        "port": net.port if net.kind in (pb.Net.READ, pb.Net.WRITE) else None,
+        "from": source,
+        "to": sink,
+        "source": _terminal(net.source),
+        "sinks": [_terminal(sink) for sink in net.sinks],
+        "bytes": net.bytes,
+        "events": net_events(configuration, net),
+        "route": [list(link) for link in zip(net.route[::2], net.route[1::2])],
+    }
+
+
+def _joined(configuration: Configuration, net: pb.Net) -> tuple[str, str]:
+    """What stands at the two sides of a net: names of stages and buffers, or memory."""
+    phase, buffers = configuration.phases[net.phase], configuration.buffers
+    if net.WhichOneof("owner") == "stage":
+        stage = phase.stages[net.stage]
+        if net.kind == pb.Net.READ:
+            return buffers[stage.inputs[net.port].buffer].name, stage.name
+        return stage.name, stage.name if net.kind == pb.Net.CHAIN else buffers[stage.outputs[net.port].buffer].name
+    stream = phase.streams[net.stream]
+    if net.kind == pb.Net.INDEX:
+        return buffers[stream.record.index.buffer].name, "memory"
+    held = buffers[stream.buffer].name
+    return ("memory", held) if net.kind == pb.Net.LOAD else (held, "memory")
+
+
+def _terminal(terminal: pb.Terminal) -> Facts:
+    at = terminal.WhichOneof("at")
+    return {"agcu": terminal.agcu} if at == "agcu" else {"unit": terminal.unit}

@@ -92,6 +92,33 @@ class Machine:
         faulty = set(self.faulty_sites)
         return tuple(site for site in range(self.sites) if site not in faulty and self.kind(site) is kind)
 
+    @property
+    def rdu_tiles(self) -> int:
+        """How many RDU tiles the chip consists of."""
+        return (self.rows // self.rdu_tile_rows) * self._rdu_tiles_across
+
+    @property
+    def _rdu_tiles_across(self) -> int:
+        return self.columns // self.rdu_tile_columns
+
+    def rdu_tile(self, site: int) -> int:
+        """The RDU tile that `site` belongs to; tiles are numbered along rows, from the top."""
+        row, column = divmod(site, self.columns)
+        return row // self.rdu_tile_rows * self._rdu_tiles_across + column // self.rdu_tile_columns
+
+    @functools.cache  # noqa: B019  (a machine is a constant)
+    def excluded_rdu_tiles(self) -> frozenset[int]:
+        """RDU tiles without a working unit."""
+        working = {self.rdu_tile(site) for kind in SiteKind for site in self.working_sites(kind)}
+        return frozenset(range(self.rdu_tiles)) - working
+
+    @functools.cache  # noqa: B019  (a machine is a constant)
+    def closed_switches(self) -> frozenset[int]:
+        """Sites whose switches no net can pass and no AGCU can use: those of excluded RDU tiles. The switch of a unit
+        that is faulty by itself works."""
+        excluded = self.excluded_rdu_tiles()
+        return frozenset(site for site in range(self.sites if excluded else 0) if self.rdu_tile(site) in excluded)
+
     def cycles(self, microseconds: float) -> float:
         """`microseconds` in cycles of the fabric clock."""
         return microseconds * self.clock_ghz * 1e3

@@ -24,7 +24,7 @@ class Pef(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., machine: _Optional[_Union[Machine, _Mapping]] = ..., strings: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[Symbol, _Mapping]]] = ..., configurations: _Optional[_Iterable[_Union[Configuration, _Mapping]]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json", "replicas", "weights_sha256", "reference_sha256")
+    __slots__ = ("name", "toolchain_version", "options_json", "metadata_json", "replicas", "weights_sha256", "reference_sha256", "program_sha256")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOOLCHAIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Header(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_SHA256_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_SHA256_FIELD_NUMBER: _ClassVar[int]
     name: str
     toolchain_version: str
     options_json: str
@@ -39,7 +40,8 @@ class Header(_message.Message):
     replicas: int
     weights_sha256: bytes
     reference_sha256: bytes
-    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ..., weights_sha256: _Optional[bytes] = ..., reference_sha256: _Optional[bytes] = ...) -> None: ...
+    program_sha256: bytes
+    def __init__(self, name: _Optional[str] = ..., toolchain_version: _Optional[str] = ..., options_json: _Optional[str] = ..., metadata_json: _Optional[str] = ..., replicas: _Optional[int] = ..., weights_sha256: _Optional[bytes] = ..., reference_sha256: _Optional[bytes] = ..., program_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Machine(_message.Message):
     __slots__ = ("name", "rows", "columns", "rdu_tile_rows", "rdu_tile_columns", "faulty_sites", "agcu_sites", "clock_ghz", "pcu_lanes", "pcu_stages", "fp32_cycles_per_vector", "tail_cycles_per_vector", "pmu_bytes", "pmu_port_bytes_per_cycle", "link_bytes_per_cycle", "hop_cycles", "agcu_bytes_per_cycle", "tiers", "program_load_us", "argument_load_us", "launch_us", "pmu_read_ports", "pmu_write_ports", "ring_bytes_per_s", "ring_step_us", "host_bytes_per_s", "memory_burst_bytes")

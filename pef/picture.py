@@ -7,11 +7,13 @@ A PCU shows the letter of its stage, a PMU the same letter in lower case where t
 from __future__ import annotations
 
 from string import ascii_uppercase
-
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from pef import pef_pb2 as pb
 from pef.machine import Machine
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 FREE, FAULTY, LOADED = ".", "x", "+"
 _COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan", "bright_red", "bright_green", "bright_blue")
@@ -32,13 +34,20 @@ def grid(configuration: pb.Configuration, machine: Machine) -> list[str]:
     return ["".join(mark for mark, _ in row) for row in _marks(configuration, machine)]
 
 
-def coloured_grid(configuration: pb.Configuration, machine: Machine) -> Text:
-    """The picture for a terminal."""
-    picture = Text(no_wrap=True)
-    for row in _marks(configuration, machine):
+def coloured_grid(configuration: pb.Configuration, machine: Machine, width: int) -> Text:
+    """The picture for a terminal of `width` characters: with blanks between sites where there is room, and without the
+    rows at the end where nothing is."""
+    from rich.text import Text
+
+    picture, gap = Text(no_wrap=True), " " if 2 * machine.columns <= width else ""
+    rows = _marks(configuration, machine)
+    used = max((number for number, row in enumerate(rows) if {mark for mark, _ in row} - {FREE, FAULTY}), default=0) + 1
+    for row in rows[:used]:
         for mark, colour in row:
-            picture.append(f"{mark} ", colour)
+            picture.append(f"{mark}{gap}", colour)
         picture.append("\n")
+    if used < len(rows):
+        picture.append(f"({len(rows) - used} more rows of sites are free)\n", "dim")
     return picture
 
 

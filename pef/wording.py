@@ -19,3 +19,16 @@ def listed(names: Sequence[str], shown: int = 8) -> str:
     """Names one after another; of many, the first few and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+MOST_COMPARED = 1000
+"""Names among which the closest to a wrong one is looked for: comparing them takes time."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """What to try instead of a name that nobody has."""
+    import difflib
+
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
+    return f"did you mean {near[0]!r}?" if near else f"there is {listed(names)}"

@@ -16,7 +16,9 @@ from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.codec import decode_type
 from pef.exchange import ONE, Replicas
+from pef.wording import closest
 from runtime.collective import ALONE, Collective
+from runtime.hardware import UNMANAGED, Hardware, acquire
 from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
 from runtime.numbers.memory import Memory, to_device
 from runtime.numbers.simulator import Run, Simulator
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.CONSTANT)
 """What a model's weights consist of."""
-MOST_COMPARED = 1000
-"""Names among which the closest to a wrong one is looked for: comparing them takes time."""
 CHECKPOINTED = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.STATE)
 """What training changes."""
 
@@ -51,8 +51,10 @@ class Session:
         if threads is not None and threads < 1:
             raise UsageError(Problem(f"{threads} threads cannot run anything", hint="give at least one"))
         self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
+        self._name = self.pef.header.name if isinstance(pef, pb.Pef) else os.fspath(pef)
         if check:
             _check(self.pef)
+        self.hardware: Hardware = UNMANAGED
         self.threads = 1 if strict else threads if threads is not None else host_cores()
         self._strict = strict
         self.symbols = {
@@ -66,7 +68,11 @@ class Session:
 
     @cached_property
     def memory(self) -> Memory:
-        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none."""
+        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none.
+
+        Raises NodeError where a node's daemon refuses the tiles that have it.
+        """
+        self.hardware = acquire(self.pef, self._name)
         return Memory(self.pef)
 
     @cached_property
@@ -93,7 +99,7 @@ class Session:
         """Write hyper-parameters. Raises BindError for everything that is none, or is no finite number."""
         known = self.names(SymbolKind.HYPER)
         problems = [
-            Problem(f"the PEF has no hyper-parameter {name!r}", hint=_closest(name, known) if known else "it has none")
+            Problem(f"the PEF has no hyper-parameter {name!r}", hint=closest(name, known) if known else "it has none")
             for name in values
             if name not in known
         ]
@@ -128,7 +134,7 @@ class Session:
             problems += [Problem(f"the weights lack {name!r} ({self.symbols[name].type})") for name in lacking]
             unknown = [name for name in weights if name not in self.symbols]
             problems += [
-                Problem(f"the weights hold {name!r}, which the PEF does not know", hint=_closest(name, self.symbols))
+                Problem(f"the weights hold {name!r}, which the PEF does not know", hint=closest(name, self.symbols))
                 for name in unknown[:SHOWN_PROBLEMS]
             ]
         self._write({name: value for name, value in weights.items() if name in self.symbols}, problems)
@@ -149,7 +155,7 @@ class Session:
 
     def _find(self, name: str) -> int:
         if name not in self._index:
-            raise BindError(Problem(f"the PEF has no symbol {name!r}", hint=_closest(name, self.symbols)))
+            raise BindError(Problem(f"the PEF has no symbol {name!r}", hint=closest(name, self.symbols)))
         return self._index[name]
 
     # -- runs ---------------------------------------------------------------------------------------------------
@@ -172,7 +178,9 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        self._simulator.lay_out(sections)(collective)
+        run = self._simulator.lay_out(sections)
+        with self.hardware.running(sections):
+            run(collective)
         self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
@@ -243,9 +251,10 @@ class Session:
         return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
 
     def close(self) -> None:
-        """Give the threads back."""
+        """Give the threads and the tiles back."""
         if "_simulator" in self.__dict__:
             self._simulator.close()
+        self.hardware.release()
 
     def _existing(self, section_ids: Sequence[int]) -> list[int]:
         last = len(self.pef.sections) - 1
@@ -285,7 +294,8 @@ class PreparedRun:
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
-        self._run(collective)
+        with self._session.hardware.running(self.sections):
+            self._run(collective)
         self._session.mark_stored(self.sections)
 
 
@@ -339,14 +349,3 @@ def _training(kind: str) -> str:
     if kind in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
         return "; compile for training to get the others"
     return ""
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    import difflib
-
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
-    if near:
-        return f"did you mean {near[0]!r}?"
-    listed = ", ".join(names[:8])
-    return f"it has {listed}" + (", ..." if len(names) > 8 else "")

@@ -1,20 +1,21 @@
 """The RDU backend: a program of graphs to one PEF.
 
-    cut_graph ─▶ sections ─ plan_section ─▶ wire ─▶ place ─▶ route ─▶ emit
+    partition_graph ─▶ sections ─ plan_section ─▶ wire ─▶ place ─▶ route ─▶ emit
 
-Sections of equal structure share one configuration, so compile time follows the sections that differ.
+Sections of equal structure share one configuration, so compile time follows the sections that differ. What the steps
+decide is a `Plan`: it can be stopped after any of them, written as text, changed, and taken on from there (`dump/`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.rdu.allocate.buffers import Layout
 from backends.rdu.allocate.plan import plan_section
-from backends.rdu.cut.sections import CutGraph, CutSection, cut_graph
+from backends.rdu.cut.sections import CutSection, Partition, materialise, partition_graph, stream_partition
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.emit.memory import place_symbols
 from backends.rdu.emit.predict import predict_configuration
@@ -22,8 +23,9 @@ from backends.rdu.emit.records import emit_configuration
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.place.place import place
+from backends.rdu.plan import Configured, Plan, PlannedGraph, Step
 from backends.rdu.route.route import Routing, route
-from backends.rdu.wire.netlist import Placement
+from backends.rdu.wire.netlist import Netlist, Placement
 from backends.rdu.wire.nets import wire
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
@@ -40,24 +42,37 @@ BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the mapping that is behind."""
 
+Placer = Callable[[Netlist, Machine, int], Placement]
+"""Gives every unit of a netlist a site, with a seed."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
     """fuse: the optimiser's sections (o3), else one operator each (o0), but for what `rules` fuse where they are given
     (o1); seed: of placement. replicas: the fewest of a
     data parallel run, 0 where the program is not data parallel; microbatches: the pieces to stream a batch in, None for
-    those that are fastest."""
+    those that are fastest. budgets: the shares of the machine that are tried in turn; placer: places the units."""
 
     fuse: bool = True
     seed: int = 0
     replicas: int = 0
     microbatches: Microbatches | None = None
     rules: tuple[Rule, ...] | None = None
+    budgets: tuple[float, ...] = BUDGETS
+    placer: Placer = place
 
-    def cut(self, graph: Graph, machine: Machine, budget: float) -> CutGraph:
+    def partition(self, graph: Graph, machine: Machine, budget: float) -> Partition:
         """The sections of a graph."""
         pieces = self.pieces(graph.kind)
-        return cut_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules, microbatches=pieces)
+        return partition_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules, microbatches=pieces)
+
+    def streamed(self, graph: PlannedGraph, machine: Machine, budget: float) -> Partition:
+        """The partition of a graph into sections that are given."""
+        assert graph.partition is not None
+        pieces = self.pieces(graph.graph.kind)
+        return stream_partition(
+            graph.partition, graph.lengths, machine, fuse=self.fuse, budget=budget, microbatches=pieces
+        )
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
         """The pieces for graphs of one kind: only those that see samples stream them."""
@@ -79,16 +94,40 @@ def compile_program(
 ) -> pb.Pef:
     """Map every graph of `program` onto `machine`. Raises UnsupportedError for tensors without elements,
     InfeasibleError where something fits in no way tried."""
-    UnsupportedError.raise_if(_empty_tensors(program))
-    mapper = _Mapper(program, machine, options)
+    plan = Plan.of(program)
+    advance(plan, machine, options, progress=progress)
+    return emit_program(plan, machine, options, header)
+
+
+def advance(
+    plan: Plan,
+    machine: Machine,
+    options: BackendOptions = BackendOptions(),
+    last: Step = Step.ROUTE,
+    *,
+    progress: Progress = lambda what, done: None,
+) -> None:
+    """Take a plan on, from wherever it is, to the end of the step `last`. Raises as `compile_program` does."""
+    UnsupportedError.raise_if(_empty_tensors(plan.program))
+    planner = _Planner(plan, machine, options, last)
+    share = 1 / max(1, len(plan.graphs))
+    for number in range(len(plan.graphs)):
+        start = number * share
+        planner.advance(number, lambda what, done, start=start: progress(what, start + share * done))  # type: ignore[misc]
+
+
+def emit_program(
+    plan: Plan, machine: Machine, options: BackendOptions, header: Mapping[str, Any] | None = None
+) -> pb.Pef:
+    """The PEF of a plan in which everything is decided. Raises DoesNotFitError where symbols exceed the memory."""
+    emitter = _Emitter(plan, machine, options)
     for name, value in (header or {}).items():
-        setattr(mapper.record.header, name, value if isinstance(value, str) else canonical_json(value))
-    for number, graph in enumerate(program.graphs):
-        start, share = number / len(program.graphs), 1 / len(program.graphs)
-        mapper.add(graph, lambda what, done, start=start, share=share: progress(what, start + share * done))  # type: ignore[misc]
-    mapper.place_in_memory()
-    mapper.predict()
-    return mapper.record
+        setattr(emitter.record.header, name, value if isinstance(value, str) else canonical_json(value))
+    for graph in plan.graphs:
+        emitter.add(graph)
+    emitter.place_in_memory()
+    emitter.predict()
+    return emitter.record
 
 
 def _empty_tensors(program: Program) -> list[Problem]:
@@ -109,7 +148,7 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     alternatives."""
     total = 0.0
     for graph in program.graphs:
-        cut = options.cut(graph, machine, BUDGETS[0])
+        cut = materialise(options.partition(graph, machine, options.budgets[0]))
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
         predictions: dict[Signature, pb.Prediction] = {}
         for section in cut.sections:
@@ -137,74 +176,128 @@ def unplaced(layout: Layout, key: Signature, symbols: Mapping[str, Symbol], mach
     return emit_configuration(layout, wiring, placement, routing, slots, types, machine)
 
 
-@dataclass(frozen=True, slots=True)
-class _MappedGraph:
-    """The sections of a graph, the symbols they add, and the configurations that no graph before had."""
+class _Planner:
+    """Takes the graphs of a plan on, to the end of the step `last`."""
 
-    sections: list[tuple[CutSection, Signature]]
-    symbols: tuple[Symbol, ...]
-    fresh: dict[Signature, pb.Configuration] = field(default_factory=dict)
+    def __init__(self, plan: Plan, machine: Machine, options: BackendOptions, last: Step) -> None:
+        self.plan = plan
+        self.machine = machine
+        self.options = options
+        self.last = last
+        self.symbols = dict(plan.program.symbol)
+
+    def advance(self, number: int, progress: Progress) -> None:
+        """Take one graph on; those before it have been."""
+        graph, fresh = self._first_that_fits(self.plan.graphs[number], progress)
+        self.plan.graphs[number] = graph
+        self.plan.configurations |= fresh
+        if graph.cut is not None:
+            self.symbols.update((symbol.name, symbol) for symbol in graph.cut.symbols)
+
+    def _first_that_fits(
+        self, graph: PlannedGraph, progress: Progress
+    ) -> tuple[PlannedGraph, dict[Signature, Configured]]:
+        """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
+        retries = self.options.fuse or self.options.rules is not None
+        budgets = self.options.budgets if retries else self.options.budgets[:1]
+        if graph.budget is not None:
+            budgets = (graph.budget,)
+        for budget in budgets[:-1]:
+            try:
+                return self._planned(graph, budget, progress)
+            except InfeasibleError:
+                continue
+        return self._planned(graph, budgets[-1], progress)
+
+    def _planned(
+        self, graph: PlannedGraph, budget: float, progress: Progress
+    ) -> tuple[PlannedGraph, dict[Signature, Configured]]:
+        """The graph under one budget, and the configurations that are new or further on."""
+        graph = self._cut(graph, budget)
+        fresh: dict[Signature, Configured] = {}
+        if graph.cut is None:
+            return graph, fresh
+        known = {**self.symbols, **{symbol.name: symbol for symbol in graph.cut.symbols}}
+        keys = []
+        for index, section in enumerate(graph.cut.sections):
+            count = len(graph.cut.sections)
+            progress(f"mapping {graph.graph.kind.value} section {index + 1} of {count}", index / count)
+            key = signature(section, known)
+            keys.append(key)
+            if key not in fresh and self.last.includes(Step.ALLOCATE):
+                fresh[key] = self._configured(section, self.plan.configurations.get(key))
+        return replace(graph, keys=tuple(keys)), fresh
+
+    def _cut(self, graph: PlannedGraph, budget: float) -> PlannedGraph:
+        """The graph with its sections, streaming unless the cut is the last step."""
+        graph = replace(graph, budget=budget)
+        if graph.cut is not None:
+            return graph
+        if graph.partition is None:
+            partition = self.options.partition(graph.graph, self.machine, budget)
+            lengths = tuple(section.length for section in partition.sections)
+            graph = replace(graph, partition=partition, lengths=lengths)
+        elif not graph.partition.sections:
+            graph = replace(graph, partition=self.options.streamed(graph, self.machine, budget))
+        if self.last is Step.CUT or graph.partition is None:
+            return graph
+        return replace(graph, cut=materialise(graph.partition))
+
+    def _configured(self, section: CutSection, known: Configured | None) -> Configured:
+        """A configuration up to the last step, from wherever it is."""
+        if known is None:
+            layout = plan_section(section, self.machine)
+            known = Configured(layout, wire(layout, self.machine))
+        netlist = known.wiring.netlist
+        if known.placement is None and self.last.includes(Step.PLACE):
+            known = replace(known, placement=self.options.placer(netlist, self.machine, self.options.seed))
+        if known.routing is None and known.placement is not None and self.last.includes(Step.ROUTE):
+            known = replace(known, routing=route(netlist, known.placement, self.machine))
+        return known
 
 
-class _Mapper:
-    """Collects the mapped graphs of a program in one record."""
+class _Emitter:
+    """Collects the planned graphs of a program in one record."""
 
-    def __init__(self, program: Program, machine: Machine, options: BackendOptions) -> None:
+    def __init__(self, plan: Plan, machine: Machine, options: BackendOptions) -> None:
+        self.plan = plan
         self.machine = machine
         self.options = options
         self.record = pb.Pef(machine=encode_machine(machine))
-        self.record.header.name = program.name
+        self.record.header.name = plan.program.name
         self.record.header.replicas = options.replicas
-        self.symbols = dict(program.symbol)
+        self.symbols = dict(plan.program.symbol)
         self.configured: dict[Signature, int] = {}
         self.strings: dict[str, int] = {}
 
-    def add(self, graph: Graph, progress: Progress) -> None:
-        """Map a graph and append its sections."""
-        mapped = self._first_that_fits(graph, progress)
-        self.symbols.update((symbol.name, symbol) for symbol in mapped.symbols)
-        for key, configuration in mapped.fresh.items():
-            self.configured[key] = len(self.record.configurations)
-            self.record.configurations.append(configuration)
+    def add(self, planned: PlannedGraph) -> None:
+        """Append the sections of a graph."""
+        assert planned.cut is not None
+        graph = planned.graph
+        self.symbols.update((symbol.name, symbol) for symbol in planned.cut.symbols)
         index_of = {name: index for index, name in enumerate(self.symbols)}
-        for number, (section, key) in enumerate(mapped.sections):
-            entry = self.record.sections.add(kind=graph.kind.value, configuration=self.configured[key])
+        for number, (section, key) in enumerate(zip(planned.cut.sections, planned.keys)):
+            entry = self.record.sections.add(kind=graph.kind.value, configuration=self._configuration(key))
             entry.name = f"{graph.name or graph.kind.value.lower()}_{number}"
             entry.rule = section.rule
             entry.bindings.extend(index_of[name] for name in key.symbols)
             entry.locations.extend(self._location(node.location) for stage in section.stages for node in stage.nodes)
 
-    def _first_that_fits(self, graph: Graph, progress: Progress) -> _MappedGraph:
-        """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
-        budgets = BUDGETS if self.options.fuse or self.options.rules is not None else BUDGETS[:1]
-        for budget in budgets[:-1]:
-            try:
-                return self._map(graph, budget, progress)
-            except InfeasibleError:
-                continue
-        return self._map(graph, budgets[-1], progress)
-
-    def _map(self, graph: Graph, budget: float, progress: Progress) -> _MappedGraph:
-        cut = self.options.cut(graph, self.machine, budget)
-        known = {**self.symbols, **{symbol.name: symbol for symbol in cut.symbols}}
-        mapped = _MappedGraph([], cut.symbols)
-        for index, section in enumerate(cut.sections):
-            what = f"mapping {graph.kind.value} section {index + 1} of {len(cut.sections)}"
-            progress(what, index / len(cut.sections))
-            key = signature(section, known)
-            mapped.sections.append((section, key))
-            if key not in self.configured and key not in mapped.fresh:
-                layout = plan_section(section, self.machine)
-                mapped.fresh[key] = self._configure(layout, key, known)
-        return mapped
-
-    def _configure(self, layout: Layout, key: Signature, symbols: Mapping[str, Symbol]) -> pb.Configuration:
-        wiring = wire(layout, self.machine)
-        placement = place(wiring.netlist, self.machine, self.options.seed)
-        routing = route(wiring.netlist, placement, self.machine)
+    def _configuration(self, key: Signature) -> int:
+        """The number of a configuration, which is appended when it is first met."""
+        if key in self.configured:
+            return self.configured[key]
+        decided = self.plan.configurations[key]
+        assert decided.placement is not None and decided.routing is not None
         slots = {name: index for index, name in enumerate(key.symbols)}
-        types = [symbols[name].type for name in key.symbols]
-        return emit_configuration(layout, wiring, placement, routing, slots, types, self.machine)
+        types = [self.symbols[name].type for name in key.symbols]
+        self.record.configurations.append(
+            emit_configuration(
+                decided.layout, decided.wiring, decided.placement, decided.routing, slots, types, self.machine
+            )
+        )
+        self.configured[key] = len(self.record.configurations) - 1
+        return self.configured[key]
 
     def place_in_memory(self) -> None:
         """Give every symbol its memory and append it; lifetimes are positions in the order of sections."""

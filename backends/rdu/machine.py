@@ -18,6 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from backends.extensions import MACHINES, added, load_added
+from backends.rdu.avoid import usable
 from ir.errors import MachineError, Problem
 from pef.machine import Machine, Tier
 
@@ -157,12 +159,19 @@ def machine_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in MACHINE_FOLDER.glob("*.toml")))
 
 
-def load_machine(name_or_path: str | Path) -> Machine:
-    """The machine of a name (`sn30`, in any case) or of a user's TOML file.
+def load_machine(name_or_path: str | Path | Machine) -> Machine:
+    """The machine of a name (`sn30`, in any case; also one that an installed package adds) or of a user's TOML file; a
+    machine is its own.
 
-    Raises `MachineError` holding every problem of the file, each with the file and the key.
+    Raises `MachineError` holding every problem of the file, each with the file and the key; also where faulty sites
+    leave nothing that could run a section.
     """
-    return _build(_read(_find(name_or_path)))
+    if isinstance(name_or_path, Machine):
+        return usable(name_or_path)
+    if str(name_or_path) in added(MACHINES) and str(name_or_path) not in machine_names():
+        found = load_added(MACHINES, str(name_or_path))
+        return load_machine(found() if callable(found) else found)
+    return usable(_build(_read(_find(name_or_path))))
 
 
 def machine_entries(name_or_path: str | Path) -> tuple[Entry, ...]:
@@ -177,7 +186,7 @@ def _find(name_or_path: str | Path) -> Path:
     known = machine_names()
     if str(name_or_path).lower() in known:
         return MACHINE_FOLDER / f"{str(name_or_path).lower()}.toml"
-    hint = f"one of {', '.join(known)}, or the path of a .toml file"
+    hint = f"one of {', '.join((*known, *added(MACHINES)))}, or the path of a .toml file"
     raise MachineError(Problem(f"no machine is called '{name_or_path}'", hint=hint))
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.dtypes import has_content, is_supported, remedy, tensor_type, to_array
 from compiler.frontend.joint import Joint, Placeholder, Role
+from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec
 from compiler.frontend.partition import Split, partition
-from compiler.frontend.tracing import definition_line, trace
+from compiler.frontend.tracing import trace
 from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError

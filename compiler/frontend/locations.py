@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
@@ -105,3 +106,14 @@ def current_frame() -> tuple[str, int] | None:
 def is_users(file: str) -> bool:
     """Whether a file is neither PyTorch's nor of this package or the SDK."""
     return not file.startswith((_TORCH, _FRONTEND, _SDK, "<"))
+
+
+def definition_line(file: Path, name: str) -> int:
+    """The line where `name` is defined at the top level of `file`; 1 where it is not."""
+    if not file.is_file():
+        return 1
+    for statement in ast.parse(file.read_bytes()).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement]
+        if any(getattr(target, "id", getattr(target, "name", None)) == name for target in targets):
+            return statement.lineno
+    return 1

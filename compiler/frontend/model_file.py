@@ -1,19 +1,8 @@
 """Loading a model from a user's Python file.
 
-A model file defines, at module level,
-
-    model           an nn.Module, or a callable without arguments that returns one (such as its class)
-    inputs          a dict name -> tensor or a tuple of tensors matching the parameters of the model's forward,
-                    or a function inputs(batch_size) that returns one; the tensors are samples, only their shapes
-                    and element types matter; None, numbers and text beside them are part of the call
-    optimizer       optional: a torch.optim.Optimizer over the model's parameters, or a function that takes the
-                    parameters and returns one
-    loss, targets   optional: where forward returns the loss neither first nor as `loss` of a dict, loss(outputs,
-                    *targets) computes it from what forward returned; targets are given the way inputs are
-    max_grad_norm   optional: clip the global norm of the gradients to this
-
-`model.py:name` takes these from `name` instead: an object or class with the same attributes, or a function without
-arguments that returns such an object or a tuple (model, inputs[, optimizer[, loss]]).
+`compiler/convention.py` says what a model file defines. `model.py:name` takes these from `name` instead: an object or
+class with the same attributes, or a function without arguments that returns such an object or a tuple (model, inputs[,
+optimizer[, loss]]).
 """
 
 from __future__ import annotations
@@ -23,7 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
@@ -31,7 +20,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from compiler.frontend.locations import make_importable
+from compiler.convention import example, remedy
+from compiler.frontend.locations import definition_line, make_importable
 from compiler.optimizers import OptimizerSpec
 from ir.errors import Problem, UsageError
 from ir.location import Location
@@ -102,30 +92,28 @@ class ModelSpec:
         object.__setattr__(self, "inputs", {n: value for n, value in given.items() if isinstance(value, Tensor)})
 
 
-def load_model(path: str, batch_size: int | None = None, seed: int = 0) -> ModelSpec:
+def load_model(path: str, batch_size: int | None = None, seed: int = 0, *, inference: bool = False) -> ModelSpec:
     """The model in the file at `path`, written `model.py` or `model.py:name`; `seed` seeds its initial weights.
 
-    Raises UsageError where the file cannot be loaded or does not follow the convention.
+    For inference, what only training uses is left alone: optimizer, loss and targets. Raises UsageError where the file
+    cannot be loaded or does not follow the convention.
     """
     file, name = _split(path)
     torch.manual_seed(seed)
     source = _named(_import_file(file), name, file)
-    loader = _Loader(source, file)
+    loader = _Loader(source, file, name)
     model = loader.model()
     inputs = loader.tensors("inputs", batch_size, _parameter_names(model.forward))
-    loss = getattr(source, "loss", None)
-    targets: dict[str, Tensor] = {}
-    if hasattr(source, "targets"):
-        targets = loader.tensors("targets", batch_size, _parameter_names(loss)[1:] if loss else [])
-    return ModelSpec(
-        model=model,
-        inputs=inputs,
+    spec = ModelSpec(model=model, inputs=inputs, name=name or file.stem, file=file)
+    if inference:
+        return spec
+    loss = loader.loss()
+    return replace(
+        spec,
         optimizer=loader.optimizer(model),
         loss=loss,
         max_grad_norm=loader.max_grad_norm(),
-        name=_program_name(model, file),
-        file=file,
-        targets=targets,
+        targets=loader.targets(loss, batch_size),
     )
 
 
@@ -173,7 +161,7 @@ def _call(action: Callable[[], Result], file: Path, doing: str) -> Result:
         where = Location(Path(error.filename or file).name, error.lineno or 1)
         raise UsageError(Problem(f"the file has a syntax error: {error.msg}", where)) from error
     except SystemExit as error:
-        hint = "leave out sys.exit(), or put it under `if __name__ == '__main__':`"
+        hint = "leave out sys.exit() and os._exit(), or put them under `if __name__ == '__main__':`"
         raise UsageError(Problem(f"{doing} ended the program", _line_in(file, error), hint)) from error
     except Exception as error:
         raise UsageError(Problem(f"{doing} raised {type(error).__name__}: {error}", _line_in(file, error))) from error
@@ -201,17 +189,15 @@ def _named(module: ModuleType, name: str | None, file: Path) -> object:
     return source
 
 
-def _program_name(model: nn.Module, file: Path) -> str:
-    """What the PEF is called by default: the model's class, or the file where the class is one of PyTorch's own."""
-    own = not type(model).__module__.startswith("torch.")
-    return type(model).__name__.lower() if own else file.stem
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function, or of a module's forward, without * and ** parameters."""
+    called = function.forward if isinstance(function, nn.Module) else function
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each for each in inspect.signature(called).parameters.values() if each.kind not in variadic]
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:
-    """The names of a function's parameters, without * and ** parameters."""
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind not in variadic]
+    return [parameter.name for parameter in _parameters(function)]
 
 
 @dataclass(frozen=True)
@@ -220,26 +206,23 @@ class _Loader:
 
     source: object
     file: Path
+    name: str | None
 
     def model(self) -> nn.Module:
         value = getattr(self.source, "model", None)
         if value is None:
-            raise self.error("does not define a model", "write `model = MyModule()` at the end of the file")
+            raise self.missing("model")
         if not isinstance(value, nn.Module) and callable(value):
             value = _call(value, self.file, "calling model()")
         if not isinstance(value, nn.Module):
-            raise self.error(
-                f"defines a model of type {type(value).__name__}",
-                "model is an nn.Module or a callable without arguments that returns one",
-            )
+            raise self.unusable("model", f"model is of type {type(value).__name__}")
         return value
 
     def tensors(self, attribute: str, batch_size: int | None, names: list[str]) -> dict[str, Tensor]:
         """`inputs` or `targets`, by name; `names` are the parameters they are passed to."""
         value = getattr(self.source, attribute, None)
         if value is None:
-            example = f"def {attribute}(batch_size=32): return {{'{(names or ['x'])[0]}': torch.randn(batch_size, 64)}}"
-            raise self.error(f"does not define {attribute}", f"write `{example}`")
+            raise self.missing(attribute, next(iter(names), ""))
         if batch_size is not None and batch_size < 1:
             raise UsageError(Problem(f"a batch size of {batch_size} is not positive", hint="give one of at least 1"))
         if callable(value):
@@ -256,7 +239,7 @@ class _Loader:
             return _call(lambda: function(batch_size), self.file, f"calling {attribute}({batch_size})")
         if parameters[0].default is inspect.Parameter.empty:
             name = f"{attribute}({parameters[0].name}) of {self.file.name}"
-            raise UsageError(Problem(f"{name} needs a batch size", hint="give one, with -b"))
+            raise UsageError(Problem(f"{name} needs a batch size", self.line(attribute), hint="give one, with -b"))
         return _call(function, self.file, f"calling {attribute}()")
 
     def by_name(self, attribute: str, value: object, names: list[str]) -> dict[str, Tensor]:
@@ -269,8 +252,7 @@ class _Loader:
         allowed = (Tensor, *CONSTANTS) if attribute == "inputs" else (Tensor,)
         items = list(value.values()) if isinstance(value, dict) else []
         if not all(isinstance(item, allowed) for item in items) or not any(isinstance(item, Tensor) for item in items):
-            expected = f"{attribute} is a dict name -> tensor or a tuple of tensors"
-            raise self.error(f"defines {attribute} that are not tensors", expected)
+            raise self.unusable(attribute, f"{attribute} are not tensors")
         assert isinstance(value, dict)
         return {str(name): tensor for name, tensor in value.items()}
 
@@ -282,7 +264,8 @@ class _Loader:
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in samples.items())
         raise UsageError(
             Problem(
-                f"the batch size is {batch_size}, but {attribute} of {self.file.name} are {shapes}",
+                f"the batch size is {batch_size}, but {attribute} are {shapes}",
+                self.line(attribute),
                 hint=f"make {attribute} a function of the batch size: `def {attribute}(batch_size): ...`",
             )
         )
@@ -295,17 +278,40 @@ class _Loader:
             make = value
             value = _call(lambda: make(model.parameters()), self.file, "calling optimizer(parameters)")
         if not isinstance(value, torch.optim.Optimizer):
-            raise self.error(
-                f"defines an optimizer of type {type(value).__name__}",
-                "optimizer is a torch.optim.Optimizer or a function of the parameters that returns one",
-            )
+            raise self.unusable("optimizer", f"optimizer is of type {type(value).__name__}")
         return value
+
+    def loss(self) -> Callable[..., Tensor] | None:
+        value: Callable[..., Tensor] | None = getattr(self.source, "loss", None)
+        if value is not None and not callable(value):
+            raise self.unusable("loss", f"loss is of type {type(value).__name__}")
+        return value
+
+    def targets(self, loss: Callable[..., Tensor] | None, batch_size: int | None) -> dict[str, Tensor]:
+        """What `loss` takes besides the outputs. Raises UsageError where it takes some and the file has none."""
+        taken = _parameters(loss)[1:] if loss is not None else []
+        needed = [parameter.name for parameter in taken if parameter.default is inspect.Parameter.empty]
+        if getattr(self.source, "targets", None) is None:
+            if not needed:
+                return {}
+            what = f"loss takes {', '.join(needed)}, but the file defines no targets"
+            hint = f"write `{example('targets', needed[0])}`, or compile with --inference, which takes no loss"
+            raise UsageError(Problem(what, self.line("loss"), hint))
+        return self.tensors("targets", batch_size, [parameter.name for parameter in taken])
 
     def max_grad_norm(self) -> float | None:
         value = getattr(self.source, "max_grad_norm", None)
         if value is not None and (not isinstance(value, (int, float)) or value <= 0):
-            raise self.error(f"defines max_grad_norm = {value!r}", "max_grad_norm is a positive number")
+            raise self.unusable("max_grad_norm", f"max_grad_norm is {value!r}")
         return None if value is None else float(value)
 
-    def error(self, message: str, hint: str) -> UsageError:
-        return UsageError(Problem(f"{self.file.name} {message}", hint=hint))
+    def line(self, attribute: str) -> Location:
+        """Where the file defines something, or what holds it; the first line where it does not."""
+        return Location(self.file.name, definition_line(self.file, self.name or attribute))
+
+    def missing(self, attribute: str, argument: str = "") -> UsageError:
+        what = f"the file does not define {attribute!r}"
+        return UsageError(Problem(what, self.line(attribute), remedy(attribute, argument)))
+
+    def unusable(self, attribute: str, message: str) -> UsageError:
+        return UsageError(Problem(message, self.line(attribute), remedy(attribute)))

@@ -6,12 +6,10 @@ lowering knows stay whole; others are decomposed by PyTorch's tables.
 
 from __future__ import annotations
 
-import ast
 import logging
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import explain
 from compiler.frontend.joint import Joint
-from compiler.frontend.locations import Locator
+from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
 from ir.errors import CaptureError, SncError
 
@@ -111,14 +109,3 @@ def whole_operators() -> Any:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def definition_line(file: Path, name: str) -> int:
-    """The line where `name` is defined at the top level of `file`; 1 where it is not."""
-    if not file.is_file():
-        return 1
-    for statement in ast.parse(file.read_bytes()).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement]
-        if any(getattr(target, "id", getattr(target, "name", None)) == name for target in targets):
-            return statement.lineno
-    return 1

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ir.kernels.mask import keep
 from ir.op import Array, Cost, CostClass, op
 from ir.ops.elementwise import Binary, FloatOnly, InBlocks, NumberOnly, Unary
-from ir.ops.mask import keep
 
 
 class Activation(InBlocks, Unary, FloatOnly):

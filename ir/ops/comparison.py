@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ir.kernels.mask import select
 from ir.op import Array, Op, broadcast_shape, limit, op
 from ir.ops.elementwise import Binary, InBlocks, Unary
-from ir.ops.mask import select
 from ir.types import DType, TensorType
 
 

@@ -11,13 +11,13 @@ from enum import Enum
 from functools import lru_cache
 from typing import ClassVar
 
+from ir.kernels.columns import Columns
+from ir.kernels.depthwise import Depthwise
+from ir.kernels.geometry import Geometry
+from ir.kernels.layout import in_order
+from ir.kernels.shifted import Shifted
+from ir.kernels.window import Pair, Windows
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
-from ir.ops.columns import Columns
-from ir.ops.depthwise import Depthwise
-from ir.ops.geometry import Geometry
-from ir.ops.layout import in_order
-from ir.ops.shifted import Shifted
-from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.blocks import block_of, blocks
 from ir.op import Array, Cost, CostClass, Op, broadcast_shape, limit, op
-from ir.ops.blocks import block_of, blocks
 from ir.space import Space
 from ir.types import DType, TensorType
 

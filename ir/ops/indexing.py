@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ir.kernels.layout import in_order
+from ir.kernels.places import check_index, places, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.layout import in_order
-from ir.ops.places import check_index, places, whole_rows, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ir.kernels.blocks import row_block_of, row_blocks
+from ir.kernels.rows import dot_along, dot_rows, outer_sum, sum_over
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.blocks import row_block_of, row_blocks
-from ir.ops.rows import dot_along, dot_rows, outer_sum, sum_over
 from ir.space import Axis, Space
 from ir.types import TensorType
 

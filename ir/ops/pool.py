@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ir.kernels.layout import in_order
+from ir.kernels.planes import Planes
+from ir.kernels.window import Pair, Windows
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.layout import in_order
-from ir.ops.planes import Planes
-from ir.ops.window import Pair, Windows
 from ir.space import Space
 from ir.types import DType, TensorType
 

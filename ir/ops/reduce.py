@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.rows import ones_along, square_sum_along, sum_along
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
-from ir.ops.rows import ones_along, square_sum_along, sum_along
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 

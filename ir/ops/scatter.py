@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.layout import in_order
+from ir.kernels.places import places, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.indexing import sums_of_rows
-from ir.ops.layout import in_order
-from ir.ops.places import places, whole_rows, words
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.rows import dot_rows, sum_along
 from ir.op import Array, Cost, CostClass, Op, limit, op
-from ir.ops.rows import dot_rows, sum_along
 from ir.space import Space
 from ir.types import TensorType
 

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 
+from ir.kernels.places import words
 from ir.op import Array, Cost, CostClass, Op, op
-from ir.ops.places import words
 from ir.space import Space
 from ir.types import DType, TensorType
 

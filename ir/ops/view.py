@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ir.kernels.layout import copy
 from ir.op import Array, FreeOp, Op, broadcast_shape, op
-from ir.ops.layout import copy
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from ir.version import VERSION
 from modelbox.refusal import Reason, Refusal, refused
 from modelbox.service import open_ai, open_inference
 from modelbox.service.gate import App, Gate
@@ -35,7 +36,7 @@ def create_app(service: Service) -> App:
     """The application of a service."""
     app = FastAPI(
         title=f"Model Box {service.name}",
-        version="0.1.0",
+        version=VERSION,
         summary=service.home.box.about or "One model as a service.",
         redoc_url=None,
     )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ir.op import Array
+from ir.version import VERSION as TOOLCHAIN_VERSION
 from modelbox.refusal import Reason, Refusal
 from modelbox.service.http import SIMULATED_HEADER, answers, parsed, takes, until_gone, validated
 from modelbox.service.service import PLATFORM, VERSION, Inference, Service
@@ -128,7 +129,7 @@ BODIES = (InferenceRequest,)
 """What routes read themselves."""
 
 SERVER = "snc model box"
-SERVER_VERSION = "0.1.0"
+SERVER_VERSION = TOOLCHAIN_VERSION
 
 
 def routes(service: Service) -> APIRouter:

@@ -10,8 +10,8 @@ from ir.errors import Problem, ReplicaError
 from modelzoo.runners.language_training import Trainer, finish, open_training, read_data
 from modelzoo.runners.schema import TrainingApplication
 from runtime.session import CHECKPOINTED, Session, require_replicas
-from sambaflow.samba import distributed
-from sambaflow.samba.distributed import Group
+from sambaflow.samba._replicas import distributed
+from sambaflow.samba._replicas.distributed import Group
 
 
 def train_together(settings: TrainingApplication) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ir.errors import Problem
 from pef import pef_pb2 as pb
 from pef.decoded import Configuration, named
-from pef.machine import SiteKind
+from pef.machine import Machine, SiteKind
 
 _COUNTS = (
     "rows",
@@ -62,6 +62,14 @@ def machine_sites(machine: pb.Machine) -> Iterator[Problem]:
         for site in listed:
             if site >= machine.rows * machine.columns:
                 yield Problem(f"{what} {site} is not on the {machine.rows}x{machine.columns} grid", "machine")
+
+
+def agcu_problems(machine: Machine) -> Iterator[Problem]:
+    """An excluded RDU tile has no AGCU."""
+    for site in machine.agcu_sites:
+        if site in machine.closed_switches():
+            tile = machine.rdu_tile(site)
+            yield Problem(f"an AGCU is attached to site {site} of RDU tile {tile}, which is excluded", "machine")
 
 
 def one_unit_per_site(configuration: Configuration) -> Iterator[Problem]:

@@ -82,11 +82,16 @@ def route_is_a_tree(
     """A route is a tree of links between neighbouring switches, from the source to every sink and nowhere else."""
     machine, ends = configuration.machine, list(net.route)
     root, before = _site(configuration, source), dict[int, int]()
+    closed = machine.closed_switches()
     if len(ends) % 2:
         yield Problem("the route ends in half a link", where)
     for start, end in zip(ends[::2], ends[1::2]):
         if not _neighbours(start, end, machine.columns, machine.sites):
             yield Problem(f"the route has a link from switch {start} to {end}, which are not neighbours", where)
+        if end in closed:
+            yield Problem(
+                f"the route passes switch {end} of RDU tile {machine.rdu_tile(end)}, which is excluded", where
+            )
         if end == root or end in before:
             yield Problem(f"the route reaches switch {end} twice", where)
         before[end] = start

@@ -54,6 +54,7 @@ def write_checkpoint(path: Path, session: Session, progress: Progress) -> None:
         "format": FORMAT,
         "pef": session.pef.header.name,
         "pef_sha256": record_hash(session.pef),
+        "program_sha256": session.pef.header.program_sha256.hex(),
         "step": str(progress.step),
         "seed": str(progress.seed),
         "hyper": json.dumps(progress.hyper, sort_keys=True),
@@ -63,24 +64,24 @@ def write_checkpoint(path: Path, session: Session, progress: Progress) -> None:
     digest = hashlib.sha256(start)
     for array in _stored(session, names):
         digest.update(array)
-    with replacing(path) as file:
+    with session.hardware.checkpointing(), replacing(path) as file:
         file.write(start.replace(_NO_DIGEST.encode(), digest.hexdigest().encode(), 1))
         for array in _stored(session, names):
             file.write(array)
 
 
-def resume(path: Path, session: Session) -> Progress:
+def resume(path: Path, session: Session, accept_recompiled: bool = False) -> Progress:
     """Load a checkpoint into the session.
 
     Raises UsageError where it is none, is damaged, or belongs to another PEF, BindError where a tensor is missing.
+    With `accept_recompiled` the PEF may be another compile of the same program: mapped onto other hardware, or around
+    some of it. It computes the same; only sums may round differently.
     """
     content = read_file(path)
     tensors, metadata = decode_safetensors(path, content)
     _require_sound(path, content, metadata)
     if metadata.get("pef_sha256") != record_hash(session.pef):
-        what = f"{path} is a checkpoint of another PEF, {metadata.get('pef')!r}"
-        hint = "give the PEF that was trained, or start from the checkpoint's values: --weights"
-        raise UsageError(Problem(what, hint=hint))
+        _require_same_program(path, metadata, session, accept_recompiled)
     progress = _progress(path, metadata)
     BindError.raise_if([Problem(f"{path} lacks {n!r}") for n in session.names(*CHECKPOINTED) if n not in tensors])
     session.load_weights(tensors)
@@ -120,7 +121,7 @@ def _require_sound(path: Path, content: bytes, metadata: Mapping[str, str]) -> N
     """Raises UsageError for a file that is no checkpoint, or whose digest is not that of its content."""
     if metadata.get("format") in _OLDER:
         what = f"{path} was written by an earlier version, which kept no digest to check it by"
-        raise UsageError(Problem(what, hint="start from its values: --weights"))
+        raise UsageError(Problem(what, hint="start from its values, with --weights FILE"))
     if metadata.get("format") != FORMAT:
         hint = "give it with --weights to start from it"
         raise UsageError(Problem(f"{path} is not a checkpoint of a training run", hint=hint))
@@ -133,6 +134,24 @@ def _require_sound(path: Path, content: bytes, metadata: Mapping[str, str]) -> N
         raise UsageError(Problem(what, hint="take an earlier checkpoint, or copy the file again"))
 
 
+def _require_same_program(path: Path, metadata: Mapping[str, str], session: Session, accepted: bool) -> None:
+    """Raises UsageError unless a checkpoint of another PEF is one of the same program, and that is accepted."""
+    program = session.pef.header.program_sha256.hex()
+    same = bool(program) and metadata.get("program_sha256") == program
+    if same and accepted:
+        return
+    what = f"{path} is a checkpoint of another PEF, {metadata.get('pef')!r}"
+    hint = "give the PEF that was trained, or start from the checkpoint's values: --weights"
+    if same:
+        what += ", which was compiled from the same program"
+        hint = "--accept-recompiled to go on with this one"
+    elif accepted and (not program or not metadata.get("program_sha256")):
+        what += ", and one of the two is from an earlier version, which did not note the program"
+    elif accepted:
+        what += ", which computes something else: the model, its shapes, its precision or the level differ"
+    raise UsageError(Problem(what, hint=hint))
+
+
 def _progress(path: Path, metadata: Mapping[str, str]) -> Progress:
     try:
         step, seed, hyper = int(metadata["step"]), int(metadata["seed"]), json.loads(metadata["hyper"])
@@ -140,6 +159,6 @@ def _progress(path: Path, metadata: Mapping[str, str]) -> Progress:
         if step < 0 or seed < 0 or not all(map(math.isfinite, values.values())):
             raise ValueError("a number is out of range")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        what = f"{path} does not say how far training had come: {type(error).__name__}: {error}"
-        raise UsageError(Problem(what, hint="start from its values: --weights")) from error
+        what = f"{path} does not say how many steps were trained: {type(error).__name__}: {error}"
+        raise UsageError(Problem(what, hint="start from its values, with --weights FILE")) from error
     return Progress(step, seed, values)

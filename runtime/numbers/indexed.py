@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ir.kernels.places import check_index
 from ir.op import Array
-from ir.ops.places import check_index
 from ir.rounding import narrow, widen
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ir.errors import IllegalPefError, Problem
+from ir.kernels.places import check_index
 from ir.op import Array, Combine
-from ir.ops.places import check_index
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb

@@ -7,17 +7,17 @@ stalls. Every time is simulated, and says so.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ir.op import OPS, CostClass
+from pef.tables import Column, largest, mib, number, print_note, print_table, shown_of, text
 from pef.wording import counted, loop_counts
 from runtime.profile.advice import advice, grouped
 from runtime.timing.report import Report, SectionReport, StageReport, StreamReport
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -34,25 +34,46 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def render(report: Report, console: Console) -> None:
-    """Print the sections, the stages of each distinct section, the totals and the advice."""
+def render(report: Report, console: Console, top: int = 10) -> None:
+    """Print the `top` slowest sections and stages (0: all), the totals and the advice."""
     from rich.markup import escape
 
     data = as_dict(report)
     total = data["total"]
     console.print(
         f"[bold]{escape(report.name)}[/bold] on {escape(report.machine.name)} at {report.machine.clock_ghz:g} GHz: "
-        f"{total['latency_us']:,.1f} us simulated time in {counted(total['sections'], 'section')}"
+        f"{total['latency_us']:,.1f} us simulated time in {counted(total['sections'], 'section')}",
+        soft_wrap=True,
     )
     if report.replicas.count > 1:
         way = "from RDU to RDU" if report.replicas.on_rdu else "by the host"
         console.print(f"One of {report.replicas.count} replicas, which average gradients {way}.")
-    console.print(_sections_table(data["sections"]))
-    for sections in grouped(report):
-        console.print(_stages_table(sections, data["sections"][report.sections.index(sections[0])]))
-    console.print(_totals_table(data))
+    sections, stages = data["sections"], _stage_rows(report, data)
+    slowest = largest(sections, lambda section: section["latency_us"], top)
+    print_table(console, f"sections{shown_of(slowest, sections, 'slowest')}", SECTIONS, slowest)
+    print_note(console, SECTIONS_NOTE)
+    busiest = largest(stages, lambda stage: stage["step_share"], top)
+    print_table(console, f"stages{shown_of(busiest, stages, 'busiest')}", STAGES, busiest)
+    print_note(console, STAGES_NOTE)
+    print_table(console, "totals", TOTALS, [*data["kinds"].items(), ("step", data["total"])])
+    console.print()
     for sentence in data["advice"]:
         console.print(f"- {sentence}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _stage_rows(report: Report, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of all distinct sections, with where they belong and their share of the whole time."""
+    rows = []
+    for sections in grouped(report):
+        section = data["sections"][report.sections.index(sections[0])]
+        others = f" and {len(sections) - 1} more" if len(sections) > 1 else ""
+        spent = sum(each.execution.cycles for each in sections)
+        for index, phase in enumerate(section["phases"]):
+            for stage in phase["stages"]:
+                share = _ratio(stage["share"] * spent, report.cycles)
+                where = {"section": section["name"] + others, "phase": index, "step_share": share}
+                rows.append({**stage, **where})
+    return rows
 
 
 def _by_kind(report: Report) -> dict[str, list[SectionReport]]:
@@ -190,21 +211,6 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Table:
-    """A table whose first `text_columns` columns are text, the others numbers."""
-    from rich import box  # rich is slow to import, and only this function needs it
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, column in enumerate(columns):
-        text = number < text_columns
-        table.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
@@ -212,36 +218,59 @@ def _percent(value: float) -> str:
 WORTH_A_LOOK = 0.05
 """Stalls above this share of a stage's time are shown: the threshold RDU users know."""
 
-_SECTION_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "section": lambda s: s["name"],
-    "bound by": lambda s: s["bound"],
-    "us": lambda s: f"{s['latency_us']:,.1f}",
-    "share": lambda s: _percent(s["share"]),
-    "exec": lambda s: _percent(_ratio(s["exec_us"], s["latency_us"])),
-    "pload": lambda s: _percent(_ratio(s["pload_us"], s["latency_us"])),
-    "aload": lambda s: _percent(_ratio(s["aload_us"] + s["launch_us"], s["latency_us"])),
-    "PCUs": lambda s: str(s["pcu"]["allocated"]),
-    "busy": lambda s: _percent(s["pcu"]["utilisation"]),
-    "PMUs": lambda s: str(s["pmu"]["allocated"]),
-    "busy ": lambda s: _percent(s["pmu"]["utilisation"]),
-    "GB/s in": lambda s: f"{sum(tier['read_gb_per_s'] for tier in s['dram']):,.1f}",
-    "out": lambda s: f"{sum(tier['write_gb_per_s'] for tier in s['dram']):,.1f}",
-    "TFLOPS": lambda s: f"{s['tflops']:,.2f}",
-}
+SECTIONS: list[Column[dict[str, Any]]] = [
+    text("section", lambda s: s["name"]),
+    number("us", lambda s: f"{s['latency_us']:,.1f}"),
+    number("share", lambda s: _percent(s["share"])),
+    text("bound by", lambda s: s["bound"]),
+    number("phases", lambda s: str(len(s["phases"]))),
+    number("exec", lambda s: _percent(_ratio(s["exec_us"], s["latency_us"]))),
+    number("pload", lambda s: _percent(_ratio(s["pload_us"], s["latency_us"]))),
+    number("aload", lambda s: _percent(_ratio(s["aload_us"] + s["launch_us"], s["latency_us"]))),
+    number("PCUs", lambda s: str(s["pcu"]["allocated"])),
+    number("PCU busy", lambda s: _percent(s["pcu"]["utilisation"])),
+    number("PMUs", lambda s: str(s["pmu"]["allocated"])),
+    number("PMU busy", lambda s: _percent(s["pmu"]["utilisation"])),
+    number("GB/s in", lambda s: f"{sum(tier['read_gb_per_s'] for tier in s['dram']):,.1f}"),
+    number("GB/s out", lambda s: f"{sum(tier['write_gb_per_s'] for tier in s['dram']):,.1f}"),
+    number("TFLOPS", lambda s: f"{s['tflops']:,.2f}"),
+]
+SECTIONS_NOTE = "simulated; in % of the section's time: exec, pload, aload with launch; busy: in % of the chip's units"
 
-_STAGE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "stage": lambda s: _runs(s["operators"]),
-    "source": lambda s: _lines(s["sources"]),
-    "parallel": lambda s: "x".join(str(n) for n in s["parallelism"].values()),
-    "stalls": lambda s: _stalls(s["stalls"]),
-    "PCUs": lambda s: str(s["pcus"]),
-    "PMUs": lambda s: str(s["pmus"]),
-    "tiles": lambda s: loop_counts(s["loops"]),
-    "cyc/tile": lambda s: f"{s['cycles_per_tile']:,}",
-    "slow": lambda s: f"{s['slowdown_factor']:.2f}",
-    "share": lambda s: _percent(s["share"]),
-    "busy": lambda s: _percent(s["busy"]),
-}
+STAGES: list[Column[dict[str, Any]]] = [
+    text("stage", lambda s: _runs(s["operators"])),
+    text("section", lambda s: s["section"]),
+    number("phase", lambda s: str(s["phase"])),
+    number("share", lambda s: _percent(s["step_share"])),
+    number("busy", lambda s: _percent(s["busy"])),
+    text("source", lambda s: _lines(s["sources"])),
+    text("stalls", lambda s: _stalls(s["stalls"])),
+    number("PCUs", lambda s: str(s["pcus"])),
+    number("PMUs", lambda s: str(s["pmus"])),
+    number("slow", lambda s: f"{s['slowdown_factor']:.2f}"),
+    number("cyc/tile", lambda s: f"{s['cycles_per_tile']:,}"),
+    text("tiles", lambda s: loop_counts(s["loops"])),
+    text("parallel", lambda s: "x".join(str(n) for n in s["parallelism"].values())),
+]
+STAGES_NOTE = (
+    "simulated; share: % of the whole time in which it fires (stages of a phase overlap); busy, stalls: % of its "
+    " by ports and links; parallel: batch x row x column x chain"
+)
+
+Total = tuple[str, dict[str, Any]]
+TOTALS: list[Column[Total]] = [
+    text("kind", lambda row: row[0]),
+    number("sections", lambda row: str(row[1]["sections"])),
+    number("us", lambda row: f"{row[1]['latency_us']:,.1f}"),
+    number("share", lambda row: _percent(row[1]["share"])),
+    number("exec us", lambda row: f"{row[1]['exec_us']:,.1f}"),
+    number("pload us", lambda row: f"{row[1]['pload_us']:,.1f}"),
+    number("aload us", lambda row: f"{row[1]['aload_us']:,.1f}"),
+    number("launch us", lambda row: f"{row[1]['launch_us']:,.1f}"),
+    number("TFLOPS", lambda row: f"{row[1]['tflops']:,.2f}"),
+    number("read MiB", lambda row: mib(row[1]["dram_read_bytes"])),
+    number("write MiB", lambda row: mib(row[1]["dram_write_bytes"])),
+]
 
 
 def _stalls(stalls: dict[str, float]) -> str:
@@ -264,37 +293,3 @@ def _lines(sources: Sequence[str]) -> str:
         file, _, line = source.rpartition(":")
         files.setdefault(file.rpartition("/")[2], []).append(line)
     return "\n".join(f"{file}:{','.join(lines)}" for file, lines in files.items())
-
-
-def _sections_table(sections: Sequence[dict[str, Any]]) -> Table:
-    rows = [[show(section) for show in _SECTION_COLUMNS.values()] for section in sections]
-    title = "Sections (simulated time; share to aload: % of time, aload with launch; busy: % of all units)"
-    return _table(title, list(_SECTION_COLUMNS), rows, 2)
-
-
-def _stages_table(sections: Sequence[SectionReport], data: dict[str, Any]) -> Table:
-    others = f" and {len(sections) - 1} more with its configuration" if len(sections) > 1 else ""
-    stages = [stage for phase in data["phases"] for stage in phase["stages"]]
-    rows = [[show(stage) for show in _STAGE_COLUMNS.values()] for stage in stages]
-    return _table(
-        f"Stages of {data['name']}{others} (simulated; parallel: batch x row x column x chain; stalls over 5 %)",
-        list(_STAGE_COLUMNS),
-        rows,
-        4,
-    )
-
-
-def _totals_table(data: dict[str, Any]) -> Table:
-    columns = ["kind", "sections", "us", "share", "exec us", "launch us", "pload us", "aload us", "TFLOPS"]
-    rows = [
-        [
-            name,
-            str(total["sections"]),
-            f"{total['latency_us']:,.1f}",
-            _percent(total["share"]),
-            *(f"{total[key]:,.1f}" for key in ("exec_us", "launch_us", "pload_us", "aload_us")),
-            f"{total['tflops']:,.2f}",
-        ]
-        for name, total in [*data["kinds"].items(), ("step", data["total"])]
-    ]
-    return _table("Totals (simulated time)", columns, rows, 1)

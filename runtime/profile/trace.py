@@ -8,15 +8,18 @@ with, neighbouring firings are drawn as one slice that says how many it stands f
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pef.files import write_bytes
+from pef.nest import Nest
 from runtime.timing.memory_model import TrafficSample
-from runtime.timing.report import Report, SectionReport
+from runtime.timing.report import Report, SectionReport, StageReport
 
 MOST_EVENTS = 400_000
 """Slices and counter samples in one trace: what viewers open without delay."""
@@ -49,6 +52,7 @@ def as_trace(report: Report) -> dict[str, Any]:
             "program": report.name,
             "machine": report.machine.name,
             "time": "simulated",
+            "unit": "microseconds of the simulated machine; nothing was measured",
             "slices": "neighbouring firings are merged into one slice" if merged else "one per firing",
         },
     }
@@ -77,31 +81,60 @@ def _section_events(report: Report, section: SectionReport, process: int, budget
             track += 1
             yield _name("thread_name", process, track, f"phase {number} stage {stage.name}")
             ends = [start + stage.interval_cycles for start in stage.starts]
-            yield from _firings(report, section, (process, track), stage.name, stage.starts, ends, budget)
+            facts = {"operators": " ".join(stage.operators), "source": _source(section, stage)}
+            actor = _Actor(stage.name, facts, stage.loops, stage.starts, ends)
+            yield from _firings(report, section, (process, track), actor, budget)
         for stream in phase.streams:
             track += 1
             name = f"{'store' if stream.store else 'load'} {section.symbols[stream.slot]}"
             yield _name("thread_name", process, track, f"phase {number} {name}")
-            yield from _firings(report, section, (process, track), name, stream.begins, stream.ends, budget)
+            facts = {"symbol": section.symbols[stream.slot], "buffer": stream.buffer}
+            loops = _loops_of(phase.loops, len(stream.ends))
+            actor = _Actor(name, facts, loops, stream.begins, stream.ends, stream.transfer_bytes)
+            yield from _firings(report, section, (process, track), actor, budget)
     yield from _counters(report, section, budget)
 
 
+@dataclass(frozen=True, slots=True)
+class _Actor:
+    """A stage or a stream: what its slices say, the loops it runs, its events, and the bytes that each moves."""
+
+    name: str
+    facts: Event
+    loops: Sequence[int]
+    begins: Sequence[float]
+    ends: Sequence[float]
+    bytes: int = 0
+
+
 def _firings(
-    report: Report,
-    section: SectionReport,
-    track: tuple[int, int],
-    name: str,
-    begins: Sequence[float],
-    ends: Sequence[float],
-    budget: int,
+    report: Report, section: SectionReport, track: tuple[int, int], actor: _Actor, budget: int
 ) -> Iterator[Event]:
-    """Slices for the events of one actor, at most `budget` of them."""
+    """Slices for the events of one actor, at most `budget` of them; of merged ones, the loop indices of the first."""
+    begins, ends, nest = actor.begins, actor.ends, Nest(tuple(actor.loops))
     stride = -(-len(begins) // budget)
     for first in range(0, len(begins), stride or 1):
         last = min(first + stride, len(begins)) - 1
-        label = f"{name} {first}" if first == last else f"{name} {first}-{last}"
+        label = f"{actor.name} {first}" if first == last else f"{actor.name} {first}-{last}"
         begin, end = section.exec_start + begins[first], section.exec_start + ends[last]
-        yield _slice(report, *track, label, begin, end, {"tile": first, "firings": last - first + 1})
+        args = {"tile": first, "firings": last - first + 1, **actor.facts}
+        if actor.loops:
+            args["loop"] = list(nest.index(first, len(actor.loops)))
+        if actor.bytes:
+            args["bytes"] = actor.bytes * (last - first + 1)
+        yield _slice(report, *track, label, begin, end, args)
+
+
+def _loops_of(loops: Sequence[int], events: int) -> Sequence[int]:
+    """The outer loops of a phase that a stream with so many transfers runs; none for a load of distinct slices."""
+    levels = (level for level in range(len(loops) + 1) if math.prod(loops[:level]) == events)
+    return loops[: next(levels, 0)]
+
+
+def _source(section: SectionReport, stage: StageReport) -> str:
+    """The user's lines behind a stage."""
+    located = [section.locations[i] for i in stage.operations if i < len(section.locations)]
+    return " ".join(dict.fromkeys(f"{location.file}:{location.line}" for location in located))
 
 
 def _counters(report: Report, section: SectionReport, budget: int) -> Iterator[Event]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ir.errors import Problem, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.errors import NodeError, Problem, UsageError
+from ir.graph import SymbolKind
 from ir.op import Array
 from pef.belonging import REFERENCE, require_own
 from pef.belonging import WEIGHTS as WEIGHTS_FILE
@@ -54,6 +55,7 @@ class Options:
     checkpoint_every: int | None
     checkpoint_dir: Path | None
     resume: Path | None
+    accept_recompiled: bool
     test: bool
     reference: Path | None
     rtol: float | None
@@ -63,8 +65,11 @@ class Options:
     timing_only: bool
     world_size: int | None
     reduce_on_rdu: bool
+    wait: float | None
+    gres: str | None
     threads: int | None
     strict: bool
+    top: int
     as_json: bool
     verbose: bool
     quiet: bool
@@ -75,6 +80,7 @@ def execute(options: Options) -> bool:
     _check(options)
     for path in _results(options):
         require_writable(path)
+    _say_to_node(options)
     console = Console(options.as_json, options.quiet, options.verbose)
     session = Session(options.pef, options.threads, options.strict)
     console.describe(session)
@@ -92,11 +98,17 @@ def execute(options: Options) -> bool:
     return passed
 
 
+def _say_to_node(options: Options) -> None:
+    """What the command line asks of a node's daemon, where SambaFlow programs say it too."""
+    wanted = {"SNC_NODE_WAIT": options.wait, "SNC_GRES": options.gres}
+    os.environ.update({name: str(value) for name, value in wanted.items() if value is not None})
+
+
 def _check(options: Options) -> None:
     """Raises UsageError for options that contradict one another."""
     problems = []
     if options.train and not options.timing_only and options.steps is None and options.epochs is None:
-        problems.append(Problem("training needs an end", hint="--steps N or --epochs N"))
+        problems.append(Problem("--train needs to know when to stop", hint="give --steps N or --epochs N"))
     if options.steps is not None and options.epochs is not None:
         problems.append(Problem("--steps and --epochs contradict each other", hint="give one of them"))
     training = {"--steps": options.steps, "--epochs": options.epochs, "--resume": options.resume}
@@ -104,6 +116,8 @@ def _check(options: Options) -> None:
     if not options.train:
         given = [name for name, value in training.items() if value is not None]
         problems += [Problem(f"{name} is for training", hint="add --train") for name in given]
+    if options.accept_recompiled and options.resume is None:
+        problems.append(Problem("--accept-recompiled is about the checkpoint of --resume", hint="add --resume FILE"))
     if options.train and (options.test or options.reference):
         problems.append(Problem("--test compares the outputs of inference", hint="leave out --train"))
     if options.timing_only and options.test:
@@ -115,7 +129,7 @@ def _check(options: Options) -> None:
     if options.world_size and not (options.profile or options.trace or options.timing_only):
         problems.append(Problem("-ws is about simulated time", hint="add --profile, --trace or --timing-only"))
     if options.world_size and not options.train:
-        problems.append(Problem("replicas train: -ws has no meaning for inference", hint="add --train"))
+        problems.append(Problem("-ws is for training: replicas that only infer exchange nothing", hint="add --train"))
     if options.reduce_on_rdu and not options.world_size:
         problems.append(Problem("--reduce-on-rdu is about several replicas", hint="add -ws N"))
     UsageError.raise_if(problems)
@@ -220,7 +234,7 @@ def _reference(session: Session, options: Options) -> dict[str, Array]:
     path = _reference_path(options)
     if options.reference is None and not path.exists():
         what = f"the reference {path} does not exist: none was written with the PEF, or it was moved"
-        hint = "a compile says so where PyTorch does not run the sample inputs; give another with --reference FILE.npz"
+        hint = "compiling notes it when PyTorch cannot run the sample inputs; give another with --reference FILE.npz"
         raise UsageError(Problem(what, hint=hint))
     expected = read_npz(path, "reference")
     if options.reference is None:
@@ -236,7 +250,9 @@ def _reference_path(options: Options) -> Path:
 
 def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
     require_training(session)
-    done = resume(options.resume, session) if options.resume is not None else Progress(0, options.seed or 0)
+    done = Progress(0, options.seed or 0)
+    if options.resume is not None:
+        done = resume(options.resume, session, options.accept_recompiled)
     if options.seed not in (None, done.seed):
         raise UsageError(Problem(f"the checkpoint was trained with seed {done.seed}", hint="leave out --seed"))
     data = _data(session, options, console, recorded)
@@ -248,8 +264,9 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
     folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))
-    began = time.perf_counter()
+    began, path = time.perf_counter(), options.resume
     with (
+        _last_checkpoint_named(lambda: path),
         only_writer(folder, "writes checkpoints into", "wait for it, or give another --checkpoint-dir"),
         progress(console, "steps", last - done.step) as advance,
     ):
@@ -258,11 +275,26 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
             if (step + 1) % options.log_every == 0 or step + 1 == last:
                 console.loss(step + 1, loss)
             if options.checkpoint_every and (step + 1) % options.checkpoint_every == 0 and step + 1 < last:
-                write_checkpoint(_checkpoint(folder, step + 1), session, Progress(step + 1, done.seed, hyper))
+                written = _checkpoint(folder, step + 1)
+                write_checkpoint(written, session, Progress(step + 1, done.seed, hyper))
+                path = written
         path = _checkpoint(folder, last)
         write_checkpoint(path, session, Progress(last, done.seed, hyper))
     console.host_time(time.perf_counter() - began, last - done.step, "steps")
     console.fact("checkpoint", str(path), str(path))
+
+
+@contextmanager
+def _last_checkpoint_named(last: Callable[[], Path | None]) -> Iterator[None]:
+    """Where the hardware fails in the block, say from which checkpoint training can go on."""
+    try:
+        yield
+    except NodeError as error:
+        path = last()
+        where = (
+            f"the last checkpoint is {path}" if path is not None else "no checkpoint was written: --checkpoint-every"
+        )
+        raise NodeError(*(replace(problem, hint=f"{problem.hint}; {where}") for problem in error.problems)) from error
 
 
 def _checkpoint(folder: Path, step: int) -> Path:
@@ -270,12 +302,11 @@ def _checkpoint(folder: Path, step: int) -> Path:
 
 
 def _time(session: Session, options: Options, console: Console) -> None:
-    kinds: Sequence[str] | None = None if options.train else [SectionKind.FWD.value]
     replicas = Replicas(options.world_size or 1, options.reduce_on_rdu)
-    report: Report = session.run_timing(kinds, replicas=replicas)
+    report: Report = session.run_timing(replicas=replicas)
     if options.trace is not None:
         from runtime.profile import trace
 
         trace.write(report, options.trace)
         console.fact("trace", f"{options.trace} (simulated time)", str(options.trace))
-    console.timing(report, full=options.profile or options.timing_only)
+    console.timing(report, full=options.profile or options.timing_only, top=options.top)

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from runtime.timing import Report
 
 
-REPORT_COLUMNS = 110
-"""Width of tables that go to a file or another program."""
-
-
 class Console:
     """Prints as things happen; with `as_json`, collects and prints one object at the end."""
 
@@ -98,8 +94,8 @@ class Console:
         self._record.setdefault("losses", []).append({"step": step, "loss": _finite(loss)})
         self._print(f"step {step:<7} loss {loss:.6g}")
 
-    def timing(self, report: Report, full: bool) -> None:
-        """The simulated time."""
+    def timing(self, report: Report, full: bool, top: int) -> None:
+        """The simulated time, with `top` rows to a table."""
         from runtime.profile import tables as profile
 
         if self.as_json:
@@ -107,8 +103,7 @@ class Console:
         elif full:
             from rich.console import Console as RichConsole
 
-            console = RichConsole()
-            profile.render(report, console if console.is_terminal else RichConsole(width=REPORT_COLUMNS))
+            profile.render(report, RichConsole(), top)
 
     def finish(self) -> None:
         """Print the JSON object, if that is wanted."""

@@ -1,7 +1,10 @@
 """samba: convert a torch model, compile it to a PEF, and run it on the simulated RDU."""
 
-from sambaflow.samba.convert import from_torch_, from_torch_model_
-from sambaflow.samba.creation import (
+from sambaflow.samba._capture.convert import from_torch_, from_torch_model_
+from sambaflow.samba._program.current import make_current
+from sambaflow.samba._program.misc import is_internal, patched_torch
+from sambaflow.samba._replicas.distributed import install
+from sambaflow.samba._tensor.creation import (
     arange,
     empty,
     full,
@@ -16,10 +19,7 @@ from sambaflow.samba.creation import (
     zeros,
     zeros_like,
 )
-from sambaflow.samba.current import make_current
-from sambaflow.samba.distributed import install
 from sambaflow.samba.functional import FUNCTIONS
-from sambaflow.samba.misc import is_internal, patched_torch
 from sambaflow.samba.nn.parameter import SambaParameter
 from sambaflow.samba.sambatensor import SambaTensor, from_named_dict, from_torch_tensor, to_torch
 from sambaflow.samba.session import SambaSession
@@ -29,8 +29,9 @@ to_torch_tensor = to_torch
 globals().update(FUNCTIONS)
 
 install()
-session = make_current(SambaSession())
+session = SambaSession()
 """The one session of a program; it takes the place of the module of the same name."""
+make_current(session)
 
 from sambaflow.samba import (  # noqa: E402
     argconf,

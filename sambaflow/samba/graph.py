@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.utils import _pytree as pytree
 
 from ir.errors import Problem, UsageError
+from sambaflow.samba._capture.tracing import Traced
 from sambaflow.samba.sambatensor import SambaTensor
-
-if TYPE_CHECKING:
-    from sambaflow.samba.tracing import Traced
 
 
 class SambaGraph:
@@ -21,7 +19,7 @@ class SambaGraph:
 
 
 class FwdGraph(SambaGraph):
-    """What a model computes from the inputs in `start` to the outputs in `stop`, both nested as one likes.
+    """What a model computes from the inputs in `start` to the outputs in `stop`, nested in any way.
 
     `stop` are outputs of samba.utils.trace_multigraph. Raises UsageError where they are not.
     """
@@ -31,10 +29,11 @@ class FwdGraph(SambaGraph):
         self.start = start
         self.stop = stop
         traces = [leaf.traced for leaf in pytree.tree_leaves(stop) if isinstance(leaf, SambaTensor)]
-        if not traces or any(traced is None or traced is not traces[0] for traced in traces):
+        traced = traces[0] if traces else None
+        if not isinstance(traced, Traced) or any(other is not traced for other in traces):
             hint = "give what samba.utils.trace_multigraph(model, inputs) returned, of one model"
             raise UsageError(Problem(f"the outputs of graph {name!r} were not traced together", hint=hint))
-        self.traced: Traced = traces[0]  # type: ignore[assignment]
+        self.traced = traced
 
     @property
     def input_regions(self) -> dict[str, str]:

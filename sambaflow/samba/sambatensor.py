@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
-from sambaflow.samba.overrides import promoted
-
-if TYPE_CHECKING:
-    from sambaflow.samba.device import DeviceTensor
-    from sambaflow.samba.tracing import Traced
+from sambaflow.samba._tensor.contracts import OnDevice
+from sambaflow.samba._tensor.overrides import promoted
 
 Materializer = Callable[..., Tensor]
 
@@ -53,8 +50,9 @@ class SambaTensor(torch.Tensor):  # type: ignore[misc]
     host_memory: bool = False
     mem_type: Any = None
     materializer: Materializer | None = None
-    on_device: DeviceTensor | None = None
-    traced: Traced | None = None
+    on_device: OnDevice | None = None
+    traced: object | None = None
+    """The trace that made it, on outputs of one."""
     consumers: tuple[Consumer, ...] = ()
     _region_name: str | None = None
 

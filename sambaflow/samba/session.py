@@ -7,7 +7,7 @@ is traced for a PEF, and in `to_cpu`, `to_rdu` and the like.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,18 @@ from compiler.frontend.dtypes import to_array
 from ir.errors import Problem, UsageError
 from pef.wording import listed
 from runtime.session import require_replicas
-from sambaflow.samba import checkpointing, distributed, profile, spatial
-from sambaflow.samba.accepted import AcceptedCalls
-from sambaflow.samba.compilation import compile_model, compile_multigraph
-from sambaflow.samba.device import Device
+from sambaflow.samba._capture.compilation import compile_model, compile_multigraph
+from sambaflow.samba._capture.tracing import Traced
+from sambaflow.samba._device import checkpointing, profile, spatial
+from sambaflow.samba._device.device import Device
+from sambaflow.samba._device.loading import Loaded, load, load_graphs
+from sambaflow.samba._program import current
+from sambaflow.samba._program.accepted import AcceptedCalls
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._replicas import distributed
 from sambaflow.samba.graph import FwdGraph
-from sambaflow.samba.loading import Loaded, load, load_graphs
 from sambaflow.samba.profiler import Profiler
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Traced
-from sambaflow.samba.utils.ending import progress
 
 
 class SambaSession(AcceptedCalls):
@@ -240,7 +242,7 @@ class SambaSession(AcceptedCalls):
 
     @property
     def ctx(self) -> SambaSession:
-        """Where programs of old look for `set_tensors`."""
+        """Where older programs look for `set_tensors`."""
         return self
 
     def _traced_tensors(self) -> list[SambaTensor]:
@@ -302,6 +304,11 @@ class SambaSession(AcceptedCalls):
     def get_dropout_rate_argin_names(self) -> list[str]:
         """The keys of `hyperparam_dict` that are dropout rates, one for each dropout; `p` counts for all of them."""
         return list(self.loaded.hyper.rates)
+
+
+def current_session() -> SambaSession:
+    """`samba.session`, for what is built on it."""
+    return cast(SambaSession, current.session())
 
 
 def _as_dict(arguments: Any) -> dict[str, Any]:

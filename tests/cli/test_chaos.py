@@ -109,7 +109,7 @@ def optimizer(parameters):
 """)
     result = run_snc("compile", tmp_path / "model.py", "-o", tmp_path)
     assert result.exit_code == 0, result.output
-    assert not (tmp_path / "net" / "net.reference.npz").exists()
-    result = run_snrun(tmp_path / "net" / "net.pef", "--test")
+    assert not (tmp_path / "model" / "model.reference.npz").exists()
+    result = run_snrun(tmp_path / "model" / "model.pef", "--test")
     assert result.exit_code != 0 and "Traceback" not in result.output
     assert "none was written with the PEF" in result.output, result.output

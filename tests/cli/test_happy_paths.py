@@ -15,7 +15,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from compiler.convention import MODEL_FILE
 from compiler.frontend.model_file import load_model
+from ir.version import VERSION
 from pef import file
 from tests.cli.conftest import MODEL, Compiled, assert_refused, run_snc, run_snrun
 
@@ -86,7 +88,8 @@ def test_compile_for_people(tmp_path: Path) -> None:
 
 def test_describe_and_check(training: Compiled) -> None:
     result = run_snc("describe", training.pef)
-    assert result.exit_code == 0 and "first.weight" in result.stdout and "fwd_0" in result.stdout
+    assert result.exit_code == 0 and "parameter" in result.stdout and "fwd_0" in result.stdout
+    assert "first.weight" in run_snc("describe", training.pef, "--section", "fwd_0").stdout
     described = json.loads(run_snc("describe", training.pef, "--json").stdout)
     assert len(described["sections"]) == 3
     assert run_snc("check", training.pef).exit_code == 0
@@ -267,3 +270,56 @@ def test_one_is_told_in_the_singular(tmp_path: Path) -> None:
     pef = tmp_path / "out" / "small" / "small.pef"
     assert "legal; 1 section, 1 configuration\n" in run_snc("check", pef).stdout
     assert "1 FWD section for" in run_snrun(pef).stdout
+
+
+WITHOUT_OPTIMIZER = MODEL.partition("def optimizer")[0]
+LOSS_APART = """
+import torch
+from torch import nn
+
+
+model = nn.Linear(8, 3)
+inputs = torch.randn(4, 8)
+
+
+def loss(outputs, label):
+    return nn.functional.cross_entropy(outputs, label)
+"""
+
+
+def test_training_without_an_optimizer_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "plain.py").write_text(WITHOUT_OPTIMIZER)
+    result = run_snc("compile", tmp_path / "plain.py", "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert "updates no parameters" in caplog.text and "try: `def optimizer(parameters)" in caplog.text
+    assert [section["kind"] for section in json.loads(result.stdout)["sections"]] == ["FWD", "BCKWD"]
+    caplog.clear()
+    result = run_snc("compile", tmp_path / "plain.py", "-o", tmp_path / "out", "--inference")
+    assert result.exit_code == 0 and "optimizer" not in caplog.text
+
+
+def test_inference_of_a_file_with_a_loss_needs_no_targets(tmp_path: Path) -> None:
+    (tmp_path / "apart.py").write_text(LOSS_APART)
+    result = run_snc("compile", tmp_path / "apart.py", "-o", tmp_path / "out", "--inference")
+    assert result.exit_code == 0, result.output
+    symbols = {symbol.name: symbol.kind for symbol in file.read(tmp_path / "out" / "apart" / "apart.pef").symbols}
+    assert [name for name, kind in symbols.items() if kind in ("input", "output")] == ["input", "output"]
+
+
+def test_a_pef_is_called_like_the_file_or_like_the_name_in_it(tmp_path: Path) -> None:
+    (tmp_path / "vae.py").write_text(MODEL + "\n\nclass V:\n    model, inputs = Small, inputs\n")
+    for subject, name in (("vae.py", "vae"), ("vae.py:V", "V")):
+        result = run_snc("compile", tmp_path / subject, "-o", tmp_path / "out", "--inference")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "out" / name / f"{name}.pef").exists()
+
+
+def test_help_of_compile_says_what_a_model_file_defines() -> None:
+    shown = run_snc("compile", "--help").stdout
+    for name, what in MODEL_FILE.items():
+        assert re.search(rf"^ +{name} +{re.escape(what[:20])}", shown, re.M), name
+
+
+def test_one_version_everywhere() -> None:
+    assert run_snc("--version").stdout.strip().endswith(VERSION)
+    assert run_snrun("--version").stdout.strip().endswith(VERSION)

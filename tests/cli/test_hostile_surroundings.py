@@ -140,7 +140,15 @@ def test_weights_of_another_compile_are_noticed(inference: Compiled) -> None:
 # ---- exit status
 
 
-@pytest.mark.parametrize("place", ["import sys; sys.exit(0)", "def optimizer(parameters): raise SystemExit(0)"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "import sys; sys.exit(0)",
+        "def optimizer(parameters): raise SystemExit(0)",
+        "import os; os._exit(0)",
+        "def optimizer(parameters): import os; os._exit(0)",
+    ],
+)
 def test_a_model_file_that_ends_the_program(tmp_path: Path, place: str) -> None:
     result = run_snc(
         "compile", written(tmp_path, net("return self.linear(x).sum()", rest=place)), "-o", tmp_path / "out"
@@ -149,8 +157,9 @@ def test_a_model_file_that_ends_the_program(tmp_path: Path, place: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_ends_the_program_when_it_is_called(tmp_path: Path) -> None:
-    result = run_snc("compile", written(tmp_path, net("raise SystemExit(0)")), "-o", tmp_path / "out", "--inference")
+@pytest.mark.parametrize("end", ["raise SystemExit(0)", "import os; os._exit(0)"])
+def test_a_model_that_ends_the_program_when_it_is_called(tmp_path: Path, end: str) -> None:
+    result = run_snc("compile", written(tmp_path, net(end)), "-o", tmp_path / "out", "--inference")
     assert result.exit_code != 0 and "error[" in result.stderr and "Traceback" not in result.stderr
     assert not list((tmp_path / "out").rglob("*.pef"))
 
@@ -211,7 +220,7 @@ def test_seeds_below_zero(training: Compiled, tmp_path: Path, command: str) -> N
 
 STATES = {
     "sparse": (lambda w: w.to_sparse(), "is sparse", ".to_dense()"),
-    "meta": (lambda w: w.to("meta"), "no content", "real tensors"),
+    "meta": (lambda w: w.to("meta"), "no content", "tensors with content"),
     "quantised": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantised", ".dequantize()"),
     "no tensor": (lambda w: "text", "is a str", "state_dict"),
 }
@@ -299,7 +308,8 @@ def test_a_model_that_returns_nothing(tmp_path: Path) -> None:
 
 
 def test_streams_in_another_encoding(tmp_path: Path) -> None:
-    source = written(tmp_path, MODEL.replace("class Small", "class Größe").replace("model = Small", "model = Größe"))
+    source = tmp_path / "größe.py"
+    source.write_text(MODEL.replace("class Small", "class Größe").replace("model = Small", "model = Größe"))
     ascii_only = {"PYTHONIOENCODING": "ascii"}
     done = process("compiler.cli", "compile", source, "-o", tmp_path / "out", "--inference", **ascii_only)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr

@@ -31,6 +31,10 @@ inputs = (torch.randn(2, 4),)
 """
 
 
+IDENTITY = "from torch import nn\nmodel = nn.Identity\n"
+LOSS = "def loss(outputs, label):\n    return nn.functional.cross_entropy(outputs, label)\n"
+
+
 def write(folder: Path, text: str) -> str:
     """A model file."""
     path = folder / "model.py"
@@ -160,23 +164,40 @@ def test_missing_file() -> None:
     [
         ("x = (\n", "", None, "model.py:1: the file has a syntax error: '(' was never closed"),
         ("x = 1\ny = x.z\n", "", None, "model.py:2: running the file raised AttributeError: 'int' object has no"),
-        ("x = 1\n", "", None, "model.py does not define a model\n    try: write `model = MyModule()`"),
-        ("model = 3\n", "", None, "model.py defines a model of type int"),
-        ("from torch import nn\nmodel = nn.Identity\n", "", None, "model.py does not define inputs\n    try: write `"),
+        ("x = 1\n", "", None, "model.py:1: the file does not define 'model'\n    try: write `model = MyModule` (mo"),
+        ("model = 3\n", "", None, "model.py:1: model is of type int\n    try: write"),
+        (IDENTITY, "", None, "model.py:1: the file does not define 'inputs'"),
         ("def model():\n    return 1 / 0\n", "", None, "model.py:2: calling model() raised ZeroDivisionError"),
-        (EMPTY + "model = Model\ninputs = {'x': 1}\n", "", None, "defines inputs that are not tensors"),
-        (EMPTY + END, "", 3, "the batch size is 3, but inputs of model.py are x [2, 4]"),
+        (EMPTY + "model = Model\ninputs = {'x': 1}\n", "", None, "model.py:13: inputs are not tensors"),
+        (EMPTY + END, "", 3, "model.py:14: the batch size is 3, but inputs are x [2, 4]"),
         (EMPTY + END, "", 0, "a batch size of 0 is not positive"),
-        (EMPTY + "model = Model\ndef inputs(n): pass\n", "", None, "inputs(n) of model.py needs a batch"),
+        (EMPTY + "model = Model\ndef inputs(n): pass\n", "", None, "model.py:13: inputs(n) of model.py needs a batch"),
         (EMPTY + END, ":other", None, "model.py does not define 'other'"),
-        (EMPTY + END + "optimizer = 3\n", "", None, "defines an optimizer of type int"),
-        (EMPTY + END + "max_grad_norm = -1\n", "", None, "defines max_grad_norm = -1"),
+        (EMPTY + END + "optimizer = 3\n", "", None, "model.py:15: optimizer is of type int"),
+        (EMPTY + END + "max_grad_norm = -1\n", "", None, "model.py:15: max_grad_norm is -1"),
+        (EMPTY + END + "loss = 3\n", "", None, "model.py:15: loss is of type int"),
+        (EMPTY + END + LOSS, "", None, ":15: loss takes label, but the file defines no targets\n    try: write `def"),
+        (EMPTY + END + LOSS + "targets = 3", "", None, "model.py:17: targets are not tensors"),
     ],
 )  # fmt: skip
 def test_model_files(tmp_path: Path, text: str, name: str, batch_size: int | None, expected: str) -> None:
     shown = load_message(tmp_path, text, name, batch_size)
     assert shown.startswith("error[USAGE]: ")
     assert expected in shown
+
+
+def test_inference_takes_nothing_that_only_training_uses(tmp_path: Path) -> None:
+    path = write(tmp_path, EMPTY + END + LOSS + "optimizer = 3\n")
+    spec = load_model(path, inference=True)
+    assert (spec.loss, spec.optimizer, dict(spec.targets)) == (None, None, {})
+
+
+def test_a_loss_of_a_module_needs_the_targets_of_its_forward(tmp_path: Path) -> None:
+    path = write(tmp_path, EMPTY + END + "loss = nn.CrossEntropyLoss()\n")
+    with pytest.raises(UsageError, match="loss takes target, but the file defines no targets"):
+        load_model(path)
+    path = write(tmp_path, EMPTY + END + "loss = nn.CrossEntropyLoss()\ntargets = torch.zeros(2, dtype=torch.long)\n")
+    assert load_model(path).targets["target"].shape == (2,)
 
 
 ALTERNATIVES = """

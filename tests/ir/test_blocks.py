@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from ir.kernels.blocks import BLOCK_ELEMENTS, blocks
 from ir.op import Array
-from ir.ops.blocks import BLOCK_ELEMENTS, blocks
 
 
 def contiguous() -> list[Array]:

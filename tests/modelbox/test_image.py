@@ -15,7 +15,8 @@ import yaml
 
 from ir.errors import UsageError
 from modelbox.box_file import Home
-from modelbox.image import build, pinned
+from modelbox.image.containerfile import write as build
+from modelbox.image.requirements import pinned
 
 BASE = "registry/python@sha256:0"
 

@@ -6,15 +6,13 @@ What is found afterwards is all old, all new, or refused; nothing else is ever l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from compiler import driver
-from compiler.driver import CompileRequest, CompileResult, compile_spec
+from compiler.driver import CompileRequest, alone_in, build_spec, write_built
 from compiler.frontend.model_file import ModelSpec
 from ir.errors import PefError, UsageError
 from pef import file
@@ -46,18 +44,12 @@ class Compile:
         torch.manual_seed(seed)
         spec = ModelSpec(nn.Linear(4, 3), {"input": torch.randn(8, 4)}, name="small")
         self.request = CompileRequest("small.py", inference=True, output_folder=folder)
-        self.result = compile_spec(spec, self.request)
-        self.weights = self.result.weights_path.read_bytes()
-        self.reference = self.result.reference_path.read_bytes()
+        self.built = build_spec(spec, self.request)
 
     def write(self, folder: Path) -> None:
         """As the compiler does."""
-        with driver._alone_in(folder):
-            driver._write(self._moved(folder), self.request, self.weights, self.reference)
-
-    def _moved(self, folder: Path) -> CompileResult:
-        paths = ("pef_path", "weights_path", "reference_path", "log_path")
-        return replace(self.result, **{path: folder / getattr(self.result, path).name for path in paths})
+        with alone_in(folder):
+            write_built(self.built, self.request, folder, "small")
 
 
 @pytest.fixture(scope="module")

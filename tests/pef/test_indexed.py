@@ -12,7 +12,7 @@ from rich.console import Console
 from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
 from pef.check import check
-from pef.describe import as_dict, render
+from pef.describe import Selection, as_dict, render
 from tests.pef.samples import f32, op
 from tests.runtime import nests
 from tests.runtime.nests import by_index
@@ -158,5 +158,5 @@ def test_description() -> None:
     assert (ids["index"], rows["index"], rows["index_axis"]) == (None, "in0", 0)
     assert (rows["transfers"], rows["bytes"]) == (8, 4 * 64)
     console = Console(width=200, record=True)
-    render(pef, console, grid=False)
+    render(pef, console, Selection(section="*"))
     assert "in0 along 0" in console.export_text()

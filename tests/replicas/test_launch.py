@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ir.errors import ReplicaError
-from sambaflow.samba.launch import LOWEST_PORT, PORTS, Launch, launched
+from sambaflow.samba._replicas.launch import LOWEST_PORT, PORTS, Launch, launched
 
 TORCHRUN = {
     "RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "node7", "MASTER_PORT": "29400",

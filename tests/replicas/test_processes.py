@@ -58,7 +58,7 @@ IS_LATE = """
 import os, sys, time
 import data_parallel
 from sambaflow import samba
-from sambaflow.samba import distributed
+from sambaflow.samba._replicas import distributed
 run, steps = samba.session.run, []
 distributed.REPORT_AFTER_S = 1
 

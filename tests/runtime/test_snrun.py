@@ -148,6 +148,38 @@ def test_training_resumes_exactly(training: Path) -> None:
     assert np.array_equal(*final)
 
 
+def test_a_checkpoint_goes_on_in_another_compile_of_the_same_program(training: Path) -> None:
+    """Only where that is asked for, and only of the same program; how far training had come goes along."""
+    folder, data = training.parent, training.parent / "data.npz"
+    options = ["--train", "--data", data, "--json", "--hyper", "lr=0.0001"]
+    moved = programs.training()
+    moved.header.program_sha256 = b"p" * 32
+    file.write(moved, training)
+    whole = json.loads(snrun(training, *options, "--steps", 8, "--seed", 3, "--checkpoint-dir", folder / "a").stdout)
+    half = json.loads(snrun(training, *options, "--steps", 5, "--seed", 3, "--checkpoint-dir", folder / "b").stdout)
+    checkpoint = folder / "b" / "step-000005.safetensors"
+    moved.header.options_json = '{"avoid": ["tile:3"]}'
+    again = folder / "again" / "train.pef"
+    again.parent.mkdir()
+    file.write(moved, again)
+    save_file({"w": rand(8, 4, seed=9), "lr": np.array(1e-4, np.float32)}, again.with_suffix(".safetensors"))
+    resumed = [again, *options, "--steps", 3, "--resume", checkpoint]
+
+    refused = snrun(*resumed)
+    assert refused.returncode == 2
+    assert "compiled from the same program" in refused.stderr and "--accept-recompiled" in refused.stderr
+    rest = json.loads(snrun(*resumed, "--accept-recompiled").stdout)
+    assert half["losses"] + rest["losses"] == whole["losses"]
+
+    moved.header.program_sha256 = b"q" * 32
+    file.write(moved, again)
+    other = snrun(*resumed, "--accept-recompiled")
+    assert other.returncode == 2 and "computes something else" in other.stderr
+    moved.header.program_sha256 = b""
+    file.write(moved, again)
+    assert "earlier version" in snrun(*resumed, "--accept-recompiled").stderr
+
+
 def test_training_equals_numpy(training: Path) -> None:
     x = rand(64, 8, seed=5)
     np.savez(training.parent / "batch.npz", x=x)

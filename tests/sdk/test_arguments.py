@@ -53,7 +53,7 @@ def test_hardware_options_are_recorded_in_the_pef() -> None:
     model = classifier()
     pef = samba.session.compile(model, batch(), name="app", config_dict=vars(args), inference=True)
     from pef import file
-    from sambaflow.samba import agreement
+    from sambaflow.samba._device import agreement
 
     recorded = agreement.metadata(file.read(pef))["arguments"]
     assert (recorded["mac_human_decision"], recorded["num_tiles"], recorded["world_size"]) == ("hd.json", 8, 2)

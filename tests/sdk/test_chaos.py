@@ -55,7 +55,7 @@ def prepared(eps: float, verb: str = "test", *options: str) -> tuple[argparse.Na
 @pytest.fixture
 def wrong_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A device that computes with another bias than it was given."""
-    from sambaflow.samba.loading import Loaded
+    from sambaflow.samba._device.loading import Loaded
 
     push = Loaded.to_device
 

@@ -13,8 +13,8 @@ from ir.errors import UsageError
 from pef import file
 from sambaflow import samba
 from sambaflow.samba import utils
+from sambaflow.samba._capture.compilation import compile_request
 from sambaflow.samba.argconf.args import CompileArgs
-from sambaflow.samba.compilation import compile_request
 from sambaflow.samba.directives import op_fusion
 from tests.sdk.programs import batch, classifier, compiled
 from tests.sdk.test_options import warnings  # noqa: F401

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ir.op import OPS
 from sambaflow import samba
-from sambaflow.samba.utils.layers import compare_step
+from sambaflow.samba._verify.layers import compare_step
 from tests.sdk.programs import compiled
 
 

@@ -17,7 +17,7 @@ from ir.errors import UsageError
 from sambaflow import samba
 from sambaflow.models.unet import UNet
 from sambaflow.samba import utils
-from sambaflow.samba.convert import lacks_content
+from sambaflow.samba._capture.convert import lacks_content
 from sambaflow.samba.experiment_logger import AccMeter, CountMeter, DisplayMeter
 from sambaflow.samba.lazy_param import lazy_param
 from sambaflow.samba.materialize import materialize

@@ -14,7 +14,7 @@ from pef import file
 from sambaflow import samba
 from sambaflow.logging import samba_logger
 from sambaflow.samba import utils
-from sambaflow.samba.spatial import batches
+from sambaflow.samba._device.spatial import batches
 from tests.sdk.programs import BATCH, batch, classifier, compiled
 
 

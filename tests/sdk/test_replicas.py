@@ -13,7 +13,8 @@ import torch.distributed as dist
 from ir.errors import ReplicaError
 from ir.op import Array
 from sambaflow import samba
-from sambaflow.samba import distributed, utils
+from sambaflow.samba import utils
+from sambaflow.samba._replicas import distributed
 from tests.sdk.programs import batch, classifier, compiled
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import sambaflow.samba as samba
+from sambaflow.samba._capture.tracing import Record
 from sambaflow.samba.sambatensor import SambaTensor
-from sambaflow.samba.tracing import Record
 
 
 def test_a_samba_tensor_shares_memory_and_acts_like_torch() -> None:

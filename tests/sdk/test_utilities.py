@@ -22,7 +22,7 @@ import sambaflow
 import sambaflow.samba as samba
 from sambaflow.logging import samba_logger
 from sambaflow.samba import sn_private, utils
-from sambaflow.samba.convert import lacks_content
+from sambaflow.samba._capture.convert import lacks_content
 from sambaflow.samba.functional import stir
 from sambaflow.samba.lazy_param import RNGProviderFactory, lazy_param
 from sambaflow.samba.materialize import materialize

@@ -91,3 +91,15 @@ def test_a_file_for_a_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="cannot be written"):
         trace.write(simulate(SAMPLES["residual"]()), tmp_path / "taken" / "trace.json")
+
+
+def test_slices_say_what_they_are() -> None:
+    report = simulate(SAMPLES["two_products"]())
+    slices = [event for events in tracks(trace.as_trace(report)).values() for event in events]
+    stages = [event["args"] for event in slices if "operators" in event["args"]]
+    streams = [event["args"] for event in slices if "symbol" in event["args"]]
+    assert any("matmul" in stage["operators"] and ".py:" in stage["source"] for stage in stages)
+    phases = [phase for section in report.sections for phase in section.execution.phases]
+    assert {tuple(stage["loop"]) for stage in stages} >= {(0,), (phases[0].loops[0] - 1,)}
+    moved = sum(stream.total_bytes for phase in phases for stream in phase.streams)
+    assert sum(stream["bytes"] for stream in streams) == moved > 0

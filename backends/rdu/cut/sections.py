@@ -65,6 +65,20 @@ class CutGraph:
     symbols: tuple[Symbol, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What the cut decided: the stages of a prepared graph in order, and how many of them each section has, with the
+    phases they stream in. At o1, `rules` say what made each section, and `groups` number what one rule fused: a group
+    that does not fit is several sections."""
+
+    graph: Graph
+    indexed: Indexed
+    stages: tuple[StageNodes, ...]
+    sections: tuple[Section, ...]
+    rules: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
+
+
 def cut_graph(
     graph: Graph,
     machine: Machine,
@@ -76,28 +90,82 @@ def cut_graph(
 ) -> CutGraph:
     """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`,
     but for what `rules` fuse."""
-    graph = _with_constants_made(graph)
-    graph, indexed = by_index(graph, machine)
+    return materialise(
+        partition_graph(graph, machine, fuse=fuse, budget=budget, rules=rules, microbatches=microbatches)
+    )
+
+
+def partition_graph(
+    graph: Graph,
+    machine: Machine,
+    *,
+    fuse: bool,
+    budget: float,
+    rules: Sequence[Rule] | None = None,
+    microbatches: Microbatches | None = None,
+) -> Partition:
+    """Which stages form a section, and how they stream. The arguments are those of `cut_graph`."""
+    graph, indexed = prepare_graph(graph, machine)
     if rules is not None:
-        return _cut_by_rules(graph, indexed, machine, budget, rules, microbatches)
+        return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)
     stages = form_stages(graph, fuse=fuse, gathers=indexed.gathers)
     cutter = Cutter(graph, stages, machine, budget, microbatches, WINDOW if fuse else 1, indexed)
-    return materialise(graph, indexed, stages, cutter.best())
+    return Partition(graph, indexed, tuple(stages), tuple(cutter.best()))
 
 
-def _cut_by_rules(
+def prepare_graph(graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
+    """The graph that sections are cut from, and what of it goes by index."""
+    return by_index(_with_constants_made(graph), machine)
+
+
+def stream_partition(
+    partition: Partition,
+    lengths: Sequence[int],
+    machine: Machine,
+    *,
+    fuse: bool,
+    budget: float,
+    microbatches: Microbatches | None = None,
+) -> Partition:
+    """The partition into sections of so many stages each, streamed as is fastest.
+
+    Raises InfeasibleError where the stages of one do not fit the machine together.
+    """
+    ends = list(itertools.accumulate(lengths, initial=0))
+    groups = partition.groups or (0,) * len(lengths)
+    cutters: dict[int, tuple[int, Cutter]] = {}
+    for group, members in itertools.groupby(range(len(lengths)), key=lambda section: groups[section]):
+        sections = list(members)
+        first, last = ends[sections[0]], ends[sections[-1] + 1]
+        own, window = partition.stages[first:last], WINDOW if fuse or partition.rules else 1
+        cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed)
+        cutters[group] = (first, cutter)
+    found = []
+    for group, (start, end) in zip(groups, itertools.pairwise(ends)):
+        first, cutter = cutters[group]
+        section = next((s for s in cutter.sections(start - first) if s.length == end - start), None)
+        if section is None:
+            names = ", ".join(stage.name for stage in partition.stages[start:end])
+            hint = "cut it into several sections"
+            raise InfeasibleError(Problem(f"these stages do not fit one section: {names}", hint=hint))
+        found.append(section)
+    return replace(partition, sections=tuple(found))
+
+
+def _partition_by_rules(
     graph: Graph,
     indexed: Indexed,
     machine: Machine,
     budget: float,
     rules: Sequence[Rule],
     microbatches: Microbatches | None,
-) -> CutGraph:
+) -> Partition:
     """A section for every group that the rules fuse; of a group that does not fit, those that are fastest."""
     stages: list[StageNodes] = []
     labels: list[str] = []
     sections: list[Section] = []
-    for group in fuse_by_rules(graph, rules):
+    groups: list[int] = []
+    for number, group in enumerate(fuse_by_rules(graph, rules)):
         own = form_stages(graph, fuse=True, nodes=group.nodes, gathers=indexed.gathers)
         if not own:
             continue
@@ -106,7 +174,8 @@ def _cut_by_rules(
         labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
         sections += parts
         stages += own
-    return materialise(graph, indexed, stages, sections, labels)
+        groups += [number] * count
+    return Partition(graph, indexed, tuple(stages), tuple(sections), tuple(labels), tuple(groups))
 
 
 def _best_parts(cutter: Cutter) -> list[Section]:
@@ -115,16 +184,14 @@ def _best_parts(cutter: Cutter) -> list[Section]:
     return whole or cutter.best()
 
 
-def materialise(
-    graph: Graph, indexed: Indexed, stages: Sequence[StageNodes], cut: Sequence[Section], rules: Sequence[str] = ()
-) -> CutGraph:
+def materialise(partition: Partition) -> CutGraph:
     """The sections as cut, with the values that cross them stored in symbols and loaded again.
 
-    `rules` say what made each. A value that an output stores as it is, is loaded from that symbol; any other gets a
-    symbol of its own.
+    A value that an output stores as it is, is loaded from that symbol; any other gets a symbol of its own.
     """
-    phases = [section.phases for section in cut] or [()]
-    ends = list(itertools.accumulate((section.length for section in cut), initial=0))
+    graph, indexed, stages, rules = partition.graph, partition.indexed, partition.stages, partition.rules
+    phases = [section.phases for section in partition.sections] or [()]
+    ends = list(itertools.accumulate((section.length for section in partition.sections), initial=0))
     ranges = list(itertools.pairwise(ends)) or [(0, 0)]
     groups = [tuple(stages[first:last]) for first, last in ranges]
     home = {value.name: index for index, group in enumerate(groups) for stage in group for value in stage.writes}

@@ -32,6 +32,7 @@ from typing import Any
 
 import yaml
 
+from backends.extensions import RULES, added, load_added
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind
 from ir.op import OPS, CostClass
@@ -115,10 +116,14 @@ class Rule:
 
 
 def read_rules(path: Path | str | None = None, *, with_default: bool = True) -> tuple[Rule, ...]:
-    """The rules of a file in the order they are tried, then the default ones.
+    """The rules of a file in the order they are tried, then the default ones. `path` may be the name of rules that an
+    installed package adds.
 
     Raises UsageError with everything that is wrong in the file.
     """
+    if path is not None and not Path(path).suffix and str(path) in added(RULES):
+        found = load_added(RULES, str(path))
+        path = found() if callable(found) else found
     own = _parse(Path(path)) if path is not None else []
     default = _parse(DEFAULT_RULES) if with_default else []
     return (*_by_priority(own), *_by_priority(default))

@@ -41,6 +41,7 @@ HISTORY_FACTOR = 0.5
 def negotiate(
     rows: int,
     columns: int,
+    working: NDArray[np.bool_],
     source: Ints,
     sinks: Ints,
     sink_starts: Ints,
@@ -52,12 +53,13 @@ def negotiate(
     """The least overloaded trees found, as `starts` and `links`: that of net n is links[starts[n]:starts[n + 1]], each
     leaving the source or a switch that one before it enters.
 
-    Nets are given in order of choice. source: the switch where each starts. sinks[sink_starts[n]:sink_starts[n + 1]]:
-    the others that it has to reach, from near to far. load: what it puts on every link. bounds[rank[n]]: what all nets
-    of a link may put there together, `bounds` ascending. trunk: row and column of the median of its ends.
+    working: the switches that can be passed, all connected. Nets are given in order of choice. source: the switch where
+    each starts. sinks[sink_starts[n]:sink_starts[n + 1]]: the others that it has to reach, from near to far. load: what
+    it puts on every link. bounds[rank[n]]: what all nets of a link may put there together, `bounds` ascending. trunk:
+    row and column of the median of its ends.
     """
     nets, links = len(source), 4 * rows * columns
-    exits, entered = _mesh(rows, columns)
+    exits, entered = _mesh(rows, columns, working)
     used = np.zeros(links, np.int64)
     bound = np.full(links, FAR, np.int64)
     users = np.zeros((links, len(bounds)), np.int32)
@@ -108,8 +110,9 @@ def negotiate(
 
 
 @compiled
-def _mesh(rows: int, columns: int) -> tuple[Ints, Ints]:
-    """The links that leave each switch, or -1 at an edge: to the north, east, south and west; and where each leads."""
+def _mesh(rows: int, columns: int, working: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """The links that leave each switch to the north, east, south and west, and where each leads; -1 where there is no
+    working switch."""
     exits = np.full((rows * columns, 4), -1, np.int64)
     entered = np.full(4 * rows * columns, -1, np.int64)
     for row in range(rows):
@@ -117,7 +120,9 @@ def _mesh(rows: int, columns: int) -> tuple[Ints, Ints]:
             switch = row * columns + column
             for direction in range(4):
                 down, across = (direction == 2) - (direction == 0), (direction == 1) - (direction == 3)
-                if 0 <= row + down < rows and 0 <= column + across < columns:
+                if not (0 <= row + down < rows and 0 <= column + across < columns):
+                    continue
+                if working[switch] and working[switch + down * columns + across]:
                     exits[switch, direction] = 4 * switch + direction
                     entered[4 * switch + direction] = switch + down * columns + across
     return exits, entered

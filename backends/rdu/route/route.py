@@ -147,6 +147,12 @@ def _medians(owners: Ints, values: Ints) -> Ints:
     return medians
 
 
+def _working_switches(machine: Machine) -> NDArray[np.bool_]:
+    working = np.ones(machine.sites, bool)
+    working[list(machine.closed_switches())] = False
+    return working
+
+
 def _trees(demands: _Demands, machine: Machine) -> list[list[int]]:
     """The links of every net. The widest nets choose first: they are the hardest to fit."""
     order = np.argsort(-demands.load, kind="stable")
@@ -156,6 +162,7 @@ def _trees(demands: _Demands, machine: Machine) -> list[list[int]]:
     starts, links = negotiate(
         machine.rows,
         machine.columns,
+        _working_switches(machine),
         demands.source[order],
         np.concatenate(sinks),
         np.concatenate([[0], np.cumsum(counts[order])]),

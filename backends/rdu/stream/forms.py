@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.fuse.stages import StageNodes
@@ -105,6 +106,15 @@ def _interned(key: _Key) -> Form:
 @functools.cache
 def _space(op: Op, operands: tuple[TensorType, ...]) -> Space:
     return op.space(*operands)
+
+
+def form_with_types(form: Form, types: Sequence[TensorType]) -> Form:
+    """A form whose values have other types, such as those of one iteration; its operators follow their results."""
+    operations = tuple(
+        Operation(_retyped(o.op, tuple(types[i] for i in o.operands), types[o.results[0]])[0], o.operands, o.results)
+        for o in form.operations
+    )
+    return _interned(_Key(tuple(types), operations, form.reads, form.writes))
 
 
 def form_of(stage: StageNodes) -> tuple[Form, tuple[str, ...]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ir.kernels.layout import copy
 from ir.op import Array, Op
-from ir.ops.layout import copy
 from ir.ops.view import Permute, Reshape
 from ir.rounding import round_to_bf16
 from ir.types import DType, TensorType

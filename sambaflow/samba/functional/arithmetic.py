@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from sambaflow.samba.functional.mirror import mirror
+from sambaflow.samba._tensor.mirror import mirror
 
 abs = mirror(torch.abs)
 add = mirror(torch.add)

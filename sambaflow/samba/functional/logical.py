@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sambaflow.samba.functional.mirror import mirror
+from sambaflow.samba._tensor.mirror import mirror
 
 bitwise_and = mirror(torch.bitwise_and)
 bitwise_not = mirror(torch.bitwise_not)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.nn import functional as F
 
-from sambaflow.samba.functional.mirror import mirror
+from sambaflow.samba._tensor.mirror import mirror
 
 binary_cross_entropy = mirror(F.binary_cross_entropy)
 binary_cross_entropy_with_logits = mirror(F.binary_cross_entropy_with_logits)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sambaflow.samba.sntype import SNType
+from sambaflow.samba._tensor.sntype import SNType
 
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "sum": torch.sum,

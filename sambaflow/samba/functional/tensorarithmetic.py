@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sambaflow.samba.functional.mirror import mirror
+from sambaflow.samba._tensor.mirror import mirror
 
 adaptive_avg_pool2d = mirror(F.adaptive_avg_pool2d)
 avg_pool2d = mirror(F.avg_pool2d)

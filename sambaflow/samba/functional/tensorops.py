@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sambaflow.samba.functional.mirror import mirror
+from sambaflow.samba._tensor.mirror import mirror
 
 cat = mirror(torch.cat)
 chunk = mirror(torch.chunk)

@@ -1,4 +1,4 @@
-"""The Module of old programs, which runs itself on the device."""
+"""The Module of older programs, which runs itself on the device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sambaflow.samba import current
+from sambaflow.samba._program import current
 
 
 class Module(torch.nn.Module):  # type: ignore[misc]

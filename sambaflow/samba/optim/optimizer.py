@@ -9,7 +9,7 @@ import torch
 
 from compiler.optimizers import OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
-from sambaflow.samba import current
+from sambaflow.samba._program import current
 
 KINDS = {torch.optim.SGD: "sgd", torch.optim.AdamW: "adamw", torch.optim.Adam: "adam"}
 REFUSED = ("amsgrad", "maximize", "dampening")

@@ -1,11 +1,11 @@
 """What programs use around the session: tracing for a PEF, seeds, comparisons, measurements, process ranks."""
 
+from sambaflow.samba._program.processes import fix_rdu_affinity, get_rank, get_world_size, is_main_process
+from sambaflow.samba._program.support import SNType, create_mac_resource_report, get_file_dir, set_seed, weight_norm_
+from sambaflow.samba._verbs.measure import measure_performance, measure_sections
+from sambaflow.samba._verbs.trace import init_output_grads, trace_graph, trace_multigraph
+from sambaflow.samba._verify.comparison import assert_close
 from sambaflow.samba.utils import argparser, benchmark_acc, checkpoint, common, dataset, numeric, pef_utils
-from sambaflow.samba.utils.comparison import assert_close
-from sambaflow.samba.utils.measure import measure_performance, measure_sections
-from sambaflow.samba.utils.processes import fix_rdu_affinity, get_rank, get_world_size, is_main_process
-from sambaflow.samba.utils.support import SNType, create_mac_resource_report, get_file_dir, set_seed, weight_norm_
-from sambaflow.samba.utils.trace import init_output_grads, trace_graph, trace_multigraph
 
 __all__ = [
     "SNType", "argparser", "assert_close", "benchmark_acc", "checkpoint", "common", "create_mac_resource_report",

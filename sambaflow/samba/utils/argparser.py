@@ -10,10 +10,11 @@ from typing import Any
 
 from ir.errors import Problem, UsageError
 from sambaflow.logging import samba_logger
-from sambaflow.samba import current, distributed
-from sambaflow.samba.utils.ending import progress
-from sambaflow.samba.utils.gold import require_gold
-from sambaflow.samba.utils.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
+from sambaflow.samba._program.ending import progress
+from sambaflow.samba._program.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
+from sambaflow.samba._replicas import distributed
+from sambaflow.samba._verify.gold import require_gold
+from sambaflow.samba.session import current_session
 
 ParserFunction = Callable[[argparse.ArgumentParser], Any]
 
@@ -78,7 +79,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, show_all: bool) -> Non
 
 def _remember(arguments: argparse.Namespace) -> None:
     """Let the session know the arguments, and set how much is logged."""
-    current.session().arguments = dict(vars(arguments))
+    current_session().arguments = dict(vars(arguments))
     if arguments.debug:
         samba_logger.setLevel("debug")
     elif arguments.verbose:

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba import current
-from sambaflow.samba.utils.measure import measure_performance, measure_sections
+from sambaflow.samba._verbs.measure import measure_performance, measure_sections
+from sambaflow.samba._verbs.trace import trace_graph
+from sambaflow.samba.session import current_session
 from sambaflow.samba.utils.pef_utils import get_pefmeta
-from sambaflow.samba.utils.trace import trace_graph
 
 
 def common_app_driver(
@@ -34,7 +34,7 @@ def common_app_driver(
     Without `pef_metadata` the PEF keeps what get_pefmeta tells; further options go to the compile.
     """
     if args.command == "compile":
-        return current.session().compile(
+        return current_session().compile(
             model,
             inputs,
             optim,

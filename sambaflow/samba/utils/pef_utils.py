@@ -13,8 +13,8 @@ from torch import nn
 
 from pef import file
 from pef.wording import listed
-from sambaflow.samba import agreement
-from sambaflow.samba.convert import model_name
+from sambaflow.samba._capture.convert import model_name
+from sambaflow.samba._device import agreement
 
 
 @dataclass

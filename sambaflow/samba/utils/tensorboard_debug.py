@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sambaflow.samba._capture.tracing import structure_of
 from sambaflow.samba.sambatensor import SambaTensor, to_torch
-from sambaflow.samba.tracing import structure_of
 
 FILE = "accuracy_debug.pt"
 

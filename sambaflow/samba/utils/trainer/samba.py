@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from sambaflow.samba import current
 from sambaflow.samba.sambaloader import SambaLoader
 from sambaflow.samba.sambatensor import to_torch
+from sambaflow.samba.session import current_session
 
 
 def train(
@@ -23,6 +23,6 @@ def train(
     """One epoch over `loader` for a traced model; returns the loss of each step (the mean of the first output)."""
     losses = []
     for inputs in SambaLoader(loader, names):
-        outputs = current.session().run(inputs, model.output_tensors, hyperparam_dict=hyperparam_dict)
+        outputs = current_session().run(inputs, model.output_tensors, hyperparam_dict=hyperparam_dict)
         losses.append(to_torch(outputs[0]).float().mean().item())
     return losses

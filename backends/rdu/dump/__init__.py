@@ -1,0 +1,1 @@
+"""Plans as text: written after any step, changed by hand, read again."""

@@ -1,0 +1,108 @@
+"""Dumps of a mapping: a folder that holds all it takes to go on from the step after which it was written.
+
+plan.yaml            what has been decided: for people to read and change
+program.ir           the program, after all passes
+header.json          what the PEF will say of its origin
+weights.safetensors  initial weights and recorded inputs
+reference.npz        PyTorch's outputs for them, where there are any
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends.rdu.compile import BackendOptions
+from backends.rdu.dump.plan_text import parse_plan, print_plan
+from backends.rdu.plan import Plan, Step
+from ir.errors import Problem, UsageError
+from ir.graph import Program
+from ir.op import Array
+from ir.text import parse_program, print_program
+from ir.verifier import verify
+from pef.files import readable_refusal
+from pef.machine import Machine
+from pef.transaction import writing_together
+
+PLAN, PROGRAM, HEADER = "plan.yaml", "program.ir", "header.json"
+WEIGHTS, REFERENCE = "weights.safetensors", "reference.npz"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a PEF is made of beside its plan: the program, its header, initial values of symbols, and the content of the
+    reference file, empty where there is none."""
+
+    program: Program
+    header: Mapping[str, Any]
+    values: Mapping[str, Array]
+    reference: bytes
+
+    @property
+    def name(self) -> str:
+        """The name of the PEF."""
+        return str(self.header["name"])
+
+    @cached_property
+    def weights(self) -> bytes:
+        """The initial values as a safetensors file."""
+        from safetensors.numpy import save
+
+        values = {name: np.asarray(array, order="C") for name, array in sorted(self.values.items())}
+        content: bytes = save(values)
+        return content
+
+
+def write_dump(folder: Path, origin: Origin, plan: Plan, machine: Machine, options: BackendOptions, step: Step) -> Path:
+    """Write everything that is decided up to `step` into `folder`, and return that. Raises UsageError where the file
+    system refuses."""
+    contents = {
+        PROGRAM: print_program(origin.program).encode(),
+        HEADER: json.dumps(origin.header, indent=1, sort_keys=True).encode(),
+        WEIGHTS: origin.weights,
+        REFERENCE: origin.reference,
+        PLAN: print_plan(plan, machine, options, step).encode(),
+    }
+    with writing_together([folder / name for name in contents]) as files:
+        for file, content in zip(files, contents.values()):
+            file.write(content)
+    return folder
+
+
+def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
+    """What a dump holds. Raises UsageError for files that are missing or do not belong in one, GraphError for text that
+    is no program."""
+    if not (folder / PLAN).is_file():
+        hint = "give the folder that snc compile --stop-after or --dump-after wrote"
+        raise UsageError(Problem(f"{folder} holds no {PLAN}", hint=hint))
+    contents = {}
+    for name in (PLAN, PROGRAM, HEADER, WEIGHTS, REFERENCE):
+        with readable_refusal(folder / name, "read", "dump the mapping again"):
+            contents[name] = (folder / name).read_bytes()
+    program = parse_program(contents[PROGRAM].decode(), str(folder / PROGRAM))
+    verify(program)
+    plan, machine, options, _ = parse_plan(contents[PLAN].decode(), program, str(folder / PLAN))
+    try:
+        header = json.loads(contents[HEADER])
+    except ValueError as error:
+        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER))) from error
+    values = decode_safetensors(contents[WEIGHTS], str(folder / WEIGHTS))
+    return Origin(program, header, values, contents[REFERENCE]), plan, machine, options
+
+
+def decode_safetensors(content: bytes, source: str) -> dict[str, Array]:
+    """The arrays of a safetensors file. Raises UsageError for what is none."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        values: dict[str, Array] = load(content)
+    except SafetensorError as error:
+        raise UsageError(Problem(f"is not a safetensors file: {error}", source)) from error
+    return values

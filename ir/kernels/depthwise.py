@@ -1,0 +1,180 @@
+"""Convolution of every channel by itself, as small matrix products.
+
+With an image laid out in phases (`phases.py`), the shifts of its lines along the window's columns are the rows of a
+matrix S [kw, pixels] per channel. Its product with the channel's weight [kh, kw] has a row for each row of the window;
+shifted by that many rows of pixels, they add up to the result. So kw copies and kh additions of whole lines do for the
+kh * kw positions of a window. The images' gradient is the same backwards: shifts along rows, a product with the
+transposed weight, sums along columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ir.kernels.layout import cut
+from ir.kernels.phases import Phases
+from ir.kernels.window import Pair, Windows
+from ir.op import Array
+from ir.types import DType, TensorType
+
+BLOCK_ELEMENTS = 1 << 19
+"""Elements of a block's factors: 2 MiB. Matrix products go through them once, and outweigh their calls."""
+
+LINE_ELEMENTS = 4096
+"""Elements that one operation should go over in a line, to outweigh what beginning a line costs."""
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The rows of the window that read one row phase: their numbers, and how far ahead of the window's number each."""
+
+    phase: int
+    rows: list[int]
+    ahead: list[int]
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """The sizes of such a convolution: images [images, channels, h, w], weight [channels, 1, kh, kw]."""
+
+    images: int
+    channels: int
+    windows: Windows
+
+    @cached_property
+    def phases(self) -> Phases:
+        """How images are laid out."""
+        return Phases(self.windows)
+
+    @cached_property
+    def columns(self) -> list[Pair]:
+        """For each column of the window the column phase that it reads, and how far ahead of the window's number."""
+        stride, dilation = self.windows.stride[1], self.windows.dilation[1]
+        found = (divmod(column * dilation, stride) for column in range(self.windows.kernel[1]))
+        return [(phase, ahead) for ahead, phase in found]
+
+    @cached_property
+    def rows(self) -> list[WindowRows]:
+        """The rows of the window by the row phase that they read."""
+        stride, dilation, width = self.windows.stride[0], self.windows.dilation[0], self.phases.grid[1]
+        found = [divmod(row * dilation, stride) for row in range(self.windows.kernel[0])]
+        return [
+            WindowRows(
+                wanted,
+                [row for row, (_, phase) in enumerate(found) if phase == wanted],
+                [ahead * width for ahead, phase in found if phase == wanted],
+            )
+            for wanted in sorted({phase for _, phase in found})
+        ]
+
+    @cached_property
+    def block(self) -> Pair:
+        """How many images and channels are best worked on at once."""
+        images = max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
+        lines = max(self.phases.count, sum(self.windows.kernel))
+        return images, max(1, min(self.channels, BLOCK_ELEMENTS // (self.phases.pixels * images * lines)))
+
+    def scratch(self) -> tuple[TensorType, TensorType, TensorType]:
+        """A block's phases, its output pixels, and both factors of a product."""
+        images, channels = self.block
+        line = images * self.phases.pixels
+        shapes = (
+            (self.phases.count, channels, line),
+            (channels, line),
+            (channels, sum(self.windows.kernel), line),
+        )
+        phases, outputs, factors = (TensorType(DType.F32, shape) for shape in shapes)
+        return phases, outputs, factors
+
+    def input_gradient_scratch(self) -> tuple[TensorType, ...]:
+        """The same for the gradient of the images."""
+        return self.scratch()
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of the images as they are laid out."""
+        return 4 * self.images * self.channels * self.phases.count * self.phases.pixels
+
+    def convolve(self, x: Array, w: Array, y: Array, phases: Array, outputs: Array, factors: Array) -> None:
+        """Images x convolved with w into y."""
+        for images, channels in self._blocks():
+            lines, total = self._cut(x[images, channels], phases, outputs)
+            self.phases.spread(x[images, channels], lines)
+            total.fill(0)
+            for group in self.rows:
+                shifted, products = self._factors(total, group, factors)
+                self._shift_columns(lines, group, shifted)
+                np.matmul(w[channels, 0, group.rows], shifted, out=products)
+                for number, ahead in enumerate(group.ahead):
+                    count = total.shape[1] - ahead
+                    np.add(total[:, :count], products[:, number, ahead:], out=total[:, :count])
+            np.copyto(y[images, channels], self.phases.true(total))
+
+    def input_gradient(self, dy: Array, w: Array, dx: Array, phases: Array, outputs: Array, factors: Array) -> None:
+        """The gradient dx of the images, from dy of the result."""
+        for images, channels in self._blocks():
+            lines, given = self._cut(dx[images, channels], phases, outputs)
+            self.phases.lay_out(dy[images, channels], given)
+            lines.fill(0)
+            for group in self.rows:
+                products, shifted = self._factors(given, group, factors)
+                for number, ahead in enumerate(group.ahead):
+                    shifted[:, number, :ahead].fill(0)
+                    np.copyto(shifted[:, number, ahead:], given[:, : given.shape[1] - ahead])
+                np.matmul(w[channels, 0, group.rows].swapaxes(1, 2), shifted, out=products)
+                for number, (line, ahead) in enumerate(self._read(lines, group)):
+                    pixels = line[:, ahead:]
+                    np.add(pixels, products[:, number, : pixels.shape[1]], out=pixels)
+            self.phases.collect(lines, dx[images, channels])
+
+    def weight_gradient(self, dy: Array, x: Array, dw: Array, phases: Array, outputs: Array, factors: Array) -> None:
+        """The gradient dw of the weight, from dy of the result."""
+        dw.fill(0)
+        for images, channels in self._blocks():
+            lines, given = self._cut(x[images, channels], phases, outputs)
+            self.phases.spread(x[images, channels], lines)
+            self.phases.lay_out(dy[images, channels], given)
+            for group in self.rows:
+                shifted, _ = self._factors(given, group, factors)
+                self._shift_columns(lines, group, shifted)
+                for row, ahead in zip(group.rows, group.ahead):
+                    share = np.matmul(shifted[:, :, ahead:], given[:, : given.shape[1] - ahead, None])
+                    total = dw[channels, 0, row]
+                    np.add(total, share[:, :, 0], out=total)
+
+    def _read(self, lines: Array, group: WindowRows) -> Iterator[tuple[Array, int]]:
+        """For each column of the window the lines [channels, pixels] that it reads, and how far ahead."""
+        for phase, ahead in self.columns:
+            yield lines[group.phase * self.windows.stride[1] + phase], ahead
+
+    def _shift_columns(self, lines: Array, group: WindowRows, shifted: Array) -> None:
+        """The lines that the window's columns read, each shifted to its window's number; zeros behind them."""
+        for number, (line, ahead) in enumerate(self._read(lines, group)):
+            count = line.shape[1] - ahead
+            np.copyto(shifted[:, number, :count], line[:, ahead:])
+            shifted[:, number, count:].fill(0)
+
+    def _factors(self, line: Array, group: WindowRows, factors: Array) -> tuple[Array, Array]:
+        """A line for every column of the window, and one for every row of it in a group: [channels, kw or kh, pixels].
+
+        `line` is an example of a block's lines.
+        """
+        channels, pixels = line.shape
+        columns = cut(factors, channels, len(self.columns), pixels)
+        return columns, cut(factors.reshape(-1)[columns.size :], channels, len(group.rows), pixels)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """The images and the channels of each block."""
+        images, channels = self.block
+        for channel in range(0, self.channels, channels):
+            for image in range(0, self.images, images):
+                yield slice(image, image + images), slice(channel, channel + channels)
+
+    def _cut(self, x: Array, phases: Array, outputs: Array) -> tuple[Array, Array]:
+        """The scratch arrays for a block of images x."""
+        line = (x.shape[1], len(x) * self.phases.pixels)
+        return cut(phases, self.phases.count, *line), cut(outputs, *line)

@@ -1,0 +1,181 @@
+"""Convolution and its two gradients as a matrix product per position of the window, without copying columns.
+
+With images laid out in phases (`phases.py`) as lines [ci, pixels] and one number per window as lines [co, pixels], a
+position of the window is a shift between the two:
+
+    y[i]            += w[position] @ x[i + ahead]
+    x[i + ahead]    += w[position]^T @ dy[i]
+    w[position]     += dy[i] @ x[i + ahead]^T
+
+BLAS multiplies parts of lines where they lie. What the sums cost beside the products depends on the channels that a
+product sums over; and the windows beyond the true ones, at the end of each row and image, are computed in vain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ir.kernels.geometry import Geometry
+from ir.kernels.layout import cut
+from ir.kernels.phases import Phases, phases_of
+from ir.op import Array
+from ir.types import DType, TensorType
+
+LEAST_DEPTH = 16
+"""Channels that a product must sum over to outweigh adding it to the others."""
+
+MOST_WASTE = 1.3
+"""Windows that may be computed, beside the true ones."""
+
+LINE_ELEMENTS = 4096
+"""Pixels of the lines of a block of images, at least, where there are as many."""
+
+STRETCH_ELEMENTS = 1 << 16
+"""Elements of the part of the result that is summed up at once: 256 KiB, which stay in cache with both factors."""
+
+PRODUCT_ELEMENTS = 1 << 18
+"""Elements of the products of all positions with one part of a gradient: 1 MiB."""
+
+
+@dataclass(frozen=True)
+class Shifted(Geometry):
+    """How the products are blocked."""
+
+    @cached_property
+    def phases(self) -> Phases:
+        """How images are laid out."""
+        return phases_of(self.windows)
+
+    @cached_property
+    def block(self) -> int:
+        """Images laid out at once."""
+        return max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
+
+    @cached_property
+    def positions(self) -> int:
+        """Positions of the window."""
+        return math.prod(self.windows.kernel)
+
+    @cached_property
+    def column_bytes(self) -> int:
+        """Bytes of the images as they are laid out."""
+        return 4 * self.images * self.inputs * self.phases.count * self.phases.pixels
+
+    def pays(self, depth: int) -> bool:
+        """Whether this is worthwhile where the products sum over so many channels.
+
+        Windows that move by one pixel are copied in long runs, and larger products outweigh that.
+        """
+        if max(self.windows.stride) == 1 or self.positions == 1 or depth < LEAST_DEPTH:
+            return False
+        return self.phases.pixels <= MOST_WASTE * self.pixels
+
+    def scratch(self) -> tuple[TensorType, ...]:
+        """A block's images as lines, its results as lines, products, and a weight by position."""
+        line = self.block * self.phases.pixels
+        products = max(
+            self.outputs * self._step(self.outputs, STRETCH_ELEMENTS),
+            self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS),
+            self.inputs * self.outputs // self.groups,
+        )
+        shapes = (
+            (self.phases.count, self.inputs, line),
+            (self.outputs, line),
+            (products,),
+            (self.positions, self.outputs, self.inputs // self.groups),
+        )
+        return tuple(TensorType(DType.F32, shape) for shape in shapes)
+
+    def input_gradient_scratch(self) -> tuple[TensorType, ...]:
+        """The same for the gradient of the images."""
+        return self.scratch()
+
+    def convolve(
+        self, x: Array, w: Array, y: Array, lines: Array, results: Array, product: Array, weights: Array
+    ) -> None:
+        """Images x convolved with w into y."""
+        by_position = weights.reshape(*self.windows.kernel, self.groups, -1, self.inputs // self.groups)
+        np.copyto(by_position, self._grouped(w).transpose(3, 4, 0, 1, 2))
+        by_position = by_position.reshape(self.positions, *by_position.shape[2:])
+        for images in self._blocks():
+            laid_out, total = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            for stretch in self._stretches(total, self._step(self.outputs, STRETCH_ELEMENTS)):
+                made = total[:, :, stretch]
+                term = cut(product, *made.shape)
+                for number, pixels in enumerate(self._read(laid_out, stretch)):
+                    np.matmul(by_position[number], pixels, out=term if number else made)
+                    if number:
+                        np.add(made, term, out=made)
+            np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
+
+    def input_gradient(
+        self, dy: Array, w: Array, dx: Array, lines: Array, results: Array, product: Array, weights: Array
+    ) -> None:
+        """The gradient dx of the images, from dy of the result."""
+        transposed = weights.reshape(self.groups, *self.windows.kernel, self.inputs // self.groups, -1)
+        np.copyto(transposed, self._grouped(w).transpose(0, 3, 4, 2, 1))
+        transposed = transposed.reshape(self.groups, -1, transposed.shape[-1])
+        for images in self._blocks():
+            laid_out, given = self._cut(dx[images], lines, results)
+            self.phases.lay_out(dy[images], given.reshape(self.outputs, -1))
+            laid_out.fill(0)
+            for stretch in self._stretches(given, self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)):
+                terms = cut(product, self.groups, transposed.shape[1], stretch.stop - stretch.start)
+                np.matmul(transposed, given[:, :, stretch], out=terms)
+                by_position = terms.reshape(self.groups, self.positions, -1, terms.shape[2])
+                for number, pixels in enumerate(self._read(laid_out, stretch)):
+                    np.add(pixels, by_position[:, number], out=pixels)
+            self.phases.collect(laid_out.reshape(self.phases.count, self.inputs, -1), dx[images])
+
+    def weight_gradient(
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, product: Array, weights: Array
+    ) -> None:
+        """The gradient dw of the weight, from dy of the result."""
+        total = weights.reshape(self.positions, self.groups, -1, self.inputs // self.groups)
+        total.fill(0)
+        share = cut(product, *total.shape[1:])
+        for images in self._blocks():
+            laid_out, given = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            self.phases.lay_out(dy[images], given.reshape(self.outputs, -1))
+            for stretch in self._stretches(given, self._step(self.outputs, STRETCH_ELEMENTS)):
+                for number, pixels in enumerate(self._read(laid_out, stretch)):
+                    np.matmul(given[:, :, stretch], pixels.swapaxes(1, 2), out=share)
+                    np.add(total[number], share, out=total[number])
+        by_position = total.reshape(*self.windows.kernel, *total.shape[1:])
+        np.copyto(self._grouped(dw), by_position.transpose(2, 3, 4, 0, 1))
+
+    def _grouped(self, w: Array) -> Array:
+        """A weight as [groups, co / g, ci / g, kh, kw]."""
+        grouped: Array = w.reshape(self.groups, -1, *w.shape[1:])
+        return grouped
+
+    def _read(self, laid_out: Array, stretch: slice) -> Iterator[Array]:
+        """For each position of the window, the pixels [g, ci / g, count] that a stretch of windows reads."""
+        for phase, ahead in self.phases.positions:
+            yield laid_out[phase, :, :, stretch.start + ahead : stretch.stop + ahead]
+
+    def _step(self, channels: int, elements: int) -> int:
+        """Windows worked on at once, so that so many channels of them have about this many elements."""
+        return min(self.block * self.phases.pixels, max(256, elements // channels))
+
+    def _stretches(self, line: Array, step: int) -> Iterator[slice]:
+        """All windows of a block, as many at once; `line` is an example of its lines."""
+        count = line.shape[-1] - self.phases.farthest
+        return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+    def _blocks(self) -> Iterator[slice]:
+        """The images of each block."""
+        return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
+
+    def _cut(self, x: Array, lines: Array, results: Array) -> tuple[Array, Array]:
+        """The scratch arrays for a block of images x: [phases, g, ci / g, pixels] and [g, co / g, pixels]."""
+        line = len(x) * self.phases.pixels
+        images = cut(lines, self.phases.count, self.groups, self.inputs // self.groups, line)
+        return images, cut(results, self.groups, self.outputs // self.groups, line)

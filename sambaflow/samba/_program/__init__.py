@@ -1,0 +1,1 @@
+"""What a program says of itself: its arguments, its session, its processes, and what it left undone."""

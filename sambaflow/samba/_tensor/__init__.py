@@ -1,0 +1,1 @@
+"""Tensors and functions as SambaFlow has them: makers, casts, mixed precisions."""

@@ -1,0 +1,1 @@
+"""Tracing for a PEF and measuring runs: the work of the verbs."""

@@ -1,0 +1,1 @@
+"""Comparing what the device computed with the host."""

@@ -1,0 +1,1 @@
+"""Looking into compiled models and changing how they are compiled: reports, exports, passes tried one by one."""

@@ -1,0 +1,1 @@
+"""A PEF as graphs for other tools: operators, sections, stages, and the nets between units."""
