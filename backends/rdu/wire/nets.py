@@ -103,7 +103,7 @@ def _number_pmus(layout: Layout, units: list[Unit]) -> tuple[tuple[int, ...], ..
 
 
 def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """AGCUs for every stream, the least loaded of the phase first: as many as memory can keep busy, so that a stream may
+    """AGCUs for every stream, the least loaded of the phase first: as many as memory can keep busy, so that one may
     use all of it while others wait."""
     memory_rate = machine.tier_bytes_per_cycle(0)
     most = min(len(machine.agcu_sites), math.ceil(memory_rate / machine.agcu_bytes_per_cycle))
