@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU build where the machine offers one; elsewhere, PyTorch's own CPU wheel of the same version.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo zoo-demo box-demo test test-full lint types benchmarks proto clean
+.PHONY: demo zoo-demo box-demo test test-full lint types benchmarks proto docs pictures clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +16,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,zoo,box,node]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -66,7 +66,20 @@ $(PROTOC)/bin/python:
 proto: $(PROTOC)/bin/python
 	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pef/pef.proto
 	$(PROTOC)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
-		modelbox/protocol/open_inference.proto modelbox/protocol/box.proto
+		modelbox/protocol/open_inference.proto modelbox/protocol/box.proto \
+		runtime/node/protocol/snml_rpc.proto
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $@
+
+# The documentation as a site that needs no network: out/site/index.html. Warnings are errors.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/_site/build.py
+
+# The pictures of docs/concepts.md, from PEFs compiled for them. Look at them afterwards.
+pictures: $(VENV)/.installed
+	$(BIN)/python docs/pictures/make.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

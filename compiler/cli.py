@@ -338,3 +338,7 @@ def progress_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("", total=1.0)
         yield lambda what, done: display.update(task, description=what, completed=done)
+
+
+if __name__ == "__main__":
+    main()

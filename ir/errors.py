@@ -156,6 +156,12 @@ class BindError(SncError):
     code = "BIND"
 
 
+class NodeError(SncError):
+    """Cause: a node's daemon that refuses tiles, does not answer, or hardware that failed. Fix: as the hint says."""
+
+    code = "NODE"
+
+
 class OutOfMemoryError(SncError):
     """Cause: the computer has less memory than the work takes. Fix: as the hint says."""
 

@@ -18,6 +18,7 @@ from pef.codec import decode_type
 from pef.exchange import ONE, Replicas
 from pef.wording import closest
 from runtime.collective import ALONE, Collective
+from runtime.hardware import UNMANAGED, Hardware, acquire
 from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
 from runtime.numbers.memory import Memory, to_device
 from runtime.numbers.simulator import Run, Simulator
@@ -50,8 +51,10 @@ class Session:
         if threads is not None and threads < 1:
             raise UsageError(Problem(f"{threads} threads cannot run anything", hint="give at least one"))
         self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
+        self._name = self.pef.header.name if isinstance(pef, pb.Pef) else os.fspath(pef)
         if check:
             _check(self.pef)
+        self.hardware: Hardware = UNMANAGED
         self.threads = 1 if strict else threads if threads is not None else host_cores()
         self._strict = strict
         self.symbols = {
@@ -65,7 +68,11 @@ class Session:
 
     @cached_property
     def memory(self) -> Memory:
-        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none."""
+        """Device memory; taken of the host only when numbers are asked for, as simulated time needs none.
+
+        Raises NodeError where a node's daemon refuses the tiles that have it.
+        """
+        self.hardware = acquire(self.pef, self._name)
         return Memory(self.pef)
 
     @cached_property
@@ -171,7 +178,9 @@ class Session:
         sections = self.sections(section_kinds, section_ids)
         self._write({**(inputs or {}), **(hyper or {})})
         self._require(sections)
-        self._simulator.lay_out(sections)(collective)
+        run = self._simulator.lay_out(sections)
+        with self.hardware.running(sections):
+            run(collective)
         self.mark_stored(sections)
         stored = {index for number in sections for index in self._stores[number]}
         return {
@@ -242,9 +251,10 @@ class Session:
         return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
 
     def close(self) -> None:
-        """Give the threads back."""
+        """Give the threads and the tiles back."""
         if "_simulator" in self.__dict__:
             self._simulator.close()
+        self.hardware.release()
 
     def _existing(self, section_ids: Sequence[int]) -> list[int]:
         last = len(self.pef.sections) - 1
@@ -284,7 +294,8 @@ class PreparedRun:
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
-        self._run(collective)
+        with self._session.hardware.running(self.sections):
+            self._run(collective)
         self._session.mark_stored(self.sections)
 
 

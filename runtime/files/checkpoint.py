@@ -64,7 +64,7 @@ def write_checkpoint(path: Path, session: Session, progress: Progress) -> None:
     digest = hashlib.sha256(start)
     for array in _stored(session, names):
         digest.update(array)
-    with replacing(path) as file:
+    with session.hardware.checkpointing(), replacing(path) as file:
         file.write(start.replace(_NO_DIGEST.encode(), digest.hexdigest().encode(), 1))
         for array in _stored(session, names):
             file.write(array)

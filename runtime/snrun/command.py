@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ir.errors import Problem, UsageError
+from ir.errors import NodeError, Problem, UsageError
 from ir.graph import SymbolKind
 from ir.op import Array
 from pef.belonging import REFERENCE, require_own
@@ -64,6 +65,8 @@ class Options:
     timing_only: bool
     world_size: int | None
     reduce_on_rdu: bool
+    wait: float | None
+    gres: str | None
     threads: int | None
     strict: bool
     top: int
@@ -77,6 +80,7 @@ def execute(options: Options) -> bool:
     _check(options)
     for path in _results(options):
         require_writable(path)
+    _say_to_node(options)
     console = Console(options.as_json, options.quiet, options.verbose)
     session = Session(options.pef, options.threads, options.strict)
     console.describe(session)
@@ -92,6 +96,12 @@ def execute(options: Options) -> bool:
     session.close()
     console.finish()
     return passed
+
+
+def _say_to_node(options: Options) -> None:
+    """What the command line asks of a node's daemon, where SambaFlow programs say it too."""
+    wanted = {"SNC_NODE_WAIT": options.wait, "SNC_GRES": options.gres}
+    os.environ.update({name: str(value) for name, value in wanted.items() if value is not None})
 
 
 def _check(options: Options) -> None:
@@ -254,8 +264,9 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
     folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))
-    began = time.perf_counter()
+    began, path = time.perf_counter(), options.resume
     with (
+        _last_checkpoint_named(lambda: path),
         only_writer(folder, "writes checkpoints into", "wait for it, or give another --checkpoint-dir"),
         progress(console, "steps", last - done.step) as advance,
     ):
@@ -264,11 +275,26 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
             if (step + 1) % options.log_every == 0 or step + 1 == last:
                 console.loss(step + 1, loss)
             if options.checkpoint_every and (step + 1) % options.checkpoint_every == 0 and step + 1 < last:
-                write_checkpoint(_checkpoint(folder, step + 1), session, Progress(step + 1, done.seed, hyper))
+                written = _checkpoint(folder, step + 1)
+                write_checkpoint(written, session, Progress(step + 1, done.seed, hyper))
+                path = written
         path = _checkpoint(folder, last)
         write_checkpoint(path, session, Progress(last, done.seed, hyper))
     console.host_time(time.perf_counter() - began, last - done.step, "steps")
     console.fact("checkpoint", str(path), str(path))
+
+
+@contextmanager
+def _last_checkpoint_named(last: Callable[[], Path | None]) -> Iterator[None]:
+    """Where the hardware fails in the block, say from which checkpoint training can go on."""
+    try:
+        yield
+    except NodeError as error:
+        path = last()
+        where = (
+            f"the last checkpoint is {path}" if path is not None else "no checkpoint was written: --checkpoint-every"
+        )
+        raise NodeError(*(replace(problem, hint=f"{problem.hint}; {where}") for problem in error.problems)) from error
 
 
 def _checkpoint(folder: Path, step: int) -> Path:

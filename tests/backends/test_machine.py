@@ -16,7 +16,7 @@ PUBLISHED = {
 }
 
 
-def test_the_three_machines_come_with_the_toolchain() -> None:
+def test_the_machines_come_with_the_toolchain() -> None:
     assert set(machine_names()) == set(PUBLISHED)
 
 
@@ -60,7 +60,7 @@ def test_a_name_is_found_in_any_case() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(MachineError, match="no machine is called 'sn99'") as error:
         load_machine("sn99")
-    assert "sn10, sn30, sn40l" in str(error.value)
+    assert ", ".join(machine_names()) in str(error.value)
 
 
 def changed(folder: Path, *changes: tuple[str, str]) -> Path:

@@ -149,7 +149,7 @@ def test_a_name_that_is_not_there(tmp_path: Path, source: Path) -> None:
 @pytest.mark.parametrize(
     "options, code, expected",
     [
-        (["--arch", "sn50"], "MACHINE", ["'sn50'", "sn10, sn30, sn40l"]),
+        (["--arch", "sn50"], "MACHINE", ["'sn50'", "sn10, sn30"]),
         (["--arch", "nowhere.toml"], "MACHINE", ["nowhere.toml"]),
         (["--graphamp-preset", "mp7"], "USAGE", ["'mp7'", "mp0, mp1, mp4"]),
         (["--print-after", "polish"], "USAGE", ["'polish'", "canonicalize"]),

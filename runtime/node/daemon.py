@@ -1,0 +1,185 @@
+"""`snd`: the daemon of a simulated node."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ir.ending import exit_status
+from runtime.node.hardware import load_node, node_names
+from runtime.node.places import Places, places
+
+LOOPBACK = "127.0.0.1"
+PORT = 50053
+EXPORTER_PORT = 9101
+REAP_SECONDS = 1.0
+"""How soon the tiles of a process that died are free."""
+GRACE_SECONDS = 1.0
+WORKERS = 16
+
+log = logging.getLogger("snc.snd")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The command line of `snd`."""
+
+    node: str
+    folder: Path | None
+    port: int
+    exporter_port: int
+    no_exporter: bool
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--node", default="sn30-8", show_default=True, metavar="|".join([*node_names(), "FILE"]), help="The node."
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="State, sockets, logs; default: $SNC_NODE."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="gRPC, on loopback; 0: any."
+)
+@click.option("--exporter-port", type=click.IntRange(0, 65535), default=EXPORTER_PORT, show_default=True,
+              help="Prometheus metrics, on loopback; 0: any.")  # fmt: skip
+@click.option("--no-exporter", is_flag=True, help="No metrics.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
+def main(verbose: bool, **options: Any) -> None:
+    """Manage a simulated DataScale node: who runs on which tiles, what is broken, and what follows from it.
+
+    Runs in the foreground and prints one line of JSON once it is ready; systemd (Type=notify) is told too. While it
+    runs, every snrun and every SambaFlow program of this computer is a session on the node's tiles.
+
+    \b
+      snd --node sn30-8 &                  the node: 8 RDUs of 8 tiles
+      snrun out/lenet/lenet.pef            a session: it holds the tiles that its PEF uses
+      sntilestat                           what tiles do, and for whom
+      snconfig show Node static            the hardware; dynamic: its state
+      snfadm -l inventory                  the same as one list; also: error, fault, policy
+      snfault inject tile /XRDU_0/RDU_0/TILE_3     break something, to see what happens
+      kill %1                              the state stays; with SNC_NODE=off runs ignore the node
+
+    State, sockets and logs are in $SNC_NODE, else in ~/.local/state/snc/node: node.db, snml.sock for all users,
+    snml-admin.sock for the one who started the daemon, log/snd.log, and log/sn.log of the runs.
+    """
+
+    def run() -> bool:
+        serve(Settings(**options))
+        return True
+
+    sys.exit(exit_status(run, verbose))
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UsageError for what stands in the way."""
+    from pef.locks import only_writer
+    from runtime.node import logs
+    from runtime.node.manager import Manager
+    from runtime.node.store import Store
+
+    node = load_node(settings.node)
+    where = _places(settings)
+    with only_writer(where.folder, "manages a node with the state in", "end it, or give another --folder"):
+        logs.log_to(log, where.daemon_log, "SND", 0o600, logs.LEVELS["INFO"])
+        logs.also_to_console(log, "SND")
+        store = Store(where.database, settings.node)
+        manager = Manager(node, store)
+        manager.start()
+        where.application_log.touch(exist_ok=True)
+        with suppress(PermissionError):
+            where.application_log.chmod(0o666)
+        try:
+            _serve(manager, where, settings)
+        finally:
+            store.close()
+
+
+def _places(settings: Settings) -> Places:
+    found = places()
+    if settings.folder is not None or found is None:
+        return Places((settings.folder or Path("node")).absolute())
+    return found
+
+
+def _serve(manager: Any, where: Places, settings: Settings) -> None:
+    from runtime.node.exporter import serve_metrics
+
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    servers, port = _grpc(manager, where, settings)
+    ready = {"platform": manager.node.platform, "socket": str(where.socket), "grpc": f"{LOOPBACK}:{port}"}
+    exporter = None
+    if not settings.no_exporter:
+        exporter, metrics_port = serve_metrics(manager, LOOPBACK, settings.exporter_port)
+        ready["metrics"] = f"http://{LOOPBACK}:{metrics_port}/metrics"
+    log.info("%s is up", manager.node.platform)
+    print(json.dumps(ready), flush=True)
+    _notify("READY=1")
+    while not ending.wait(REAP_SECONDS):
+        manager.reap()
+    _notify("STOPPING=1")
+    for server in servers:
+        server.stop(GRACE_SECONDS).wait()
+    if exporter is not None:
+        exporter.shutdown()
+    for path in (where.socket, where.admin_socket):
+        path.unlink(missing_ok=True)
+    log.info("%s is down", manager.node.platform)
+
+
+def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], int]:
+    """Two servers: for all users on loopback and a socket, for the daemon's own user on another; and the port."""
+    import grpc
+
+    from ir.errors import Problem, UsageError
+    from runtime.node.protocol import snml_rpc_pb2_grpc as rpc
+    from runtime.node.service import AdminCalls, UserCalls
+
+    options = [("grpc.so_reuseport", 0)]
+    everybody = grpc.server(ThreadPoolExecutor(WORKERS), options=options)
+    rpc.add_SNMLRPCServicer_to_server(UserCalls(manager, settings.node), everybody)
+    admin = grpc.server(ThreadPoolExecutor(2), options=options)
+    rpc.add_SNMLRPCServicer_to_server(UserCalls(manager, settings.node), admin)
+    rpc.add_SNMLAdminRPCServicer_to_server(AdminCalls(manager), admin)
+    mask = os.umask(0o177)  # a socket must never be open to others, not even before its permissions are set
+    try:
+        port = everybody.add_insecure_port(f"{LOOPBACK}:{settings.port}")
+        everybody.add_insecure_port(f"unix:{where.socket}")
+        admin.add_insecure_port(f"unix:{where.admin_socket}")
+        everybody.start()
+        admin.start()
+    except RuntimeError as error:
+        what = f"cannot listen on {LOOPBACK}:{settings.port} and {where.socket}"
+        raise UsageError(Problem(what, hint="another --port, or 0 for any; a shorter --folder")) from error
+    finally:
+        os.umask(mask)
+    where.socket.chmod(0o666)
+    return [everybody, admin], int(port)
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, where it started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, suppress(OSError):
+        notify.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify.sendall(state.encode())
+
+
+if __name__ == "__main__":
+    main()

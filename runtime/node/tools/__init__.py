@@ -1,0 +1,1 @@
+"""The administrators' commands: snconfig, sntilestat, snfadm, and snfault, which is ours."""

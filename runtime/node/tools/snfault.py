@@ -1,0 +1,121 @@
+"""`snfault`: break, repair and clear. Ours: real hardware breaks by itself, and the original clears by its API."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ir.ending import exit_status
+from ir.errors import NodeError, Problem, UsageError
+from runtime.node.tools.output import say
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Break the simulated node and mend it again; for the user who started snd.
+
+    \b
+      snfault inject tile /XRDU_0/RDU_0/TILE_3          it hangs: FTYPE_TILE_EXCLUDED
+      snfault inject rdu /XRDU_0/RDU_1                  a reset does not help: FTYPE_RDU_RESET
+      snfault inject rdu /XRDU_0/RDU_1 --transient      a reset helps: an error, no fault
+      snfault inject dimm /XRDU_0/RDU_0/DDRCH_0/DIMM_E0 uncorrectable: the run on it ends
+      snfault inject dimm PATH --correctable            counted, and nothing else
+      snfault inject link /XRDU_0/RDU_0/PCIE_0          the link to the host: FTYPE_RDU_REMOVED
+      snfault repair /XRDU_0/RDU_0/TILE_3               as a technician would
+      snfault clear UUID                                what was not repaired is diagnosed again
+      snfault clear --all
+      snfault reset /XRDU_0/RDU_0                       runs on it end; all RDUs without a path
+    """
+
+
+@main.command("inject")
+@click.argument("kind", type=click.Choice(["tile", "rdu", "dimm", "link"]))
+@click.argument("path")
+@click.option("--transient", is_flag=True, help="Gone after the daemon's own remedy: an error, no fault.")
+@click.option("--correctable", is_flag=True, help="Of a DIMM: an error that harms nobody.")
+def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
+    """Break the component at PATH, as snfadm -l inventory lists it."""
+
+    def run() -> bool:
+        client, pb = _admin()
+        if kind != {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind):
+            raise UsageError(Problem(f"{path} is no {kind}", hint="snfadm -l inventory lists what there is"))
+        request = pb.InjectRequest(path=path, transient=transient, correctable=correctable)
+        response = client.ask("InjectFault", request)
+        say(f"{path} is broken" if response.fault_uuid else f"{path} had an error")
+        say(f"fault {response.fault_uuid}" if response.fault_uuid else "no fault is diagnosed")
+        say(*(f"the session of PID {pid} ends" for pid in response.ended))
+        return True
+
+    sys.exit(exit_status(run))
+
+
+@main.command("repair")
+@click.argument("path")
+def repair(path: str) -> None:
+    """Mend the component at PATH; its fault stands until it is cleared."""
+
+    def run() -> bool:
+        client, pb = _admin()
+        client.ask("Repair", pb.RepairRequest(path=path))
+        say(f"{path} is repaired; clear its fault to use it again: snfault clear")
+        return True
+
+    sys.exit(exit_status(run))
+
+
+@main.command("clear")
+@click.argument("uuid", required=False)
+@click.option("--all", "all_of_them", is_flag=True, help="Every fault that stands.")
+def clear(uuid: str | None, all_of_them: bool) -> None:
+    """Clear the fault UUID; what was not repaired is diagnosed again at once, and the exit status is 1."""
+
+    def run() -> bool:
+        if all_of_them == (uuid is not None):
+            raise UsageError(Problem("which fault?", hint="give its UUID (snfadm -l fault), or --all"))
+        client, pb = _admin()
+        chosen = [uuid] if uuid else [row[0] for row in client.log("fault")[1]]
+        again = [_cleared(client, pb, str(fault)) for fault in chosen]
+        return not any(again)
+
+    sys.exit(exit_status(run))
+
+
+def _cleared(client: Any, pb: Any, fault: str) -> bool:
+    """Clear one fault and say so; whether it was diagnosed again."""
+    again = client.ask("ClearSystemFault", pb.ClearSystemFaultRequest(fault_uuid=fault)).diagnosed_again
+    say(f"{fault} is cleared")
+    if again:
+        say(f"but what it is about is still broken: diagnosed again as {again}")
+    return bool(again)
+
+
+@main.command("reset")
+@click.argument("paths", nargs=-1)
+def reset(paths: tuple[str, ...]) -> None:
+    """Reset the RDUs at PATHS, or all; the exit status is 1 where one did not come back."""
+
+    def run() -> bool:
+        client, pb = _admin()
+        well = True
+        for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
+            NodeError.raise_if([Problem(text) for text in response.error_details])
+            say(f"{response.path}: {'came back' if response.came_back else 'did not come back in order'}")
+            well &= response.came_back
+        return well
+
+    sys.exit(exit_status(run))
+
+
+def _admin() -> tuple[Any, Any]:
+    """A client on the administrator's socket, and the messages."""
+    from runtime.node.client import connect
+    from runtime.node.protocol import snml_rpc_pb2
+
+    return connect(admin=True), snml_rpc_pb2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What pages say is so: commands run, quotes are in their files, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import FREE, ROOT, RUN, Block, blocks, is_full, pages, quick
+from tests.docs.runner import follow
+
+PAGES = pages()
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+QUICK = [page for page in PAGES if not is_full(page) and any(b.is_run and b.file is None for b in quick(blocks(page)))]
+SLOW = [page for page in PAGES if any(b.is_run and (is_full(page) or b.is_full) for b in blocks(page))]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", QUICK, ids=name_of)
+def test_quick_commands_run(page: Path, tmp_path: Path) -> None:
+    follow(quick(blocks(page)), tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", SLOW, ids=name_of)
+def test_all_commands_run(page: Path, tmp_path: Path) -> None:
+    follow(blocks(page), tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_quotes_are_in_their_files(page: Path) -> None:
+    for block in blocks(page):
+        if block.quoted is not None:
+            assert block.text in block.quoted.read_text(), f"{block} is not in {block.quoted}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_block_is_run_or_quoted_or_says_why_not(page: Path) -> None:
+    def answered(block: Block) -> bool:
+        return block.is_run or block.quoted is not None or "*Not run:" in block.before or block.language in FREE
+
+    unanswered = [f"{block} ({block.language})" for block in blocks(page) if not answered(block)]
+    assert not unanswered, "neither run, nor quoted, nor marked: " + ", ".join(unanswered)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^( *)```.*?^\1```", "", page.read_text(), flags=re.M | re.S)
+    for match in LINK.finditer(re.sub(r"`[^`\n]*`", "", text)):
+        target, _, anchor = (match[1] or match[2]).partition("#")
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if _is_generated(path):
+            continue
+        assert path.exists(), f"{page}: nothing is at {target}"
+        if anchor and path.suffix == ".md":
+            assert anchor in _anchors(path), f"{page}: {target} has no heading #{anchor}"
+
+
+def test_languages_that_run_are_known() -> None:
+    written = {block.language for page in PAGES for block in blocks(page)}
+    assert set(RUN) <= written
+    assert not written & {"bash", "shell", "console", "py", "python3"}, "write sh and python"
+
+
+def _is_generated(path: Path) -> bool:
+    """Pages of the reference exist in the built site only."""
+    return (ROOT / "docs" / "reference") in path.parents
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
