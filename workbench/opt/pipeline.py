@@ -34,6 +34,7 @@ class Step:
     accumulated: float | None = None
     worst: str = ""
     tolerance: float = 0.0
+    accumulated_tolerance: float = 0.0
 
     @property
     def is_right(self) -> bool:
@@ -50,7 +51,7 @@ def run_pipeline(
     """The steps of a pipeline. With `values`, numbers are compared before and after every pass; `show` gets the text
     in between. Raises GraphError, naming the pass, where one makes an invalid program."""
     begun = run_program(program, values) if values is not None else {}
-    before, expected = begun, program
+    before, expected, allowed_in_all = begun, program, 0.0
     for transform in passes:
         manager = PassManager([transform])
         after = manager.run(expected)
@@ -62,6 +63,8 @@ def run_pipeline(
             numbers = run_program(after, complete_values(after, values))
             found = differences(numbers, before)
             worst = found[0].name if found else ""
+            allowed = _allowed(expected, after, values, before)
+            allowed_in_all = max(allowed_in_all, allowed)
             step = Step(
                 transform.name,
                 timing.nodes,
@@ -70,7 +73,8 @@ def run_pipeline(
                 largest(found),
                 largest(differences(numbers, begun)),
                 worst,
-                _allowed(expected, after, values, before),
+                allowed,
+                allowed_in_all,
             )
             before = numbers
         expected = after
