@@ -25,15 +25,14 @@ TOP = click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
 )
 ABOVE = {
-    "zoo": "modelzoo.cli",
-    "box": "modelbox.cli",
     "export": "workbench.export.cli",
+    "report": "workbench.report.cli",
     "opt": "workbench.opt.cli",
     "bisect": "workbench.bisect.cli",
     "reduce": "workbench.reduce.cli",
     "diff": "workbench.diff.cli",
-    "sambatune": "workbench.sambatune.cli",
-    "replay": "workbench.replay.cli",
+    "zoo": "modelzoo.cli",
+    "box": "modelbox.cli",
 }
 """The commands that live above the compiler, and their modules."""
 

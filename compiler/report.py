@@ -70,10 +70,7 @@ def advice(result: CompileResult) -> list[str]:
     total = sum(s["predicted_us"] + s["load_us"] for s in sections)
     load = sum(s["load_us"] for s in sections)
     if load > 0.5 * total:
-        lines.append(
-            f"loading {counted(len(sections), 'section')} takes {load / total:.0%} of the modelled time: "
-            "a larger batch (-b) would spread it over more samples"
-        )
+        lines.append(f"loading {counted(len(sections), 'section')} takes {load / total:.0%} of the modelled time")
     own = result.gains.get(_preset(result))
     best = min(result.gains, key=lambda name: result.gains[name], default=None)
     if own and best and result.gains[best] < 0.95 * own:
@@ -82,7 +79,7 @@ def advice(result: CompileResult) -> list[str]:
     if memory:
         worst = max(memory, key=lambda s: s["predicted_us"])
         moved = (worst["dram_read_bytes"] + worst["dram_write_bytes"]) / 2**20
-        lines.append(f"{worst['name']} waits for memory: it moves {moved:.1f} MiB; a larger batch or bf16 helps")
+        lines.append(f"{worst['name']} waits for memory: it moves {moved:.1f} MiB")
     return lines
 
 

@@ -21,7 +21,7 @@ from compiler.driver import CompileRequest, compile_spec
 from ir.errors import SncError
 from modelzoo.catalogue import find
 from modelzoo.combination import Combination
-from modelzoo.roofline import roofline_cycles
+from runtime.profile.roofline import roofline_cycles
 from runtime.timing import simulate
 
 PATIENCE_SECONDS = 3600

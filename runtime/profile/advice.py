@@ -1,4 +1,7 @@
-"""Sentences computed from a report: what holds each section back, and what would help."""
+"""Sentences computed from a report: what holds each section back, and by how much.
+
+They name causes. What to do about them is for `snc report --model`, which compiles a remedy before it names one.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,7 @@ def _port(report: Report, section: SectionReport) -> str:
     stage = max(stages, key=lambda s: s.time.port)
     return (
         f"stage {stage.name} could take {stage.compute_cycles:,} cycles per firing, its buffers' PMU ports need "
-        f"{stage.port_cycles:,}; spread the buffers over more PMUs, or the stage over more rows and columns"
+        f"{stage.port_cycles:,}"
     )
 
 
@@ -85,7 +88,7 @@ def _network(report: Report, section: SectionReport) -> str:
     stage = max(stages, key=lambda s: s.time.network)
     return (
         f"links need {stage.network_cycles:,} cycles per firing of stage {stage.name}, which could take "
-        f"{max(stage.compute_cycles, stage.port_cycles):,}; another placement seed may route better"
+        f"{max(stage.compute_cycles, stage.port_cycles):,}"
     )
 
 
@@ -95,8 +98,7 @@ def _exchange(report: Report, section: SectionReport) -> str:
     way = "around the ring of RDUs" if report.replicas.on_rdu else "to the host and back, without --reduce-on-rdu"
     return (
         f"averaging over {report.replicas.count} replicas moves the gradients {way} and takes "
-        f"{stage.exchange_cycles:,} cycles per firing; larger local batches need it less often, "
-        "bf16 gradients move less"
+        f"{stage.exchange_cycles:,} cycles per firing"
     )
 
 
@@ -112,7 +114,7 @@ def _dram(report: Report, section: SectionReport) -> str:
     achieved = (read + write) / seconds
     return (
         f"it reads {read / 2**20:,.2f} MiB and writes {write / 2**20:,.2f} MiB at {achieved / 1e9:,.1f} of "
-        f"{peak / 1e9:,.1f} GB/s; fusing more into the section, or bf16 tensors, would move less"
+        f"{peak / 1e9:,.1f} GB/s"
     )
 
 
@@ -122,7 +124,7 @@ def _agcu(report: Report, section: SectionReport) -> str:
     way = "store" if stream.store else "load"
     return (
         f"the {way} of {section.symbols[stream.slot]} has {_count(len(stream.agcus), 'AGCU')} of "
-        f"{report.machine.agcu_bytes_per_cycle} bytes per cycle; memory could move more to more of them"
+        f"{report.machine.agcu_bytes_per_cycle} bytes per cycle, and its memory could bring more"
     )
 
 
@@ -131,14 +133,14 @@ def _fill(report: Report, section: SectionReport) -> str:
     longest = max((phase.loops for phase in phases), key=math.prod, default=())
     return (
         f"{_count(len(phases), 'phase')} of at most {loop_counts(longest)} iterations spend it filling and draining "
-        "pipelines and crossing the network; larger batches or fewer, larger sections amortise it"
+        "pipelines and crossing the network"
     )
 
 
 def _load(report: Report, section: SectionReport) -> str:
     return (
         f"it executes {report.us(section.execution.cycles):,.1f} us after {report.us(section.load_cycles):,.1f} us of "
-        "launch, program and argument load; fewer, larger sections or a larger batch amortise it"
+        "launch, program and argument load"
     )
 
 
@@ -163,5 +165,5 @@ def _stalls(sections: list[SectionReport]) -> list[str]:
     share = stage.time.output / stage.time.total
     return [
         f"{names(sections)}: stage {stage.name} is the slowest and yet waits {share:.0%} of its phase for space "
-        "downstream; a deeper buffer behind it would help"
+        "downstream"
     ]

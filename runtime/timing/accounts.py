@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.timing.actors import FREE_RUNNING, Actor, Cause, StageActor, StreamActor
 from runtime.timing.memory_model import Limit
-from runtime.timing.report import Bound, StageTime
+from runtime.timing.report import Bound, PathStep, StageTime
 
 _BOUND_OF = {
     Limit.DRAM: Bound.DRAM,
@@ -53,42 +53,75 @@ def _cause(stage: StageActor, binding: int) -> Cause:
     return Cause.DRAM if gate is not None and isinstance(gate.source, StreamActor) else Cause.INPUT
 
 
-def critical_path(actors: Sequence[Actor]) -> tuple[float, dict[Bound, float]]:
-    """When the last event happens, and that time split by what it was spent on, following deciding events back."""
-    path: dict[Bound, float] = dict.fromkeys((bound for bound in Bound if bound is not Bound.LOAD), 0)
-    actor = max(actors, key=lambda candidate: candidate.end)
-    step: tuple[Actor, int] | None = (actor, actor.events - 1)
-    while step is not None:
-        step = _step_back(*step, path)
-    return actor.end, path
+def critical_path(actors: Sequence[Actor]) -> tuple[float, tuple[PathStep, ...]]:
+    """When the last event happens, and the chain of deciding events that leads to it, in order of time.
+
+    Successive events of one actor are one step. The cycles between an event and the one that decided it are put down
+    to the latter; those of a transfer to its stream.
+    """
+    last = max(actors, key=lambda candidate: candidate.end)
+    steps: list[PathStep] = []
+    at: tuple[Actor, int] | None = (last, last.events - 1)
+    while at is not None:
+        actor, event = at
+        if isinstance(actor, StreamActor):
+            spent = {_BOUND_OF[limit]: cycles for limit, cycles in actor.spent[event].items()}
+            _append(steps, actor, actor.times[event], spent)
+        at, offset = _decider(actor, event)
+        if at is not None:
+            _append(
+                steps,
+                at[0],
+                actor.begins[event] if isinstance(actor, StreamActor) else actor.times[event],
+                _split(at[0], offset),
+            )
+    return last.end, tuple(reversed(steps))
 
 
-def _step_back(actor: Actor, event: int, path: dict[Bound, float]) -> tuple[Actor, int] | None:
-    """Charge the time between an event and the one that decided it; return that one, None at the very start."""
-    if isinstance(actor, StreamActor):
-        for limit, cycles in actor.spent[event].items():
-            path[_BOUND_OF[limit]] += cycles
+def spent_on(steps: Sequence[PathStep]) -> dict[Bound, float]:
+    """The cycles of a path by what they were spent on."""
+    total: dict[Bound, float] = dict.fromkeys((bound for bound in Bound if bound is not Bound.LOAD), 0)
+    for step in steps:
+        for bound, cycles in step.spent.items():
+            total[bound] += cycles
+    return total
+
+
+def _append(steps: list[PathStep], actor: Actor, end: float, spent: dict[Bound, float]) -> None:
+    """Add cycles to the path, which grows backwards: to its last step where that is of the same actor."""
+    spent = {bound: cycles for bound, cycles in spent.items() if cycles}
+    if not spent:
+        return
+    kind = "stage" if isinstance(actor, StageActor) else "stream" if isinstance(actor, StreamActor) else ""
+    if steps and (steps[-1].phase, steps[-1].kind, steps[-1].index) == (actor.phase, kind, actor.index):
+        before = steps.pop()
+        end = before.end
+        spent = {bound: before.spent.get(bound, 0) + spent.get(bound, 0) for bound in {**before.spent, **spent}}
+    steps.append(PathStep(actor.phase, kind, actor.index, end, spent))
+
+
+def _decider(actor: Actor, event: int) -> tuple[tuple[Actor, int] | None, int]:
+    """The event that decided an event, and the least distance between the two; None at the very start."""
     binding = actor.bindings[event]
     if binding != FREE_RUNNING:
         constraint = actor.constraints[binding]
-        _charge(constraint.source, constraint.offset, path)
-        return constraint.source, constraint.events[event]
+        return (constraint.source, constraint.events[event]), constraint.offset
     if event > 0:
-        _charge(actor, actor.release, path)
-        return actor, event - 1
+        return (actor, event - 1), actor.release
     if actor.base_gate is None:
-        return None
-    _charge(actor.base_gate.source, actor.base_gate.offset, path)
-    return actor.base_gate.source, actor.base_gate.source.events - 1
+        return None, 0
+    source = actor.base_gate.source
+    return (source, source.events - 1), actor.base_gate.offset
 
 
-def _charge(source: Actor, offset: int, path: dict[Bound, float]) -> None:
-    """Split the cycles from a deciding event to what it decided: a stage's interval, the rest fill and hops."""
-    firing = 0
-    if isinstance(source, StageActor) and offset >= source.release:
-        firing = source.release
-        path[Bound.COMPUTE] += source.compute_cycles
-        path[Bound.PORT] += source.port_slowdown
-        path[Bound.NETWORK] += source.network_slowdown
-        path[Bound.EXCHANGE] += source.exchange_slowdown
-    path[Bound.FILL] += offset - firing
+def _split(source: Actor, offset: int) -> dict[Bound, float]:
+    """The cycles from a deciding event to what it decided: a stage's interval, the rest fill and hops."""
+    if not isinstance(source, StageActor) or offset < source.release:
+        return {Bound.FILL: offset}
+    return {
+        Bound.COMPUTE: source.compute_cycles,
+        Bound.PORT: source.port_slowdown,
+        Bound.NETWORK: source.network_slowdown,
+        Bound.EXCHANGE: source.exchange_slowdown,
+        Bound.FILL: offset - source.release,
+    }

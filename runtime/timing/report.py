@@ -145,16 +145,37 @@ class Units:
 
 
 @dataclass(frozen=True, slots=True)
+class PathStep:
+    """A stretch of the critical path that one stage or stream of a phase accounts for, ending at `end`.
+
+    kind: `stage`, `stream`, or empty for the moment between phases; index: which of the phase's; spent: cycles by what
+    they were spent on.
+    """
+
+    phase: int
+    kind: str
+    index: int
+    end: float
+    spent: Mapping[Bound, float]
+
+    @property
+    def cycles(self) -> float:
+        """All of the stretch."""
+        return sum(self.spent.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One configuration running once with its symbols in given memory tiers; time 0 is the end of argument load.
 
     path: cycles along the chain of events that decides when the section ends, by what they were spent on; they add
-    up to `cycles`. traffic: device memory rates over time.
+    up to `cycles`. steps: the same chain, stretch by stretch in order of time. traffic: device memory rates over time.
     """
 
     cycles: float
     phases: tuple[PhaseReport, ...]
     path: Mapping[Bound, float]
+    steps: tuple[PathStep, ...]
     pcu: Units
     pmu: Units
     flops: int

@@ -15,7 +15,7 @@ from pef.codec import decode_machine
 from pef.decoded import Configuration, Stage
 from pef.exchange import ONE, Replicas
 from pef.machine import Machine, SiteKind
-from runtime.timing.accounts import critical_path, stage_time
+from runtime.timing.accounts import critical_path, spent_on, stage_time
 from runtime.timing.actors import Actor, StageActor, StreamActor
 from runtime.timing.memory_model import DeviceMemory, Limit
 from runtime.timing.pipeline import Pipeline
@@ -61,12 +61,13 @@ def execute(
     actors = pipeline.actors
     run(actors, memory)
     _refuse_deadlock(configuration, actors, name)
-    cycles, path = critical_path(actors)
+    cycles, steps = critical_path(actors)
     stages = [stage for phase in configuration.phases for stage in phase.stages]
     return Execution(
         cycles=cycles,
         phases=_phases(pipeline),
-        path=path,
+        path=spent_on(steps),
+        steps=steps,
         pcu=_pcu_use(pipeline, cycles),
         pmu=_pmu_use(pipeline, cycles),
         flops=sum(stage.work.flops * stage.events for stage in stages),

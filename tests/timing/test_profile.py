@@ -84,26 +84,26 @@ def test_tables_say_what_is_simulated() -> None:
         assert word in text
 
 
-def test_advice_names_the_bound_and_a_lever() -> None:
+def test_advice_names_the_bound_and_no_lever_that_was_not_tried() -> None:
     slow = replace(FREE_MEMORY, tiers=(Tier("ddr", 1 << 40, 1e9),), program_load_us=0.0, launch_us=0.0)
     report = simulate(pef_of(chain((4, 4), 64, rows=64, machine=slow).build(), slow))
     assert report.sections[0].bound is Bound.DRAM
     (sentence,) = advice(report)
-    assert "section fwd_0: bound by DRAM" in sentence and "of 1.0 GB/s" in sentence and "bf16" in sentence
+    assert "section fwd_0: bound by DRAM" in sentence and sentence.endswith("of 1.0 GB/s")
 
 
 def test_advice_on_launches() -> None:
     report = simulate(pef_of(gemm(32, 16, 6).build(), FREE_MEMORY, sections=2))
     assert report.sections[0].bound is Bound.LOAD
-    assert any("fewer, larger sections" in sentence for sentence in advice(report))
+    assert any("program and argument load" in sentence for sentence in advice(report))
 
 
 def test_advice_on_ports_and_full_buffers() -> None:
     idle = replace(FREE_MEMORY, program_load_us=0.0, launch_us=0.0, argument_load_us=0.0)
     ports = simulate(pef_of(gemm(256, 64, 600, rows=8, machine=idle).build(), idle))
-    assert any("bound by PMU ports" in sentence and "more PMUs" in sentence for sentence in advice(ports))
+    assert any("bound by PMU ports" in sentence for sentence in advice(ports))
     shallow = simulate(pef_of(chain((16, 1, 16), 16, rows=64, machine=idle).build(), idle))
-    assert any("deeper buffer" in sentence for sentence in advice(shallow))
+    assert any("for space downstream" in sentence for sentence in advice(shallow))
 
 
 def test_neither_rich_nor_torch_is_imported_to_simulate() -> None:

@@ -1,0 +1,1 @@
+"""`snc report`: a compiled model as one page that needs nothing else."""

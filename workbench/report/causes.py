@@ -1,0 +1,189 @@
+"""Why a step takes as long as it does: the largest causes, and what each one's removal would be worth.
+
+Where a machine number can be lifted (memory bandwidth, link width, loading times), the step is simulated again without
+that limit: the gain is what the simulator says, with everything else in the way as before. Elsewhere it is the part of
+the critical path above what the arithmetic needs at peak: no more than that can be gained.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pef import pef_pb2 as pb
+from pef.machine import SiteKind
+from pef.wording import counted
+from runtime.profile.roofline import FLOPS_PER_STAGE, roofline_cycles
+from runtime.timing import Report, simulate
+from runtime.timing.report import Bound, SectionReport
+from workbench.report.execution import path_by_actor
+
+SHOWN = 3
+UNLIMITED = 2**30
+"""Bytes per cycle of a part that never limits anything."""
+
+Facts = dict[str, Any]
+
+WORDS = {
+    Bound.COMPUTE: "computing",
+    Bound.PORT: "waiting for ports of PMUs",
+    Bound.NETWORK: "waiting for links between units",
+    Bound.EXCHANGE: "exchanging gradients with other replicas",
+    Bound.DRAM: "waiting for device memory",
+    Bound.AGCU: "waiting for AGCUs, the doors to memory",
+    Bound.FILL: "filling and draining pipelines",
+    Bound.LOAD: "loading programs and arguments, and launching",
+}
+"""Completes the sentence "x % of the step is spent ..."."""
+
+
+def verdict(pef: pb.Pef, report: Report) -> Facts:
+    """How long a step takes, how close that is to the roofline, and the sentence that says so."""
+    least = roofline_cycles(report, pef)
+    share = least / report.cycles if report.cycles else 0.0
+    spent = spent_by_bound(report)
+    worst = max(spent, key=lambda bound: spent[bound])
+    kinds = {section.kind for section in report.sections}
+    what = "A training step" if "BCKWD" in kinds else "A forward pass"
+    sentence = (
+        f"{what} of {report.name} takes {_duration(report, report.cycles)} on one {report.machine.name} (simulated), "
+        f"{share:.1%} of the roofline; {_share(report, spent[worst])} of it is spent {WORDS[worst]}."
+    )
+    return {
+        "sentence": sentence,
+        "cycles": report.cycles,
+        "roofline_cycles": least,
+        "roofline_share": share,
+        "spent": {bound.name.lower(): cycles for bound, cycles in spent.items() if cycles},
+    }
+
+
+def spent_by_bound(report: Report) -> dict[Bound, float]:
+    """The cycles of a step by what they went into, loads included."""
+    spent: dict[Bound, float] = dict.fromkeys(Bound, 0.0)
+    for section in report.sections:
+        spent[Bound.LOAD] += section.load_cycles
+        for bound, cycles in section.execution.path.items():
+            spent[bound] += cycles
+    return spent
+
+
+def causes(pef: pb.Pef, report: Report) -> list[Facts]:
+    """The largest causes by the cycles that they account for, each with its gain and who contributes most."""
+    spent = spent_by_bound(report)
+    ranked = sorted((bound for bound in Bound if spent[bound]), key=lambda bound: -spent[bound])
+    found = [_cause(pef, report, bound, spent[bound]) for bound in ranked[:SHOWN]]
+    return sorted(found, key=lambda cause: -cause["gain_cycles"])
+
+
+def _cause(pef: pb.Pef, report: Report, bound: Bound, cycles: float) -> Facts:
+    unlimited = without(pef, bound)
+    if unlimited is not None:
+        chosen = [section.index for section in report.sections]
+        gain = report.cycles - simulate(unlimited, chosen, report.replicas).cycles
+    else:
+        gain = cycles - (_peak_cycles(report) if bound is Bound.COMPUTE else 0.0)
+    return {
+        "bound": bound.name.lower(),
+        "words": WORDS[bound],
+        "cycles": cycles,
+        "share": cycles / report.cycles,
+        "gain_cycles": max(0.0, gain),
+        "gain_share": max(0.0, gain) / report.cycles,
+        "how": "simulated without it" if unlimited is not None else "at most",
+        "remark": _remark(report, bound),
+        "contributors": list(_contributors(report, bound)),
+    }
+
+
+def without(pef: pb.Pef, bound: Bound) -> pb.Pef | None:
+    """The same program on a machine that this never limits; None where no number of the machine says so."""
+    changed = pb.Pef()
+    changed.CopyFrom(pef)
+    machine = changed.machine
+    if bound is Bound.LOAD:
+        machine.program_load_us = machine.argument_load_us = machine.launch_us = 0.0
+    elif bound is Bound.DRAM:
+        for tier in machine.tiers:
+            tier.bandwidth_bytes_per_s = UNLIMITED * machine.clock_ghz * 1e9
+    elif bound is Bound.AGCU:
+        machine.agcu_bytes_per_cycle = UNLIMITED
+    elif bound is Bound.NETWORK:
+        machine.link_bytes_per_cycle = UNLIMITED
+    elif bound is Bound.PORT:
+        machine.pmu_port_bytes_per_cycle = UNLIMITED
+    else:
+        return None
+    return changed
+
+
+def _peak_cycles(report: Report) -> float:
+    """What the step's arithmetic takes on every PCU at its peak for bf16."""
+    machine = report.machine
+    peak = FLOPS_PER_STAGE * machine.pcu_lanes * machine.pcu_stages * len(machine.working_sites(SiteKind.PCU))
+    return sum(section.execution.flops for section in report.sections) / peak
+
+
+def _remark(report: Report, bound: Bound) -> str:
+    if bound is Bound.LOAD:
+        return f"{counted(len(report.sections), 'section')}, each launched with its program and arguments"
+    if bound is Bound.COMPUTE:
+        return f"at peak on every PCU in bf16 the arithmetic takes {_duration(report, _peak_cycles(report))}"
+    if bound is Bound.DRAM:
+        moved = sum(sum((*s.execution.read_bytes, *s.execution.write_bytes)) for s in report.sections)
+        return f"{moved / 2**20:,.1f} MiB move to or from device memory"
+    if bound is Bound.FILL:
+        phases = sum(len(section.execution.phases) for section in report.sections)
+        return f"{counted(phases, 'phase')}, each filled once and drained once"
+    return ""
+
+
+def _contributors(report: Report, bound: Bound) -> Iterator[Facts]:
+    """The sections, stages and streams with the most cycles of one cause; equal sections count together."""
+    groups: dict[int, list[SectionReport]] = defaultdict(list)
+    for section in report.sections:
+        groups[id(section.execution)].append(section)
+    found = []
+    for sections in groups.values():
+        for where, cycles in _within(sections, bound):
+            found.append((cycles, sections, where))
+    found.sort(key=lambda entry: (-entry[0], entry[1][0].index, entry[2]))
+    for cycles, sections, (phase, kind, index) in found[:SHOWN]:
+        yield {
+            "section": sections[0].index,
+            "sections": len(sections),
+            "phase": phase,
+            "kind": kind,
+            "index": index,
+            "name": _name(sections[0], phase, kind, index),
+            "cycles": cycles,
+            "share": cycles / report.cycles,
+        }
+
+
+def _within(sections: Sequence[SectionReport], bound: Bound) -> Iterator[tuple[tuple[int, str, int], float]]:
+    if bound is Bound.LOAD:
+        yield (-1, "", -1), sum(section.load_cycles for section in sections)
+        return
+    for actor, spent in path_by_actor(sections[0].execution).items():
+        if bound.name.lower() in spent:
+            yield actor, spent[bound.name.lower()] * len(sections)
+
+
+def _name(section: SectionReport, phase: int, kind: str, index: int) -> str:
+    if kind == "stage":
+        return section.execution.phases[phase].stages[index].name
+    if kind == "stream":
+        stream = section.execution.phases[phase].streams[index]
+        return f"{'store' if stream.store else 'load'} {section.symbols[stream.slot]}"
+    return section.name
+
+
+def _duration(report: Report, cycles: float) -> str:
+    us = report.us(cycles)
+    return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 1e7 else f"{us / 1e6:,.2f} s"
+
+
+def _share(report: Report, cycles: float) -> str:
+    return f"{cycles / report.cycles:.0%}" if report.cycles else "nothing"

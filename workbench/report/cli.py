@@ -1,0 +1,64 @@
+"""`snc report`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from ir.ending import exit_status
+
+
+@click.command("report", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("pef", type=click.Path(path_type=Path), metavar="FILE.PEF")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default: FILE.html beside the PEF.")
+@click.option("--against", type=click.Path(path_type=Path), metavar="OTHER.PEF", help="Compare with another PEF.")
+@click.option("--model", metavar="MODEL.PY[:NAME]", help="The PEF's model: its levers are tried for the next action.")
+@click.option("--profile", is_flag=True, help="Also run the numbers here: host time, and error against PyTorch.")
+@click.option(
+    "--source", type=click.Path(path_type=Path), help="Folder of the source files; default: the model's, or ."
+)
+@click.option("--json", "as_json", is_flag=True, help="The facts as JSON on stdout; no page unless -o is given.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
+def report(
+    pef: Path,
+    output: Path | None,
+    against: Path | None,
+    model: str | None,
+    profile: bool,
+    source: Path | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Show where the time of a PEF goes, as one HTML page that works offline.
+
+    A step is simulated and joined from source lines to operators, sections, stages, units and cycles: what limits it,
+    and what the removal of each limit would be worth.
+
+    \b
+      snc report out/lenet/lenet.pef                       out/lenet/lenet.html
+      snc report lenet.pef --model lenet.py                and the next action, tried in the compiler's estimate
+      snc report new.pef --against old.pef                 what a change brought
+      snc report lenet.pef --json | jq .verdict            the facts behind it
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+    def report_it() -> bool:
+        from pef.files import write_bytes
+        from workbench.report.gather import Request, gather
+        from workbench.report.render import render
+
+        found = gather(Request(pef, against, model, profile, source))
+        page = output or (None if as_json else pef.with_suffix(".html"))
+        if page is not None:
+            write_bytes(page, render(found).encode())
+        if as_json:
+            click.echo(json.dumps(found, indent=2))
+        else:
+            click.echo(f"{found['verdict']['sentence']}\n{page}")
+        return True
+
+    sys.exit(exit_status(report_it, verbose))

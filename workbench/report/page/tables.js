@@ -1,0 +1,60 @@
+// Sections with their stages as a table, what the mapper considered, and the comparison with another PEF.
+function sectionsView() {
+  const { element, body, note } = panel("sections", "Sections and stages", { wide: true });
+  const groups = [];
+  facts.sections.forEach((section, number) => {
+    const own = groups.find((group) => group.execution === section.execution);
+    if (own) own.sections.push(number);
+    else groups.push({ execution: section.execution, sections: [number] });
+  });
+  note.textContent = "equal sections in one row; the stages of the selected one below it";
+  const list = h("div", { class: "scroll", style: "max-height:460px" });
+  body.append(list);
+  const columns = [["section", "text"], ["loops", "fixed"], ["PCUs"], ["PMUs"], ["time"], ["share"], ["FLOPs"], ["read"], ["written"], ["mostly", "fixed"], ["where its time goes", "fixed"]];
+  const all = (values) => values.reduce((a, b) => a + b, 0);
+  function sectionRow(group) {
+    const section = facts.sections[group.sections[0]], execution = facts.executions[group.execution];
+    const cycles = all(group.sections.map((number) => facts.sections[number].cycles)), chosen = group.sections.includes(selection.section);
+    return { class: chosen && !selection.kind ? "self" : null, pick: () => select({ section: group.sections[0] }), style: "font-weight:600",
+      cells: [section.name + (group.sections.length > 1 ? ` and ${group.sections.length - 1} like it` : ""), count(execution.phases.length, "phase"), execution.pcus[0], execution.pmus[0], time(cycles), share(cycles / facts.verdict.cycles),
+        metric(execution.flops, ""), bytes(all(execution.read_bytes)), bytes(all(execution.write_bytes)), WORDS[section.bound],
+        h("div", { style: "width:130px" }, stack({ ...execution.path, load: section.cycles - execution.cycles }, section.cycles, BOUNDS))] };
+  }
+  function stageRows(execution) {
+    return execution.phases.flatMap((phase, number) => phase.stages.map((stage, index) => ({
+      class: relation("stage", number, index, stage) || null, pick: () => select({ section: selection.section, phase: number, kind: "stage", index }),
+      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, linesOf(selection.section, stage)[0] ?? "")),
+        `phase ${number}: ${loops(stage.loops)}`, stage.units.length, "", time(stage.interval * stage.firings), "", metric(stage.flops, ""), "", "", `${share(sum(stage.path) / (execution.cycles || 1))} of its path`,
+        h("div", { style: "width:130px" }, stack(stage.time, phase.end - phase.start, STAGE_TIMES))],
+    })));
+  }
+  return {
+    element,
+    update({ section }) {
+      const rows = groups.flatMap((group) => [sectionRow(group), ...(group.sections.includes(section) ? stageRows(facts.executions[group.execution]) : [])]);
+      list.replaceChildren(table(columns, rows));
+    },
+  };
+}
+
+function consideredView() {
+  const { element, body } = panel("considered", "What the mapper considered", { wide: true, tag: "estimated" });
+  const rows = facts.considered.flatMap((section) => section.alternatives.map((other, i) => ({
+    cells: [i ? "" : section.name, i ? "" : `${section.stages} stages, ends after ${section.ends_after}`, other.what, other.why],
+  })));
+  body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "fixed"], ["considered", "fixed"], ["rejected because", "text"]], rows)));
+  return { element, update() {} };
+}
+
+function comparisonView() {
+  const { element, body, note } = panel("against", `Compared with ${facts.against.name}`, { wide: true });
+  const other = facts.against, own = facts.verdict, most = Math.max(own.cycles / facts.machine.clock_ghz, other.cycles / other.clock_ghz);
+  const row = (name, cycles, spent, clock) => h("div", { style: "display:grid;grid-template-columns:190px 1fr 110px;gap:10px;align-items:center;margin:4px 0" }, h("strong", {}, name),
+    h("div", { style: `width:${(cycles / clock / most) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(cycles / clock / 1e3, 1)} µs`));
+  note.textContent = other.sentence;
+  body.append(row(`this: ${facts.name}`, own.cycles, own.spent, facts.machine.clock_ghz), row(`other: ${other.name}`, other.cycles, other.spent, other.clock_ghz), legend(own.spent, own.cycles, BOUNDS),
+    h("h3", {}, "What was asked for differently"), other.options.length ? pairs(other.options.map(([name, mine, theirs]) => [name, `${theirs ?? "none"} → ${mine ?? "none"}`])) : h("p", { class: "soft" }, "nothing"),
+    h("h3", {}, "Times"), table([["", "fixed"], ["other"], ["this"], ["change"]], other.rows.map(([name, theirs, mine]) => ({ cells: [name, `${grouped(theirs, 1)} µs`, `${grouped(mine, 1)} µs`,
+      theirs ? `${mine > theirs ? "+" : "−"}${share(Math.abs(mine / theirs - 1))}` : "new"] }))));
+  return { element, update() {} };
+}
