@@ -204,7 +204,7 @@ class EagerRun:
         return found
 
     def assembled(self, graph: fx.Graph, recorder: Recorder, sources: Sequence[Placeholder], names: list[str]) -> Joint:
-        """The joint graph with what the model leaves in its buffers as results, and without what nothing needs."""
+        """The joint graph with what the model leaves in its buffers as results, and without nodes that nothing uses."""
         made = self.made
         placeholders = dict(zip((node for node in graph.nodes if node.op == "placeholder"), sources))
         written = {placeholders[node]: value for node, value in take_write_backs(graph).items()}
@@ -218,7 +218,7 @@ class EagerRun:
             if source.role in STATE and (source in assigned or source in written)
         }
         result.args = ([*outputs, *mutated.values(), *rest[len(assigned) :]],)
-        graph.eliminate_dead_code()  # what nothing needs, nothing has to be able to do
+        graph.eliminate_dead_code()  # before lowering, so that unused operators need no support
         return Joint(
             graph=graph,
             placeholders=tuple(sources),
