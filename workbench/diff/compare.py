@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pef import pef_pb2 as pb
 from pef.facts import Facts, as_dict
-from pef.wording import counted
 from runtime.timing import Report, simulate
 
 STEADY = 1e-9
@@ -89,9 +89,8 @@ class Comparison:
         for change in self.changes:
             groups.setdefault(change.of.partition(" ")[0], []).append(change)
         for group, changes in groups.items():
-            named = ", ".join(dict.fromkeys(f"{c.of.partition(' ')[2]} {c.what}".strip() for c in changes[:4]))
-            more = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
-            yield f"{counted(len(changes), 'change')} of {group}: {named}{more}."
+            kinds = Counter(change.what for change in changes)
+            yield f"What changed of {group}: {', '.join(f'{what} ({count})' for what, count in kinds.most_common())}."
 
 
 def compare(before: pb.Pef, after: pb.Pef) -> Comparison:
@@ -164,9 +163,11 @@ def _operators(facts: Facts, section: Facts) -> str:
 
 
 def _inside(section: str, before: Facts, after: Facts) -> Iterator[Change]:
-    stages = [_numbered(stage for phase in facts["phases"] for stage in phase["stages"]) for facts in (before, after)]
-    yield from _parts("stages", section, *stages, _STAGE)
-    yield from _parts("buffers", section, *(_numbered(facts["buffers"]) for facts in (before, after)), _BUFFER)
+    def stages(facts: Facts) -> dict[str, Facts]:
+        return _numbered(stage for phase in facts["phases"] for stage in phase["stages"])
+
+    yield from _parts("stages", section, stages(before), stages(after), _STAGE)
+    yield from _parts("buffers", section, _numbered(before["buffers"]), _numbered(after["buffers"]), _BUFFER)
 
 
 def _numbered(parts: Any) -> dict[str, Facts]:
