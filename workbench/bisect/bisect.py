@@ -63,8 +63,7 @@ def _mapped(program: Program, subject: Subject, mapping: Mapping) -> Iterator[Fi
     plan = Plan.of(program)
     advance(plan, mapping.machine, mapping.options)
     pef = emit_program(plan, mapping.machine, mapping.options)
-    check(pef)
-    return compare_sections(pef, plan, program, values)
+    return compare_sections(check(pef), plan, program, values)
 
 
 def _pass_finding(step: Step) -> Finding:

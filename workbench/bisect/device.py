@@ -18,8 +18,8 @@ from ir.interpreter import evaluate
 from ir.op import Array
 from ir.rounding import round_to_bf16
 from ir.types import DType
-from pef import pef_pb2 as pb
 from pef.decoded import Configuration, Stage, Stream
+from pef.decoded_pef import DecodedPef
 from runtime.collective import ALONE
 from runtime.numbers.strict import StrictSimulator
 from runtime.session import Session
@@ -50,14 +50,14 @@ def expected_values(plan: Plan, values: Mapping[str, Array]) -> list[Expected]:
     return found
 
 
-def compare_sections(pef: pb.Pef, plan: Plan, program: Program, values: Mapping[str, Array]) -> Iterator[Finding]:
+def compare_sections(pef: DecodedPef, plan: Plan, program: Program, values: Mapping[str, Array]) -> Iterator[Finding]:
     """Every section of the PEF of a plan, in both executors; inside one that is wrong, its loads, stages, and tiles.
 
     Accumulated: all sections one after another, as they run in a step.
     """
     allowed = tolerance(program)
     expected = expected_values(plan, values)
-    running, apart = Session(pef), Session(pef, strict=True, check=False)
+    running, apart = Session(pef), Session(pef, strict=True)
     for name, array in values.items():
         if name in running.symbols:
             running.write(name, array)
@@ -71,7 +71,7 @@ def compare_sections(pef: pb.Pef, plan: Plan, program: Program, values: Mapping[
 
 
 def _section(
-    pef: pb.Pef,
+    pef: DecodedPef,
     number: int,
     section: CutSection,
     slots: Sequence[str],
@@ -80,7 +80,7 @@ def _section(
     apart: Session,
     allowed: float,
 ) -> Iterator[Finding]:
-    name = pef.sections[number].name
+    name = pef.record.sections[number].name
     running.run(section_ids=[number])
     accumulated = _stored(running, section, own)
     _bind(apart, section, own)
@@ -96,9 +96,11 @@ def _section(
         yield from _fast(pef, number, section, own, name, allowed)
 
 
-def _fast(pef: pb.Pef, number: int, section: CutSection, own: Expected, name: str, allowed: float) -> Iterator[Finding]:
+def _fast(
+    pef: DecodedPef, number: int, section: CutSection, own: Expected, name: str, allowed: float
+) -> Iterator[Finding]:
     """The section by itself in the fast executor, which has to give the strict one's numbers."""
-    session = Session(pef, check=False)
+    session = Session(pef)
     _bind(session, section, own)
     session.run(section_ids=[number])
     found = _stored(session, section, own)
@@ -136,7 +138,7 @@ def _rounded(array: Array, dtype: DType) -> Array:
 
 
 def _inside(
-    pef: pb.Pef,
+    pef: DecodedPef,
     number: int,
     section: CutSection,
     slots: Sequence[str],
