@@ -20,6 +20,7 @@ from ir.errors import Problem, SncError, UsageError
 from ir.graph import Program, SymbolKind
 from pef import pef_pb2 as pb
 from pef.codec import encode_type
+from workbench.report.considered import considered
 
 WORTHWHILE = 1.05
 """Times as fast per sample: less is within what the estimate is off by."""
@@ -41,12 +42,13 @@ class Lever:
 
 
 def levers(pef: pb.Pef, model: str) -> Facts:
-    """`levers`: those that were tried, in estimated times per sample, and which of them to take next.
+    """`levers`: those that were tried, in estimated times per sample, and which of them to take next. `considered`:
+    what the cut weighed against the sections of the PEF.
 
     Raises UsageError where `model` is not what the PEF was compiled from, SncError where it cannot be captured.
     """
     request = request_of(pef, model)
-    trial = _Trial()
+    trial = Trial()
     _require_same(pef, trial.program(request), model)
     baseline = trial.cycles(request)
     samples = request.batch_size or 1
@@ -57,12 +59,13 @@ def levers(pef: pb.Pef, model: str) -> Facts:
         if lever.is_action and found["cycles"] is not None and found["speedup"] >= WORTHWHILE
     ]
     return {
+        "considered": considered(trial.improved(request), request.machine(), request.backend_options()),
         "levers": {
             "cycles": baseline,
             "cycles_per_sample": baseline / samples,
             "tried": [found for _, found in tried],
             "action": max(worthwhile, key=lambda number: tried[number][1]["speedup"], default=None),
-        }
+        },
     }
 
 
@@ -70,7 +73,8 @@ def request_of(pef: pb.Pef, model: str) -> CompileRequest:
     """The compile that made a PEF."""
     options = json.loads(pef.header.options_json or "{}")
     known = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
-    return CompileRequest(model, **{name: options[name] for name in known if name in options})
+    given = {name: options[name] for name in known if name in options}
+    return CompileRequest(model, avoid=tuple(options.get("avoid", ())), **given)
 
 
 def candidates(request: CompileRequest) -> Iterator[Lever]:
@@ -108,7 +112,7 @@ def candidates(request: CompileRequest) -> Iterator[Lever]:
             )
 
 
-class _Trial:
+class Trial:
     """Estimates; what is captured for one batch size serves all options."""
 
     def __init__(self) -> None:
@@ -129,11 +133,14 @@ class _Trial:
 
     def cycles(self, request: CompileRequest) -> float:
         """Estimated cycles of a step, in cycles of the request's machine."""
-        program = PassManager(standard_pipeline(request.preset)).run(self.program(request))
-        return estimate_cycles(program, request.machine(), request.backend_options())
+        return estimate_cycles(self.improved(request), request.machine(), request.backend_options())
+
+    def improved(self, request: CompileRequest) -> Program:
+        """The graph as it is mapped."""
+        return PassManager(standard_pipeline(request.preset)).run(self.program(request))
 
 
-def _tried(trial: _Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> tuple[Lever, Facts]:
+def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> tuple[Lever, Facts]:
     facts: Facts = {"option": lever.option, "sentence": lever.sentence, "note": lever.note, "cycles": None}
     try:
         cycles = trial.cycles(lever.request)

@@ -156,3 +156,12 @@ def test_a_long_path_is_shortened_without_losing_cycles(count: int) -> None:
     assert len(merged) <= MOST_STEPS
     assert math.isclose(sum(step.cycles for step, _ in merged), count)
     assert [begin for _, begin in merged] == [0.0, *(step.end for step, _ in merged[:-1])]
+
+
+def test_routes_are_those_of_the_pef(found: Facts, pef: pb.Pef) -> None:
+    columns = found["machine"]["columns"]
+    steps = (1, -1, columns, -columns)
+    for number, plan in found["floorplans"].items():
+        for net, told in zip(pef.configurations[number].nets, plan["nets"], strict=True):
+            ends = [(link // 4, link // 4 + steps[link % 4]) for link in told[8]]
+            assert [site for pair in ends for site in pair] == list(net.route)

@@ -23,7 +23,7 @@ function sectionsView() {
   function stageRows(execution) {
     return execution.phases.flatMap((phase, number) => phase.stages.map((stage, index) => ({
       class: relation("stage", number, index, stage) || null, pick: () => select({ section: selection.section, phase: number, kind: "stage", index }),
-      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, linesOf(selection.section, stage)[0] ?? "")),
+      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, firstLine(selection.section, stage))),
         `phase ${number}: ${loops(stage.loops)}`, stage.units.length, "", time(stage.interval * stage.firings), "", metric(stage.flops, ""), "", "", `${share(sum(stage.path) / (execution.cycles || 1))} of its path`,
         h("div", { style: "width:130px" }, stack(stage.time, phase.end - phase.start, STAGE_TIMES))],
     })));
