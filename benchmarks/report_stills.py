@@ -87,7 +87,7 @@ def stills(page: Path, number: int, facts: Facts) -> None:
 def table(rows: Sequence[tuple[tuple[str, ...], Facts, Facts | None]]) -> str:
     """The steps of the way with their numbers; `action` is what led to a row."""
     lines = [
-        "| `snc compile examples/resnet.py` | a step | per sample | of the roofline | estimated gain | gain in simulation |",
+        f"| `snc compile {MODEL}` | a step | per sample | of the roofline | estimated gain | simulated gain |",
         "|---|---|---|---|---|---|",
     ]
     before: float | None = None

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pef.exchange import Replicas
 from runtime.session import Session
+from runtime.timing import Report
 from workbench.report.facts import facts
 
 Facts = dict[str, Any]
@@ -33,12 +35,12 @@ class Request:
 def gather(request: Request) -> Facts:
     """Everything that was asked for. Raises SncError where a file is not what it should be."""
     session = Session(request.pef)
-    found = facts(session.pef, session.run_timing(), request.folder())
+    found = facts(session.pef, _timed(session), request.folder())
     if request.against is not None:
         from workbench.report.against import against
 
         other = Session(request.against)
-        found["against"] = against(found, other.pef, other.run_timing())
+        found["against"] = against(found, other.pef, _timed(other))
     if request.profile:
         from workbench.report.numbers import numbers
 
@@ -49,3 +51,8 @@ def gather(request: Request) -> Facts:
 
         found.update(levers(session.pef, request.model))
     return found
+
+
+def _timed(session: Session) -> Report:
+    """A whole step; of a data parallel PEF, on the fewest replicas that it was compiled for."""
+    return session.run_timing(replicas=Replicas(max(1, session.pef.header.replicas)))
