@@ -7,13 +7,13 @@ planned by the same cut as a compile, neither placed nor routed. What brings les
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.rdu.compile import estimate_cycles
 from compiler.data_parallel import with_reduction
-from compiler.driver import CompileRequest, divides
+from compiler.driver import CompileRequest, Progress, divides
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir.errors import Problem, SncError, UsageError
@@ -41,18 +41,23 @@ class Lever:
     is_action: bool = True
 
 
-def levers(pef: pb.Pef, model: str) -> Facts:
+def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None) -> Facts:
     """`levers`: those that were tried, in estimated times per sample, and which of them to take next. `considered`:
     what the cut weighed against the sections of the PEF.
 
     Raises UsageError where `model` is not what the PEF was compiled from, SncError where it cannot be captured.
     """
+    progress("capturing the model", 0.0)
     request = request_of(pef, model)
     trial = Trial()
     _require_same(pef, trial.program(request), model)
     baseline = trial.cycles(request)
     samples = request.batch_size or 1
-    tried = [_tried(trial, lever, baseline / samples, request) for lever in candidates(request)]
+    tried = []
+    planned = list(candidates(request))
+    for number, lever in enumerate(planned):
+        progress(f"trying {lever.option}", (1 + number) / (1 + len(planned)))
+        tried.append((lever, _tried(trial, lever, baseline / samples, request)))
     worthwhile = [
         number
         for number, (lever, found) in enumerate(tried)
@@ -140,15 +145,15 @@ class Trial:
         return PassManager(standard_pipeline(request.preset)).run(self.program(request))
 
 
-def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> tuple[Lever, Facts]:
+def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> Facts:
     facts: Facts = {"option": lever.option, "sentence": lever.sentence, "note": lever.note, "cycles": None}
     try:
         cycles = trial.cycles(lever.request)
     except SncError as error:
-        return lever, {**facts, "note": f"does not compile: {error.problems[0].message}"}
+        return {**facts, "note": f"does not compile: {error.problems[0].message}"}
     scale = origin.machine().clock_ghz / lever.request.machine().clock_ghz
     own = cycles * scale / (lever.request.batch_size or 1)
-    return lever, {**facts, "cycles": cycles * scale, "cycles_per_sample": own, "speedup": cycles_per_sample / own}
+    return {**facts, "cycles": cycles * scale, "cycles_per_sample": own, "speedup": cycles_per_sample / own}
 
 
 def _require_same(pef: pb.Pef, program: Program, model: str) -> None:
@@ -160,14 +165,3 @@ def _require_same(pef: pb.Pef, program: Program, model: str) -> None:
     if differing:
         hint = "give the model that the PEF was compiled from"
         raise UsageError(Problem(f"{model} is not the model of this PEF: {differing[0]!r} differs", hint=hint))
-
-
-def as_sentence(facts: Mapping[str, Any]) -> str:
-    """The next action in one line; empty where no model was given."""
-    if "levers" not in facts:
-        return ""
-    found = facts["levers"]
-    if found["action"] is None:
-        return f"{len(found['tried'])} levers were tried in the estimate; none is worth taking."
-    action = found["tried"][found["action"]]
-    return f"next: {action['option']} is estimated to be {action['speedup']:.2f} times as fast per sample"

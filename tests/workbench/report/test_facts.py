@@ -46,6 +46,7 @@ def test_the_critical_path_is_one_chain_from_start_to_end(found: Facts) -> None:
         assert steps[0][0] == 0
         assert steps[-1][1] == pytest.approx(execution["cycles"])
         assert all(before[1] == after[0] for before, after in itertools.pairwise(steps))
+        assert all(sum(step[5].values()) == pytest.approx(step[1] - step[0], abs=1e-3) for step in steps)
         assert sum(sum(step[5].values()) for step in steps) == pytest.approx(execution["cycles"])
         owned = sum(
             sum(a["path"].values()) for phase in execution["phases"] for a in phase["stages"] + phase["streams"]

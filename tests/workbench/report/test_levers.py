@@ -15,7 +15,8 @@ from pef import pef_pb2 as pb
 from tests.workbench.report.conftest import EXAMPLES, LENET
 from workbench.report import levers
 from workbench.report.considered import considered
-from workbench.report.levers import as_sentence, candidates, request_of
+from workbench.report.gather import next_action
+from workbench.report.levers import candidates, request_of
 
 
 def options(request: CompileRequest) -> list[str]:
@@ -63,8 +64,8 @@ def test_without_a_lever_that_helps_there_is_no_advice(pef: pb.Pef, monkeypatch:
     monkeypatch.setattr(levers, "LARGER_BATCHES", ())
     found = levers.levers(pef, LENET)
     assert found["levers"]["action"] is None
-    assert "none is worth taking" in as_sentence(found)
-    assert as_sentence({}) == ""
+    assert "none is worth taking" in next_action(found)
+    assert next_action({}) == ""
 
 
 def test_another_model_is_refused(pef: pb.Pef) -> None:
