@@ -30,7 +30,7 @@ function showHero() {
 function causeCard(cause) {
   const pick = ({ section, phase, kind, index }) => select(kind ? { section, phase, kind, index } : { section });
   return h("div", { class: "card", style: `--tone:var(--${cause.bound})` },
-    h("div", { class: "gain" }, `−${share(cause.gain_share)}`, h("small", {}, ` ${cause.how}`)),
+    h("div", { class: "gain" }, `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
     h("div", { class: "why" }, h("i", { class: "swatch", style: `background:var(--${cause.bound})` }), `${share(cause.share)} ${cause.words}`),
     h("div", { class: "small soft" }, cause.remark),
     h("ul", {}, cause.contributors.map((item) => h("li", {}, h("button", { onclick: () => pick(item) },
@@ -43,7 +43,7 @@ function causeCard(cause) {
 function contributorName({ section, phase, kind, index, name }) {
   if (!kind) return facts.sections[section].name;
   if (kind === "stage") return `${firstLine(section, executionOf(section).phases[phase].stages[index])} ${name}`;
-  return kind === "stream" ? `${name.slice(0, name.indexOf(" "))} ${tail(name.slice(name.indexOf(" ") + 1), 20)}` : name;
+  return kind === "stream" ? `${name.slice(0, name.indexOf(" "))} ${tail(name.slice(name.indexOf(" ") + 1), 16)}` : name;
 }
 
 function actionCard() {
