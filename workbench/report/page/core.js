@@ -60,7 +60,7 @@ function placesOf(section, stage) {
   return own.map((place) => facts.places[place]);
 }
 // The end of a long name says more than its beginning.
-const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most)}` : name);
+const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most).replace(/^[._]+/, "")}` : name);
 const shortLine = (line) => line.slice(line.lastIndexOf("/") + 1);
 const lineName = (place) => `${place[0]}:${place[1]}`;
 const linesOf = (section, stage) => [...new Set(placesOf(section, stage).map(lineName))];
