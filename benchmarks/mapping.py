@@ -62,7 +62,7 @@ class Row:
 def flops(workload: Workload) -> int:
     """Floating-point operations of one run, with the backward pass where the model is trained."""
     inputs = {name: tensor.to("meta") for name, tensor in workload.inputs.items()}
-    if "input_ids" in inputs:  # without a mask the library looks into the tokens, which have no content
+    if workload.masked:  # without a mask the library looks into the tokens, which have no content
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     counter = FlopCounterMode(display=False)
     with counter:

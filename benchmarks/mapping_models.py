@@ -19,11 +19,13 @@ transformers.logging.set_verbosity_error()
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, its inputs, and whether a training step of it is mapped (else one forward pass)."""
+    """A model, its inputs, whether a training step of it is mapped (else a forward pass), and whether a library builds
+    its causal mask."""
 
     model: nn.Module
     inputs: dict[str, Tensor]
     training: bool
+    masked: bool = False
 
 
 def _llama(
@@ -51,12 +53,14 @@ LLAMA_2_70B = _llama(8192, 28672, 64, 8, 80, 32000)
 LLAMA_3_70B = _llama(8192, 28672, 64, 8, 80, 128256)
 
 
-def _language(kind: type[nn.Module], config: object, batch: int, length: int, *, training: bool) -> Workload:
+def _language(
+    kind: type[nn.Module], config: object, batch: int, length: int, *, training: bool, masked: bool = True
+) -> Workload:
     ids = torch.zeros(batch, length, dtype=torch.int64)
     with torch.device("meta"):
         model = kind(config).bfloat16()
     inputs = {"input_ids": ids, "labels": ids} if training else {"input_ids": ids}
-    return Workload(model, inputs, training)
+    return Workload(model, inputs, training, masked)
 
 
 def _prefill(config: Callable[..., object]) -> Callable[[int | None], Workload]:
@@ -165,7 +169,7 @@ def _bert_large(layers: int | None) -> Workload:
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    return _language(transformers.BertForMaskedLM, config, 32, 512, training=True)
+    return _language(transformers.BertForMaskedLM, config, 32, 512, training=True, masked=False)
 
 
 def _vit_large(layers: int | None) -> Workload:

@@ -19,7 +19,7 @@ def with_reduction(program: Program) -> Program:
     """
     averaged = _reduction(program)
     if not averaged.outputs:
-        hint = "compile for training, or without --data-parallel: replicas of inference need nothing of one another"
+        hint = "compile for training, or leave out --data-parallel: replicas that only infer exchange nothing"
         raise UsageError(Problem(f"{program.name} makes no gradients that replicas could average", hint=hint))
     before = (SectionKind.FWD, SectionKind.BCKWD)
     first = [graph for graph in program.graphs if graph.kind in before]

@@ -34,6 +34,7 @@ from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.belonging import seal
 from pef.check import check
+from pef.decoded_pef import DecodedPef
 from pef.files import require_file_name, require_writable
 from pef.locks import only_writer
 from pef.machine import Machine
@@ -166,11 +167,16 @@ class Built:
     gains: modelled cycles of a whole step for each precision preset, by name, where it was asked to compare them.
     """
 
-    pef: pb.Pef
+    decoded: DecodedPef
     machine: Machine
     origin: Origin
     pass_timings: tuple[PassTiming, ...] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pef(self) -> pb.Pef:
+        """The PEF."""
+        return self.decoded.record
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +187,16 @@ class CompileResult:
     weights_path: Path
     reference_path: Path
     log_path: Path
-    pef: pb.Pef
+    decoded: DecodedPef
     machine: Machine
     program: Program
     pass_timings: tuple[PassTiming, ...]
     gains: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pef(self) -> pb.Pef:
+        """The PEF as it is in the file."""
+        return self.decoded.record
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,12 +369,12 @@ def _build(start: _Start, request: CompileRequest, model_name: str, progress: Pr
     pef.header.program_sha256 = program_digest(origin.program, origin.values)
     seal(pef, sha256(origin.weights).digest(), sha256(origin.reference).digest() if origin.reference else b"")
     progress("checking", 0.9)
-    check(pef)
+    decoded = check(pef)
     gains = {}
     if request.compare_presets and start.written is not None:
         progress("comparing precisions", 0.93)
         gains = _preset_gains(start.written, request, start.machine)
-    return Built(pef, start.machine, origin, start.pass_timings, gains)
+    return Built(decoded, start.machine, origin, start.pass_timings, gains)
 
 
 def _starts(captured: Captured) -> dict[str, Any]:
@@ -412,7 +423,7 @@ def write_built(built: Built, request: CompileRequest, folder: Path, name: str) 
         folder / f"{name}.safetensors",
         folder / f"{name}.reference.npz",
         folder / f"{name}.log",
-        built.pef,
+        built.decoded,
         built.machine,
         built.origin.program,
         built.pass_timings,

@@ -96,7 +96,7 @@ def accept_every_character() -> None:
 def _out_of_memory(error: MemoryError) -> SncError:
     said = f": {_shortened(error)}" if str(error) else ""
     hint = "close other programs, take a smaller batch, or, for simulated time alone, snrun --timing-only"
-    wrapped = OutOfMemoryError(Problem(f"this computer's memory does not suffice{said}", hint=hint))
+    wrapped = OutOfMemoryError(Problem(f"this computer has too little memory{said}", hint=hint))
     wrapped.__cause__ = error
     return wrapped
 

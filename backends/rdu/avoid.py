@@ -54,9 +54,11 @@ def usable(machine: Machine) -> Machine:
 
 def _require_usable(machine: Machine) -> None:
     if machine.excluded_rdu_tiles() == set(range(machine.rdu_tiles)):
-        raise MachineError(Problem(f"no unit of {machine.name} is left", hint="avoid less"))
+        raise MachineError(Problem(f"no unit of {machine.name} is left", hint="avoid fewer places"))
     if not machine.agcu_sites:
-        raise MachineError(Problem(f"no AGCU of {machine.name} is left to reach memory by", hint="avoid less"))
+        raise MachineError(
+            Problem(f"no AGCU of {machine.name} is left through which to reach memory", hint="avoid fewer places")
+        )
     parts = sorted(_connected(machine), key=len)
     if len(parts) > 1:
         lesser = sorted(tile for part in parts[:-1] for tile in part)

@@ -155,7 +155,7 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
             key = signature(section, known)
             if key not in predictions:
                 layout = plan_section(section, machine)
-                decoded = Configuration.of(_unplaced(layout, key, known, machine), machine, "estimate")
+                decoded = Configuration.of(unplaced(layout, key, known, machine), machine, "estimate")
                 tiers = [0] * len(key.symbols)
                 predictions[key] = predict_configuration(decoded, tiers, machine, options.predicted)
             total += predictions[key].cycles + predictions[key].load_cycles
@@ -167,7 +167,7 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _unplaced(layout: Layout, key: Signature, symbols: Mapping[str, Symbol], machine: Machine) -> pb.Configuration:
+def unplaced(layout: Layout, key: Signature, symbols: Mapping[str, Symbol], machine: Machine) -> pb.Configuration:
     """The configuration of a section whose units have no sites and whose nets have no routes."""
     wiring = wire(layout, machine)
     placement, routing = Placement((0,) * len(wiring.units)), Routing(((),) * len(wiring.connections), ())

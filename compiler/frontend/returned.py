@@ -91,7 +91,7 @@ def _leave_out(value: Any, path: str, left_out: Callable[[str], None]) -> None:
     if not isinstance(value, PLAIN) and _holds_tensors(value):
         raise CaptureError(
             Problem(
-                f"the model returns {_named(path, value)}, which holds tensors in no order that is known",
+                f"the model returns {_named(path, value)}, whose tensors have no known order",
                 hint="return the tensors themselves, in a tuple, a dict or a dataclass",
             )
         )

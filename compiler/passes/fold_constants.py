@@ -39,7 +39,7 @@ def folded(node: Node, rewriter: Rewriter) -> Node | None:
     found = [constant for constant in constants if constant is not None]
     if len(found) != len(constants):
         return None
-    if isinstance(node.op, Elementwise):  # one element tells all
+    if isinstance(node.op, Elementwise):  # each element is computed alone, so one stands for all
         found = [replace(constant, shape=()) for constant in found]
     if any(constant.infer().numel > LARGEST for constant in found):
         return None

@@ -64,7 +64,7 @@ class Gate:
             await send(message)
 
         try:
-            self._admit(scope["path"], headers)
+            self._admit(scope["method"], scope["path"], headers)
             await self._app(scope, self._bounded(receive), answer)
         except Refusal as error:
             code, fields, body = self._refuse(error, scope["path"])
@@ -73,7 +73,8 @@ class Gate:
         finally:
             self._note(scope, identity, status, time.perf_counter() - began)
 
-    def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+    def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        """Whoever may not call, sends too much, or comes when the queue is full is refused before anything is read."""
         box = self._service.home.box
         if path not in OPEN and not is_key(
             headers.get(b"authorization", b"").decode("latin-1"), box.security.api_key_sha256
@@ -82,6 +83,8 @@ class Gate:
         size = headers.get(b"content-length", b"0")
         if size.isdigit() and int(size) > box.limits.body_bytes:
             raise Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
+        if method == "POST":
+            self._service.require_room()
 
     def _bounded(self, receive: Receive) -> Receive:
         """The same, for bodies that do not say how long they are."""

@@ -8,6 +8,7 @@ import json
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,9 @@ log = logging.getLogger("snc.box")
 
 GRACE_SECONDS = 2.0
 """What answers that are written already are given to reach their clients."""
+SWITCH_SECONDS = 0.0005
+"""How long the thread that answers requests may keep the device's thread waiting. Python's own 5 ms are longer than
+many a kernel runs, and under a storm of requests the device would wait that long after every one."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none of them sends on one that closes at that moment."""
 BOX = box_pb2.DESCRIPTOR.services_by_name["ModelBox"].full_name
@@ -58,6 +62,7 @@ def serve(home: Home) -> None:
         whole = Home(home.folder, home.box.model_copy(update={"profiles": (*home.box.profiles, *compiled)}))
         require_legal(whole)
         logs.set_up()
+        sys.setswitchinterval(SWITCH_SECONDS)
         service = Service(whole)
         try:
             asyncio.run(_serve(service, jobs))

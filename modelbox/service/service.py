@@ -200,6 +200,10 @@ class Service:
             for ticket in tickets:
                 ticket.cancelled.set()
 
+    def require_room(self) -> None:
+        """Raises Refusal where no request can be taken at this moment."""
+        self._model.waiting.require_room()
+
     def refuse(self) -> None:
         """Take no more requests; what was taken is still answered."""
         self.ready = False

@@ -63,12 +63,17 @@ class Waiting(Generic[T]):
                 what = f"the request asks for {len(tickets)} answers from {size} bytes at once"
                 raise Refusal(Reason.TOO_LARGE, f"{what}: more than ever wait ({self._limits.queue})")
             if waiting + len(tickets) > self._limits.queue or self._bytes + size > self._limits.queued_bytes:
-                after = self._seconds_each * waiting
-                raise Refusal(Reason.BUSY, f"{waiting} requests wait already: try again later", retry_after=after)
+                raise _busy(waiting, self._seconds_each)
             self._tickets.extend(tickets)
             self._bytes += size
             self.pending += len(tickets)
             self._changed.notify_all()
+
+    def require_room(self) -> None:
+        """Raises Refusal where not one more request could wait: what it costs to read it can then be saved."""
+        waiting = len(self._tickets)
+        if waiting >= self._limits.queue:
+            raise _busy(waiting, self._seconds_each)
 
     def take(self, fits: Callable[[T], bool], wait: bool = False) -> T | None:
         """The first request that fits; None where there is none, or, with `wait`, once the queue has ended.
@@ -113,6 +118,11 @@ class Waiting(Generic[T]):
     def _remove(self, ticket: T) -> None:
         self._tickets.remove(ticket)
         self._bytes -= ticket.nbytes
+
+
+def _busy(waiting: int, seconds_each: float) -> Refusal:
+    message = f"{waiting} requests wait already: try again later"
+    return Refusal(Reason.BUSY, message, retry_after=seconds_each * waiting)
 
 
 def guarded(work: Callable[[], None], waiting: Waiting[T]) -> None:

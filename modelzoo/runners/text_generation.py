@@ -43,7 +43,7 @@ def generate_text(settings: GenerationApplication) -> list[str]:
     folder = settings.checkpoint.model_name_or_path
     if folder is None:
         hint = "give checkpoint.model_name_or_path, a folder with weights and a tokenizer"
-        raise UsageError(Problem("random weights write nothing that can be read", hint=hint))
+        raise UsageError(Problem("a model with random weights writes nonsense", hint=hint))
     hugging_face.bind(hugging_face.pretrained(folder), decoder.session)
     writer = Writer(decoder, AutoTokenizer.from_pretrained(folder, local_files_only=True))
     sampling = [sampling_of(settings, number) for number in range(asked.batch_size)]

@@ -121,7 +121,7 @@ def _require_sound(path: Path, content: bytes, metadata: Mapping[str, str]) -> N
     """Raises UsageError for a file that is no checkpoint, or whose digest is not that of its content."""
     if metadata.get("format") in _OLDER:
         what = f"{path} was written by an earlier version, which kept no digest to check it by"
-        raise UsageError(Problem(what, hint="start from its values: --weights"))
+        raise UsageError(Problem(what, hint="start from its values, with --weights FILE"))
     if metadata.get("format") != FORMAT:
         hint = "give it with --weights to start from it"
         raise UsageError(Problem(f"{path} is not a checkpoint of a training run", hint=hint))
@@ -159,6 +159,6 @@ def _progress(path: Path, metadata: Mapping[str, str]) -> Progress:
         if step < 0 or seed < 0 or not all(map(math.isfinite, values.values())):
             raise ValueError("a number is out of range")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        what = f"{path} does not say how far training had come: {type(error).__name__}: {error}"
-        raise UsageError(Problem(what, hint="start from its values: --weights")) from error
+        what = f"{path} does not say how many steps were trained: {type(error).__name__}: {error}"
+        raise UsageError(Problem(what, hint="start from its values, with --weights FILE")) from error
     return Progress(step, seed, values)

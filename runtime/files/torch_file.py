@@ -72,7 +72,7 @@ def _problem(path: Path, name: str, value: object) -> Problem | None:
         hint = "save one: torch.save(model.state_dict(), path)"
         return Problem(f"{path} holds no state dict: {name!r} is a {type(value).__name__}", hint=hint)
     if value.is_meta:
-        return Problem(f"{path}: tensor {name!r} has no content: it is on the meta device", hint="save real tensors")
+        return Problem(f"{path}: {name!r} has no content: it is on the meta device", hint="save tensors with content")
     if value.is_quantized:
         return Problem(f"{path}: tensor {name!r} is quantised", hint=f"save {name}.dequantize()")
     if value.layout is not torch.strided:

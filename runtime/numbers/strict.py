@@ -22,9 +22,8 @@ from ir.kernels.places import check_index
 from ir.op import Array, Combine
 from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType, TensorType
-from pef import pef_pb2 as pb
-from pef.codec import decode_machine
 from pef.decoded import Access, Body, Buffer, Configuration, Phase, Stage, Stream
+from pef.decoded_pef import DecodedPef
 from pef.nest import WHOLE, Nest, Reader, Writer, freed_by, needed, read_slices, slot
 from runtime.collective import Collective, Exchange
 from runtime.numbers.combiners import COMBINERS
@@ -33,28 +32,26 @@ from runtime.numbers.simulator import Run
 
 
 class StrictSimulator:
-    """Sections of a legal `pef` over `memory`, one slice per kernel call, on one thread."""
+    """Sections of a legal PEF over `memory`, one slice per kernel call, on one thread."""
 
     threads = 1
 
-    def __init__(self, pef: pb.Pef, memory: Memory) -> None:
+    def __init__(self, pef: DecodedPef, memory: Memory) -> None:
         self._pef = pef
         self._memory = memory
-        self._machine = decode_machine(pef.machine)
         self._exchange = Exchange()
         self._blas = ThreadpoolController()
 
     def lay_out(self, sections: Sequence[int]) -> Run:
-        """Nothing is laid out: a run decodes the sections and executes them."""
+        """Nothing is laid out: a run executes the sections as they were decoded."""
         return partial(self._run, sections)
 
     def _run(self, sections: Sequence[int], collective: Collective) -> None:
         self._exchange.collective = collective
         with self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
             for number in sections:
-                section = self._pef.sections[number]
-                record = self._pef.configurations[section.configuration]
-                configuration = Configuration.of(record, self._machine, f"section {section.name}")
+                section = self._pef.record.sections[number]
+                configuration = self._pef.configuration(section.configuration)
                 _Section(configuration, section.bindings, self._memory, self._exchange).run()
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ def _check(options: Options) -> None:
     """Raises UsageError for options that contradict one another."""
     problems = []
     if options.train and not options.timing_only and options.steps is None and options.epochs is None:
-        problems.append(Problem("training needs an end", hint="--steps N or --epochs N"))
+        problems.append(Problem("--train needs to know when to stop", hint="give --steps N or --epochs N"))
     if options.steps is not None and options.epochs is not None:
         problems.append(Problem("--steps and --epochs contradict each other", hint="give one of them"))
     training = {"--steps": options.steps, "--epochs": options.epochs, "--resume": options.resume}
@@ -129,7 +129,7 @@ def _check(options: Options) -> None:
     if options.world_size and not (options.profile or options.trace or options.timing_only):
         problems.append(Problem("-ws is about simulated time", hint="add --profile, --trace or --timing-only"))
     if options.world_size and not options.train:
-        problems.append(Problem("replicas train: -ws has no meaning for inference", hint="add --train"))
+        problems.append(Problem("-ws is for training: replicas that only infer exchange nothing", hint="add --train"))
     if options.reduce_on_rdu and not options.world_size:
         problems.append(Problem("--reduce-on-rdu is about several replicas", hint="add -ws N"))
     UsageError.raise_if(problems)
@@ -234,7 +234,7 @@ def _reference(session: Session, options: Options) -> dict[str, Array]:
     path = _reference_path(options)
     if options.reference is None and not path.exists():
         what = f"the reference {path} does not exist: none was written with the PEF, or it was moved"
-        hint = "a compile says so where PyTorch does not run the sample inputs; give another with --reference FILE.npz"
+        hint = "compiling notes it when PyTorch cannot run the sample inputs; give another with --reference FILE.npz"
         raise UsageError(Problem(what, hint=hint))
     expected = read_npz(path, "reference")
     if options.reference is None:

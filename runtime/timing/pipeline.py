@@ -164,7 +164,7 @@ class Pipeline:
         guide = Channel(index, "stream", position, pb.Net.INDEX, 0)
         if stream.pick is not None and not self.network.has(guide):
             name = self.configuration.buffers[stream.record.index.buffer].name
-            raise IllegalPefError(f"buffer {name!r}: no net brings the index to who goes by it")
+            raise IllegalPefError(f"buffer {name!r}: no net brings the index to the stream that uses it")
         actor = StreamActor(
             index,
             position,

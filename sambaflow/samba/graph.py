@@ -19,7 +19,7 @@ class SambaGraph:
 
 
 class FwdGraph(SambaGraph):
-    """What a model computes from the inputs in `start` to the outputs in `stop`, both nested as one likes.
+    """What a model computes from the inputs in `start` to the outputs in `stop`, nested in any way.
 
     `stop` are outputs of samba.utils.trace_multigraph. Raises UsageError where they are not.
     """

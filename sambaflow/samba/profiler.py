@@ -1,4 +1,4 @@
-"""A profiler of the host's events: named spans, nested as one likes, counted while profiling is on."""
+"""A profiler of the host's events: named spans, nested in any way, counted while profiling is on."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ class SambaSession(AcceptedCalls):
 
     @property
     def ctx(self) -> SambaSession:
-        """Where programs of old look for `set_tensors`."""
+        """Where older programs look for `set_tensors`."""
         return self
 
     def _traced_tensors(self) -> list[SambaTensor]:

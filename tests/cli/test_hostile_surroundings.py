@@ -220,7 +220,7 @@ def test_seeds_below_zero(training: Compiled, tmp_path: Path, command: str) -> N
 
 STATES = {
     "sparse": (lambda w: w.to_sparse(), "is sparse", ".to_dense()"),
-    "meta": (lambda w: w.to("meta"), "no content", "real tensors"),
+    "meta": (lambda w: w.to("meta"), "no content", "tensors with content"),
     "quantised": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantised", ".dequantize()"),
     "no tensor": (lambda w: "text", "is a str", "state_dict"),
 }

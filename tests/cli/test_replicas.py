@@ -64,7 +64,7 @@ def test_a_pef_that_is_not_data_parallel(training: Compiled) -> None:
     ("options", "expected"),
     [
         (["--train", "--steps", "1", "-ws", "2"], "-ws is about simulated time"),
-        (["--timing-only", "-ws", "2"], "-ws has no meaning for inference"),
+        (["--timing-only", "-ws", "2"], "-ws is for training"),
         (["--train", "--timing-only", "--reduce-on-rdu"], "--reduce-on-rdu is about several replicas"),
     ],
 )

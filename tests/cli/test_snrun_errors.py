@@ -182,7 +182,7 @@ def test_training_an_inference_pef(inference: Compiled, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, expected",
     [
-        (["--train"], "training needs an end"),
+        (["--train"], "--train needs to know when to stop"),
         (["--train", "--steps", 1, "--epochs", 1], "--steps and --epochs contradict"),
         (["--steps", 3], "--steps is for training"),
         (["--train", "--steps", 1, "--test"], "--test compares the outputs of inference"),

@@ -27,6 +27,8 @@ from sambaflow.samba import utils
 from sambaflow.samba.utils.argparser import parse_app_args
 
 args = parse_app_args(argv=sys.argv[1:])
+kept = open("kept.txt", "w")
+kept.write("not lost")
 model = nn.Linear(4, 2)
 samba.from_torch_model_(model)
 x = samba.randn(args.batch_size, 4, name="x", batch_dim=0)
@@ -50,6 +52,7 @@ def test_a_program_says_which_verbs_it_does_not_have(tmp_path: Path) -> None:
     assert section["name"] == "fwd_0" and section["pcus"] >= 1
     result = program(tmp_path, "test", "--pef=out/app/app.pef")
     assert "app.py has done nothing for the verb 'test': TestWithGold" in result.stderr
+    assert result.returncode == 2 and (tmp_path / "kept.txt").read_text() == "not lost"
 
 
 def test_a_run_says_which_options_it_does_not_follow(tmp_path: Path) -> None:

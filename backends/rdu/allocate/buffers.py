@@ -16,7 +16,7 @@ from backends.rdu.allocate.units import AllocatedPhase
 from backends.rdu.cut.sections import CutSection, Store
 from backends.rdu.fuse.indexed import Update
 from backends.rdu.fuse.stages import StageNodes
-from backends.rdu.stream.estimate import Load, kept_loads, loads_of, made_by, ring_depth, starts, stored
+from backends.rdu.stream.estimate import Load, kept_loads, loads_of, made_by, ring_depth, serving, starts, stored
 from backends.rdu.stream.forms import Cutting, cut_form
 from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
 from ir.graph import Value
@@ -190,19 +190,15 @@ class _LayoutBuilder:
         self._deepen_loads()
         return self.layout
 
-    def _loads(self, index: int) -> dict[tuple[str, Slicing], Load]:
-        """What the phase loads, by value and how its reader cuts it."""
-        phase = self.layout.phases[index].phase.phase
-        found = {}
-        for load in loads_of(phase, self.resident_bytes, {**self.made, **self.kept}):
-            found[load.value.name, load.slicing] = load
-        return found
+    def _loads(self, index: int) -> list[Load]:
+        """What the phase loads."""
+        return loads_of(self.layout.phases[index].phase.phase, self.resident_bytes, {**self.made, **self.kept})
 
-    def _read(self, index: int, stage: NestedStage, value: Value, loads: dict[tuple[str, Slicing], Load]) -> Port:
+    def _read(self, index: int, stage: NestedStage, value: Value, loads: Sequence[Load]) -> Port:
         side = stage.form.sides.get(stage.numbers[value.name])
         if value.name in self.made:
             return Port(value, self.made[value.name], side=side)
-        load = loads.get((value.name, _trimmed(stage.slicing(value)))) or loads.get((value.name, ()))
+        load = serving(loads, value, _trimmed(stage.slicing(value)))
         if load is None:
             return Port(value, self.kept[value.name], side=side)
         return Port(value, self._load(index, load), side=side)
@@ -273,7 +269,7 @@ class _LayoutBuilder:
             (position, reader_of(phase.phase, stage, value))
             for position, stage in enumerate(phase.stages)
             for value in stage.stage.reads
-            if value.name == load.value.name and _trimmed(stage.slicing(value)) == load.slicing
+            if value.name == load.value.name and load.covers(_trimmed(stage.slicing(value)))
         ]
         begun = self.starts[index]
         start = min(begun[position] - 1 / nest.events(sync_level(writer, reader)) for position, reader in reads)

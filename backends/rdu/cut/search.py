@@ -14,8 +14,9 @@ once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
@@ -26,8 +27,10 @@ from backends.rdu.stream.nests import NestedStage, Phase
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 
+T = TypeVar("T")
+
 WINDOW = 96
-"""Stages that a section may have at most; also how far positions are compared."""
+"""Stages that a section may have at most."""
 
 BEAM = 4
 """Ways to reach a position of a section that are followed further."""
@@ -108,9 +111,10 @@ class Cutter:
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
         self.last_use = _last_uses(graph, stages)
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
-        self._choices: dict[int, list[Choice]] = {}
+        self._choices: dict[int, tuple[list[Choice], int]] = {}
+        self._alike: _Alike[tuple[list[Choice], int]] = _Alike(self._structure)
         self._leaving: dict[tuple[int, int], int] = {}
-        self._sections: dict[object, list[Section]] = {}
+        self._sections: _Alike[list[Section]] = _Alike(self._surroundings)
 
     def best(self) -> list[Section]:
         """The sections with the least time in all."""
@@ -143,71 +147,92 @@ class Cutter:
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
-        key = self._key(start)
-        if key not in self._sections:
-            self._sections[key] = self._search(start)
-            self._sections[key, "start"] = start  # type: ignore[assignment]
-        origin: int = self._sections[key, "start"]  # type: ignore[assignment]
-        return [self._moved(section, origin, start) for section in self._sections[key]]
+        found = self._sections.find(start)
+        if found is None:
+            sections, reach = self._search(start)
+            self._sections.keep(start, reach, sections)
+            return sections
+        sections, origin = found
+        return [Section(self._moved(section.phases, origin, start), section.cycles) for section in sections]
 
-    def _moved(self, section: Section, origin: int, start: int) -> Section:
-        """A section found at one position, with the stages of another that looks the same."""
-        if origin == start:
-            return section
-        position, phases = start, []
-        for phase in section.phases:
+    def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
+        """Phases found at one position, with the stages of another that looks the same."""
+        position, moved = start, []
+        for phase in phases:
             stages = tuple(
                 NestedStage(own.stage, own.names, like.form, like.slicings, like.accumulated)
                 for own, like in zip(self.stages[position:], phase.stages)
             )
-            phases.append(Phase(phase.nest, stages, phase.divisor))
+            moved.append(Phase(phase.nest, stages, phase.divisor))
             position += len(stages)
-        return Section(tuple(phases), section.cycles)
+        return tuple(moved)
 
-    def _search(self, start: int) -> list[Section]:
-        """Sections from a position on. Where none fits, phases may break anywhere."""
-        found, fits = self._searched(start)
+    def _search(self, start: int) -> tuple[list[Section], int]:
+        """Sections from a position on, and how many stages had to be looked at. Where none fits, phases may break
+        anywhere."""
+        found, fits, reach = self._searched(start)
         if not fits:
             self._choices_anywhere(start)
-            found, _ = self._searched(start)
-        return found
+            found, _, reach = self._searched(start)
+        return found, reach
 
-    def _searched(self, start: int) -> tuple[list[Section], bool]:
-        """The best section of every length, and whether one fits."""
-        fits = False
+    def _searched(self, start: int) -> tuple[list[Section], bool, int]:
+        """The best section of every length, whether one fits, and how many stages were looked at."""
+        fits, reach = False, 0
         stop = min(len(self.stages), start + self.window)
         partials: dict[int, list[_Partial]] = {start: [_Partial()]}
         found: list[Section] = []
-        position = start
-        while position is not None:
-            for partial in partials.pop(position):
-                for choice in self._choices_at(position):
+        while partials:
+            position = min(partials)
+            kept = partials.pop(position)
+            if position > start:
+                ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
+                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position)))
+                fits |= self._rank(ranked[0], start, position)[0] == 0
+                kept = _varied(ranked)
+            if position >= stop:
+                continue
+            nexts, looked = self._choices_at(position)
+            reach = max(reach, position - start + looked)
+            for partial in kept:
+                for choice in nexts:
                     end = position + choice.length
                     following = self._extended(partial, choice, start) if end <= stop else None
                     if following is not None:
                         partials.setdefault(end, []).append(following)
-            position = min(partials, default=None)  # type: ignore[assignment]
-            if position is not None:
-                ranked = sorted(partials[position], key=lambda p: self._rank(p, start, position))
-                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position)))
-                fits |= self._rank(ranked[0], start, position)[0] == 0
-                partials[position] = _varied(ranked) if position < stop else []
-                if not partials[position]:
-                    del partials[position]
-                    position = min(partials, default=None)  # type: ignore[assignment]
-        return found, fits
+        return found, fits, reach
 
     def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
         """Those that fit by time, before those that do not, by what they need."""
         excess = max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
         return excess, self._cycles(partial, start, stop), partial.pmus
 
-    def _choices_at(self, position: int) -> list[Choice]:
+    def _choices_at(self, position: int) -> tuple[list[Choice], int]:
+        """Phases that begin at a position, and how many stages had to be looked at."""
         if position not in self._choices:
-            stages = self.stages[position : position + self.window]
-            breaks = [*self.breaks[position : position + self.window], Break.ALWAYS]
-            self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
+            found = self._alike.find(position)
+            if found is None:
+                stages = self.stages[position : position + self.window]
+                breaks = [*self.breaks[position : position + self.window], Break.ALWAYS]
+                self._choices[position] = choices(stages, breaks, self.machine, self.microbatches)
+                self._alike.keep(position, self._choices[position][1], self._choices[position])
+            else:
+                (known, reach), origin = found
+                moved = [Choice(self._moved([choice.phase], origin, position)[0], choice.cost) for choice in known]
+                self._choices[position] = [self._named(choice, origin, position) for choice in moved], reach
         return self._choices[position]
+
+    def _named(self, choice: Choice, origin: int, position: int) -> Choice:
+        """A choice found at one position, with the costs of its loads by the names at another."""
+        name_of = {
+            like: own
+            for here, there in zip(self.stages[position:], self.stages[origin : origin + choice.length])
+            for like, own in zip(_all_names(there), _all_names(here))
+        }
+        cost = choice.cost
+        resident = {name_of[name]: nbytes for name, nbytes in cost.resident.items()}
+        streamed = {name_of[name]: nbytes for name, nbytes in cost.streamed.items()}
+        return Choice(choice.phase, replace(cost, resident=resident, streamed=streamed))
 
     def _choices_anywhere(self, position: int) -> None:
         """Consider phases of every length at a position."""
@@ -298,22 +323,49 @@ class Cutter:
         before = {value.name for value in self.stages[index - 1].stage.writes}
         return Break.NEVER if any(value.name in before for value in stage.stage.reads) else Break.SOMETIMES
 
-    def _key(self, start: int) -> tuple[object, ...]:
-        """What the search from a position depends on: forms, what comes from where, and what is used how far away."""
+    def _structure(self, start: int, reach: int) -> tuple[object, ...]:
+        """What phases of the next `reach` stages depend on: forms, and what comes from where."""
         numbers: dict[str, int] = {}
         key: list[object] = []
-        for index in range(start, min(len(self.stages), start + self.window)):
-            stage = self.stages[index]
+        for stage in self.stages[start : start + reach]:
             key.append(stage.form)
-            for value in stage.stage.needs:
-                maker = self.maker.get(value.name, -1)
-                number = numbers.setdefault(value.name, len(numbers))
-                key.append((number, index - maker) if maker >= start else number)
-            for value in stage.stage.writes:
-                numbers.setdefault(value.name, len(numbers))
-                key.append(min(self.last_use.get(value.name, -1) - index, self.window))
-        key.append(len(self.stages) - start if len(self.stages) - start < self.window else self.window)
+            key.append(tuple((gather.axis, gather.table.type) for gather in stage.stage.gathers))
+            key += [numbers.setdefault(name, len(numbers)) for name in _all_names(stage)]
         return tuple(key)
+
+    def _surroundings(self, start: int, reach: int) -> tuple[object, ...]:
+        """What sections of the next `reach` stages depend on: their structure, and what is needed behind them."""
+        key: list[object] = [self._structure(start, reach)]
+        for stage in self.stages[start : start + reach]:
+            for value in stage.stage.writes:
+                key.append(min(self.last_use.get(value.name, -1) - start, reach))
+                key.append(value.name in self.in_place)
+        return tuple(key)
+
+
+def _all_names(stage: NestedStage) -> tuple[str, ...]:
+    """The values of a stage and the indices it goes by."""
+    return (*stage.names, *(gather.index.name for gather in stage.stage.gathers))
+
+
+class _Alike(Generic[T]):
+    """What was worked out at positions, to be found again at those that look alike as far as it looked."""
+
+    def __init__(self, look: Callable[[int, int], tuple[object, ...]]) -> None:
+        self._look = look
+        self._known: dict[int, dict[tuple[object, ...], tuple[T, int]]] = {}
+
+    def find(self, position: int) -> tuple[T, int] | None:
+        """What is known of a position that looks like this one, and which that is."""
+        for reach, known in self._known.items():
+            found = known.get(self._look(position, reach))
+            if found is not None:
+                return found
+        return None
+
+    def keep(self, position: int, reach: int, what: T) -> None:
+        """Remember what was worked out at a position by looking at so many stages."""
+        self._known.setdefault(reach, {})[self._look(position, reach)] = what, position
 
 
 def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:

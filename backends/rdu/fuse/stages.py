@@ -6,6 +6,7 @@ pipeline, with at most one reducing operator at the end of a chain. Free operato
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,10 +49,19 @@ class StageNodes:
 
 @dataclass(slots=True)
 class _Group:
-    """A stage under construction; closed once another stage has read from it."""
+    """A stage under construction, closed once another stage has read from it; `last` is where its last node stands."""
 
     nodes: list[Node] = field(default_factory=list)
     open: bool = True
+    last: int = -1
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it begins with a product, which whatever follows must not hold up."""
+        return self.nodes[0].op.cost.kind is CostClass.SYSTOLIC
+
+    def __lt__(self, other: _Group) -> bool:
+        return self.last < other.last
 
 
 def base_values(graph: Graph) -> dict[str, Value | None]:
@@ -83,13 +93,13 @@ def form_stages(
     base = base_values(graph)
     group_of: dict[str, _Group] = {}
     groups: list[_Group] = []
-    for node in graph.nodes if nodes is None else nodes:
+    for number, node in enumerate(graph.nodes if nodes is None else nodes):
         if node.op.is_free or node.results[0].name in gathers:
             continue
         for guide in _guides(node, base, group_of, gathers):
             guide.open = False
         sources = _source_groups(node, base, group_of)
-        home = _fused_home(node, sources, group_of, base) if fuse else None
+        home = _fused_home(node, sources) if fuse else None
         if home is None:
             home = _Group()
             groups.append(home)
@@ -97,9 +107,14 @@ def form_stages(
             if source is not home and not _absorb(source, home, group_of, groups):
                 source.open = False
         home.nodes.append(node)
+        home.last = number
         group_of.update((result.name, home) for result in node.results)
     order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
-    return [_finish(graph, group.nodes, base, gathers) for group in order]
+    position = {id(node): index for index, node in enumerate(graph.nodes)}
+    stored = {origin.name for output in graph.outputs if (origin := base[output.value.name]) is not None}
+    return [
+        _finish(graph, sorted(group.nodes, key=lambda node: position[id(node)]), stored, gathers) for group in order
+    ]
 
 
 def _guides(
@@ -122,16 +137,14 @@ def _source_groups(node: Node, base: dict[str, Value | None], group_of: dict[str
     return list(sources.values())
 
 
-def _fused_home(
-    node: Node, sources: list[_Group], group_of: dict[str, _Group], base: dict[str, Value | None]
-) -> _Group | None:
-    """The open group that `node` may join.
+def _fused_home(node: Node, sources: list[_Group]) -> _Group | None:
+    """The open group that `node` may join; a product only if it makes the last of the operands, so that it never waits.
 
     Joining an open group cannot make a cycle: nobody else has read from it yet, so no other operand of the node can
     depend on it. For the same reason open groups that the node reads may be merged.
     """
     for group in sources:
-        if group.open and _may_join(node, group):
+        if group.open and _may_join(node, group) and not (group.is_product and any(group < other for other in sources)):
             return group
     return None
 
@@ -148,8 +161,7 @@ def _may_join(node: Node, group: _Group) -> bool:
     if max(value.type.numel for value in (*node.operands, *node.results)) != elements:
         return False
     slots = sum(other.op.cost.operations for other in group.nodes if other.op.cost.kind is not CostClass.SYSTOLIC)
-    headed = group.nodes[0].op.cost.kind is CostClass.SYSTOLIC
-    if headed and node.op.cost.kind is CostClass.REDUCE:
+    if group.is_product and node.op.cost.kind is CostClass.REDUCE:
         return False
     return slots + node.op.cost.operations <= MAX_CHAIN_SLOTS
 
@@ -186,26 +198,37 @@ def _topological(
     base: dict[str, Value | None],
     gathers: Mapping[str, Gather],
 ) -> list[_Group]:
-    """Groups so that each comes after those it reads, otherwise in the order of their last node."""
-    done: set[int] = set()
-    order: list[_Group] = []
+    """Groups so that each comes after those it reads, otherwise in the order of their last nodes in the graph.
 
-    def visit(group: _Group) -> None:
-        if id(group) in done:
-            return
-        done.add(id(group))
-        for node in group.nodes:
-            for source in (*_source_groups(node, base, group_of), *_guides(node, base, group_of, gathers)):
-                visit(source)
-        order.append(group)
-
+    So the gradient of a weight stays beside that of its activation: both read the same.
+    """
+    readers: dict[int, list[_Group]] = {}
+    missing: dict[int, int] = {}
     for group in groups:
-        visit(group)
+        needed = {
+            id(source)
+            for node in group.nodes
+            for source in (*_source_groups(node, base, group_of), *_guides(node, base, group_of, gathers))
+        } - {id(group)}
+        missing[id(group)] = len(needed)
+        for source in needed:
+            readers.setdefault(source, []).append(group)
+    ready = [group for group in groups if not missing[id(group)]]
+    heapq.heapify(ready)
+    order: list[_Group] = []
+    while ready:
+        group = heapq.heappop(ready)
+        order.append(group)
+        for reader in readers.get(id(group), ()):
+            missing[id(reader)] -= 1
+            if not missing[id(reader)]:
+                heapq.heappush(ready, reader)
     return order
 
 
-def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None], gathers: Mapping[str, Gather]) -> StageNodes:
-    """The stage of these busy nodes, with the free operators that lead to their operands."""
+def _finish(graph: Graph, busy: list[Node], stored: set[str], gathers: Mapping[str, Gather]) -> StageNodes:
+    """The stage of these busy nodes, with the free operators that lead to their operands; outputs are views of what is
+    `stored`."""
     made = {result.name for node in busy for result in node.results}
     nodes: dict[int, Node] = {}
     reads: dict[str, Value] = {}
@@ -221,19 +244,18 @@ def _finish(graph: Graph, busy: list[Node], base: dict[str, Value | None], gathe
             prepare(operand)
         nodes[id(producer)] = producer
 
-    position = {id(node): index for index, node in enumerate(graph.nodes)}
-    for node in sorted(busy, key=lambda node: position[id(node)]):
+    for node in busy:
         for operand in node.operands:
             prepare(operand)
         nodes[id(node)] = node
-    writes = [result for node in busy for result in node.results if _needed_outside(graph, result, made, base)]
+    writes = [result for node in busy for result in node.results if _needed_outside(graph, result, made, stored)]
     fetched = tuple(gathers[name] for name in reads if name in gathers)
     return StageNodes(tuple(nodes.values()), tuple(reads.values()), tuple(writes), fetched)
 
 
-def _needed_outside(graph: Graph, value: Value, made: set[str], base: dict[str, Value | None]) -> bool:
+def _needed_outside(graph: Graph, value: Value, made: set[str], stored: set[str]) -> bool:
     """Whether another stage or an output reads `value`, directly or through free operators."""
-    if any(_is(base[output.value.name], value) for output in graph.outputs):
+    if value.name in stored:
         return True
     return any(not all(result.name in made for result in node.results) for node in busy_readers(graph, value))
 
@@ -246,7 +268,3 @@ def busy_readers(graph: Graph, value: Value) -> Iterable[Node]:
         else:
             for result in node.results:
                 yield from busy_readers(graph, result)
-
-
-def _is(origin: Value | None, value: Value) -> bool:
-    return origin is not None and origin.name == value.name

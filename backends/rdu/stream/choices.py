@@ -69,21 +69,31 @@ class Choice:
 
 def choices(
     stages: Sequence[NestedStage], breaks: Sequence[Break], machine: Machine, microbatches: Microbatches | None = None
-) -> list[Choice]:
-    """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break."""
-    found: list[Choice] = []
+) -> tuple[list[Choice], int]:
+    """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break; and
+    how many stages had to be looked at for that."""
+    found: dict[int, list[Choice]] = {}
+    reach = 1
     for streak in streaks(stages):
         longest = len(streak.stages)
         for length in range(1, longest + 1):
+            reach = max(reach, length + 1)
             doubled = length & (length - 1) == 0
             if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
-                found += [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
+                nests = [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
+                found.setdefault(length, []).extend(nests)
+                if length > 1 and not any(fits(choice.cost, machine) for choice in nests):
+                    break
     if not found:
-        found.append(_costed(still_phase(stages), machine))
-    by_length: dict[int, list[Choice]] = {}
-    for choice in found:
-        by_length.setdefault(choice.length, []).append(choice)
-    return [kept for group in by_length.values() for kept in _best(group, machine)]
+        still = _costed(still_phase(stages), machine)
+        found[still.length], reach = [still], still.length + 1
+    return [kept for group in found.values() for kept in _best(group, machine)], reach
+
+
+def fits(cost: PhaseCost, machine: Machine) -> bool:
+    """Whether the machine has the units that a phase needs at the very least: if not, no longer one fits either."""
+    pcus, pmus = (len(machine.working_sites(kind)) for kind in (SiteKind.PCU, SiteKind.PMU))
+    return cost.pcus <= pcus and cost.least_pmus + sum(cost.resident.values()) // machine.pmu_bytes <= pmus
 
 
 def resident_bytes(machine: Machine) -> int:

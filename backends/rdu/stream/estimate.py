@@ -7,15 +7,15 @@ what filling and draining add to the phase; differences of starts are what buffe
 
 from __future__ import annotations
 
-import functools
+import bisect
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.stream.spread import Option, options
 from ir.graph import Value
-from pef.cycles import StageWork, chain_length, operand_bytes
+from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
 
@@ -51,6 +51,12 @@ class Load:
     def bytes(self) -> int:
         """Bytes moved in all."""
         return (self.fetched_bytes or self.value.type.nbytes) * self.times
+
+    def covers(self, slicing: Slicing) -> bool:
+        """Whether what a reader with this slicing wants at a time lies within one of its slices."""
+        if self.slicing == slicing:
+            return True
+        return self.times == 1 and self.slicing == slicing[: len(self.slicing)]
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,14 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
             fetched_bytes = gather.moved_bytes(phase.nest, cut) if gather is not None else 0
             load = Load(value, cut, resident, times, fetched_bytes)
             found.setdefault((value.name, load.slicing), load)
-    return list(found.values())
+    return [load for load in found.values() if serving(found.values(), load.value, load.slicing) is load]
+
+
+def serving(loads: Iterable[Load], value: Value, slicing: Slicing) -> Load | None:
+    """The load from which a reader that cuts a value so gets it: one of larger slices, if there is one, rather than one
+    of its own, so that nothing is loaded twice."""
+    serving = [load for load in loads if load.value == value and load.covers(slicing)]
+    return min(serving, key=lambda load: len(load.slicing), default=None)
 
 
 def may_be_kept(load: Load, machine: Machine) -> bool:
@@ -180,13 +193,13 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
     begun = starts(phase)
     work = floor = 0.0
     pcus = 0
-    for stage in phase.stages:
-        narrow, wide = _extremes(stage.form.work, machine)
+    spreads = [options(stage.form.work, machine) for stage in phase.stages]
+    for stage, table in zip(phase.stages, spreads):
         events = phase.events(stage)
-        work += events * narrow
-        floor = max(floor, events * wide)
+        work += events * table[0].cycles * table[0].units
+        floor = max(floor, events * table[-1].cycles)
         pcus += chain_length(stage.work, machine)
-    work = _dealt_work(phase, work, machine)
+    work = _dealt_work(phase, spreads, work, machine)
     loads = loads_of(phase, resident_bytes)
     resident: dict[str, int] = {}
     streamed: dict[str, int] = {}
@@ -195,7 +208,7 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
         kind[load.value.name] = kind.get(load.value.name, 0) + load.bytes
     moved = sum(streamed.values()) / machine.tier_bytes_per_cycle(0)
     pace = max(work / len(machine.working_sites(SiteKind.PCU)), floor, moved)
-    ports = _port_pmus(phase, pace, machine)
+    ports = _port_pmus(phase, spreads, pace, machine)
     rings = least = 0
     for load in loads:
         held = 0 if load.resident else _pmus(_load_ring_bytes(phase, load), machine)
@@ -208,28 +221,33 @@ def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
     return PhaseCost(work, floor, pcus, rings, least, resident, streamed, max(begun, default=0.0))
 
 
-def _dealt_work(phase: Phase, work: float, machine: Machine) -> float:
+Spread = Sequence[Option]
+"""The ways to spread a stage, narrowest first."""
+
+
+def _dealt_work(phase: Phase, spreads: Sequence[Spread], work: float, machine: Machine) -> float:
     """The work of a phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
     fastest pace at which all stages together find PCUs on the whole machine."""
     pcus = len(machine.working_sites(SiteKind.PCU))
     pace = work / pcus
+    events = [phase.events(stage) for stage in phase.stages]
     for _ in range(MOST_PACES):
-        units = sum(_option_for(s.form.work, pace / phase.events(s), machine).units for s in phase.stages)
+        units = sum(_option_for(table, pace / count).units for table, count in zip(spreads, events))
         if units <= PCU_SHARE * pcus:
             break
         pace *= PACE_STEP
     return pace * pcus * PCU_SHARE
 
 
-def _port_pmus(phase: Phase, pace: float, machine: Machine) -> dict[str, int]:
+def _port_pmus(phase: Phase, spreads: Sequence[Spread], pace: float, machine: Machine) -> dict[str, int]:
     """PMUs whose ports every value's readers and writer need, if the phase takes `pace` cycles: a PMU has two ports to
     read from, of which each reader uses one."""
     sent: dict[str, float] = {}
     total: dict[str, float] = {}
     written: dict[str, float] = {}
-    for stage in phase.stages:
+    for stage, table in zip(phase.stages, spreads):
         events = phase.events(stage)
-        parallel = _option_for(stage.form.work, pace / events, machine).parallel
+        parallel = _option_for(table, pace / events).parallel
         for number in stage.form.reads:
             side = stage.form.sides.get(number)
             nbytes = events * operand_bytes(stage.work, parallel, machine, stage.form.types[number], side)
@@ -246,11 +264,10 @@ def _port_pmus(phase: Phase, pace: float, machine: Machine) -> dict[str, int]:
     return found
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _option_for(work: StageWork, cycles: float, machine: Machine) -> Option:
+def _option_for(table: Spread, cycles: float) -> Option:
     """The narrowest way to spread a stage that takes no more than `cycles` for a firing, or the widest."""
-    table = options(work, machine)
-    return next((option for option in table if option.cycles <= cycles), table[-1])
+    index = bisect.bisect_left(table, -cycles, key=lambda option: -option.cycles)
+    return table[min(index, len(table) - 1)]
 
 
 def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]:
@@ -285,10 +302,3 @@ def _load_ring_bytes(phase: Phase, load: Load) -> int:
 
 def _pmus(nbytes: int, machine: Machine) -> int:
     return max(1, math.ceil(nbytes / machine.pmu_bytes))
-
-
-@functools.cache
-def _extremes(work: StageWork, machine: Machine) -> tuple[float, float]:
-    """PCU-cycles of a firing on the fewest PCUs, and its cycles on as many as help."""
-    table = options(work, machine)
-    return table[0].cycles * table[0].units, table[-1].cycles

@@ -48,7 +48,7 @@ def compile_model(
     """Compile a model and return the path of its PEF."""
     from_torch_model_(model)
     if recorded.get("graph_transform_hook") is not None:
-        samba_logger.warning("graph_transform_hook is not called: the compiler here has another graph")
+        samba_logger.warning("graph_transform_hook is not called: this compiler's graphs are of another kind")
     is_inference = bool(arguments.get("inference")) if inference is None else inference
     app = name or model_name(model)
     request = compile_request(arguments, app, is_inference)

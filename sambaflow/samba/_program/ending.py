@@ -1,15 +1,19 @@
 """What a program has not done by the time it ends, of what its command line asked for: said in a line each.
 
 A verb that a program has no branch for, or an option that the program alone could honour, would otherwise do nothing
-and say nothing.
+and say nothing. After a verb for which nothing was done at all, the exit status is 2, as for one that does not exist.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import gc
+import io
+import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,9 +104,21 @@ def _stamp(path: str | None) -> float:
 
 
 def _say() -> None:
-    if progress.is_own and getattr(sys, "last_value", None) is None:  # an error says enough
-        for line in progress.unfinished():
-            samba_logger.warning("%s", line)
+    if not progress.is_own or getattr(sys, "last_value", None) is not None:  # an error says enough
+        return
+    for line in progress.unfinished():
+        samba_logger.warning("%s", line)
+    if not progress.worked:
+        _end_with(2)
+
+
+def _end_with(status: int) -> None:
+    """Give the process an exit status from within its last steps, where an exception would be printed and forgotten."""
+    logging.shutdown()
+    for file in [each for each in gc.get_objects() if isinstance(each, io.IOBase) and not each.closed]:
+        with suppress(OSError, ValueError):
+            file.flush()
+    os._exit(status)
 
 
 atexit.register(_say)

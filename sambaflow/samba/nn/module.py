@@ -1,4 +1,4 @@
-"""The Module of old programs, which runs itself on the device."""
+"""The Module of older programs, which runs itself on the device."""
 
 from __future__ import annotations
 

@@ -1,0 +1,148 @@
+"""A load generator: many clients in one process, over sockets of their own, that lose no answer unnoticed.
+
+Closed loop: every client sends its next request when it has its answer. Open loop: requests come at moments that a
+Poisson process chose beforehand, however slow the service is, as in MLPerf's server scenario.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+Check = Callable[[int, Any], bool]
+"""Whether the answer to request number i is right."""
+
+
+@dataclass
+class Outcome:
+    """What became of the requests of one run. latency: seconds, of answers with status 200."""
+
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    latency: list[float] = field(default_factory=list)
+    wrong: int = 0
+    lost: int = 0
+    """Connections that ended without an answer."""
+    without_retry_after: int = 0
+    in_time: int = 0
+    """Right answers before the deadline."""
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON: rates per second of host time, latencies in milliseconds of host time."""
+        times = np.array(self.latency or [np.nan]) * 1e3
+        points = {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
+        return {
+            "requests": sum(self.statuses.values()) + self.lost,
+            "statuses": {str(code): count for code, count in sorted(self.statuses.items())},
+            "goodput": round(self.in_time / self.seconds, 1),
+            **points,
+            "wrong": self.wrong,
+            "lost": self.lost,
+            "refused_without_retry_after": self.without_retry_after,
+        }
+
+
+class Connection:
+    """HTTP/1.1 on one socket, one request at a time."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers in lower case, body. Raises OSError or EOFError where there is no answer."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._host, self._port)
+        reader, writer = self._streams
+        try:
+            head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
+            content = await reader.readexactly(int(fields.get("content-length", 0)))
+        except (OSError, EOFError):
+            self.close()
+            raise
+        return int(lines[0].split()[1]), fields, content
+
+    def close(self) -> None:
+        """End it; the next request opens another."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+@dataclass
+class Load:
+    """Requests for one service. bodies: sent in turn; seconds each may take to count as answered in time."""
+
+    url: str
+    path: str
+    bodies: list[bytes]
+    check: Check
+    deadline: float
+
+    async def closed(self, clients: int, seconds: float) -> Outcome:
+        """As many requests as so many clients get answered."""
+        outcome = Outcome()
+        began = time.perf_counter()
+
+        async def client(number: int) -> None:
+            connection = Connection(self.url)
+            while time.perf_counter() - began < seconds:
+                await self._ask(connection, number, outcome)
+                number += clients
+            connection.close()
+
+        await asyncio.gather(*(client(number) for number in range(clients)))
+        outcome.seconds = time.perf_counter() - began
+        return outcome
+
+    async def open(self, rate: float, seconds: float, seed: int = 0) -> Outcome:
+        """Requests at so many a second, on average; idle connections are used again."""
+        outcome = Outcome()
+        moments = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds))))
+        idle: list[Connection] = []
+
+        async def one(number: int) -> None:
+            connection = idle.pop() if idle else Connection(self.url)
+            await self._ask(connection, number, outcome)
+            idle.append(connection)
+
+        began = time.perf_counter()
+        tasks = []
+        for number, moment in enumerate(moments):
+            await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
+            tasks.append(asyncio.create_task(one(number)))
+        await asyncio.gather(*tasks)
+        outcome.seconds = max(time.perf_counter() - began, float(moments[-1]))
+        for connection in idle:
+            connection.close()
+        return outcome
+
+    async def _ask(self, connection: Connection, number: int, outcome: Outcome) -> None:
+        body = self.bodies[number % len(self.bodies)]
+        began = time.perf_counter()
+        try:
+            status, fields, content = await connection.post(self.path, body)
+        except (OSError, EOFError):
+            outcome.lost += 1
+            return
+        took = time.perf_counter() - began
+        outcome.statuses[status] += 1
+        if status == 200:
+            right = self.check(number % len(self.bodies), json.loads(content))
+            outcome.wrong += not right
+            outcome.latency.append(took)
+            outcome.in_time += right and took <= self.deadline
+        elif status in (429, 503):
+            outcome.without_retry_after += "retry-after" not in fields
