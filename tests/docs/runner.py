@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.docs.pages import ROOT, Block
 
 LINKED = ("examples", "benchmarks", "docs", "tests", "modelzoo", "Makefile", "setup.cfg")
+TOO_MUCH = re.compile(r"^\s*(make|pip|python -m pip|(\S*/)?pytest|(\S*python -m )pytest)\b", re.M)
+"""What no test should do: install, or run tests."""
 SECONDS = 900
 """After which a block counts as hanging."""
 COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli"}
@@ -62,6 +64,7 @@ class Reader:
 
     def run(self, block: Block) -> str:
         """Do what a block says; what it printed. Raises AssertionError where it ends otherwise than the page says."""
+        assert not TOO_MUCH.search(block.text), f"{block} installs or tests: mark it *Not run: ...* on its page"
         if block.file is not None:
             path = self.folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
