@@ -76,7 +76,7 @@ def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
         except SncError as error:
             return {"parameters": parameters, "refused": _short(error), **_host(began)}
         pef_bytes = result.pef_path.stat().st_size
-    report = simulate(result.pef, range(len(result.pef.sections)))
+    report = simulate(result.decoded, range(len(result.pef.sections)))
     least = roofline_cycles(report, result.pef)
     return {
         "parameters": parameters,

@@ -20,9 +20,8 @@ from pef.checks.replicas import REPLICA_RULES
 from pef.checks.stages import STAGE_RULES
 from pef.checks.streams import STREAM_RULES
 from pef.checks.symbols import LAYOUT_RULES, SECTION_RULES
-from pef.codec import decode_machine
 from pef.decoded import Configuration
-from pef.machine import Machine
+from pef.decoded_pef import DecodedPef
 
 CONFIGURATION_RULES = (*UNIT_RULES, *BUFFER_RULES, *STAGE_RULES, *STREAM_RULES, net_problems)
 
@@ -31,11 +30,16 @@ MOST_PROBLEMS = 99
 """Problems after which checking stops."""
 
 
-def check(pef: pb.Pef) -> None:
-    """Raise one IllegalPefError that lists the violations, each naming the thing that breaks a rule."""
+def check(pef: pb.Pef) -> DecodedPef:
+    """The PEF as it was decoded for the check, to be read on.
+
+    Raises one IllegalPefError that lists the violations, each naming the thing that breaks a rule.
+    """
     _raise_if(limit_problems(pef))
     _raise_if(problem for rule in MACHINE_RULES for problem in rule(pef.machine))
-    _raise_if(_problems(pef, decode_machine(pef.machine)))
+    decoded = DecodedPef(pef)
+    _raise_if(_problems(decoded))
+    return decoded
 
 
 def _raise_if(problems: Iterable[Problem]) -> None:
@@ -45,17 +49,18 @@ def _raise_if(problems: Iterable[Problem]) -> None:
     IllegalPefError.raise_if(found)
 
 
-def _problems(pef: pb.Pef, machine: Machine) -> Iterator[Problem]:
+def _problems(decoded: DecodedPef) -> Iterator[Problem]:
+    pef = decoded.record
     yield from structure.header_problems(pef)
-    yield from agcu_problems(machine)
+    yield from agcu_problems(decoded.machine)
     unsound = [*structure.symbol_problems(pef), *structure.section_problems(pef)]
     yield from unsound
     configurations: dict[int, Configuration] = {}
-    for number, record in enumerate(pef.configurations):
+    for number in range(len(pef.configurations)):
         broken = list(structure.configuration_problems(pef, number))
         yield from broken
         if not broken:
-            configurations[number] = Configuration.of(record, machine, f"configuration {number}")
+            configurations[number] = decoded.configuration(number)
     if not unsound:
         for layout_rule in LAYOUT_RULES:
             yield from layout_rule(pef)

@@ -10,7 +10,7 @@ from typing import Any
 from pef import pef_pb2 as pb
 from pef import picture
 from pef.check import check
-from pef.codec import decode_machine, decode_type
+from pef.codec import decode_type
 from pef.cycles import compute_cycles
 from pef.decoded import Buffer, Configuration, Stage, Stream
 from pef.links import busiest_link_cycles, net_events
@@ -21,8 +21,8 @@ Facts = dict[str, Any]
 
 def as_dict(pef: pb.Pef) -> Facts:
     """Everything in a PEF. Raises IllegalPefError where the PEF is not legal."""
-    check(pef)
-    machine = decode_machine(pef.machine)
+    decoded = check(pef)
+    machine = decoded.machine
     return {
         "name": pef.header.name,
         "toolchain_version": pef.header.toolchain_version,
@@ -37,7 +37,9 @@ def as_dict(pef: pb.Pef) -> Facts:
             | {"sources": list(_sources(pef, section))}
             for section in pef.sections
         ],
-        "configurations": [_configuration(pef, number, machine) for number in range(len(pef.configurations))],
+        "configurations": [
+            _configuration(pef, number, decoded.configuration(number)) for number in range(len(pef.configurations))
+        ],
     }
 
 
@@ -85,8 +87,7 @@ def section_summary(pef: pb.Pef, section: pb.Section, machine: Machine) -> Facts
     }
 
 
-def _configuration(pef: pb.Pef, number: int, machine: Machine) -> Facts:
-    configuration = Configuration.of(pef.configurations[number], machine, f"configuration {number}")
+def _configuration(pef: pb.Pef, number: int, configuration: Configuration) -> Facts:
     sections = [section for section in pef.sections if section.configuration == number]
     sources = _sources(pef, sections[0]) if sections else iter(())
     return {
@@ -103,7 +104,7 @@ def _configuration(pef: pb.Pef, number: int, machine: Machine) -> Facts:
         "buffers": [_buffer(configuration, buffer) for buffer in configuration.buffers],
         "nets": [_net(configuration, net) for net in configuration.record.nets],
         "units": configuration.sites,
-        "grid": picture.grid(configuration.record, machine),
+        "grid": picture.grid(configuration.record, configuration.machine),
     }
 
 

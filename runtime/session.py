@@ -15,6 +15,7 @@ from ir.graph import SectionKind, Symbol, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.codec import decode_type
+from pef.decoded_pef import DecodedPef
 from pef.exchange import ONE, Replicas
 from pef.wording import closest
 from runtime.collective import ALONE, Collective
@@ -36,24 +37,23 @@ CHECKPOINTED = (SymbolKind.PARAMETER, SymbolKind.BUFFER, SymbolKind.STATE)
 class Session:
     """A loaded PEF. Symbols hold their values across runs; outputs of a run are copies.
 
-    `pef` is a record or the path of a file; `threads` defaults to the cores of the host and never changes a result.
-    `strict=True` executes slice by slice on one thread, as the format defines it. `check=False` skips the legality
-    check, for files checked before.
+    `pef` is a record or the path of a file, which are checked, or what a check has returned. `threads` defaults to the
+    cores of the host and never changes a result. `strict=True` executes slice by slice on one thread, as the format
+    defines it.
     """
 
     def __init__(
         self,
-        pef: pb.Pef | str | os.PathLike[str],
+        pef: DecodedPef | pb.Pef | str | os.PathLike[str],
         threads: int | None = None,
         strict: bool = False,
-        check: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
             raise UsageError(Problem(f"{threads} threads cannot run anything", hint="give at least one"))
-        self.pef = pef if isinstance(pef, pb.Pef) else _read(pef)
-        self._name = self.pef.header.name if isinstance(pef, pb.Pef) else os.fspath(pef)
-        if check:
-            _check(self.pef)
+        record = pef.record if isinstance(pef, DecodedPef) else pef if isinstance(pef, pb.Pef) else _read(pef)
+        self._name = record.header.name if isinstance(pef, DecodedPef | pb.Pef) else os.fspath(pef)
+        self.decoded = pef if isinstance(pef, DecodedPef) else _checked(record)
+        self.pef = record
         self.hardware: Hardware = UNMANAGED
         self.threads = 1 if strict else threads if threads is not None else host_cores()
         self._strict = strict
@@ -78,8 +78,8 @@ class Session:
     @cached_property
     def _simulator(self) -> Simulator:
         if self._strict:
-            return StrictSimulator(self.pef, self.memory)
-        return FunctionalSimulator(self.pef, self.memory, self.threads)
+            return StrictSimulator(self.decoded, self.memory)
+        return FunctionalSimulator(self.decoded, self.memory, self.threads)
 
     # -- symbols ------------------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class Session:
 
         if replicas.count > 1:
             require_replicas(self.pef, replicas.count)
-        return timing.simulate(self.pef, self.sections(section_kinds, section_ids), replicas)
+        return timing.simulate(self.decoded, self.sections(section_kinds, section_ids), replicas)
 
     def sections(
         self, section_kinds: Sequence[str] | None = None, section_ids: Sequence[int] | None = None
@@ -329,10 +329,10 @@ def _read(path: str | os.PathLike[str]) -> pb.Pef:
     return file.read(path)
 
 
-def _check(pef: pb.Pef) -> None:
+def _checked(pef: pb.Pef) -> DecodedPef:
     from pef.check import check
 
-    check(pef)
+    return check(pef)
 
 
 def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:

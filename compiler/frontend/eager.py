@@ -22,7 +22,7 @@ from compiler.frontend.interception import Interception
 from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.locations import Locator
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.module_state import Holdings, lent
+from compiler.frontend.module_state import Attributes, Holdings, lent
 from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_write_backs
 from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
@@ -62,6 +62,8 @@ class EagerRun:
         ]
         self.made = Made()
         self.replaced: Mapping[int, str] = {}
+        self.left_out: list[str] = []
+        self.left_behind: Sequence[tuple[str, str]] = ()
         self.hollow: Mapping[int, Tensor] = {}
 
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
@@ -84,7 +86,7 @@ class EagerRun:
         leaves = [self.leaf(argument, source) for argument, source in zip(arguments, self.sources)]
         own = {id(s.tensor): leaf for s, leaf in zip(self.sources, leaves) if s.role in STATE}
         replacements = {**self.hollow, **own}
-        holders = _holders(self.spec.model)
+        held_by = holders(self.spec.model)
         assignments = Assignments()
         with (
             torch.random.fork_rng(devices=[]),
@@ -93,14 +95,17 @@ class EagerRun:
             assignments,
         ):
             torch.default_generator.manual_seed(FIRST_SEED)
+            attributes = Attributes(self.spec.model)
             self.made = Made(self.called(leaves))
+            say_left_out(self.left_out)
             self.differentiate()
             assigned = [
-                (source, self.current(source, leaf, holders[id(source.tensor)]))
+                (source, self.current(source, leaf, held_by[id(source.tensor)]))
                 for source, leaf in zip(self.sources, leaves)
                 if source.role in STATE
             ]
             self.replaced = held.replaced()
+            self.left_behind = attributes.changed()
         self.recorder.flush()
         for leaf, gradient in self.interception.foreign.items():
             if not any(leaf is own for own in leaves):
@@ -134,12 +139,10 @@ class EagerRun:
         inputs = dict(zip(spec.inputs, leaves))
         targets = leaves[len(inputs) : len(inputs) + len(spec.targets)]
         outputs = spec.call(spec.model, inputs)
-        left_out: list[str] = []
-        found = tensors_in(outputs, left_out.append)
+        found = tensors_in(outputs, self.left_out.append)
         if spec.loss is not None:
             found = (spec.loss(outputs, *targets), found)
         self.recorder.flush()
-        say_left_out(left_out)
         return [
             Result(_key(path), tensor, any(tensor is loss for loss in self.interception.losses))
             for path, tensor in pytree.tree_flatten_with_path(found)[0]
@@ -249,7 +252,7 @@ def _node(tensor: Tensor) -> fx.Node:
     return get_proxy_slot(tensor, get_proxy_mode().tracer).proxy.node
 
 
-def _holders(model: nn.Module) -> dict[int, list[tuple[str, nn.Module, str]]]:
+def holders(model: nn.Module) -> dict[int, list[tuple[str, nn.Module, str]]]:
     """By the id of a parameter or buffer: the modules that hold it, with their paths and their names for it."""
     found: dict[int, list[tuple[str, nn.Module, str]]] = {}
     for path, module in model.named_modules():

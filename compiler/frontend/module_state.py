@@ -14,6 +14,43 @@ TABLES = ("_parameters", "_buffers", "_modules")
 """Where a module keeps what it registers."""
 
 
+class Attributes:
+    """What the modules of a model hold besides what they register, and which buffers are None."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = dict(model.named_modules())
+        self.before = {path: _unregistered(module) for path, module in self.modules.items()}
+
+    def changed(self) -> list[tuple[str, str]]:
+        """The module's path and the name of every attribute that is another than when this was made."""
+        return [
+            (path, name)
+            for path, module in self.modules.items()
+            for name, value in _unregistered(module).items()
+            if name not in self.before[path] or not _same(self.before[path][name], value)
+        ]
+
+
+def _unregistered(module: nn.Module) -> dict[str, Any]:
+    """A module's attributes, and of its buffers whether there is one; containers are copied."""
+    own = {name: value for name, value in vars(module).items() if name not in TABLES}
+    own |= {name: buffer is None for name, buffer in module._buffers.items()}
+    return {name: value.copy() if type(value) in CONTAINERS else value for name, value in own.items()}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one object, equal numbers or texts, or containers of such."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if isinstance(one, (bool, int, float, complex, str, bytes)):
+        return bool(one == other)
+    if isinstance(one, Mapping):
+        return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, set) and set(map(id, one)) == set(map(id, other))
+
+
 class Holdings:
     """What the modules of a model hold as attributes, and what containers among these hold."""
 

@@ -23,6 +23,7 @@ from compiler.frontend.export_errors import explain
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.repetition import require_repeatable
 from ir.errors import CaptureError, SncError
 
 
@@ -32,7 +33,9 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Call
     fake = _fake_mode(spec)
     try:
         with conditions(spec.model, inference), fake, checks_dropped(run.locator.shown):
-            return run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
+            joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
+            require_repeatable(run, lambda tensor: _without_content(tensor, fake), decompositions)
+            return joint
     except SncError:
         raise
     except Exception as error:

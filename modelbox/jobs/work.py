@@ -73,7 +73,7 @@ def _compile(home: Home, job: Mapping[str, Any], reporter: Reporter) -> None:
         reporter.tell("progress", doing=what, fraction=done)
 
     result = compile_profile(home, profile, home.state / "pefs", progress)
-    report = Session(result.pef, check=False).run_timing()
+    report = Session(result.decoded).run_timing()
     simulated = round(1000 * report.us(report.cycles))
     reporter.tell("finished", state="done", path=str(result.pef_path.resolve()), simulated_rdu_ns=simulated)
 

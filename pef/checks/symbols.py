@@ -118,13 +118,13 @@ def locations_complete(pef: pb.Pef, configurations: Mapping[int, Configuration])
 
 def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
     """A symbol is used within its lifetime, and loaded, or stored by index, only if the host gives it or an earlier
-    phase has stored it whole."""
-    stored: dict[int, tuple[int, int]] = {}
+    section has stored it whole."""
+    stored: dict[int, int] = {}
     for number in range(len(pef.sections)):
         loads, stores = section_uses(pef, configurations, number)
         for use in stores:
             if not use.indexed:
-                stored.setdefault(use.symbol, (use.section, use.phase))
+                stored.setdefault(use.symbol, use.section)
         for use in (*loads, *stores):
             symbol = pef.symbols[use.symbol]
             if not symbol.persistent and not symbol.first <= use.section <= symbol.last:
@@ -135,10 +135,7 @@ def stored_before_loaded(pef: pb.Pef, configurations: Mapping[int, Configuration
                 )
         for use in (*loads, *(store for store in stores if store.indexed)):
             symbol = pef.symbols[use.symbol]
-            if not role(symbol).is_given and stored.get(use.symbol, (use.section, use.phase)) >= (
-                use.section,
-                use.phase,
-            ):
+            if not role(symbol).is_given and stored.get(use.symbol, use.section) >= use.section:
                 verb = "stored by index" if use in stores else "loaded"
                 yield Problem(f"{named('symbol', use.symbol, symbol.name)} is {verb} before it is stored", use.where)
 
@@ -152,6 +149,22 @@ def stored_once(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Ite
                 name = named("symbol", use.symbol, pef.symbols[use.symbol].name)
                 yield Problem(f"{name} is stored by {first[use.symbol].where} too", use.where)
             first.setdefault(use.symbol, use)
+
+
+def not_loaded_after_its_store(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
+    """A section does not load a symbol in a later phase than the one that stores it.
+
+    Loads see symbols as they were when the section began: a value that a later phase needs stays in a buffer, and an
+    old one is loaded before it is replaced.
+    """
+    for number in range(len(pef.sections)):
+        loads, stores = section_uses(pef, configurations, number)
+        stored = {store.symbol: store for store in stores}
+        for load in loads:
+            store = stored.get(load.symbol)
+            if store is not None and store.phase < load.phase:
+                name = named("symbol", load.symbol, pef.symbols[load.symbol].name)
+                yield Problem(f"{name} is loaded after {store.where} has replaced it", load.where)
 
 
 def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
@@ -208,6 +221,7 @@ SECTION_RULES = (
     locations_complete,
     stored_before_loaded,
     stored_once,
+    not_loaded_after_its_store,
     updated_in_step,
     *KIND_RULES,
 )

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from ir.errors import IllegalPefError, Problem, UsageError
 from ir.location import Location
 from pef import pef_pb2 as pb
-from pef.codec import decode_machine
 from pef.decoded import Configuration, Stage
+from pef.decoded_pef import DecodedPef
 from pef.exchange import ONE, Replicas
 from pef.machine import Machine, SiteKind
 from runtime.timing.accounts import critical_path, spent_on, stage_time
@@ -23,16 +23,16 @@ from runtime.timing.report import Execution, PhaseReport, Report, SectionReport,
 from runtime.timing.simulation import run
 
 
-def simulate(pef: pb.Pef, sections: Sequence[int] | None = None, replicas: Replicas = ONE) -> Report:
+def simulate(pef: pb.Pef | DecodedPef, sections: Sequence[int] | None = None, replicas: Replicas = ONE) -> Report:
     """Simulate the sections with these indices, in this order; all of them by default. `replicas` work in parallel.
 
     Raises UsageError for an index the PEF does not have, IllegalPefError where a net is missing or a section
     deadlocks.
     """
-    machine = decode_machine(pef.machine)
+    decoded = pef if isinstance(pef, DecodedPef) else DecodedPef(pef)
+    pef, machine = decoded.record, decoded.machine
     chosen = range(len(pef.sections)) if sections is None else sections
     UsageError.raise_if([Problem(f"the PEF has no section {i}") for i in chosen if not 0 <= i < len(pef.sections)])
-    configurations: dict[int, Configuration] = {}
     executions: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Execution] = {}
     reports: list[SectionReport] = []
     now: float = 0
@@ -42,10 +42,8 @@ def simulate(pef: pb.Pef, sections: Sequence[int] | None = None, replicas: Repli
         tiers = tuple(pef.symbols[symbol].tier for symbol in bindings)
         symbols = tuple(map(bindings.index, bindings))
         key = number, tiers, symbols
-        if number not in configurations:
-            configurations[number] = Configuration.of(pef.configurations[number], machine, f"configuration {number}")
         if key not in executions:
-            executions[key] = execute(configurations[number], tiers, symbols, record.name, replicas)
+            executions[key] = execute(decoded.configuration(number), tiers, symbols, record.name, replicas)
         loaded = bool(reports) and reports[-1].configuration == record.configuration
         reports.append(_section(pef, index, machine, executions[key], now, loaded))
         now += reports[-1].cycles

@@ -22,6 +22,7 @@ from ir.graph import Program
 from ir.location import Location
 from pef import describe, file
 from pef.codec import decode_machine
+from pef.decoded_pef import DecodedPef
 from pef.tables import largest, mib, number, print_table, text
 from runtime.profile import tables as profile
 from runtime.snrun.cli import main as snrun
@@ -53,7 +54,7 @@ def compiled(folder: Path) -> CompileResult:
     timings = (PassTiming("canonicalize", 0.0123, 40), PassTiming("dce", 0.001, 31))
     gains = {"mp0": 2000.0, "mp4": 1000.0}
     machine = decode_machine(pef.machine)
-    return CompileResult(path, path, path, path, pef, machine, Program("sample", (), ()), timings, gains)
+    return CompileResult(path, path, path, path, DecodedPef(pef), machine, Program("sample", (), ()), timings, gains)
 
 
 def checked() -> SupportReport:

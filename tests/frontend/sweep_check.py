@@ -29,7 +29,6 @@ from ir.errors import SncError
 from ir.graph import Program, SymbolKind
 from ir.op import Array
 from ir.ops.random import Draw
-from pef.check import check as check_pef
 from runtime.session import Session
 from tests.frontend.sweep_cases import Call, Calls
 
@@ -72,8 +71,7 @@ def interpreted(program: Program, values: dict[str, Array]) -> dict[str, Array]:
 def simulated(program: Program, values: dict[str, Array]) -> dict[str, Array]:
     """By the backend and the functional simulator."""
     pef = compile_program(program, load_machine("sn30"), BackendOptions())
-    check_pef(pef)
-    session = Session(pef, check=False)
+    session = Session(pef)
     known = {symbol.name for symbol in program.symbols}
     for name, value in values.items():
         if name in known:

@@ -17,6 +17,7 @@ from compiler.passes import standard_pipeline
 from ir import interpreter
 from ir.graph import SymbolKind
 from ir.op import Array
+from pef.decoded_pef import DecodedPef
 from runtime.session import Session
 
 
@@ -99,7 +100,7 @@ def test_tiles_draw_what_the_whole_draws() -> None:
     known = {symbol.name for symbol in program.symbols}
     expected = steps(source, 2)
     for strict in (True, False):
-        session = Session(pef, check=False, strict=strict)
+        session = Session(DecodedPef(pef), strict=strict)
         for name, value in source.values.items():
             if name in known:
                 session.write(name, value)

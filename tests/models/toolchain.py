@@ -27,6 +27,7 @@ from ir.graph import Program, SymbolKind
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.decoded_pef import DecodedPef
 from pef.machine import Machine
 from runtime.session import Session
 
@@ -80,12 +81,17 @@ class Compiled:
     """A compiled model: its program as the backend saw it, the PEF, and the initial values of its symbols."""
 
     program: Program
-    pef: pb.Pef
+    decoded: DecodedPef
     values: dict[str, Array]
+
+    @property
+    def pef(self) -> pb.Pef:
+        """The record."""
+        return self.decoded.record
 
     def session(self, **options: object) -> Session:
         """A session with everything bound."""
-        session = Session(self.pef, check=False, **options)  # type: ignore[arg-type]
+        session = Session(self.decoded, **options)  # type: ignore[arg-type]
         for name, value in self.values.items():
             session.write(name, value)
         return session
@@ -105,10 +111,10 @@ def compiled(
     program = PassManager(standard_pipeline(preset)).run(captured.program)
     machine = load_machine(arch) if isinstance(arch, str) else arch
     pef = compile_program(program, machine, BackendOptions(fuse=fuse, rules=rules))
-    check(pef)
+    decoded = check(pef)
     known = {symbol.name for symbol in program.symbols}
     values = {n: v for n, v in round_values(program, captured.values).items() if n in known}
-    return Compiled(program, pef, values)
+    return Compiled(program, decoded, values)
 
 
 def distance(actual: Array, expected: Array, vanishing: float = 0.0) -> float:

@@ -80,6 +80,36 @@ def test_update_that_does_not_wait_is_refused() -> None:
     assert "symbol 0 (x) may be stored before section 0 (opt_0), phase 0, load stream 0 has loaded it" in problem
 
 
+def through_memory(kind: str, backwards: bool) -> pb.Pef:
+    """One section of two phases: x -> y, then y -> z; or, `backwards`, z from y and then y from x."""
+    b = ConfigurationBuilder()
+    x, y, z = (b.slot(f32(64, 64)) for _ in range(3))
+    for source, target in ((y, z), (x, y)) if backwards else ((x, y), (y, z)):
+        taken, made = (b.buffer(f"{name}{source}", f32(64, 64), 0, 4, depth=2) for name in ("in", "out"))
+        b.phase(4)
+        record = b.stage("double")
+        value = record.read(taken, 0)
+        record.write(record.apply(op("add"), value, value, axis=0), made)
+        record.place()
+        b.load(source, taken, 0)
+        b.store(target, made, 0)
+    pef = PefBuilder()
+    lifetime = [(0, 0)] if kind == "activation" else []
+    symbols = pef.symbol("x", f32(64, 64), "input"), pef.symbol("y", f32(64, 64), kind, *lifetime)
+    pef.section("FWD", "fwd_0", pef.configuration(b.build()), *symbols, pef.symbol("z", f32(64, 64), "output"))
+    return pef.record
+
+
+def test_a_value_does_not_go_from_phase_to_phase_through_memory() -> None:
+    """Loads see symbols as they were when the section began: of an activation that is nothing, of a buffer the old."""
+    stored = r"symbol 1 \(y\) is loaded after section 0 \(fwd_0\), phase 0, store stream 1 has replaced it"
+    assert any(re.search(stored, problem) for problem in problems(through_memory("buffer", backwards=False)))
+    activation = problems(through_memory("activation", backwards=False))
+    assert any(re.search(stored, problem) for problem in activation)
+    assert any("symbol 1 (y) is loaded before it is stored" in problem for problem in activation)
+    assert problems(through_memory("buffer", backwards=True)) == []
+
+
 def test_all_violations_are_listed() -> None:
     pef = SAMPLES["two_products"]()
     names = ("no bytes", "unaligned", "slices combined", "location missing")

@@ -55,10 +55,10 @@ def compiled_for(replicas: int, batch: int, preset: str = "mp0", fuse: bool = Tr
     written = with_reduction(captured.program) if replicas else captured.program
     program = PassManager(standard_pipeline(preset)).run(written)
     pef = compile_program(program, load_machine("sn30"), BackendOptions(fuse=fuse, replicas=replicas))
-    check(pef)
+    decoded = check(pef)
     values = round_values(program, captured.values)
     known = {symbol.name for symbol in program.symbols}
-    return Compiled(program, pef, {name: value for name, value in values.items() if name in known})
+    return Compiled(program, decoded, {name: value for name, value in values.items() if name in known})
 
 
 def samples(count: int) -> dict[str, Array]:

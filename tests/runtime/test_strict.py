@@ -14,6 +14,7 @@ from ir.types import DType
 from pef import file
 from pef import pef_pb2 as pb
 from pef.check import check
+from pef.decoded_pef import DecodedPef
 from runtime.session import Session
 from tests.pef.samples import SAMPLES
 from tests.runtime import nests, programs
@@ -82,7 +83,7 @@ def is_legal(pef: pb.Pef) -> bool:
 
 
 def outputs(nest: RandomNest, strict: bool) -> dict[str, np.ndarray]:
-    return Session(nest.pef, strict=strict, check=False).run(inputs=nest.given)
+    return Session(DecodedPef(nest.pef), strict=strict).run(inputs=nest.given)
 
 
 @many
@@ -121,7 +122,7 @@ def test_random_nests_in_half_precision_round_alike(nest: RandomNest) -> None:
 
 
 def refusal(pef: pb.Pef) -> str:
-    session = Session(pef, strict=True, check=False)
+    session = Session(DecodedPef(pef), strict=True)
     session.load_weights(given_values(session))
     with pytest.raises(IllegalPefError) as caught:
         session.run()

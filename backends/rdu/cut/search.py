@@ -39,12 +39,23 @@ PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another section that could begin at the same place: its stages, its phases, and by how many cycles the graph as
+    a whole would take longer with it."""
+
+    length: int
+    phases: int
+    extra_cycles: float
+
+
 @dataclass(frozen=True)
 class Section:
-    """A section from one position on: its phases, and its modelled cycles."""
+    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to."""
 
     phases: tuple[Phase, ...]
     cycles: float
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def length(self) -> int:
@@ -124,8 +135,14 @@ class Cutter:
             total[start] = chosen[start].cycles + total[start + chosen[start].length]
         position, found = 0, []
         while position < count:
-            found.append(chosen[position])
-            position += chosen[position].length
+            best = chosen[position]
+            rivals = (
+                Rival(s.length, len(s.phases), s.cycles + total[position + s.length] - total[position])
+                for s in ways[position]
+                if s.length != best.length
+            )
+            found.append(replace(best, rivals=tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))))
+            position += best.length
         return found
 
     def sections(self, start: int) -> list[Section]:

@@ -12,9 +12,7 @@ from functools import partial
 
 from threadpoolctl import ThreadpoolController
 
-from pef import pef_pb2 as pb
-from pef.codec import decode_machine
-from pef.decoded import Configuration
+from pef.decoded_pef import DecodedPef
 from runtime.collective import Collective, Exchange
 from runtime.numbers.fast.plan import Executor, Plan
 from runtime.numbers.fast.planner import plan_section
@@ -30,15 +28,14 @@ def host_cores() -> int:
 
 
 class FunctionalSimulator:
-    """Sections of a legal `pef` as plans over `memory`, laid out when first run.
+    """Sections of a legal PEF as plans over `memory`, laid out when first run.
 
     The number of `threads` never changes a result.
     """
 
-    def __init__(self, pef: pb.Pef, memory: Memory, threads: int | None = None) -> None:
+    def __init__(self, pef: DecodedPef, memory: Memory, threads: int | None = None) -> None:
         self._pef = pef
         self._memory = memory
-        self._machine = decode_machine(pef.machine)
         self._scratch = Scratch()
         self._exchange = Exchange()
         self._executor = Executor(threads if threads is not None else host_cores())
@@ -65,7 +62,7 @@ class FunctionalSimulator:
     def plan(self, number: int) -> Plan:
         """The plan of one section."""
         if number not in self._plans:
-            section = self._pef.sections[number]
+            section = self._pef.record.sections[number]
             self._plans[number] = plan_section(
                 self._program(section.configuration),
                 section.bindings,
@@ -77,8 +74,7 @@ class FunctionalSimulator:
 
     def _program(self, number: int) -> Program:
         if number not in self._programs:
-            record = self._pef.configurations[number]
-            self._programs[number] = Program.of(Configuration.of(record, self._machine, f"configuration {number}"))
+            self._programs[number] = Program.of(self._pef.configuration(number))
         return self._programs[number]
 
     def close(self) -> None:

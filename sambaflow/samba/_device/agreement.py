@@ -17,24 +17,23 @@ from ir.version import VERSION
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
+from pef.decoded_pef import DecodedPef
 from pef.wording import listed
 from sambaflow.samba._capture.record import SECTION, optimizer_record
 from sambaflow.samba._capture.tracing import Traced, shortened
 from sambaflow.samba.optim.optimizer import optimizer_spec
 
 
-def read(path: str) -> pb.Pef:
-    """The PEF at `path`. Raises UsageError where none is given, PefError where it is unreadable."""
+def read(path: str) -> DecodedPef:
+    """The legal PEF at `path`. Raises UsageError where none is given, PefError where it is unreadable."""
     if not path:
         raise UsageError(Problem("no PEF is given", hint="run with --pef=out/<name>/<name>.pef, as compile printed it"))
-    pef = file.read(path)
-    pef_check.check(pef)
-    return pef
+    return pef_check.check(file.read(path))
 
 
 def input_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """The shapes of the inputs of the PEF at `path`, by name. Raises as `read` does."""
-    return {s.name: tuple(s.type.shape) for s in read(path).symbols if s.kind == SymbolKind.INPUT.value}
+    return {s.name: tuple(s.type.shape) for s in read(path).record.symbols if s.kind == SymbolKind.INPUT.value}
 
 
 def metadata(pef: pb.Pef, path: str = "the PEF") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from compiler.optimizers import CLIP, NORM
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.types import DType
-from pef import pef_pb2 as pb
+from pef.decoded_pef import DecodedPef
 from pef.exchange import ONE, Replicas
 from pef.wording import listed
 from runtime.numbers.fast.executor import host_cores
@@ -74,8 +74,8 @@ class DeviceTensor:
 class Device:
     """A PEF in the simulated machine. Every way in and out of device memory that the SDK uses is here."""
 
-    def __init__(self, pef: pb.Pef) -> None:
-        self.pef = pef
+    def __init__(self, pef: DecodedPef) -> None:
+        self.pef = pef.record
         self.runtime = Session(pef, threads=_threads())
         self.inputs = self.runtime.names(SymbolKind.INPUT)
         self.outputs = [name for name in self.runtime.names(SymbolKind.OUTPUT) if name != NORM]

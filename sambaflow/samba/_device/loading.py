@@ -45,9 +45,10 @@ def load(
     loss_indices: Sequence[Any] | None,
 ) -> Loaded:
     """Read a PEF, check that it was compiled from what was traced, and bind the program's tensors to it."""
-    pef = agreement.read(pef_path)
+    decoded = agreement.read(pef_path)
+    pef = decoded.record
     agreement.check(pef, pef_path, traced, as_list(optimizers))
-    loaded = Loaded(Device(pef), traced, as_list(optimizers))
+    loaded = Loaded(Device(decoded), traced, as_list(optimizers))
     for name, tensor in agreement.constants(pef, pef_path).items():
         loaded.device.write(name, tensor)
     loaded.start_gradients(init_output_grads, loss_indices)
@@ -81,9 +82,9 @@ class Layout:
 
 def load_graphs(graphs: Sequence[FwdGraph], pef_path: str) -> dict[str, Loaded]:
     """Read a PEF of several graphs, and bind the tensors of each."""
-    pef = agreement.read(pef_path)
-    device = Device(pef)
-    for name, tensor in agreement.constants(pef, pef_path).items():
+    decoded = agreement.read(pef_path)
+    device = Device(decoded)
+    for name, tensor in agreement.constants(decoded.record, pef_path).items():
         device.write(name, tensor)
     return {graph.name: Loaded(device, graph.traced, [], graph.name) for graph in graphs}
 

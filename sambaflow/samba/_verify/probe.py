@@ -58,7 +58,7 @@ def layers(model: nn.Module, inputs: Any, pef: pb.Pef) -> list[Observed]:
             hint = "give TestWithGold a batch of data: dummy inputs are for compiling only"
             raise UsageError(Problem("PyTorch does not run the inputs of the test", hint=hint))
         expected = read_npz(result.reference_path, "reference")
-        session = Session(result.pef)
+        session = Session(result.decoded)
         session.load_weights(read_weights(result.weights_path), strict=False)
     outputs = session.run([SectionKind.FWD.value])
     session.close()
