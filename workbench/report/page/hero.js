@@ -30,11 +30,11 @@ function showHero() {
 function causeCard(cause) {
   const pick = ({ section, phase, kind, index }) => select(kind ? { section, phase, kind, index } : { section });
   return h("div", { class: "card", style: `--tone:var(--${cause.bound})` },
-    h("div", { class: "gain" }, `−${share(cause.gain_share)}`, h("small", {}, ` ${cause.how}`)),
+    h("div", { class: "gain" }, `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
     h("div", { class: "why" }, h("i", { class: "swatch", style: `background:var(--${cause.bound})` }), `${share(cause.share)} ${cause.words}`),
     h("div", { class: "small soft" }, cause.remark),
     h("ul", {}, cause.contributors.map((item) => h("li", {}, h("button", { onclick: () => pick(item) },
-      h("span", { class: "label", title: item.name }, contributorName(item),
+      h("span", { class: "label", title: `${item.name} in ${facts.sections[item.section].name}` }, contributorName(item),
         h("span", { class: "faint" }, item.kind ? ` in ${facts.sections[item.section].name}` : "", item.sections > 1 ? ` and ${item.sections - 1} like it` : "")),
       h("span", { class: "number" }, share(item.share)))))));
 }
@@ -42,8 +42,8 @@ function causeCard(cause) {
 // A stage by its line, which says more than its operators do.
 function contributorName({ section, phase, kind, index, name }) {
   if (!kind) return facts.sections[section].name;
-  const line = kind === "stage" ? linesOf(section, executionOf(section).phases[phase].stages[index])[0] : null;
-  return line ? `${line} ${name}` : name;
+  if (kind === "stage") return `${firstLine(section, executionOf(section).phases[phase].stages[index])} ${name}`;
+  return kind === "stream" ? `${name.slice(0, name.indexOf(" "))} ${tail(name.slice(name.indexOf(" ") + 1), 16)}` : name;
 }
 
 function actionCard() {
