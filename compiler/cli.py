@@ -27,6 +27,10 @@ TOP = click.option(
 ABOVE = {
     "export": "workbench.export.cli:export",
     "report": "workbench.report.cli:report",
+    "opt": "workbench.opt.cli:opt",
+    "bisect": "workbench.bisect.cli:bisect",
+    "reduce": "workbench.reduce.cli:reduce",
+    "diff": "workbench.diff.cli:diff",
     "zoo": "modelzoo.cli:zoo",
     "box": "modelbox.cli:box",
     "list": "runtime.registry.cli:list_command",

@@ -22,7 +22,8 @@ TOO_MUCH = re.compile(r"^\s*(make|pip|python -m pip|(\S*/)?pytest|(\S*python -m 
 """What no test should do: install, or run tests."""
 SECONDS = 900
 """After which a block counts as hanging."""
-COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli"}
+COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli", "snd": "runtime.node.daemon"}
+COMMANDS |= {name: f"runtime.node.tools.{name}" for name in ("snconfig", "sntilestat", "snfadm", "snfault")}
 
 PYTHON = """
 import json, sys, traceback
@@ -141,5 +142,5 @@ def follow(blocks: list[Block], folder: Path) -> None:
 
 def found(line: str, printed: str) -> bool:
     """Whether a line was printed, where `...` stands for any text and spaces do not count."""
-    parts = [r"\s+".join(map(re.escape, part.split())) for part in line.split("...")]
-    return re.search(r"\s*[^\n]*?\s*".join(parts), printed) is not None
+    parts = [r"[^\S\n]+".join(map(re.escape, part.split())) for part in line.split("...")]
+    return re.search(r"[^\n]*".join(parts), printed) is not None
