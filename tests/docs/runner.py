@@ -141,5 +141,5 @@ def follow(blocks: list[Block], folder: Path) -> None:
 
 def found(line: str, printed: str) -> bool:
     """Whether a line was printed, where `...` stands for any text and spaces do not count."""
-    parts = [r"\s+".join(map(re.escape, part.split())) for part in line.split("...")]
-    return re.search(r"\s*[^\n]*?\s*".join(parts), printed) is not None
+    parts = [r"[^\S\n]+".join(map(re.escape, part.split())) for part in line.split("...")]
+    return re.search(r"[^\n]*".join(parts), printed) is not None
