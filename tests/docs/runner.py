@@ -22,7 +22,8 @@ TOO_MUCH = re.compile(r"^\s*(make|pip|python -m pip|(\S*/)?pytest|(\S*python -m 
 """What no test should do: install, or run tests."""
 SECONDS = 900
 """After which a block counts as hanging."""
-COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli"}
+COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli", "snd": "runtime.node.daemon"}
+COMMANDS |= {name: f"runtime.node.tools.{name}" for name in ("snconfig", "sntilestat", "snfadm", "snfault")}
 
 PYTHON = """
 import json, sys, traceback
