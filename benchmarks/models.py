@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from backends.rdu.compile import compile_program
 from backends.rdu.machine import load_machine
+from benchmarks.case import Case
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
@@ -25,15 +25,6 @@ from pef.npz import write_npz
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 SEED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A model with a batch of inputs, large enough that PyTorch takes tens of milliseconds for a training step."""
-
-    model: Callable[[], nn.Module]
-    inputs: Callable[[], dict[str, Tensor]]
-    description: str
 
 
 def _classified(*shape: int) -> dict[str, Tensor]:
@@ -63,15 +54,29 @@ def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM)
 
 
-def make(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The model and its inputs, the same in every process."""
+NETWORKS = ("bert", "gpt2", "llama", "vit", "resnet18", "efficientnet", "convnext", "unet")
+"""The cases of `benchmarks.networks`, which is imported for these only: it needs transformers."""
+
+
+def case(name: str) -> Case:
+    """The case of this name."""
+    if name in CASES:
+        return CASES[name]
+    from benchmarks.networks import CASES as networks
+
+    return networks[name]
+
+
+def make(name: str, training: bool = True) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The model and its inputs, the same in every process; for inference in evaluation mode."""
     torch.manual_seed(SEED)
-    return CASES[name].model(), CASES[name].inputs()
+    found = case(name)
+    return found.model().train(training), found.inputs()
 
 
 def compile_case(name: str, training: bool, folder: Path) -> Path:
     """Compile a model, write it with its symbols' initial values and its inputs, and return the path of the PEF."""
-    module, inputs = make(name)
+    module, inputs = make(name, training)
     update = sgd(module.parameters()) if training else None
     spec = ModelSpec(module, inputs, optimizer=update, name=name)
     captured = capture(spec, inference=not training)

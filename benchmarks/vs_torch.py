@@ -1,21 +1,27 @@
-"""The simulator's speed beside PyTorch eager: the same model and step, the same machine, the same number of threads.
+"""The simulator's speed beside PyTorch: the same model and step, the same machine, the same number of threads.
 
     python -m benchmarks.vs_torch [--only lenet] [--threads 2] [--json] [--profile]
 
-Each side runs in a fresh process; the two take turns, a few steps each, so that whatever else the machine is doing
-falls on both. The PEF is compiled before. Reported are medians over all steps, and the median of every turn's ratio.
+PyTorch runs eagerly and as `torch.compile` makes it, where there is a C++ compiler; the forward pass also in ONNX
+Runtime, where it is installed. Each side runs in a fresh process; they take turns, a few steps each, so that whatever
+else the machine is doing falls on all. The PEF is compiled before. Reported are medians over all steps, and the median
+of every turn's ratio. Models of `benchmarks.networks` need transformers.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -25,25 +31,27 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.host_profile import print_profile
-from benchmarks.models import CASES, compile_case
+from benchmarks.models import CASES, NETWORKS, compile_case
 
 SETTLE_S = 0.03
 """Between turns: until the threads of the other side have stopped to wait actively for work."""
+TURN_S = 1.0
+"""About how long a turn may take; slow models take fewer steps in one."""
 TOLERANCE = 1e-3
 """Relative difference of losses over the steps of a run; rounding grows while both sides train."""
+RIVALS = ("eager", "compiled", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Medians, in milliseconds per step; ratios of the simulator's times to PyTorch's."""
+    """Medians in milliseconds per step, by side; ratios of the simulator's times to each rival's."""
 
     model: str
     mode: str
     threads: int
-    torch_ms: float
-    rdu_ms: float
-    wall_ratio: float
-    cpu_ratio: float
+    milliseconds: dict[str, float]
+    wall_ratios: dict[str, float]
+    cpu_ratios: dict[str, float]
     loss_difference: float
 
 
@@ -79,50 +87,108 @@ class Side:
         self.process.communicate()
 
 
+def rivals(mode: str, wanted: Sequence[str] | None) -> list[str]:
+    """Whom this machine can compare with: those wanted, otherwise all that it has what it takes for."""
+    if wanted:
+        return [rival for rival in wanted if mode == "forward" or rival != "onnxruntime"]
+    found = ["eager"]
+    if shutil.which(os.environ.get("CXX", "g++")):
+        found.append("compiled")
+    if mode == "forward" and importlib.util.find_spec("onnxruntime"):
+        found.append("onnxruntime")
+    return found
+
+
 def compare(name: str, mode: str, pef: Path, arguments: argparse.Namespace) -> Result:
     """Measure one model in one mode."""
-    walls: tuple[list[float], list[float]] = ([], [])
-    wall_ratios, cpu_ratios, difference = [], [], 0.0
+    names = [*rivals(mode, arguments.beside), "rdu"]
+    walls: dict[str, list[float]] = {side: [] for side in names}
+    wall_ratios: dict[str, list[float]] = {side: [] for side in names[:-1]}
+    cpu_ratios: dict[str, list[float]] = {side: [] for side in names[:-1]}
+    difference = 0.0
     for _ in range(arguments.processes):
-        sides = [Side("worker", side, name, mode, pef, arguments.threads) for side in ("torch", "rdu")]
-        for side in sides:
-            side.run(arguments.warmup)
+        sides = {side: Side("worker", side, name, mode, pef, arguments.threads) for side in names}
+        warm = [side.run(arguments.warmup)[-1][0] for side in sides.values()]
+        steps = max(1, min(arguments.steps, math.ceil(TURN_S / max(warm))))
         for _ in range(arguments.turns):
-            turn = []
-            for side, wall in zip(sides, walls):
+            turn = {}
+            for key, side in sides.items():
                 time.sleep(SETTLE_S)
-                times = side.run(arguments.steps)
-                wall += [step[0] for step in times]
-                turn.append([median(column) for column in zip(*times)])
-            wall_ratios.append(turn[1][0] / turn[0][0])
-            cpu_ratios.append(turn[1][1] / turn[0][1])
-        losses = [side.losses() for side in sides]
-        difference = max([difference, *(abs(a - b) / abs(a) for a, b in zip(*losses))])
-        for side in sides:
+                times = side.run(steps)
+                walls[key] += [step[0] for step in times]
+                turn[key] = [median(column) for column in zip(*times)]
+            for rival in names[:-1]:
+                wall_ratios[rival].append(turn["rdu"][0] / turn[rival][0])
+                cpu_ratios[rival].append(turn["rdu"][1] / turn[rival][1])
+        losses = [sides[side].losses() for side in ("eager", "rdu") if side in sides]
+        if len(losses) == 2:
+            difference = max([difference, *(abs(a - b) / abs(a) for a, b in zip(*losses))])
+        for side in sides.values():
             side.close()
-    torch_ms, rdu_ms = (1e3 * median(wall) for wall in walls)
-    return Result(name, mode, arguments.threads, torch_ms, rdu_ms, median(wall_ratios), median(cpu_ratios), difference)
+    return Result(
+        name,
+        mode,
+        arguments.threads,
+        {side: 1e3 * median(wall) for side, wall in walls.items()},
+        {side: median(ratios) for side, ratios in wall_ratios.items()},
+        {side: median(ratios) for side, ratios in cpu_ratios.items()},
+        difference,
+    )
 
 
 def print_table(results: list[Result]) -> None:
-    """All results, a row each."""
-    table = Table("model", "step", "threads", "PyTorch ms", "snc ms", "ratio", "ratio of CPU time", "loss differs by")
+    """All results, a row each, and the geometric means of each mode."""
+    shown = [rival for rival in RIVALS if any(rival in result.wall_ratios for result in results)]
+    headers = [f"to {rival}{kind}" for rival in shown for kind in ("", ", CPU time")]
+    table = Table("model", "step", "threads", "snc ms", *headers, "loss differs by")
     for r in results:
-        times = f"{r.torch_ms:.1f}", f"{r.rdu_ms:.1f}", f"{r.wall_ratio:.2f}", f"{r.cpu_ratio:.2f}"
-        table.add_row(r.model, r.mode, str(r.threads), *times, f"{r.loss_difference:.0e}")
+        ratios = [_number(kind.get(rival)) for rival in shown for kind in (r.wall_ratios, r.cpu_ratios)]
+        table.add_row(
+            r.model, r.mode, str(r.threads), f"{r.milliseconds['rdu']:.1f}", *ratios, f"{r.loss_difference:.0e}"
+        )
+    for mode in dict.fromkeys(result.mode for result in results):
+        chosen = [result for result in results if result.mode == mode]
+        means = [
+            _number(_geometric_mean([getattr(r, kind)[rival] for r in chosen if rival in r.wall_ratios]))
+            for rival in shown
+            for kind in ("wall_ratios", "cpu_ratios")
+        ]
+        table.add_row("geometric mean", mode, "", "", *means, "")
     Console().print(table)
+
+
+def _number(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def _geometric_mean(ratios: list[float]) -> float | None:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+@contextmanager
+def folder_of(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Where the PEFs are: the folder given, or one that is gone afterwards."""
+    if arguments.pefs:
+        arguments.pefs.mkdir(parents=True, exist_ok=True)
+        yield arguments.pefs
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=sorted(CASES), action="append", help="this model; may be given again")
+    names = [*CASES, *NETWORKS]
+    parser.add_argument("--only", choices=names, action="append", help="this model; may be given again")
     parser.add_argument("--mode", choices=("forward", "train"), help="only the forward pass, or only training steps")
+    parser.add_argument("--beside", choices=RIVALS, action="append", help="this rival; may be given again")
     parser.add_argument("--threads", type=int, default=2, help="of each side")
-    parser.add_argument("--processes", type=int, default=3, help="fresh pairs of processes")
+    parser.add_argument("--processes", type=int, default=3, help="fresh groups of processes")
     parser.add_argument("--turns", type=int, default=7, help="turns of each side in a process")
-    parser.add_argument("--steps", type=int, default=5, help="steps in a turn")
+    parser.add_argument("--steps", type=int, default=5, help="steps in a turn, at most")
     parser.add_argument("--warmup", type=int, default=5, help="steps before the first turn")
+    parser.add_argument("--pefs", type=Path, help="keep compiled PEFs in this folder, and use those that are there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--profile", action="store_true", help="where the simulator's time goes, instead of comparing")
     return parser.parse_args()
@@ -131,10 +197,12 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     results = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.only or CASES:
+    with folder_of(arguments) as folder:
+        for name in arguments.only or (*CASES, *NETWORKS):
             for mode in [arguments.mode] if arguments.mode else ["forward", "train"]:
-                pef = compile_case(name, mode == "train", Path(folder))
+                pef = folder / f"{name}.{mode}.pef"
+                if not pef.exists():
+                    compile_case(name, mode == "train", folder)
                 if arguments.profile:
                     print_profile(pef, f"{name} {mode}")
                 else:

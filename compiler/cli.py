@@ -25,12 +25,18 @@ TOP = click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows of a table; 0: all."
 )
 ABOVE = {
-    "export": "workbench.export.cli",
-    "report": "workbench.report.cli",
-    "zoo": "modelzoo.cli",
-    "box": "modelbox.cli",
+    "export": "workbench.export.cli:export",
+    "report": "workbench.report.cli:report",
+    "opt": "workbench.opt.cli:opt",
+    "bisect": "workbench.bisect.cli:bisect",
+    "reduce": "workbench.reduce.cli:reduce",
+    "diff": "workbench.diff.cli:diff",
+    "sambatune": "workbench.sambatune.cli:sambatune",
+    "zoo": "modelzoo.cli:zoo",
+    "box": "modelbox.cli:box",
+    "list": "runtime.registry.cli:list_command",
 }
-"""The commands that live above the compiler, and their modules."""
+"""The commands that live beside or above the compiler: their modules, and what they are called there."""
 
 STEPS = click.Choice(["cut", "stream", "allocate", "place", "route"])
 """The steps of the mapping (backends/rdu/plan.py)."""
@@ -47,7 +53,8 @@ class _WithThoseAbove(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in ABOVE:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(importlib.import_module(ABOVE[cmd_name]), cmd_name)
+        module, _, name = ABOVE[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
 
@@ -62,6 +69,7 @@ def main() -> None:
       snc compile model.py --inference    forward only
       snc describe out/<name>/<name>.pef
       snrun out/<name>/<name>.pef         run it on the simulated RDU
+      snc list                            the PEFs in out/, their checkpoints, when last run
     """
 
 

@@ -70,7 +70,7 @@ class CompileRequest:
     avoid: hardware to map around, in the words of backends/rdu/avoid.py.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     arch: a machine's name, the path of a file that describes one, or a machine.
-    passes: the passes to run, as text such as `canonicalize,precision{preset=mp4},dce`; None for the usual ones.
+    passes: the passes to run, also as text such as `canonicalize,precision{preset=mp4}`; None for the usual ones.
     budgets: the shares of the machine's units that sections may plan with, tried in turn; placer: gives units their
     sites.
     dump_after: steps of the mapping after which to write what is decided into `<name>.<step>` beside the PEF;
@@ -93,7 +93,7 @@ class CompileRequest:
     optimization_rules: Path | None = None
     default_rules: bool = True
     avoid: tuple[str, ...] = ()
-    passes: str | None = None
+    passes: str | tuple[Pass, ...] | None = None
     budgets: tuple[float, ...] = BUDGETS
     placer: Placer = place
     dump_after: tuple[Step, ...] = ()
@@ -105,6 +105,11 @@ class CompileRequest:
         if self.microbatch_size is not None and not divides(self.microbatch_size, self.batch_size):
             what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
             raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
+        if not self.budgets or not all(0 < budget <= 1 for budget in self.budgets):
+            what = (
+                f"{', '.join(map(str, self.budgets)) or 'no budget'}: a share of the machine is above 0 and at most 1"
+            )
+            raise UsageError(Problem(what, hint="give shares to try in turn, such as (0.9, 0.5)"))
         if self.level not in LEVELS:
             hint = f"use one of {', '.join(LEVELS)}"
             raise UsageError(Problem(f"there is no optimisation level {self.level!r}", hint=hint))
@@ -124,9 +129,15 @@ class CompileRequest:
             fuse, self.seed, self.replicas or 0, self._microbatches(), self.rules(), self.budgets, self.placer
         )
 
+    def target(self) -> Target:
+        """Everything that the request's files and options say, read once. Raises as `machine`, `rules`, `pipeline`."""
+        return Target(self.machine(), self.backend_options(), self.pipeline())
+
     def pipeline(self) -> tuple[Pass, ...]:
         """The passes to run. Raises UsageError for text that names none."""
-        return standard_pipeline(self.preset) if self.passes is None else parse_pipeline(self.passes)
+        if self.passes is None:
+            return standard_pipeline(self.preset)
+        return parse_pipeline(self.passes) if isinstance(self.passes, str) else self.passes
 
     def rules(self) -> tuple[Rule, ...] | None:
         """The rules of o1, None at other levels. Raises UsageError for a file that holds none."""
@@ -158,6 +169,15 @@ class CompileRequest:
     def name(self, model_name: str) -> str:
         """What the PEF and its folder are called. Raises UsageError for a name that cannot be a file's."""
         return require_file_name(self.pef_name or model_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a program is compiled for: the machine, how it is mapped, and the passes before."""
+
+    machine: Machine
+    options: BackendOptions
+    passes: tuple[Pass, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +243,11 @@ def compile_model(request: CompileRequest, progress: Progress = lambda what, don
         start = _start_from(request.start_from, request)
         with alone_in(request.folder(start.origin.name)):
             return _written(_build(start, request, start.origin.name, progress), start.origin.name, request, progress)
-    return compile_spec(_load(request, progress), request, progress)
+    target = request.target()  # read the files first: capturing a model takes much longer
+    spec = _load(request, progress)
+    with alone_in(request.folder(spec.name)):
+        start = _start_spec(spec, request, target, progress, {})
+        return _written(_build(start, request, spec.name, progress), spec.name, request, progress)
 
 
 def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda what, done: None) -> list[Path]:
@@ -232,8 +256,9 @@ def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda 
         start = _start_from(request.start_from, request)
         name = start.origin.name
     else:
+        target = request.target()
         spec = _load(request, progress)
-        name, start = spec.name, _start_spec(spec, request, progress, {})
+        name, start = spec.name, _start_spec(spec, request, target, progress, {})
     steps = [step for step in Step if last.includes(step) and (step is last or step in request.dump_after)]
     with alone_in(request.folder(name)):
         return _advance(start, steps, request, name, progress)
@@ -263,7 +288,7 @@ def build_spec(
     metadata: Mapping[str, Any] | None = None,
 ) -> Built:
     """Compile a live model and write nothing but the dumps asked for."""
-    return _build(_start_spec(spec, request, progress, metadata or {}), request, spec.name, progress)
+    return _build(_start_spec(spec, request, request.target(), progress, metadata or {}), request, spec.name, progress)
 
 
 def compile_graphs(
@@ -277,17 +302,16 @@ def compile_graphs(
     from compiler.frontend.multigraph import capture_graphs
 
     with alone_in(request.folder(name)):
+        target = request.target()
         progress("capturing the graphs", 0.05)
         captured, layout = capture_graphs(graphs, name)
-        start = _start(captured, {}, name, request, progress, {"graphs": layout, **(metadata or {})})
+        start = _start(captured, {}, name, request, target, progress, {"graphs": layout, **(metadata or {})})
         return _written(_build(start, request, name, progress), name, request, progress)
 
 
 def _load(request: CompileRequest, progress: Progress) -> ModelSpec:
     from compiler.frontend.model_file import load_model
 
-    # Check the files first: capturing a model takes much longer.
-    request.machine(), request.rules(), request.pipeline()
     progress("loading the model", 0.0)
     spec = load_model(request.model, request.batch_size, request.seed, inference=request.inference)
     if spec.optimizer is None and not request.inference:
@@ -307,13 +331,15 @@ def _start_from(folder: Path, request: CompileRequest) -> _Start:
     return _Start(origin, plan, machine, replace(options, placer=request.placer))
 
 
-def _start_spec(spec: ModelSpec, request: CompileRequest, progress: Progress, metadata: Mapping[str, Any]) -> _Start:
+def _start_spec(
+    spec: ModelSpec, request: CompileRequest, target: Target, progress: Progress, metadata: Mapping[str, Any]
+) -> _Start:
     from compiler.frontend.reference import reference
     from compiler.frontend.survey import capture_or_explain
 
     progress("capturing the graph", 0.05)
     captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
-    return _start(captured, reference(spec, captured.program), spec.name, request, progress, metadata)
+    return _start(captured, reference(spec, captured.program), spec.name, request, target, progress, metadata)
 
 
 def _start(
@@ -321,6 +347,7 @@ def _start(
     reference: Mapping[str, Array],
     model_name: str,
     request: CompileRequest,
+    target: Target,
     progress: Progress,
     metadata: Mapping[str, Any],
 ) -> _Start:
@@ -331,16 +358,16 @@ def _start(
         raise UsageError(Problem(f"{model_name} returns no tensor: there is nothing to compute", hint=hint))
     written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)
-    manager = PassManager(request.pipeline(), print_after=request.print_after)
+    manager = PassManager(target.passes, print_after=request.print_after)
     program = manager.run(written)
     origin = Origin(
         program,
-        _header(request, model_name, program, {**_starts(captured), **metadata}),
+        _header(request, target, program, {"model": model_name, **_starts(captured), **metadata}),
         round_values(program, captured.values),
         npz_bytes(dict(sorted(reference.items()))) if reference else b"",
     )
     timings = tuple(manager.timings)
-    return _Start(origin, Plan.of(program), request.machine(), request.backend_options(), timings, written)
+    return _Start(origin, Plan.of(program), target.machine, target.options, timings, written)
 
 
 def _advance(
@@ -373,7 +400,7 @@ def _build(start: _Start, request: CompileRequest, model_name: str, progress: Pr
     gains = {}
     if request.compare_presets and start.written is not None:
         progress("comparing precisions", 0.93)
-        gains = _preset_gains(start.written, request, start.machine)
+        gains = _preset_gains(start.written, start.machine, start.options)
     return Built(decoded, start.machine, origin, start.pass_timings, gains)
 
 
@@ -383,25 +410,25 @@ def _starts(captured: Captured) -> dict[str, Any]:
     return {"losses": list(captured.losses), "hyper": {name: captured.values[name].item() for name in hyper}}
 
 
-def _header(request: CompileRequest, model_name: str, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _header(request: CompileRequest, target: Target, program: Program, metadata: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: getattr(request, name) for name in _RECORDED}
     options["arch"] = request.arch.name if isinstance(request.arch, Machine) else request.arch
-    options["rules"] = [rule.label for rule in request.rules() or ()]
+    options["rules"] = [rule.label for rule in target.options.rules or ()]
     inputs = {s.name: list(s.type.shape) for s in program.symbols if s.kind is SymbolKind.INPUT}
     return {
-        "name": request.pef_name or model_name,
+        "name": request.name(metadata["model"]),
         "toolchain_version": VERSION,
         "options_json": options,
-        "metadata_json": {"model": model_name, "inputs": inputs, **metadata},
+        "metadata_json": {"inputs": inputs, **metadata},
     }
 
 
-def _preset_gains(program: Program, request: CompileRequest, machine: Machine) -> dict[str, float]:
+def _preset_gains(program: Program, machine: Machine, options: BackendOptions) -> dict[str, float]:
     """Modelled cycles of a whole step under every precision preset, as the planner sees them before placement."""
     gains = {}
     for preset in PRESETS:
         variant = PassManager(standard_pipeline(preset)).run(program)
-        gains[preset] = estimate_cycles(variant, machine, request.backend_options())
+        gains[preset] = estimate_cycles(variant, machine, options)
     return gains
 
 

@@ -11,6 +11,7 @@ import os
 import pytest
 from hypothesis import settings
 
+os.environ["SNC_NODE"] = "off"  # a daemon of whoever runs the tests has nothing to do with them
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("search", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

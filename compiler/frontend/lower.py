@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,8 @@ class LoweredJoint:
     """The joint graph in the graph language: it stores outputs, new buffer contents and `<name>.grad` gradients.
 
     `symbols` are those that the model does not have, such as dropout rates, and `initial` what they start from;
-    `updated` are those among them that the forward graph stores into.
+    `updated` are those among them that the forward graph stores into. `made` is what each node of the joint graph
+    became: a value, a pair of them, or a tuple.
     """
 
     graph: Graph
@@ -46,6 +47,7 @@ class LoweredJoint:
     symbols: tuple[Symbol, ...] = ()
     initial: dict[str, Array] = field(default_factory=dict)
     updated: tuple[str, ...] = ()
+    made: Mapping[fx.Node, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class _Lowerer:
         graph = self.builder.build()
         graph = graph.with_nodes(graph.nodes)
         context = self.context
-        return LoweredJoint(graph, context.constants, tuple(context.symbols.values()), context.initial, updated)
+        symbols = tuple(context.symbols.values())
+        return LoweredJoint(graph, context.constants, symbols, context.initial, updated, self.values)
 
     def read_placeholders(self) -> None:
         """Declare every symbol, written ones too, so that no value takes the name of one."""

@@ -7,7 +7,6 @@ needed.
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import shutil
@@ -17,19 +16,14 @@ from pathlib import Path
 
 import contents
 import llms
-import reference
+import reference  # puts the checkout on the path
 from sphinx.cmd.build import build_main
+
+from ir.version import VERSION
 
 SITE = Path(__file__).parent
 DOCS = SITE.parent
 ROOT = DOCS.parent
-
-
-def project_version() -> str:
-    """The version in setup.cfg."""
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    return parser["metadata"]["version"]
 
 
 def build(target: Path, version: str) -> int:
@@ -78,7 +72,7 @@ def _numbers(version: str) -> tuple[tuple[int, int, str], ...]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "out" / "site").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    status = build(folder, project_version())
+    status = build(folder, VERSION)
     if status == 0:
         print(f"open {folder / 'index.html'}")
     sys.exit(status)

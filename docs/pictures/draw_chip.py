@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from facts import Facts, Place, letter, operators
 from svg import INK, LINE, PANEL, QUIET, Canvas, colour, tint
 
 from pef import pef_pb2 as pb
-from pef.machine import SiteKind
+from pef.machine import Machine, SiteKind
 
 
 def stage(facts: Facts) -> Canvas:
@@ -207,3 +209,42 @@ def _legend(canvas: Canvas, facts: Facts, chosen: Place, x: float) -> None:
     y = 74 + 26 * len(facts.places)
     canvas.box(x, y, 15, 15, "#9aa4b2", "none", 7)
     canvas.text(x + 24, y + 12, "buffers that streams load", 12)
+
+
+def grid(
+    canvas: Canvas, configuration: pb.Configuration, machine: Machine, x: float, y: float, cell: float, rows: int
+) -> None:
+    """A small chip with every unit, letters for stages, and links as thick as what a firing sends over them."""
+
+    def corner(site: int) -> tuple[float, float]:
+        row, column = divmod(site, machine.columns)
+        return x + column * cell, y + row * cell
+
+    for site in range(rows * machine.columns):
+        canvas.box(
+            *corner(site), cell - 3, cell - 3, "#eef1f5", "none", 2 if machine.kind(site) is SiteKind.PCU else cell
+        )
+    links: Counter[tuple[int, int]] = Counter()
+    for net in configuration.nets:
+        if net.kind in (pb.Net.READ, pb.Net.WRITE):
+            for link in zip(net.route[0::2], net.route[1::2]):
+                links[link] += net.bytes
+    for (start, end), size in links.items():
+        (x1, y1), (x2, y2), half = corner(start), corner(end), (cell - 3) / 2
+        canvas.line(x1 + half, y1 + half, x2 + half, y2 + half, "#c4508b", 0.6 + size / 10_000)
+    sites = [unit.site for unit in configuration.units]
+    for buffer in configuration.buffers:
+        for unit in buffer.units:
+            canvas.box(*corner(sites[unit]), cell - 3, cell - 3, "#9aa4b2", "#ffffff", cell, tip=buffer.name)
+            if cell > 26:
+                left, top = corner(sites[unit])
+                canvas.text(left + (cell - 3) / 2, top + cell / 2 + 3, buffer.name, 12, INK, "middle")
+    for number, stage in enumerate(stage for phase in configuration.phases for stage in phase.stages):
+        for unit in stage.units:
+            canvas.box(*corner(sites[unit]), cell - 3, cell - 3, colour(number), "#ffffff", 2, tip=stage.name)
+            left, top = corner(sites[unit])
+            canvas.text(left + (cell - 3) / 2, top + cell / 2 + 3, letter(number), 11, "#ffffff", "middle", bold=True)
+    for site in machine.agcu_sites:
+        if site < rows * machine.columns:
+            left, top = corner(site)
+            canvas.path(f"M{left - 10},{top + 2} L{left - 3},{top + 7} L{left - 10},{top + 12} Z", INK, 0.5, fill=INK)

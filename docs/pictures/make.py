@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import draw_chip  # noqa: E402
+import draw_course  # noqa: E402
 import draw_section  # noqa: E402
 import draw_streaming  # noqa: E402
 import draw_time  # noqa: E402
@@ -52,8 +53,9 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as out:
         inference, training = compiled(Path(out), True), compiled(Path(out), False)
-        for name, canvas in pictures(inference, training).items():
-            canvas.write(folder / f"{name}.svg")
+        drawn = {**pictures(inference, training), **draw_course.pictures()}
+    for name, canvas in drawn.items():
+        canvas.write(folder / f"{name}.svg")
 
 
 if __name__ == "__main__":

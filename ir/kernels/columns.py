@@ -21,6 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.gemm import add_matmul, matmul
 from ir.kernels.geometry import Geometry
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -140,7 +141,7 @@ class Columns(Geometry):
             for rows in self.row_blocks():
                 made = y[images, :, rows].transpose(1, 2, 3, 0)
                 outputs = _shortened(_shortened(product, 3, made.shape[3]), 1, made.shape[1])
-                np.matmul(weight, self.columns_of(windows, rows, columns), out=self.as_matrices(outputs))
+                matmul(weight, self.columns_of(windows, rows, columns), self.as_matrices(outputs))
                 np.copyto(made, outputs)
 
     @cached_property
@@ -193,7 +194,7 @@ class Columns(Geometry):
         """The columns of dx, added up where they came from."""
         by_position = w.reshape(self.groups, -1, self.depth).transpose(0, 2, 1)
         # A product of a column and a row is no work for BLAS, and np.matmul is slow at it.
-        multiply = np.matmul if self.outputs > self.groups else np.multiply
+        multiply = matmul if self.outputs > self.groups else np.multiply
         for images in self.image_blocks():
             total = _shortened(padded, 3, len(dx[images]))
             total.fill(0)
@@ -201,7 +202,7 @@ class Columns(Geometry):
             for rows in self.row_blocks():
                 outputs = self.outputs_of(dy[images], rows, product)
                 part = _shortened(_shortened(columns, 4, total.shape[3]), 2, rows.stop - rows.start)
-                multiply(by_position, outputs, out=self.as_matrices(part))
+                multiply(by_position, outputs, self.as_matrices(part))
                 self.add_columns(part, windows[:, :, :, rows])
             np.copyto(dx[images].transpose(1, 2, 3, 0), total[self.windows.inner()])
 
@@ -211,14 +212,13 @@ class Columns(Geometry):
         """The gradient dw of the weight, from dy of the result."""
         share = product.reshape(self.groups, self.depth, -1)
         total = dw.reshape(self.groups, -1, *dw.shape[1:]).transpose(0, 2, 3, 4, 1)
-        by_position = share.reshape(total.shape)
-        dw.fill(0)
+        share.fill(0)
         for images in self.image_blocks():
             windows = self.windows_of(x[images], padded)
             for rows in self.row_blocks():
                 pixels = self.pixels_of(dy[images], rows, gradient)
-                np.matmul(self.columns_of(windows, rows, columns), pixels, out=share)
-                np.add(total, by_position, out=total)
+                add_matmul(self.columns_of(windows, rows, columns), pixels, share)
+        np.copyto(total, share.reshape(total.shape))
 
 
 def _transpose_weight(w: Array, groups: int, out: Array) -> None:

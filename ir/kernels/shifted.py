@@ -7,8 +7,9 @@ position of the window is a shift between the two:
     x[i + ahead]    += w[position]^T @ dy[i]
     w[position]     += dy[i] @ x[i + ahead]^T
 
-BLAS multiplies parts of lines where they lie. What the sums cost beside the products depends on the channels that a
-product sums over; and the windows beyond the true ones, at the end of each row and image, are computed in vain.
+BLAS multiplies parts of lines where they lie, and adds the products up (`gemm.py`). What that costs depends on the
+channels that a product sums over; and the windows beyond the true ones, at the end of each row and image, are computed
+in vain.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ir.kernels.gemm import add_matmul, matmul
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
 from ir.kernels.phases import Phases, phases_of
@@ -78,15 +80,11 @@ class Shifted(Geometry):
     def scratch(self) -> tuple[TensorType, ...]:
         """A block's images as lines, its results as lines, products, and a weight by position."""
         line = self.block * self.phases.pixels
-        products = max(
-            self.outputs * self._step(self.outputs, STRETCH_ELEMENTS),
-            self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS),
-            self.inputs * self.outputs // self.groups,
-        )
+        terms = self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)
         shapes = (
             (self.phases.count, self.inputs, line),
             (self.outputs, line),
-            (products,),
+            (terms,),
             (self.positions, self.outputs, self.inputs // self.groups),
         )
         return tuple(TensorType(DType.F32, shape) for shape in shapes)
@@ -95,9 +93,7 @@ class Shifted(Geometry):
         """The same for the gradient of the images."""
         return self.scratch()
 
-    def convolve(
-        self, x: Array, w: Array, y: Array, lines: Array, results: Array, product: Array, weights: Array
-    ) -> None:
+    def convolve(self, x: Array, w: Array, y: Array, lines: Array, results: Array, _: Array, weights: Array) -> None:
         """Images x convolved with w into y."""
         by_position = weights.reshape(*self.windows.kernel, self.groups, -1, self.inputs // self.groups)
         np.copyto(by_position, self._grouped(w).transpose(3, 4, 0, 1, 2))
@@ -107,11 +103,8 @@ class Shifted(Geometry):
             self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
             for stretch in self._stretches(total, self._step(self.outputs, STRETCH_ELEMENTS)):
                 made = total[:, :, stretch]
-                term = cut(product, *made.shape)
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
-                    np.matmul(by_position[number], pixels, out=term if number else made)
-                    if number:
-                        np.add(made, term, out=made)
+                    (add_matmul if number else matmul)(by_position[number], pixels, made)
             np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
 
     def input_gradient(
@@ -127,27 +120,25 @@ class Shifted(Geometry):
             laid_out.fill(0)
             for stretch in self._stretches(given, self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)):
                 terms = cut(product, self.groups, transposed.shape[1], stretch.stop - stretch.start)
-                np.matmul(transposed, given[:, :, stretch], out=terms)
+                matmul(transposed, given[:, :, stretch], terms)
                 by_position = terms.reshape(self.groups, self.positions, -1, terms.shape[2])
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     np.add(pixels, by_position[:, number], out=pixels)
             self.phases.collect(laid_out.reshape(self.phases.count, self.inputs, -1), dx[images])
 
     def weight_gradient(
-        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, product: Array, weights: Array
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, _: Array, weights: Array
     ) -> None:
         """The gradient dw of the weight, from dy of the result."""
         total = weights.reshape(self.positions, self.groups, -1, self.inputs // self.groups)
         total.fill(0)
-        share = cut(product, *total.shape[1:])
         for images in self._blocks():
             laid_out, given = self._cut(x[images], lines, results)
             self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
             self.phases.lay_out(dy[images], given.reshape(self.outputs, -1))
             for stretch in self._stretches(given, self._step(self.outputs, STRETCH_ELEMENTS)):
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
-                    np.matmul(given[:, :, stretch], pixels.swapaxes(1, 2), out=share)
-                    np.add(total[number], share, out=total[number])
+                    add_matmul(given[:, :, stretch], pixels.swapaxes(1, 2), total[number])
         by_position = total.reshape(*self.windows.kernel, *total.shape[1:])
         np.copyto(self._grouped(dw), by_position.transpose(2, 3, 4, 0, 1))
 

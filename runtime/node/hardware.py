@@ -137,8 +137,10 @@ class Node:
         for component in self.components():
             if component.path == path:
                 return component
-        example = {component.kind: component.path for component in self.components()}
-        hint = "as in " + ", ".join(example.values())
+        first: dict[Kind, str] = {}
+        for component in self.components():
+            first.setdefault(component.kind, component.path)
+        hint = f"as in {', '.join(first.values())}"
         raise UsageError(Problem(f"{self.platform} has no {path!r}", hint=hint))
 
     def tile_number(self, path: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ir.errors import Problem, SncError, UsageError
+from ir.version import VERSION
 from runtime.node.activity import Sums
 from runtime.node.allocation import Need, Refusal
 from runtime.node.hardware import Kind
@@ -18,7 +19,6 @@ from runtime.node.tables import log_table, states
 
 log = logging.getLogger("snc.snd")
 
-RUNTIME_VERSION = "0.1.0"
 LONGEST_TEXT = 4096
 """Characters of what a client says of itself."""
 
@@ -64,7 +64,7 @@ class UserCalls(rpc.SNMLRPCServicer):
 
     @_answers(pb.RuntimeVersion)
     def GetRuntimeVersion(self, request: Any) -> dict[str, Any]:
-        return {"version": RUNTIME_VERSION}
+        return {"version": VERSION}
 
     @_answers(pb.OperationalState)
     def GetOperationalState(self, request: Any) -> dict[str, Any]:

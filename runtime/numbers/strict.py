@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -31,13 +32,23 @@ from runtime.numbers.memory import Memory
 from runtime.numbers.simulator import Run
 
 
+class Observer(Protocol):
+    """Sees every slice that becomes complete in a buffer, and may change it before anybody reads it."""
+
+    def complete(
+        self, configuration: Configuration, maker: Stage | Stream, port: int, window: tuple[slice, ...], array: Array
+    ) -> None:
+        """`maker` has written `array`, the part `window` of the tensor in the buffer of its output `port`."""
+
+
 class StrictSimulator:
     """Sections of a legal PEF over `memory`, one slice per kernel call, on one thread."""
 
     threads = 1
 
-    def __init__(self, pef: DecodedPef, memory: Memory) -> None:
+    def __init__(self, pef: DecodedPef, memory: Memory, observer: Observer | None = None) -> None:
         self._pef = pef
+        self._observer = observer
         self._memory = memory
         self._exchange = Exchange()
         self._blas = ThreadpoolController()
@@ -52,7 +63,7 @@ class StrictSimulator:
             for number in sections:
                 section = self._pef.record.sections[number]
                 configuration = self._pef.configuration(section.configuration)
-                _Section(configuration, section.bindings, self._memory, self._exchange).run()
+                _Section(configuration, section.bindings, self._memory, self._exchange, self._observer).run()
 
     def close(self) -> None:
         """There are no threads to give back."""
@@ -62,9 +73,15 @@ class _Section:
     """One execution of one section. Loads see every symbol as it was when the section began."""
 
     def __init__(
-        self, configuration: Configuration, bindings: Sequence[int], memory: Memory, exchange: Exchange
+        self,
+        configuration: Configuration,
+        bindings: Sequence[int],
+        memory: Memory,
+        exchange: Exchange,
+        observer: Observer | None = None,
     ) -> None:
         self.configuration = configuration
+        self.observer = observer
         self.exchange = exchange
         self.symbols = [memory.views[symbol] for symbol in bindings]
         streams = [stream for phase in configuration.phases for stream in phase.streams]
@@ -116,6 +133,8 @@ class _Section:
             widen(source, place)
         else:
             np.copyto(place, source)
+        if self.observer is not None:
+            self.observer.complete(self.configuration, stream, 0, window, place)
 
     def _store(self, stream: Stream, reader: Reader, event: int) -> None:
         """One transfer from a buffer to a symbol, through free operators."""
@@ -153,7 +172,7 @@ class _Section:
             values[port.value] = self.buffers[port.buffer].read(self.writers.get(port.buffer), reader, event)
         self._applied(stage.body, values, _partial_values(stage))
         index = nest.index(event, stage.level)
-        for port in stage.outputs:
+        for number, port in enumerate(stage.outputs):
             writer = self.writers[port.buffer]
             place = self.buffers[port.buffer].place(writer, index)
             reduced = writer.reduced if port.combine else ()
@@ -164,6 +183,9 @@ class _Section:
             is_complete = all(index[loop] == nest.counts[loop] - 1 for loop in reduced)
             if port.combine and is_complete and self.buffers[port.buffer].type.dtype is DType.BF16:
                 round_to_bf16(place)
+            if self.observer is not None and (is_complete or not port.combine):
+                window = nest.window(self.buffers[port.buffer].type, writer.slicing, index)
+                self.observer.complete(self.configuration, stage, number, window, place)
 
     def _applied(self, body: Body, values: dict[int, Array], unrounded: set[int]) -> dict[int, Array]:
         """The values with the results of all operators, each an array of its own."""

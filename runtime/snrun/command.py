@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -80,6 +81,7 @@ def execute(options: Options) -> bool:
     _check(options)
     for path in _results(options):
         require_writable(path)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     _say_to_node(options)
     console = Console(options.as_json, options.quiet, options.verbose)
     session = Session(options.pef, options.threads, options.strict)

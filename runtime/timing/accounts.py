@@ -64,17 +64,14 @@ def critical_path(actors: Sequence[Actor]) -> tuple[float, tuple[PathStep, ...]]
     at: tuple[Actor, int] | None = (last, last.events - 1)
     while at is not None:
         actor, event = at
+        began = actor.times[event]
         if isinstance(actor, StreamActor):
             spent = {_BOUND_OF[limit]: cycles for limit, cycles in actor.spent[event].items()}
-            _append(steps, actor, actor.times[event], spent)
+            _append(steps, actor, began, spent)
+            began = actor.begins[event]
         at, offset = _decider(actor, event)
         if at is not None:
-            _append(
-                steps,
-                at[0],
-                actor.begins[event] if isinstance(actor, StreamActor) else actor.times[event],
-                _split(at[0], offset),
-            )
+            _append(steps, at[0], began, _split(at[0], offset))
     return last.end, tuple(reversed(steps))
 
 

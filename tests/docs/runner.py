@@ -18,9 +18,12 @@ from pathlib import Path
 from tests.docs.pages import ROOT, Block
 
 LINKED = ("examples", "benchmarks", "docs", "tests", "modelzoo", "Makefile", "setup.cfg")
+TOO_MUCH = re.compile(r"^\s*(make|pip|python -m pip|(\S*/)?pytest|(\S*python -m )pytest)\b", re.M)
+"""What no test should do: install, or run tests."""
 SECONDS = 900
 """After which a block counts as hanging."""
-COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli"}
+COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli", "snd": "runtime.node.daemon"}
+COMMANDS |= {name: f"runtime.node.tools.{name}" for name in ("snconfig", "sntilestat", "snfadm", "snfault")}
 
 PYTHON = """
 import json, sys, traceback
@@ -62,6 +65,7 @@ class Reader:
 
     def run(self, block: Block) -> str:
         """Do what a block says; what it printed. Raises AssertionError where it ends otherwise than the page says."""
+        assert not TOO_MUCH.search(block.text), f"{block} installs or tests: mark it *Not run: ...* on its page"
         if block.file is not None:
             path = self.folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,5 +142,5 @@ def follow(blocks: list[Block], folder: Path) -> None:
 
 def found(line: str, printed: str) -> bool:
     """Whether a line was printed, where `...` stands for any text and spaces do not count."""
-    parts = [r"\s+".join(map(re.escape, part.split())) for part in line.split("...")]
-    return re.search(r"\s*[^\n]*?\s*".join(parts), printed) is not None
+    parts = [r"[^\S\n]+".join(map(re.escape, part.split())) for part in line.split("...")]
+    return re.search(r"[^\n]*".join(parts), printed) is not None

@@ -13,6 +13,7 @@ import pytest
 import ir.ops  # noqa: F401  (registers every operator)
 from ir import errors
 from ir.op import OPS
+from ir.version import VERSION
 from tests.docs.pages import ROOT
 
 SITE = ROOT / "docs" / "_site"
@@ -41,6 +42,7 @@ def test_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) -> N
     pytest.importorskip("furo", reason="the site's generator is the extra `docs`")
     subprocess.run([sys.executable, str(SITE / "build.py"), str(tmp_path)], check=True)
     version = next(path.parent for path in tmp_path.glob("*/index.html"))
+    assert version.name == VERSION
     pages = list(version.rglob("*.html"))
     assert len(pages) > 150
     fetched = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]*\"")

@@ -6,30 +6,33 @@ from pathlib import Path
 
 import pytest
 
+from compiler.driver import CompileRequest, compile_model
 from pef import file as pef_file
 from pef import pef_pb2 as pb
-from tests.cli.conftest import MODEL, run_snc
+from tests.cli.conftest import MODEL
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small.py and its PEFs out/small/small.pef (training) and out/infer/infer.pef."""
+    """A folder with small.py."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "small.py").write_text(MODEL)
-    for arguments in (["--pef-name", "small"], ["--inference", "--pef-name", "infer"]):
-        result = run_snc("compile", folder / "small.py", "-o", folder / "out", *arguments)
-        assert result.exit_code == 0, result.output
     return folder
+
+
+def compiled(folder: Path, name: str, inference: bool) -> Path:
+    request = CompileRequest(str(folder / "small.py"), inference, None, folder / "out", name)
+    return compile_model(request).pef_path
 
 
 @pytest.fixture(scope="session")
 def training_path(workshop: Path) -> Path:
-    return workshop / "out" / "small" / "small.pef"
+    return compiled(workshop, "small", inference=False)
 
 
 @pytest.fixture(scope="session")
 def inference_path(workshop: Path) -> Path:
-    return workshop / "out" / "infer" / "infer.pef"
+    return compiled(workshop, "infer", inference=True)
 
 
 @pytest.fixture

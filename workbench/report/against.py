@@ -9,6 +9,9 @@ from pef import pef_pb2 as pb
 from runtime.timing import Report
 from workbench.report.causes import WORDS, verdict
 
+NOTICEABLE_SHARE = 0.001
+"""Of a step's time: what is below in both is no row."""
+
 Facts = dict[str, Any]
 
 
@@ -22,6 +25,7 @@ def against(own: Facts, pef: pb.Pef, report: Report) -> Facts:
         "name": report.name,
         "machine": report.machine.name,
         "clock_ghz": report.machine.clock_ghz,
+        "batch_size": options.get("batch_size"),
         **other,
         "options": differing,
         "rows": _rows(own, other, options, report),
@@ -44,6 +48,6 @@ def _rows(own: Facts, other: Facts, options: Facts, report: Report) -> list[tupl
     for bound, words in WORDS.items():
         name = bound.name.lower()
         theirs, mine = other["spent"].get(name, 0.0), own["verdict"]["spent"].get(name, 0.0)
-        if theirs or mine:
+        if max(report.us(theirs) / rows[0][1], own_us(mine) / rows[0][2]) >= NOTICEABLE_SHARE:
             rows.append((words, report.us(theirs), own_us(mine)))
     return rows

@@ -46,8 +46,9 @@ def verdict(pef: pb.Pef, report: Report) -> Facts:
     worst = max(spent, key=lambda bound: spent[bound])
     kinds = {section.kind for section in report.sections}
     what = "A training step" if "BCKWD" in kinds else "A forward pass"
+    where = f"one {report.machine.name}{_of_replicas(report)}"
     sentence = (
-        f"{what} of {report.name} takes {_duration(report, report.cycles)} on one {report.machine.name} (simulated), "
+        f"{what} of {report.name} takes {_duration(report, report.cycles)} on {where} (simulated), "
         f"{share:.1%} of the roofline; {_share(report, spent[worst])} of it is spent {WORDS[worst]}."
     )
     return {
@@ -187,3 +188,7 @@ def _duration(report: Report, cycles: float) -> str:
 
 def _share(report: Report, cycles: float) -> str:
     return f"{cycles / report.cycles:.0%}" if report.cycles else "nothing"
+
+
+def _of_replicas(report: Report) -> str:
+    return f" of {report.replicas.count} that average gradients" if report.replicas.count > 1 else ""

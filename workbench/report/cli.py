@@ -47,18 +47,20 @@ def report(
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 
     def report_it() -> bool:
+        from compiler.cli import progress_display
         from pef.files import write_bytes
-        from workbench.report.gather import Request, gather
+        from workbench.report.gather import Request, gather, next_action
         from workbench.report.render import render
 
-        found = gather(Request(pef, against, model, profile, source))
+        with progress_display(quiet=as_json) as progress:
+            found = gather(Request(pef, against, model, profile, source), progress)
         page = output or (None if as_json else pef.with_suffix(".html"))
         if page is not None:
             write_bytes(page, render(found).encode())
         if as_json:
             click.echo(json.dumps(found, indent=2))
         else:
-            click.echo(f"{found['verdict']['sentence']}\n{page}")
+            click.echo("\n".join(filter(None, (found["verdict"]["sentence"], next_action(found), str(page)))))
         return True
 
     sys.exit(exit_status(report_it, verbose))

@@ -1,4 +1,7 @@
-"""Where a configuration sits on the grid: sites of units, nets with their routes, and how full links are."""
+"""Where a configuration sits on the grid: sites of units, nets with their routes, and how full links are.
+
+A link is one number, four times the site that it leaves plus its direction: right, left, down, up.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ Facts = dict[str, Any]
 
 
 def floorplan(configuration: Configuration) -> Facts:
-    """Sites by unit, nets, and for every phase the cycles that each link needs. Links are [from site, to site]."""
-    rate = configuration.machine.link_bytes_per_cycle
+    """Sites by unit, nets, and for every phase the links that are used with the cycles that each one needs."""
+    machine = configuration.machine
     return {
         "sites": configuration.sites,
-        "nets": [_net(net) for net in configuration.record.nets],
+        "nets": [_net(net, machine.columns) for net in configuration.record.nets],
         "links": [
             [
-                [start, end, round(size / rate, 1)]
+                [link(start, end, machine.columns), round(size / machine.link_bytes_per_cycle, 1)]
                 for (start, end), size in sorted(link_loads(configuration, phase).items())
             ]
             for phase in range(len(configuration.phases))
@@ -27,7 +30,12 @@ def floorplan(configuration: Configuration) -> Facts:
     }
 
 
-def _net(net: pb.Net) -> list[Any]:
+def link(start: int, end: int, columns: int) -> int:
+    """The number of a link between neighbouring sites."""
+    return 4 * start + {1: 0, -1: 1, columns: 2, -columns: 3}[end - start]
+
+
+def _net(net: pb.Net, columns: int) -> list[Any]:
     """Phase, owner (`stage` or `stream` and its index), kind, port, source, sinks, bytes, and the links it takes.
 
     A unit is told by its index, an AGCU by -1 - its number.
@@ -36,7 +44,8 @@ def _net(net: pb.Net) -> list[Any]:
     index = net.stage if owner == "stage" else net.stream
     kind = pb.Net.Kind.Name(net.kind).lower()
     sinks = [_terminal(sink) for sink in net.sinks]
-    return [net.phase, owner, index, kind, net.port, _terminal(net.source), sinks, net.bytes, list(net.route)]
+    route = [link(start, end, columns) for start, end in zip(net.route[::2], net.route[1::2])]
+    return [net.phase, owner, index, kind, net.port, _terminal(net.source), sinks, net.bytes, route]
 
 
 def _terminal(terminal: pb.Terminal) -> int:

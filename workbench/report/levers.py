@@ -7,23 +7,25 @@ planned by the same cut as a compile, neither placed nor routed. What brings les
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.rdu.compile import estimate_cycles
 from compiler.data_parallel import with_reduction
-from compiler.driver import CompileRequest, divides
+from compiler.driver import CompileRequest, Progress, divides
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir.errors import Problem, SncError, UsageError
 from ir.graph import Program, SymbolKind
 from pef import pef_pb2 as pb
 from pef.codec import encode_type
+from workbench.report.considered import considered
 
 WORTHWHILE = 1.05
 """Times as fast per sample: less is within what the estimate is off by."""
 LARGER_BATCHES = (2, 8)
+UNKNOWN_BATCH = "The batch was not tried: compile with -b, so that a larger one is known."
 MACHINES = ("sn10", "sn30", "sn40l")
 
 Facts = dict[str, Any]
@@ -40,29 +42,37 @@ class Lever:
     is_action: bool = True
 
 
-def levers(pef: pb.Pef, model: str) -> Facts:
-    """`levers`: those that were tried, in estimated times per sample, and which of them to take next.
+def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None) -> Facts:
+    """`levers`: those that were tried, in estimated times per sample, and which of them to take next. `considered`:
+    what the cut weighed against the sections of the PEF.
 
     Raises UsageError where `model` is not what the PEF was compiled from, SncError where it cannot be captured.
     """
+    progress("capturing the model", 0.0)
     request = request_of(pef, model)
-    trial = _Trial()
+    trial = Trial()
     _require_same(pef, trial.program(request), model)
     baseline = trial.cycles(request)
     samples = request.batch_size or 1
-    tried = [_tried(trial, lever, baseline / samples, request) for lever in candidates(request)]
+    tried = []
+    planned = list(candidates(request))
+    for number, lever in enumerate(planned):
+        progress(f"trying {lever.option}", (1 + number) / (1 + len(planned)))
+        tried.append((lever, _tried(trial, lever, baseline / samples, request)))
     worthwhile = [
         number
         for number, (lever, found) in enumerate(tried)
         if lever.is_action and found["cycles"] is not None and found["speedup"] >= WORTHWHILE
     ]
     return {
+        "considered": considered(trial.improved(request), request.machine(), request.backend_options()),
         "levers": {
             "cycles": baseline,
             "cycles_per_sample": baseline / samples,
             "tried": [found for _, found in tried],
+            "remark": "" if request.batch_size else UNKNOWN_BATCH,
             "action": max(worthwhile, key=lambda number: tried[number][1]["speedup"], default=None),
-        }
+        },
     }
 
 
@@ -70,7 +80,8 @@ def request_of(pef: pb.Pef, model: str) -> CompileRequest:
     """The compile that made a PEF."""
     options = json.loads(pef.header.options_json or "{}")
     known = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
-    return CompileRequest(model, **{name: options[name] for name in known if name in options})
+    given = {name: options[name] for name in known if name in options}
+    return CompileRequest(model, avoid=tuple(options.get("avoid", ())), **given)
 
 
 def candidates(request: CompileRequest) -> Iterator[Lever]:
@@ -108,7 +119,7 @@ def candidates(request: CompileRequest) -> Iterator[Lever]:
             )
 
 
-class _Trial:
+class Trial:
     """Estimates; what is captured for one batch size serves all options."""
 
     def __init__(self) -> None:
@@ -129,19 +140,22 @@ class _Trial:
 
     def cycles(self, request: CompileRequest) -> float:
         """Estimated cycles of a step, in cycles of the request's machine."""
-        program = PassManager(standard_pipeline(request.preset)).run(self.program(request))
-        return estimate_cycles(program, request.machine(), request.backend_options())
+        return estimate_cycles(self.improved(request), request.machine(), request.backend_options())
+
+    def improved(self, request: CompileRequest) -> Program:
+        """The graph as it is mapped."""
+        return PassManager(standard_pipeline(request.preset)).run(self.program(request))
 
 
-def _tried(trial: _Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> tuple[Lever, Facts]:
+def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> Facts:
     facts: Facts = {"option": lever.option, "sentence": lever.sentence, "note": lever.note, "cycles": None}
     try:
         cycles = trial.cycles(lever.request)
     except SncError as error:
-        return lever, {**facts, "note": f"does not compile: {error.problems[0].message}"}
+        return {**facts, "note": f"does not compile: {error.problems[0].message}"}
     scale = origin.machine().clock_ghz / lever.request.machine().clock_ghz
     own = cycles * scale / (lever.request.batch_size or 1)
-    return lever, {**facts, "cycles": cycles * scale, "cycles_per_sample": own, "speedup": cycles_per_sample / own}
+    return {**facts, "cycles": cycles * scale, "cycles_per_sample": own, "speedup": cycles_per_sample / own}
 
 
 def _require_same(pef: pb.Pef, program: Program, model: str) -> None:
@@ -153,14 +167,3 @@ def _require_same(pef: pb.Pef, program: Program, model: str) -> None:
     if differing:
         hint = "give the model that the PEF was compiled from"
         raise UsageError(Problem(f"{model} is not the model of this PEF: {differing[0]!r} differs", hint=hint))
-
-
-def as_sentence(facts: Mapping[str, Any]) -> str:
-    """The next action in one line; empty where no model was given."""
-    if "levers" not in facts:
-        return ""
-    found = facts["levers"]
-    if found["action"] is None:
-        return f"{len(found['tried'])} levers were tried in the estimate; none is worth taking."
-    action = found["tried"][found["action"]]
-    return f"next: {action['option']} is estimated to be {action['speedup']:.2f} times as fast per sample"

@@ -29,7 +29,7 @@ from pef.machine import Machine, SiteKind
 
 T = TypeVar("T")
 
-WINDOW = 96
+WINDOW = 48
 """Stages that a section may have at most."""
 
 BEAM = 4
@@ -39,12 +39,23 @@ PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another section that could begin at the same place: its stages, its phases, and by how many cycles the graph as
+    a whole would take longer with it."""
+
+    length: int
+    phases: int
+    extra_cycles: float
+
+
 @dataclass(frozen=True)
 class Section:
-    """A section from one position on: its phases, and its modelled cycles."""
+    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to."""
 
     phases: tuple[Phase, ...]
     cycles: float
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def length(self) -> int:
@@ -91,7 +102,7 @@ class Cutter:
         self.window = window
         self.stages = [NestedStage.of(stage) for stage in stages]
         self.machine = machine
-        self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
+        self.pcus = max(1, int(budget * len(machine.working_sites(SiteKind.PCU))))
         self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
         self.rate = machine.tier_bytes_per_cycle(0)
         self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
@@ -124,8 +135,14 @@ class Cutter:
             total[start] = chosen[start].cycles + total[start + chosen[start].length]
         position, found = 0, []
         while position < count:
-            found.append(chosen[position])
-            position += chosen[position].length
+            best = chosen[position]
+            rivals = (
+                Rival(s.length, len(s.phases), s.cycles + total[position + s.length] - total[position])
+                for s in ways[position]
+                if s.length != best.length
+            )
+            found.append(replace(best, rivals=tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))))
+            position += best.length
         return found
 
     def sections(self, start: int) -> list[Section]:
@@ -336,11 +353,11 @@ class _Alike(Generic[T]):
 
     def __init__(self, look: Callable[[int, int], tuple[object, ...]]) -> None:
         self._look = look
-        self._known: dict[int, dict[tuple[object, ...], tuple[T, int]]] = {}
+        self._known: dict[tuple[object, ...], dict[int, dict[tuple[object, ...], tuple[T, int]]]] = {}
 
     def find(self, position: int) -> tuple[T, int] | None:
         """What is known of a position that looks like this one, and which that is."""
-        for reach, known in self._known.items():
+        for reach, known in self._known.get(self._look(position, 1), {}).items():
             found = known.get(self._look(position, reach))
             if found is not None:
                 return found
@@ -348,7 +365,8 @@ class _Alike(Generic[T]):
 
     def keep(self, position: int, reach: int, what: T) -> None:
         """Remember what was worked out at a position by looking at so many stages."""
-        self._known.setdefault(reach, {})[self._look(position, reach)] = what, position
+        known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
+        known[self._look(position, reach)] = what, position
 
 
 def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:

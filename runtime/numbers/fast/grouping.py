@@ -57,9 +57,7 @@ def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
     size = _group_size(phase, lanes, worthwhile)
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
         size = 1
-    groups = _split(0, phase.tiles, -(-phase.tiles // size))
-    chunks = _split(0, len(groups), min(lanes, len(groups)))
-    return [groups[chunk.start : chunk.start + chunk.count] for chunk in chunks]
+    return [_split(lane.start, lane.count, max(1, round(lane.count / size))) for lane in _split(0, phase.tiles, lanes)]
 
 
 def _split(start: int, length: int, parts: int) -> list[Group]:
@@ -93,7 +91,9 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
 def _overhead_ns(phase: Phase, program: Program) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(_resident_bytes(stage) + _column_bytes(stage) for stage in phase.stages)
+    walked = sum(
+        _resident_bytes(stage) + _column_bytes(stage) + _fixed_bytes(stage, phase.tiles) for stage in phase.stages
+    )
     return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, program)) / BYTES_PER_NS
 
 
@@ -143,6 +143,19 @@ def _column_bytes(stage: Stage) -> int:
             images = values[operation.op.images_operand]
             if images.grown(2) == images.type:
                 total += operation.op.column_bytes(*(value.type for value in values))
+    return total
+
+
+def _fixed_bytes(stage: Stage, tiles: int) -> int:
+    """Bytes that every group makes anew of operands that all tiles use whole, by the method for many tiles at once:
+    transformed weights."""
+    many = max(1, tiles // 2)
+    total = 0
+    for operation in stage.operations:
+        if isinstance(operation.op, Convolution):
+            op = operation.op.retyped(stage.values[operation.results[0]].grown(many))
+            assert isinstance(op, Convolution)
+            total += op.fixed_bytes(*(stage.values[i].grown(many) for i in operation.operands))
     return total
 
 

@@ -46,6 +46,7 @@ def test_the_critical_path_is_one_chain_from_start_to_end(found: Facts) -> None:
         assert steps[0][0] == 0
         assert steps[-1][1] == pytest.approx(execution["cycles"])
         assert all(before[1] == after[0] for before, after in itertools.pairwise(steps))
+        assert all(sum(step[5].values()) == pytest.approx(step[1] - step[0], abs=1e-3) for step in steps)
         assert sum(sum(step[5].values()) for step in steps) == pytest.approx(execution["cycles"])
         owned = sum(
             sum(a["path"].values()) for phase in execution["phases"] for a in phase["stages"] + phase["streams"]
@@ -156,3 +157,12 @@ def test_a_long_path_is_shortened_without_losing_cycles(count: int) -> None:
     assert len(merged) <= MOST_STEPS
     assert math.isclose(sum(step.cycles for step, _ in merged), count)
     assert [begin for _, begin in merged] == [0.0, *(step.end for step, _ in merged[:-1])]
+
+
+def test_routes_are_those_of_the_pef(found: Facts, pef: pb.Pef) -> None:
+    columns = found["machine"]["columns"]
+    steps = (1, -1, columns, -columns)
+    for number, plan in found["floorplans"].items():
+        for net, told in zip(pef.configurations[number].nets, plan["nets"], strict=True):
+            ends = [(link // 4, link // 4 + steps[link % 4]) for link in told[8]]
+            assert [site for pair in ends for site in pair] == list(net.route)

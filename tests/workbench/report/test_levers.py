@@ -14,7 +14,9 @@ from ir.errors import UsageError
 from pef import pef_pb2 as pb
 from tests.workbench.report.conftest import EXAMPLES, LENET
 from workbench.report import levers
-from workbench.report.levers import as_sentence, candidates, request_of
+from workbench.report.considered import considered
+from workbench.report.gather import next_action
+from workbench.report.levers import candidates, request_of
 
 
 def options(request: CompileRequest) -> list[str]:
@@ -62,8 +64,8 @@ def test_without_a_lever_that_helps_there_is_no_advice(pef: pb.Pef, monkeypatch:
     monkeypatch.setattr(levers, "LARGER_BATCHES", ())
     found = levers.levers(pef, LENET)
     assert found["levers"]["action"] is None
-    assert "none is worth taking" in as_sentence(found)
-    assert as_sentence({}) == ""
+    assert "none is worth taking" in next_action(found)
+    assert next_action({}) == ""
 
 
 def test_another_model_is_refused(pef: pb.Pef) -> None:
@@ -79,3 +81,17 @@ def test_a_lever_that_does_not_compile_says_so(pef: pb.Pef, monkeypatch: pytest.
     found = levers.levers(pef, LENET)["levers"]
     last = found["tried"][-1]
     assert last["cycles"] is None and last["note"].startswith("does not compile")
+
+
+def test_rivals_are_slower_and_longer_sections_do_not_fit(pef: pb.Pef) -> None:
+    request = replace(request_of(pef, LENET), inference=True)
+    small = replace(request.machine(), rows=4, columns=4, agcu_sites=(0,), faulty_sites=())
+    program = levers.Trial().improved(request)
+    found = considered(program, small, request.backend_options())
+    assert len(found) > 1
+    assert sum(section["stages"] for section in found) > 5
+    reasons = [other["why"] for section in found for other in section["alternatives"]]
+    slower = [float(reason.split()[4]) for reason in reasons if "longer" in reason]
+    assert slower and min(slower) >= 0
+    assert any("no way was found that fits" in reason for reason in reasons)
+    assert considered(program, small, replace(request, level="o0").backend_options()) == []

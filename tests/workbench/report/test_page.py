@@ -14,6 +14,10 @@ from click.testing import CliRunner, Result
 
 from compiler.cli import main
 from compiler.driver import CompileResult
+from pef import pef_pb2 as pb
+from runtime.timing import simulate
+from tests.workbench.report.conftest import EXAMPLES
+from workbench.report.facts import facts
 from workbench.report.render import render
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -45,11 +49,11 @@ def test_the_page_asks_nothing_of_the_network(found: Facts) -> None:
 
 def test_facts_on_standard_output(lenet: CompileResult) -> None:
     result = snc(lenet.pef_path, "--json", "--profile")
-    facts = json.loads(result.output)
-    assert facts["time"] == "simulated" and facts["numbers"]["time"] == "host"
-    assert {output["name"] for output in facts["numbers"]["outputs"]} == {"loss", "output"}
-    assert all(output["passed"] for output in facts["numbers"]["outputs"])
-    assert "levers" not in facts
+    told = json.loads(result.output)
+    assert told["time"] == "simulated" and told["numbers"]["time"] == "host"
+    assert {output["name"] for output in told["numbers"]["outputs"]} == {"loss", "output"}
+    assert all(output["passed"] for output in told["numbers"]["outputs"])
+    assert "levers" not in told
     assert not lenet.pef_path.with_suffix(".html").exists()
 
 
@@ -175,3 +179,15 @@ def test_zoom_and_theme(browser: Any) -> None:
     press(browser, "?")
     assert browser.find_element("css selector", "dialog").is_displayed()
     browser.find_element("css selector", "dialog button").click()
+
+
+def test_the_page_grows_with_what_differs_not_with_depth(pef: pb.Pef, found: Facts) -> None:
+    deep = pb.Pef()
+    deep.CopyFrom(pef)
+    for _ in range(99):
+        deep.sections.extend(pef.sections)
+    report = simulate(deep)
+    many = facts(deep, report, EXAMPLES)
+    assert len(many["sections"]) == 100 * len(found["sections"])
+    assert len(many["executions"]) == len(found["executions"])
+    assert len(render(many)) < 1.5 * len(render(found))

@@ -59,8 +59,12 @@ function placesOf(section, stage) {
   const own = facts.sections[section].places.slice(stage.first_operator, stage.first_operator + stage.operators.length);
   return own.map((place) => facts.places[place]);
 }
+// The end of a long name says more than its beginning.
+const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most).replace(/^[._]+/, "")}` : name);
+const shortLine = (line) => line.slice(line.lastIndexOf("/") + 1);
 const lineName = (place) => `${place[0]}:${place[1]}`;
 const linesOf = (section, stage) => [...new Set(placesOf(section, stage).map(lineName))];
+const firstLine = (section, stage) => shortLine(linesOf(section, stage)[0] ?? "");
 const selectedStage = () => (selection.kind === "stage" ? executionOf(selection.section).phases[selection.phase].stages[selection.index] : null);
 const selectedStream = () => (selection.kind === "stream" ? executionOf(selection.section).phases[selection.phase].streams[selection.index] : null);
 

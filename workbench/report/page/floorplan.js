@@ -138,6 +138,11 @@ function floorplanView() {
     pen.fill();
   }
 
+  // The two ends of a link: right, left, down or up of the site that it leaves.
+  function endsOf(link) {
+    const site = link >> 2;
+    return [centre(site), centre(site + [1, -1, columns, -columns][link & 3])];
+  }
   const currentPhase = () => (selection.phase !== null ? selection.phase : longestPhase());
   const longestPhase = () => {
     const phases = executionOf(selection.section).phases;
@@ -147,8 +152,8 @@ function floorplanView() {
   function drawLinks(pen) {
     const phase = currentPhase(), loads = plan.links[phase] ?? [], own = executionOf(selection.section).phases[phase];
     const span = own.end - own.start || 1;
-    for (const [from, to, cycles] of loads) {
-      const [x1, y1] = centre(from), [x2, y2] = centre(to), dx = (y2 - y1) * 0.16, dy = (x1 - x2) * 0.16;
+    for (const [link, cycles] of loads) {
+      const [[x1, y1], [x2, y2]] = endsOf(link), dx = (y2 - y1) * 0.16, dy = (x1 - x2) * 0.16;
       pen.strokeStyle = heat(cycles / span);
       pen.lineWidth = Math.max(0.8, size * 0.13) + 1.6 * Math.min(1, cycles / span);
       line(pen, [[x1 + dx, y1 + dy], [x2 + dx, y2 + dy]]);
@@ -162,7 +167,7 @@ function floorplanView() {
     pen.lineWidth = 1.4;
     for (const [, , , kind, , source, sinks, , route] of chosen) {
       pen.strokeStyle = tones[kind];
-      for (let i = 0; i < route.length; i += 2) line(pen, [centre(route[i]), centre(route[i + 1])]);
+      for (const link of route) line(pen, endsOf(link));
       for (const end of [source, ...sinks]) if (end < 0) line(pen, [agcuCentre(-1 - end), centre(agcus[-1 - end])]);
     }
   }

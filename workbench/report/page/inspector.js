@@ -66,9 +66,17 @@ function inspectorView() {
     const spent = stream.runs.length ? stream.runs[stream.runs.length - 1][1] - stream.runs[0][0] : 0;
     return [h("h2", {}, `${stream.store ? "store" : "load"} ${name}`), h("p", { class: "soft small" }, `a stream of phase ${selection.phase}, ${stream.whole ? "all at once" : count(stream.transfers, "transfer")}`),
       link([["tensor", go(name, inSection({ symbol: name })), row ? h("div", { class: "small mono" }, row[1]) : null], ["memory", `${facts.machine.tiers[stream.tier].name}, ${bytes(stream.bytes)}`],
-        ["AGCUs", stream.agcus.join(", ")], ["buffer", go(buffer.name, inSection({ kind: "buffer", index: stream.buffer }))],
+        ["AGCUs", stream.agcus.join(", ")], ["stages that it serves", served(stream)], ["buffer", go(buffer.name, inSection({ kind: "buffer", index: stream.buffer }))],
         ["cycles", `from first to last ${time(spent)}`, h("div", { class: "small soft" }, `on the critical path for ${time(sum(stream.path))}`)]]),
       h("h3", {}, "What set its rate"), pairs(Object.entries(stream.limits).map(([name2, cycles]) => [WORDS[name2] ?? name2, time(cycles)]))];
+  }
+
+  // The stages that read what a stream loads, or make what it stores, with their lines.
+  function served(stream) {
+    return executionOf(selection.section).phases.flatMap((phase, number) => phase.stages.flatMap((stage, index) => {
+      if (!(stream.store ? stage.writes : stage.reads).includes(stream.buffer)) return [];
+      return [h("div", { class: "small" }, go(stage.name, inSection({ phase: number, kind: "stage", index })), " ", lineLinks(stage))];
+    }));
   }
 
   function ofBuffer(buffer) {

@@ -83,7 +83,7 @@ async function start() {
   document.title = `${facts.name}: snc report`;
   showHero();
   const wanted = [timelineView, floorplanView, sourceView, rooflineView, occupancyView, trafficView, planView, sectionsView];
-  if (facts.considered) wanted.push(consideredView);
+  if (facts.considered?.length) wanted.push(consideredView);
   if (facts.against) wanted.splice(0, 0, comparisonView);
   views.push(...wanted.map((view) => view()), inspectorView());
   searchBox();

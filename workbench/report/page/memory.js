@@ -70,7 +70,7 @@ function trafficView() {
           const here = facts.sections[selection.section].symbols.includes(row.name) ? selection.section : uses(row.name);
           if (here >= 0) select({ section: here, symbol: row.name });
         },
-        cells: [h("span", { class: "mono" }, row.name), h("span", { class: "soft" }, row.kind.toLowerCase()),
+        cells: [h("span", { class: "mono", title: row.name }, tail(row.name, 32)), h("span", { class: "soft" }, row.kind.toLowerCase()),
           h("span", { style: "white-space:nowrap" }, ["read", "write"].map((way) => h("span", { class: "bar", style: `width:${(row[`${way}_bytes`] / most) * 90}px;min-width:0;background:var(--${way})` }))),
           bytes(row.read_bytes), bytes(row.write_bytes)],
       }))));

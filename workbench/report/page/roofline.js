@@ -33,8 +33,8 @@ function rooflineView() {
     const rate = tier.bandwidth_bytes_per_s, ridge = peak / rate;
     const from = Math.max(xs[0], slowest / rate);
     svg.append(s("line", { x1: x(from), y1: y(from * rate), x2: x(Math.min(ridge, xs[1])), y2: y(Math.min(peak, xs[1] * rate)), stroke: "var(--dram)", "stroke-width": 1.8, "stroke-dasharray": number ? "5 4" : null }));
-    const at = Math.sqrt(from * ridge) * 3;
-    svg.append(s("text", { x: x(at) - 8, y: y(at * rate) - 6, "text-anchor": "end" }, `${tier.name} ${metric(rate, "B/s")}`));
+    const at = ridge / 3;
+    svg.append(s("text", { x: x(at) - 10, y: y(at * rate) - 4, "text-anchor": "end" }, `${tier.name} ${metric(rate, "B/s")}`));
   });
   const ridge = Math.max(xs[0], peak / Math.max(...machine.tiers.map((tier) => tier.bandwidth_bytes_per_s)));
   svg.append(s("line", { x1: x(Math.min(ridge, xs[1])), x2: width - right, y1: y(peak), y2: y(peak), stroke: "var(--compute)", "stroke-width": 1.8 }),

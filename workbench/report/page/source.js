@@ -19,7 +19,7 @@ function sourceView() {
     const total = facts.verdict.cycles, loading = facts.verdict.spent.load ?? 0;
     const rows = facts.lines.filter((line, i) => i < 200 || chosen.has(`${line.file}:${line.line}`)).map((line) => ({
       class: chosen.has(`${line.file}:${line.line}`) ? "self" : null, pick: () => pick(line),
-      cells: [h("span", { class: "source" }, `${line.file}:${line.line}`), h("span", { class: "source soft", title: textOf(line) }, textOf(line) || operatorsOf(line)),
+      cells: [h("span", { class: "source", title: line.file }, shortLine(`${line.file}:${line.line}`)), h("span", { class: "source soft", title: textOf(line) }, textOf(line) || operatorsOf(line)),
         h("span", { class: "bar", style: `width:${(line.share / most) * 64}px` }), share(line.share), time(line.cycles)],
     }));
     rows.push({ class: "soft", cells: ["no line", "loading and launching sections", "", share(loading / total), time(loading)] });

@@ -23,7 +23,7 @@ function sectionsView() {
   function stageRows(execution) {
     return execution.phases.flatMap((phase, number) => phase.stages.map((stage, index) => ({
       class: relation("stage", number, index, stage) || null, pick: () => select({ section: selection.section, phase: number, kind: "stage", index }),
-      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, linesOf(selection.section, stage)[0] ?? "")),
+      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, firstLine(selection.section, stage))),
         `phase ${number}: ${loops(stage.loops)}`, stage.units.length, "", time(stage.interval * stage.firings), "", metric(stage.flops, ""), "", "", `${share(sum(stage.path) / (execution.cycles || 1))} of its path`,
         h("div", { style: "width:130px" }, stack(stage.time, phase.end - phase.start, STAGE_TIMES))],
     })));
@@ -48,13 +48,17 @@ function consideredView() {
 
 function comparisonView() {
   const { element, body, note } = panel("against", `Compared with ${facts.against.name}`, { wide: true });
-  const other = facts.against, own = facts.verdict, most = Math.max(own.cycles / facts.machine.clock_ghz, other.cycles / other.clock_ghz);
-  const row = (name, cycles, spent, clock) => h("div", { style: "display:grid;grid-template-columns:190px 1fr 110px;gap:10px;align-items:center;margin:4px 0" }, h("strong", {}, name),
-    h("div", { style: `width:${(cycles / clock / most) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(cycles / clock / 1e3, 1)} µs`));
-  note.textContent = other.sentence;
-  body.append(row(`this: ${facts.name}`, own.cycles, own.spent, facts.machine.clock_ghz), row(`other: ${other.name}`, other.cycles, other.spent, other.clock_ghz), legend(own.spent, own.cycles, BOUNDS),
+  const other = facts.against, own = facts.verdict;
+  // Different batches are compared by the sample.
+  const bySample = Boolean(other.batch_size && facts.options.batch_size), of = bySample ? "per sample" : "a step";
+  const mine = own.cycles / facts.machine.clock_ghz / 1e3 / (bySample ? facts.options.batch_size : 1), theirs = other.cycles / other.clock_ghz / 1e3 / (bySample ? other.batch_size : 1);
+  const row = (name, value, spent, cycles) => h("div", { style: "display:grid;grid-template-columns:190px 1fr 180px;gap:10px;align-items:center;margin:4px 0" }, h("strong", {}, name),
+    h("div", { style: `width:${(value / Math.max(mine, theirs)) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(value, 2)} µs ${of}`));
+  note.textContent = `${(theirs / mine).toFixed(2)} times as fast ${of}`;
+  body.append(row(`this: ${facts.name}`, mine, own.spent, own.cycles), row(`other: ${other.name}`, theirs, other.spent, other.cycles), legend(own.spent, own.cycles, BOUNDS),
+    h("p", { class: "soft small", style: "margin-top:8px" }, other.sentence),
     h("h3", {}, "What was asked for differently"), other.options.length ? pairs(other.options.map(([name, mine, theirs]) => [name, `${theirs ?? "none"} → ${mine ?? "none"}`])) : h("p", { class: "soft" }, "nothing"),
-    h("h3", {}, "Times"), table([["", "fixed"], ["other"], ["this"], ["change"]], other.rows.map(([name, theirs, mine]) => ({ cells: [name, `${grouped(theirs, 1)} µs`, `${grouped(mine, 1)} µs`,
-      theirs ? `${mine > theirs ? "+" : "−"}${share(Math.abs(mine / theirs - 1))}` : "new"] }))));
+    h("h3", {}, "Times"), table([["", "fixed"], ["other"], ["this"], ["change"]], other.rows.map(([name, before, now]) => ({ cells: [name, `${grouped(before, 1)} µs`, `${grouped(now, 1)} µs`,
+      before ? `${now > before ? "+" : "−"}${share(Math.abs(now / before - 1))}` : "new"] }))));
   return { element, update() {} };
 }

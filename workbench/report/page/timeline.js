@@ -60,9 +60,9 @@ function timelineView() {
     execution.phases.forEach((phase, number) => {
       rows.push({ what: "phase", label: `phase ${number} · loops ${loops(phase.loops)} · ${time(phase.end - phase.start)}`, phase, number });
       const streams = phase.streams.map((item, index) => ({ what: "stream", item, index, number,
-        label: `${item.store ? "store" : "load"} ${symbolOf(section, item)}` }));
+        label: `${item.store ? "store" : "load"} ${symbolOf(section, item)}`, short: `${item.store ? "store" : "load"} ${tail(symbolOf(section, item), 26)}` }));
       rows.push(...streams.filter((row) => !row.item.store));
-      rows.push(...phase.stages.map((item, index) => ({ what: "stage", item, index, number, label: item.name, source: linesOf(section, item)[0] })));
+      rows.push(...phase.stages.map((item, index) => ({ what: "stage", item, index, number, label: item.name, source: firstLine(section, item) })));
       rows.push(...streams.filter((row) => row.item.store));
     });
     return rows;
@@ -85,7 +85,7 @@ function timelineView() {
     const svg = s("svg", { viewBox: `0 0 ${width} ${rows.length * height + 18}`, height: rows.length * height + 18, preserveAspectRatio: "none" });
     rows.forEach((row, place) => {
       const y = place * height;
-      const label = h("div", { class: row.what, title: row.label }, row.label, row.source ? h("span", { class: "source" }, `  ${row.source}`) : null);
+      const label = h("div", { class: row.what, title: row.label }, row.source ? h("span", { class: "source" }, `${row.source} `) : null, row.short ?? row.label);
       labels.append(label);
       if (row.what === "phase") {
         svg.append(s("rect", { x: x(row.phase.start), y: y + 7, width: Math.max(1, x(row.phase.end) - x(row.phase.start)), height: 3, fill: "var(--line)" }));

@@ -1,0 +1,1 @@
+"""Where numbers first go wrong: operators beside PyTorch, passes, sections, stages, tiles."""

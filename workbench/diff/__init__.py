@@ -1,0 +1,1 @@
+"""What changed between two PEFs, and what it did to time."""

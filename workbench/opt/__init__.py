@@ -1,0 +1,1 @@
+"""Passes tried one by one on the text of a program."""

@@ -1,0 +1,106 @@
+"""`snc reduce`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ir.ending import exit_status
+
+if TYPE_CHECKING:
+    from workbench.bisect.bisect import Mapping
+    from workbench.numbers.subject import Subject
+    from workbench.reduce.reduce import Test
+
+
+@click.command("reduce", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("model", metavar="MODEL.PY[:NAME]|PROGRAM.IR")
+@click.option("--error", metavar="CODE", help="Look for a compile that ends in this error, such as INFEASIBLE.")
+@click.option(
+    "--command", metavar="COMMAND", help="Look for a program for which this ends with status 0; {} is its file."
+)
+@click.option("--inference", is_flag=True, help="Forward only.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
+@click.option("--arch", default="sn30", show_default=True, help="Machine to map onto.")
+@click.option("--level", type=click.Choice(("o0", "o1", "o3")), default="o3", show_default=True)
+@click.option("--graphamp-preset", "preset", default="mp0", show_default=True, metavar="mp0|mp1|mp4", help="Precision.")
+@click.option("--passes", metavar="PIPELINE", help="Run these passes instead of the usual ones.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and values.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A file; default: standard output.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what was left after every step.")
+def reduce(
+    model: str,
+    error: str | None,
+    command: str | None,
+    inference: bool,
+    batch_size: int | None,
+    arch: str,
+    level: str,
+    preset: str,
+    passes: str | None,
+    seed: int,
+    output: Path | None,
+    verbose: bool,
+) -> None:
+    """Find the smallest program that still shows a fault, and print it.
+
+    The fault is what snc bisect finds: a pass or a section that changes numbers. Or an error with which compiling ends
+    (--error), or whatever a command of yours tells (--command).
+
+    \b
+      snc reduce model.py -o small.ir && snc bisect small.ir
+      snc reduce model.py --error INFEASIBLE --arch small.toml
+      snc reduce program.ir --command 'snc opt {} -p mine | grep -q gather'
+    """
+
+    def run() -> bool:
+        from compiler.driver import CompileRequest
+        from ir.text import print_program
+        from pef.files import write_bytes
+        from workbench.bisect.bisect import Mapping
+        from workbench.numbers.subject import read_subject
+        from workbench.reduce.reduce import reduce_program, size_in_words
+
+        request = CompileRequest(
+            model, inference, batch_size, arch=arch, level=level, preset=preset, seed=seed, passes=passes
+        )
+        subject = read_subject(model, inference=inference, batch_size=batch_size, seed=seed)
+        shows = _test(subject, Mapping.of(request), error, command)
+        note = (lambda line: click.echo(line, err=True)) if verbose else (lambda line: None)
+        found = reduce_program(subject.program, shows, note)
+        text = print_program(found.program)
+        if output is not None:
+            write_bytes(output, text.encode())
+        else:
+            click.echo(text, nl=False)
+        was, left = size_in_words(subject.program), size_in_words(found.program)
+        click.echo(f"{was}; left: {left}; {found.tried} programs tried", err=True)
+        return True
+
+    sys.exit(exit_status(run, verbose))
+
+
+def _test(subject: Subject, mapping: Mapping, error: str | None, command: str | None) -> Test:
+    """What to look for. Raises UsageError where the whole program does not show it."""
+    from ir.errors import Problem, UsageError
+    from workbench.bisect.bisect import bisect_program
+    from workbench.reduce.reduce import command_succeeds, fails_with, numbers_differ
+
+    if command is not None:
+        shows, what = command_succeeds(command), f"the command does not succeed: {command}"
+    elif error is not None:
+        shows, what = fails_with(error, mapping), f"compiling does not end in error[{error}]"
+    else:
+        wrong = [finding for finding in bisect_program(subject, mapping) if finding.is_wrong]
+        if not wrong:
+            hint = "snc bisect also compares operators with PyTorch's"
+            raise UsageError(
+                Problem("no pass and no section changes the numbers: there is nothing to reduce", hint=hint)
+            )
+        return numbers_differ(subject, mapping, wrong[0].level)
+    if not shows(subject.program):
+        raise UsageError(Problem(f"the whole program does not show it: {what}", hint="check what to look for"))
+    return shows
