@@ -29,7 +29,9 @@ def load(name: str) -> ModuleType | None:
         return importlib.import_module(f"{__name__}.{name}")
     except ImportError as error:
         log.info("compiled loops for %s: none, NumPy does it: %s", name, error)
-        return None
+    except RuntimeError as error:  # numba finds no folder that it may write to
+        log.warning("compiled loops for %s: none, NumPy does it: %s; set NUMBA_CACHE_DIR to a folder", name, error)
+    return None
 
 
 def owned(array: Array) -> Array:
