@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from types import ModuleType
 
 import numpy as np
@@ -184,7 +184,6 @@ def _even(length: int, most: int) -> int:
     return -(-length // -(-length // min(length, most)))
 
 
-@cache
 def native() -> ModuleType | None:
     """The compiled transforms; None where they are not to be had."""
     return load("winograd")

@@ -102,7 +102,7 @@ class Cutter:
         self.window = window
         self.stages = [NestedStage.of(stage) for stage in stages]
         self.machine = machine
-        self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
+        self.pcus = max(1, int(budget * len(machine.working_sites(SiteKind.PCU))))
         self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
         self.rate = machine.tier_bytes_per_cycle(0)
         self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
