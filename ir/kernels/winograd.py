@@ -38,7 +38,7 @@ FACTOR_ELEMENTS = 1 << 18
 LEAST_TILES = 256
 """Tiles to multiply at once, at least, where there are as many: fewer do not outweigh the walk through the weight."""
 
-LEAST_CHANNELS = 12
+LEAST_CHANNELS = 8
 """Channels on both sides from which the multiplications spared outweigh the transforms."""
 
 LEAST_GAIN = 1.5
