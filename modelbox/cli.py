@@ -114,7 +114,7 @@ def build_command(folder: Path, image: Path, base: Path) -> None:
     """Write an OCI image layout: base, installed distributions, toolchain and box; the same bytes every time.
 
     \b
-      skopeo copy docker://docker.io/library/python:3.11-slim oci:base
+      skopeo copy docker://python:3.11-slim oci:base
       snc box build mybox image --base base
       podman pull oci:image
     """
@@ -129,7 +129,7 @@ def build_command(folder: Path, image: Path, base: Path) -> None:
 @box.command("containerfile")
 @click.argument("folder", type=FOLDER)
 @click.argument("target", type=FOLDER)
-@click.option("--base", default="docker.io/library/python:3.11-slim", show_default=True, help="Image to build on.")
+@click.option("--base", default="python:3.11-slim", show_default=True, help="Image to build on.")
 def containerfile_command(folder: Path, target: Path, base: str) -> None:
     """Write a folder that a container engine builds an image from, with examples for compose and Kubernetes."""
     with readable_errors():
