@@ -104,7 +104,7 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=adamw(4e-3),
+        optimizer=adamw(2e-3, eps=1e-3),
         epochs=6,
         quality=Quality("pixels with deposits told right", _accuracy, 0.8, "%", higher_is_better=True),
     ),
