@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-PACKAGES = ("compiler", "ir", "backends", "runtime", "pef", "workbench", "modelzoo", "modelbox")
+PACKAGES = ("compiler", "ir", "backends", "runtime", "pef", "workbench", "snc", "modelzoo", "modelbox")
 
 HOME = Path(__file__).resolve().parent
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.mapping                                  every model on SN30 and SN40L
     python -m benchmarks.mapping llama-2-7b-prefill --arch sn30 --layers 2 --json
+    python -m benchmarks.mapping gpt-2-xl-training --unplaced     without place and route, in a fraction of the time
 
 A model is captured without content, mapped in bf16 (`mp4`), placed and routed, checked, and simulated. Its share of the
 roofline is max(FLOPs / peak, compulsory bytes / bandwidth) / simulated time. FLOPs are counted by PyTorch's own counter
@@ -25,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from benchmarks.mapping_models import MODELS, Workload
+from benchmarks.unplaced import compile_unplaced
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
@@ -108,7 +110,7 @@ def roofline_ms(operations: int, nbytes: int, program: Program, machine: Machine
     return 1e3 * max(operations / peak, memory_s)
 
 
-def measure(name: str, arch: str, layers: int | None) -> Row:
+def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) -> Row:
     """Map and simulate one model."""
     workload = MODELS[name](layers)
     operations = flops(workload)
@@ -119,8 +121,11 @@ def measure(name: str, arch: str, layers: int | None) -> Row:
     )
     program = PassManager(standard_pipeline("mp4")).run(captured.program)
     machine = load_machine(arch)
-    pef = compile_program(program, machine, BackendOptions())
-    check(pef)
+    if placed:
+        pef = compile_program(program, machine, BackendOptions())
+        check(pef)
+    else:
+        pef = compile_unplaced(program, machine)
     compile_s = time.process_time() - start
     report = simulate(pef)
     milliseconds = 1 / machine.cycles(1e3)
@@ -161,15 +166,16 @@ def _cells(row: Row) -> Iterator[str]:
 @click.argument("models", nargs=-1, type=click.Choice(list(MODELS)))
 @click.option("--arch", "archs", multiple=True, default=("sn30", "sn40l"), show_default=True, help="Machines.")
 @click.option("--layers", type=int, help="Layers instead of the published depth.")
+@click.option("--unplaced", is_flag=True, help="Neither place nor route: every unit is wired directly.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def main(models: tuple[str, ...], archs: tuple[str, ...], layers: int | None, as_json: bool) -> None:
+def main(models: tuple[str, ...], archs: tuple[str, ...], layers: int | None, unplaced: bool, as_json: bool) -> None:
     """Print a row for every model and machine."""
     if not as_json:
         click.echo(" | ".join(HEADINGS))
     for name in models or MODELS:
         for arch in archs:
             try:
-                row = measure(name, arch, layers)
+                row = measure(name, arch, layers, placed=not unplaced)
             except SncError as error:
                 click.echo(f"{name} | {arch} | {error}")
                 continue

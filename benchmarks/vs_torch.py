@@ -38,7 +38,7 @@ SETTLE_S = 0.03
 TURN_S = 1.0
 """About how long a turn may take; slow models take fewer steps in one."""
 TOLERANCE = 1e-3
-"""Relative difference of losses over the steps of a run; rounding grows while both sides train."""
+"""Difference of losses over the steps of a run, relative to the first: losses fall, and rounding grows, in training."""
 RIVALS = ("eager", "compiled", "onnxruntime")
 
 
@@ -122,7 +122,7 @@ def compare(name: str, mode: str, pef: Path, arguments: argparse.Namespace) -> R
                 cpu_ratios[rival].append(turn["rdu"][1] / turn[rival][1])
         losses = [sides[side].losses() for side in ("eager", "rdu") if side in sides]
         if len(losses) == 2:
-            difference = max([difference, *(abs(a - b) / abs(a) for a, b in zip(*losses))])
+            difference = max([difference, *(abs(a - b) / abs(losses[0][0]) for a, b in zip(*losses))])
         for side in sides.values():
             side.close()
     return Result(

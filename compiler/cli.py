@@ -31,6 +31,7 @@ ABOVE = {
     "bisect": "workbench.bisect.cli:bisect",
     "reduce": "workbench.reduce.cli:reduce",
     "diff": "workbench.diff.cli:diff",
+    "sambatune": "workbench.sambatune.cli:sambatune",
     "zoo": "modelzoo.cli:zoo",
     "box": "modelbox.cli:box",
     "list": "runtime.registry.cli:list_command",

@@ -70,7 +70,7 @@ class CompileRequest:
     avoid: hardware to map around, in the words of backends/rdu/avoid.py.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     arch: a machine's name, the path of a file that describes one, or a machine.
-    passes: the passes to run, as text such as `canonicalize,precision{preset=mp4},dce`; None for the usual ones.
+    passes: the passes to run, also as text such as `canonicalize,precision{preset=mp4}`; None for the usual ones.
     budgets: the shares of the machine's units that sections may plan with, tried in turn; placer: gives units their
     sites.
     dump_after: steps of the mapping after which to write what is decided into `<name>.<step>` beside the PEF;
@@ -93,7 +93,7 @@ class CompileRequest:
     optimization_rules: Path | None = None
     default_rules: bool = True
     avoid: tuple[str, ...] = ()
-    passes: str | None = None
+    passes: str | tuple[Pass, ...] | None = None
     budgets: tuple[float, ...] = BUDGETS
     placer: Placer = place
     dump_after: tuple[Step, ...] = ()
@@ -105,6 +105,11 @@ class CompileRequest:
         if self.microbatch_size is not None and not divides(self.microbatch_size, self.batch_size):
             what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
             raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
+        if not self.budgets or not all(0 < budget <= 1 for budget in self.budgets):
+            what = (
+                f"{', '.join(map(str, self.budgets)) or 'no budget'}: a share of the machine is above 0 and at most 1"
+            )
+            raise UsageError(Problem(what, hint="give shares to try in turn, such as (0.9, 0.5)"))
         if self.level not in LEVELS:
             hint = f"use one of {', '.join(LEVELS)}"
             raise UsageError(Problem(f"there is no optimisation level {self.level!r}", hint=hint))
@@ -130,7 +135,9 @@ class CompileRequest:
 
     def pipeline(self) -> tuple[Pass, ...]:
         """The passes to run. Raises UsageError for text that names none."""
-        return standard_pipeline(self.preset) if self.passes is None else parse_pipeline(self.passes)
+        if self.passes is None:
+            return standard_pipeline(self.preset)
+        return parse_pipeline(self.passes) if isinstance(self.passes, str) else self.passes
 
     def rules(self) -> tuple[Rule, ...] | None:
         """The rules of o1, None at other levels. Raises UsageError for a file that holds none."""

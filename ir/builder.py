@@ -22,6 +22,7 @@ class GraphBuilder:
         self._nodes: list[Node] = []
         self._outputs: dict[str, Output] = {}
         self._names: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def input(self, symbol: str, type: TensorType) -> Value:
         """Read a symbol; reading it twice gives the same value."""
@@ -62,9 +63,10 @@ class GraphBuilder:
 
     def _fresh(self, hint: str) -> str:
         """`hint`, or `hint.1`, `hint.2` and so on where it is taken."""
-        name, count = hint, 0
+        name, count = hint, self._counts.get(hint, 0)
         while name in self._names:
             count += 1
             name = f"{hint}.{count}"
         self._names.add(name)
+        self._counts[hint] = count
         return name

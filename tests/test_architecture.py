@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "compiler": {"ir", "pef", "backends", "compiler", "snc_house"},
     "sambaflow": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "snc_house"},
     "workbench": {"ir", "pef", "backends", "compiler", "runtime", "workbench", "snc_house"},
+    "snc": {"ir", "pef", "backends", "compiler", "runtime", "workbench", "snc", "snc_house"},
     "modelzoo": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "modelzoo", "snc_house"},
     "modelbox": {"ir", "pef", "backends", "compiler", "runtime", "sambaflow", "modelzoo", "modelbox", "snc_house"},
 }

@@ -77,6 +77,7 @@ def test_an_editable_install_puts_the_folder_on_the_path(tmp_path: Path) -> None
     for name in NAMES[:6]:
         (project / name).mkdir()
         (project / name / "__init__.py").touch()
+    shutil.copy(ROOT / "ir" / "version.py", project / "ir")
     build = f"from setuptools import build_meta; print(build_meta.build_editable({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True, cwd=project, check=False)
     (wheel,) = tmp_path.glob("*.whl")

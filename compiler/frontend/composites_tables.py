@@ -62,8 +62,17 @@ def embedding(
     return rows
 
 
+def embedding_renorm_(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Rows that are looked up and longer than `max_norm` made that long, in the table itself, as PyTorch does."""
+    used = weight.new_zeros(len(weight)).scatter(0, indices.flatten(), 1.0) > 0
+    norms = weight.norm(norm_type, dim=1)
+    scale = torch.where(used & (norms > max_norm), max_norm / (norms + 1e-7), 1.0)
+    return weight.copy_(weight * scale[:, None])
+
+
 TABLES: dict[Any, Callable[..., Any]] = {
     aten.embedding.default: embedding,
+    aten.embedding_renorm_.default: embedding_renorm_,
     aten.embedding_bag.default: embedding_bag,
     aten.embedding_bag.padding_idx: embedding_bag_padded,
     aten._embedding_bag.default: embedding_bag,

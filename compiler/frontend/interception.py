@@ -21,6 +21,7 @@ from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.autograd.graph import _engine_run_backward
 from torch.fx import traceback
 from torch.nn.modules import module as module_hooks
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -31,6 +32,11 @@ from compiler.frontend.recording import Recorder
 from ir.errors import CaptureError, Problem
 from ir.location import Location
 
+COUNTED = (
+    "batch norm with momentum=None reads how many batches it has seen into Python",
+    "give it a momentum, such as 0.1",
+)
+"""A cumulative average changes by another factor in every step; what is compiled is one step."""
 LOSSES = (
     "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss",
     "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss",
@@ -56,7 +62,8 @@ class Interception(SchemaCheckMode):  # type: ignore[misc]
         self.locator = locator
         self.recorder = recorder
         self.boundary = boundary
-        self.names = {module: name for name, module in model.named_modules()}
+        self.modules = dict(model.named_modules())
+        self.names = {module: name for name, module in self.modules.items()}
         self.running = [""]
         self.losses: list[Tensor] = []
         self.foreign: dict[Tensor, Tensor | None] = {}
@@ -132,6 +139,13 @@ class Interception(SchemaCheckMode):  # type: ignore[misc]
                 self.foreign.setdefault(leaf, leaf.grad)
             function.register_prehook(lambda _: self.recorder.switch(location))
             pending += [following for following, _ in function.next_functions if following is not None]
+
+    def counted_by(self, function: Any) -> tuple[str, str] | None:
+        """What it means that a module of PyTorch reads its own count of batches; None where none does."""
+        module = self.modules.get(self.running[-1])
+        if isinstance(module, _NormBase) and module.momentum is None and function is Tensor.__float__:
+            return COUNTED
+        return None
 
     def _line(self, frame: FrameType | None) -> tuple[str, int] | None:
         while frame is not None and frame.f_code is not self.boundary:

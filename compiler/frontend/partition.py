@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from compiler.frontend.saving import computed_again, is_view, may_repeat
+from compiler.frontend.saving import computed_again, is_view, long_chains, may_repeat
 from ir.graph import Graph, Node, Output, SectionKind, Symbol, SymbolKind, Value
 
 
@@ -68,6 +68,13 @@ class _Partition:
         reads = list(self.reads())
         bound = (self.inputs - self.overwritten) | self.delivered.keys()
         again = computed_again(self.joint, reads, bound, may_repeat if recompute else is_view)
+        if recompute and (lasting := long_chains(self.joint, again)):
+            again = computed_again(
+                self.joint,
+                reads,
+                bound,
+                lambda node, joint: may_repeat(node, joint) and node.results[0].name not in lasting,
+            )
         names, saved = self.backward(again)
         symbols = {name: self.symbol(value) for name, value in saved.items()}
         activations = tuple(symbol for symbol in symbols.values() if symbol.kind is SymbolKind.ACTIVATION)

@@ -9,7 +9,7 @@ Computing again costs as many bytes as memory could move in that time: at `FLOPS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import networkx as nx
 from networkx.algorithms.flow import boykov_kolmogorov
@@ -54,6 +54,45 @@ def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str], 
         if (vertex := _of_node(node)) in network and vertex not in unavailable
         for result in node.results
     }
+
+
+def long_chains(joint: Graph, again: Collection[str]) -> set[str]:
+    """Of the values that are computed `again`, those to save all the same: every second one along residual connections.
+
+    What joins a residual connection is read by the product behind it and by the next join. The backward pass reaches
+    the joins in reverse, so a chain of them would have to be computed again before it starts, and then be kept in
+    memory until each is reached: that is as much traffic as saving them, and more to hold at one time.
+    """
+    found: set[str] = set()
+    joins: dict[str, int] = {}
+    for node in joint.nodes:
+        if node.results[0].name not in again:
+            continue
+        passed = max((joins.get(operand.name, 0) for operand in node.operands), default=0)
+        if _goes_on(node.results[0], joint, again):
+            passed += 1
+        if passed > 1:
+            found.update(result.name for result in node.results)
+            passed = 0
+        joins.update((result.name, passed) for result in node.results)
+    return found
+
+
+def _goes_on(value: Value, joint: Graph, again: Collection[str]) -> bool:
+    """Whether a product that is not computed again reads a value, and somebody who is computed again does, too."""
+    readers = list(_busy_readers(value, joint))
+    products = any(node.op.cost.kind is CostClass.SYSTOLIC and not may_repeat(node, joint) for node in readers)
+    return products and any(node.results[0].name in again for node in readers)
+
+
+def _busy_readers(value: Value, joint: Graph) -> Iterator[Node]:
+    """Who reads a value, directly or through views."""
+    for node in joint.consumers[value.name]:
+        if not node.op.is_free:
+            yield node
+            continue
+        for result in node.results:
+            yield from _busy_readers(result, joint)
 
 
 def _network(joint: Graph, read: Iterable[Value], bound: Collection[str], may_repeat: Rule) -> nx.DiGraph:

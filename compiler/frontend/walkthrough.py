@@ -135,7 +135,7 @@ class _Watcher(TorchFunctionMode):  # type: ignore[misc]
         if is_ours or (function not in MEANING and function not in SHOWS):
             return function(*args, **(kwargs or {}))
         if function in MEANING:
-            message, hint = MEANING[function]
+            message, hint = self.interception.counted_by(function) or MEANING[function]
             self.problems[Problem(message, self.interception.here(sys._getframe(1)), hint)] = None
             args = tuple(map(_assumed, args))
         with disable_proxy_modes_tracing():

@@ -29,7 +29,8 @@ from ir import errors  # noqa: E402
 from ir.op import OPS, Op  # noqa: E402
 from pef.machine import Machine, SiteKind  # noqa: E402
 
-COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli"}
+COMMANDS = {"snc": "compiler.cli", "snrun": "runtime.snrun.cli", "snd": "runtime.node.daemon"}
+COMMANDS |= {name: f"runtime.node.tools.{name}" for name in ("snconfig", "sntilestat", "snfadm", "snfault")}
 GOLDEN = ROOT / "tests" / "passes" / "golden"
 Pages = dict[str, str]
 """Texts by path below the reference, without the suffix."""

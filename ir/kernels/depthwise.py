@@ -1,4 +1,4 @@
-"""Convolution of every channel by itself, as small matrix products.
+"""Convolution of every channel by itself: by compiled loops (`native/depthwise.py`), else as small matrix products.
 
 With an image laid out in phases (`phases.py`), the shifts of its lines along the window's columns are the rows of a
 matrix S [kw, pixels] per channel. Its product with the channel's weight [kh, kw] has a row for each row of the window;
@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from ir.kernels.layout import cut
+from ir.kernels.native import load, owned
 from ir.kernels.phases import Phases
 from ir.kernels.window import Pair, Windows
 from ir.op import Array
@@ -106,6 +107,10 @@ class Depthwise:
 
     def convolve(self, x: Array, w: Array, y: Array, phases: Array, outputs: Array, factors: Array) -> None:
         """Images x convolved with w into y."""
+        loops = load("depthwise")
+        if loops is not None:
+            loops.convolve(owned(x), self._weight(w), y, *self._layout, *self._channel(phases, outputs))
+            return
         for images, channels in self._blocks():
             lines, total = self._cut(x[images, channels], phases, outputs)
             self.phases.spread(x[images, channels], lines)
@@ -121,6 +126,10 @@ class Depthwise:
 
     def input_gradient(self, dy: Array, w: Array, dx: Array, phases: Array, outputs: Array, factors: Array) -> None:
         """The gradient dx of the images, from dy of the result."""
+        loops = load("depthwise")
+        if loops is not None:
+            loops.input_gradient(owned(dy), self._weight(w), dx, *self._layout, *self._channel(phases, outputs))
+            return
         for images, channels in self._blocks():
             lines, given = self._cut(dx[images, channels], phases, outputs)
             self.phases.lay_out(dy[images, channels], given)
@@ -138,6 +147,11 @@ class Depthwise:
 
     def weight_gradient(self, dy: Array, x: Array, dw: Array, phases: Array, outputs: Array, factors: Array) -> None:
         """The gradient dw of the weight, from dy of the result."""
+        loops = load("depthwise")
+        if loops is not None:
+            total = dw.reshape(self.channels, -1)
+            loops.weight_gradient(owned(dy), owned(x), total, *self._layout, *self._channel(phases, outputs))
+            return
         dw.fill(0)
         for images, channels in self._blocks():
             lines, given = self._cut(x[images, channels], phases, outputs)
@@ -150,6 +164,21 @@ class Depthwise:
                     share = np.matmul(shifted[:, :, ahead:], given[:, : given.shape[1] - ahead, None])
                     total = dw[channels, 0, row]
                     np.add(total, share[:, :, 0], out=total)
+
+    @cached_property
+    def _layout(self) -> tuple[Array, Array, Array]:
+        """For compiled loops: of each position the phase it reads and how far ahead, and the sizes of the layout."""
+        phases, ahead = (np.array(numbers, np.int64) for numbers in zip(*self.phases.positions))
+        sizes = (*self.windows.stride, *self.windows.padding, *self.phases.grid)
+        return phases, ahead, np.array(sizes, np.int64)
+
+    def _weight(self, w: Array) -> Array:
+        """The weight [channels, positions], contiguous."""
+        return owned(np.ascontiguousarray(w.reshape(self.channels, -1)))
+
+    def _channel(self, phases: Array, outputs: Array) -> tuple[Array, Array]:
+        """Temporary arrays for one channel of an image: its phases, and one number per window of the grid."""
+        return cut(phases, self.phases.count, self.phases.pixels), cut(outputs, self.phases.pixels)
 
     def _read(self, lines: Array, group: WindowRows) -> Iterator[tuple[Array, int]]:
         """For each column of the window the lines [channels, pixels] that it reads, and how far ahead."""

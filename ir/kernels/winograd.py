@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from types import ModuleType
 
 import numpy as np
@@ -38,7 +38,7 @@ FACTOR_ELEMENTS = 1 << 18
 LEAST_TILES = 256
 """Tiles to multiply at once, at least, where there are as many: fewer do not outweigh the walk through the weight."""
 
-LEAST_CHANNELS = 12
+LEAST_CHANNELS = 8
 """Channels on both sides from which the multiplications spared outweigh the transforms."""
 
 LEAST_GAIN = 1.5
@@ -184,7 +184,6 @@ def _even(length: int, most: int) -> int:
     return -(-length // -(-length // min(length, most)))
 
 
-@cache
 def native() -> ModuleType | None:
     """The compiled transforms; None where they are not to be had."""
     return load("winograd")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.kernels.blocks import row_block_of, row_blocks
+from ir.kernels.native import are_lines, load
 from ir.kernels.rows import dot_along, dot_rows, outer_sum, sum_over
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
@@ -83,6 +84,12 @@ class LayerNorm(RowNormalisation):
         scale: Array,
         shift: Array,
     ) -> None:
+        loops, length = load("rows"), gamma.size
+        if loops is not None and are_lines(x, gamma, beta, y, mean, rstd):
+            matrices = (x.reshape(-1, length), gamma.reshape(-1), beta.reshape(-1))
+            results = (y.reshape(-1, length), mean.reshape(-1), rstd.reshape(-1))
+            loops.normalise(*matrices, np.float32(self.eps), *results)
+            return
         share.fill(1 / share.size)
         for row, values in enumerate((0, gamma.reshape(-1), beta.reshape(-1))):
             parameters[row] = values
@@ -156,11 +163,17 @@ class LayerNormBackward(RowNormalisation):
         share: Array,
         pairs: Array,
     ) -> None:
+        for total in (dgamma, dbeta):
+            total.fill(0)
+        loops, length = load("rows"), gamma.size
+        if loops is not None and are_lines(dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
+            lines = [array.reshape(-1) for array in (mean, rstd, gamma, dgamma, dbeta)]
+            given, pixels, made = (array.reshape(-1, length) for array in (dy, x, dx))
+            loops.normalise_gradient(given, pixels, *lines[:3], made, *lines[3:])
+            return
         np.multiply(gamma, 1 / gamma.size, out=weights)
         for row, values in enumerate((0, gamma.reshape(-1))):
             parameters[row] = values
-        for total in (dgamma, dbeta):
-            total.fill(0)
         for rows in row_blocks(self.axes, (dy, x, mean, rstd, dx), (centred, product)):
             given, pixels, means, deviations, made, *own = rows
             np.subtract(pixels, means, out=own[0])

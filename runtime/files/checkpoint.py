@@ -144,7 +144,7 @@ def _require_same_program(path: Path, metadata: Mapping[str, str], session: Sess
     hint = "give the PEF that was trained, or start from the checkpoint's values: --weights"
     if same:
         what += ", which was compiled from the same program"
-        hint = "--accept-recompiled to go on with this one"
+        hint = "--accept-recompiled to go on with this one, or --weights to start from the checkpoint's values"
     elif accepted and (not program or not metadata.get("program_sha256")):
         what += ", and one of the two is from an earlier version, which did not note the program"
     elif accepted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,16 +22,22 @@ def placements(pef: pb.Pef) -> list[frozenset[int]]:
     """The tiles that a PEF uses, then those it would use some rows of tiles further up or down.
 
     Units, switches and AGCUs repeat with every row of tiles, so a PEF moved by whole rows takes the same time. One that
-    was mapped around single units stays: they are where they are.
+    was mapped around single units or AGCUs stays: they are where they are.
     """
     machine = decode_machine(pef.machine)
     used = tiles_used(pef, machine)
-    if set(machine.faulty_sites) - machine.closed_switches() or machine.rdu_tile_rows % 2:
+    if machine.rdu_tile_rows % 2 or _is_around_single_units(pef, machine):
         return [used]
     across = machine.columns // machine.rdu_tile_columns
     down = machine.rdu_tiles // across
     moved = [frozenset(tile + rows * across for tile in used) for rows in range(1 - down, down)]
     return [used, *(tiles for tiles in moved if tiles != used and min(tiles) >= 0 and max(tiles) < machine.rdu_tiles)]
+
+
+def _is_around_single_units(pef: pb.Pef, machine: Machine) -> bool:
+    """Whether the compile avoided units, which the machine shows, or AGCUs, which only the compile's options tell."""
+    avoided = ",".join(json.loads(pef.header.options_json or "{}").get("avoid", ()))
+    return "agcu:" in avoided or not set(machine.faulty_sites) <= machine.closed_switches()
 
 
 @dataclass(frozen=True, slots=True)

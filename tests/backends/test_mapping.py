@@ -255,6 +255,35 @@ def test_what_fits_in_no_way_says_what_it_needs_and_what_helps() -> None:
     assert "the machine has 8" in str(caught.value)
 
 
+def turned_softmax(rows: int, dtype: DType) -> Program:
+    """Softmax over the rows and then over the columns: all of the tensor between them is on chip at one time."""
+    builder = GraphBuilder(SectionKind.FWD)
+    builder.location = Location("model.py", 1, "net")
+    x = builder.input("x", TensorType(dtype, (rows, 64)))
+    y = builder.add(OPS["softmax"](dim=0), x)
+    z = builder.add(OPS["softmax"](dim=1), builder.add(OPS["permute"](dims=(1, 0)), y))
+    builder.output("y", y)
+    builder.output("z", z)
+    symbols = [Symbol("x", x.type, SymbolKind.INPUT)]
+    symbols += [Symbol(name, value.type, SymbolKind.OUTPUT) for name, value in (("y", y), ("z", z))]
+    return Program("net", tuple(symbols), (builder.build(),))
+
+
+@pytest.mark.parametrize(
+    "lever, rows, dtype, side",
+    [
+        ("use a smaller batch (-b)", 16, DType.F32, 4),
+        ("use bf16 (--graphamp-preset mp4)", 64, DType.BF16, 4),
+        ("use a machine with more PMUs (--arch)", 64, DType.F32, 6),
+    ],
+)
+def test_the_levers_that_a_refusal_names_work(lever: str, rows: int, dtype: DType, side: int) -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        compile_program(turned_softmax(64, DType.F32), small_machine(4, pmu_bytes=128))
+    assert lever in caught.value.infeasibility.levers
+    check(compile_program(turned_softmax(rows, dtype), small_machine(side, pmu_bytes=128)))
+
+
 def test_memory_that_is_too_small_is_refused() -> None:
     tiny = replace(SN30, tiers=(replace(SN30.tiers[0], capacity_bytes=1 << 16),))
     with pytest.raises(DoesNotFitError, match="bytes of memory"):

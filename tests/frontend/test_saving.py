@@ -55,6 +55,21 @@ def captured(model: nn.Module, *shape: int) -> Captured:
     return capture(spec_of(model, *shape), inference=False)
 
 
+class Residuals(nn.Module):
+    """Blocks of a convolution, batch norm and a residual connection; each activation is larger than all weights."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(8, 8, 1, bias=False) for _ in range(blocks))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(blocks))
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
+        for convolution, norm in zip(self.convolutions, self.norms):
+            x = torch.relu(norm(convolution(x)) + x)
+        return x.square().mean()
+
+
 def saved(program: Captured) -> list[TensorType]:
     return [symbol.type for symbol in program.program.symbols if symbol.kind is SymbolKind.ACTIVATION]
 
@@ -238,3 +253,9 @@ def test_a_deep_transformer_is_cut_whole() -> None:
     PassManager(standard_pipeline("mp0")).run(program.program)
     assert operators(program, SectionKind.BCKWD).count("softmax") == 3
     assert all(type.numel <= 2 * 64 * 24 for type in saved(program))
+
+
+@pytest.mark.parametrize("blocks", [2, 5])
+def test_every_second_join_along_residual_connections_is_saved(blocks: int) -> None:
+    whole = [tensor for tensor in saved(captured(Residuals(blocks), 4, 8, 16, 16)) if tensor.shape == (4, 8, 16, 16)]
+    assert len(whole) == blocks + (blocks - 1) // 2

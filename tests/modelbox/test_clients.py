@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from modelbox.box_file import Home
@@ -21,6 +24,36 @@ from tests.modelbox.boxes import serving
 def served(llama: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(llama, tmp_path_factory.mktemp("log") / "log") as (_, where):
         yield where["http"]
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_the_clients_of_triton_see_a_server_of_their_protocol(dense: Home, tmp_path: Path, kind: str) -> None:
+    module = pytest.importorskip(f"tritonclient.{kind}")
+    with serving(dense, tmp_path / "log") as (_, where):
+        client = module.InferenceServerClient(where[kind].removeprefix("http://"))
+        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("dense")
+        rows = np.ones((2, 8), np.float32)
+        given = module.InferInput("x", rows.shape, "FP32")
+        given.set_data_from_numpy(rows)
+        answer = client.infer("dense", [given], outputs=[module.InferRequestedOutput("output")], request_id="7")
+        found = answer.as_numpy("output")
+        assert found.shape == (2, 3) and np.array_equal(found[0], found[1])
+        wrong = module.InferInput("x", [2, 9], "FP32")
+        wrong.set_data_from_numpy(np.ones((2, 9), np.float32))
+        with pytest.raises(Exception, match=r"x is \[2, 9\], not \[-1, 8\]"):
+            client.infer("dense", [wrong])
+
+
+@pytest.mark.full
+def test_schemathesis_finds_nothing_that_breaks_the_service(served: str) -> None:
+    """Requests that fit the OpenAPI page, and ones that do not; texts that fit may still be too long to be answered."""
+    tool = shutil.which("schemathesis")
+    if tool is None:
+        pytest.skip("schemathesis is not installed")
+    asked = [tool, "run", f"{served}/openapi.json", "--max-examples=300", "--exclude-checks=positive_data_acceptance"]
+    result = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert httpx.get(f"{served}/v2/health/ready").status_code == 200
 
 
 def complete(url: str, **asked: Any) -> httpx.Response:

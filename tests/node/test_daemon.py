@@ -100,6 +100,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """For tests that break nothing and leave no session."""
+    started = start(tmp_path_factory.mktemp("shared") / "node")
+    yield started
+    stop(started)
+
+
+@pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PEF that trains, on tiles 0, 1 and 3 of an SN10, with data beside it."""
     path = tmp_path_factory.mktemp("pef") / "train.pef"
@@ -201,41 +209,41 @@ def test_sessions_outlive_the_daemon(daemon: Daemon, training: Path, tmp_path: P
     stop(again)
 
 
-def test_tools(daemon: Daemon, tmp_path: Path) -> None:
-    static = daemon.run("snconfig").stdout
+def test_tools(shared: Daemon, tmp_path: Path) -> None:
+    static = shared.run("snconfig").stdout
     assert "Platform Name: DataScale SN10-8" in static and static.count("TILE Name") == 32
-    both = daemon.run("snconfig", "show", "Node", "all", "-j", tmp_path / "json").stdout
+    both = shared.run("snconfig", "show", "Node", "all", "-j", tmp_path / "json").stdout
     assert both.count("Output JSON file: ") == 2
     kinds = sorted(path.name.rsplit("_", 2)[0] for path in (tmp_path / "json").iterdir())
     assert kinds == ["show_node_dynamic", "show_node_static"]
     dynamic = next(json.loads(p.read_text()) for p in (tmp_path / "json").glob("show_node_dynamic*"))
     assert list(dynamic["states"].values()).count("perfect") == 32
-    assert "Total XRDU" not in daemon.run("snconfig", "show", "Node", "op-state").stdout
-    assert daemon.run("sntilestat", "--skip-idle").stdout.count("\n") == 1
-    assert daemon.run("sntilestat", "-T", "--csv", "--count", 2, "-i", 0.2).stdout.count("TILE,%idle") == 2
-    assert daemon.run("snfadm", "-l", "inventory").stdout.count("perfect") == 32
-    assert daemon.run("snfadm", "-l", "policy", "-v").stdout.count("ADVICE") == 4
-    assert daemon.run("snfadm").returncode == 2
-    reset = daemon.run("snfault", "reset", "/XRDU_0/RDU_0").stdout
+    assert "Total XRDU" not in shared.run("snconfig", "show", "Node", "op-state").stdout
+    assert shared.run("sntilestat", "--skip-idle").stdout.count("\n") == 1
+    assert shared.run("sntilestat", "-T", "--csv", "--count", 2, "-i", 0.2).stdout.count("TILE,%idle") == 2
+    assert shared.run("snfadm", "-l", "inventory").stdout.count("perfect") == 32
+    assert shared.run("snfadm", "-l", "policy", "-v").stdout.count("ADVICE") == 4
+    assert shared.run("snfadm").returncode == 2
+    reset = shared.run("snfault", "reset", "/XRDU_0/RDU_0").stdout
     assert reset == "/XRDU_0/RDU_0: came back\n"
-    assert "IBDEV" in daemon.run("snconfig", "show", "Host", "rdma-dev").stdout
+    assert "IBDEV" in shared.run("snconfig", "show", "Host", "rdma-dev").stdout
 
 
-def test_sockets_and_logs_are_open_to_those_they_are_for(daemon: Daemon) -> None:
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in daemon.folder.rglob("*")}
+def test_sockets_and_logs_are_open_to_those_they_are_for(shared: Daemon) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in shared.folder.rglob("*")}
     assert (modes["snml.sock"], modes["snml-admin.sock"]) == (0o666, 0o600)
     assert (modes["sn.log"], modes["snd.log"]) == (0o666, 0o600)
-    second = command(daemon.folder, "snd", "--node", "sn10-8", "--port", 0)
+    second = command(shared.folder, "snd", "--node", "sn10-8", "--port", 0)
     _, said = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 2 and "another process manages a node" in said
-    stub = rpc.SNMLAdminRPCStub(grpc.insecure_channel(daemon.ready["grpc"]))
+    stub = rpc.SNMLAdminRPCStub(grpc.insecure_channel(shared.ready["grpc"]))
     with pytest.raises(grpc.RpcError) as caught:
         stub.InjectFault(pb.InjectRequest(path="/XRDU_0/RDU_0"), timeout=10)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, "administration is on the administrator's socket"
 
 
-def test_the_api_echoes_and_says_what_is_wrong(daemon: Daemon) -> None:
-    stub = rpc.SNMLRPCStub(grpc.insecure_channel(daemon.ready["grpc"]))
+def test_the_api_echoes_and_says_what_is_wrong(shared: Daemon) -> None:
+    stub = rpc.SNMLRPCStub(grpc.insecure_channel(shared.ready["grpc"]))
     info = stub.GetSystemPlatformInfo(pb.Request(request_id=7))
     assert (info.request_id, info.platform_name) == (7, "DataScale SN10-8")
     assert stub.GetSystemVersionInfo(pb.Request()).inventory_version == 1

@@ -10,6 +10,7 @@ from backends.rdu.cut.search import WINDOW, Section
 from backends.rdu.fuse.stages import StageNodes
 from ir.graph import Program
 from pef.machine import Machine
+from pef.wording import counted
 
 SHOWN = 2
 """Rivals with fewer stages, and as many with more."""
@@ -48,8 +49,9 @@ def _alternatives(section: Section, stages: Sequence[StageNodes], machine: Machi
     for rival in (*shorter, *longer):
         more = "more" if rival.length > section.length else "fewer"
         us = rival.extra_cycles / machine.cycles(1.0)
+        stages_more = counted(abs(rival.length - section.length), "stage")
         yield {
-            "what": f"{abs(rival.length - section.length)} stages {more}, to {_place(stages[rival.length - 1])}",
+            "what": f"{stages_more} {more}, to {_place(stages[rival.length - 1])}",
             "why": f"all sections would take {us:,.2f} us longer in the cut's model",
         }
     longest = max((section.length, *(rival.length for rival in section.rivals)))

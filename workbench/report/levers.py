@@ -25,6 +25,7 @@ from workbench.report.considered import considered
 WORTHWHILE = 1.05
 """Times as fast per sample: less is within what the estimate is off by."""
 LARGER_BATCHES = (2, 8)
+UNKNOWN_BATCH = "The batch was not tried: compile with -b, so that a larger one is known."
 MACHINES = ("sn10", "sn30", "sn40l")
 
 Facts = dict[str, Any]
@@ -69,6 +70,7 @@ def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None
             "cycles": baseline,
             "cycles_per_sample": baseline / samples,
             "tried": [found for _, found in tried],
+            "remark": "" if request.batch_size else UNKNOWN_BATCH,
             "action": max(worthwhile, key=lambda number: tried[number][1]["speedup"], default=None),
         },
     }

@@ -29,7 +29,7 @@ from pef.machine import Machine, SiteKind
 
 T = TypeVar("T")
 
-WINDOW = 96
+WINDOW = 48
 """Stages that a section may have at most."""
 
 BEAM = 4
@@ -102,7 +102,7 @@ class Cutter:
         self.window = window
         self.stages = [NestedStage.of(stage) for stage in stages]
         self.machine = machine
-        self.pcus = int(budget * len(machine.working_sites(SiteKind.PCU)))
+        self.pcus = max(1, int(budget * len(machine.working_sites(SiteKind.PCU))))
         self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
         self.rate = machine.tier_bytes_per_cycle(0)
         self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
@@ -353,11 +353,11 @@ class _Alike(Generic[T]):
 
     def __init__(self, look: Callable[[int, int], tuple[object, ...]]) -> None:
         self._look = look
-        self._known: dict[int, dict[tuple[object, ...], tuple[T, int]]] = {}
+        self._known: dict[tuple[object, ...], dict[int, dict[tuple[object, ...], tuple[T, int]]]] = {}
 
     def find(self, position: int) -> tuple[T, int] | None:
         """What is known of a position that looks like this one, and which that is."""
-        for reach, known in self._known.items():
+        for reach, known in self._known.get(self._look(position, 1), {}).items():
             found = known.get(self._look(position, reach))
             if found is not None:
                 return found
@@ -365,7 +365,8 @@ class _Alike(Generic[T]):
 
     def keep(self, position: int, reach: int, what: T) -> None:
         """Remember what was worked out at a position by looking at so many stages."""
-        self._known.setdefault(reach, {})[self._look(position, reach)] = what, position
+        known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
+        known[self._look(position, reach)] = what, position
 
 
 def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:

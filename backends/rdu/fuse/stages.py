@@ -6,9 +6,10 @@ pipeline, with at most one reducing operator at the end of a chain. Free operato
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import networkx as nx
 
 from backends.rdu.fuse.indexed import Gather
 from ir.graph import Graph, Node, Value
@@ -59,9 +60,6 @@ class _Group:
     def is_product(self) -> bool:
         """Whether it begins with a product, which whatever follows must not hold up."""
         return self.nodes[0].op.cost.kind is CostClass.SYSTOLIC
-
-    def __lt__(self, other: _Group) -> bool:
-        return self.last < other.last
 
 
 def base_values(graph: Graph) -> dict[str, Value | None]:
@@ -144,7 +142,11 @@ def _fused_home(node: Node, sources: list[_Group]) -> _Group | None:
     depend on it. For the same reason open groups that the node reads may be merged.
     """
     for group in sources:
-        if group.open and _may_join(node, group) and not (group.is_product and any(group < other for other in sources)):
+        if (
+            group.open
+            and _may_join(node, group)
+            and not (group.is_product and any(group.last < other.last for other in sources))
+        ):
             return group
     return None
 
@@ -202,28 +204,15 @@ def _topological(
 
     So the gradient of a weight stays beside that of its activation: both read the same.
     """
-    readers: dict[int, list[_Group]] = {}
-    missing: dict[int, int] = {}
-    for group in groups:
-        needed = {
-            id(source)
-            for node in group.nodes
-            for source in (*_source_groups(node, base, group_of), *_guides(node, base, group_of, gathers))
-        } - {id(group)}
-        missing[id(group)] = len(needed)
-        for source in needed:
-            readers.setdefault(source, []).append(group)
-    ready = [group for group in groups if not missing[id(group)]]
-    heapq.heapify(ready)
-    order: list[_Group] = []
-    while ready:
-        group = heapq.heappop(ready)
-        order.append(group)
-        for reader in readers.get(id(group), ()):
-            missing[id(reader)] -= 1
-            if not missing[id(reader)]:
-                heapq.heappush(ready, reader)
-    return order
+    numbers = {id(group): number for number, group in enumerate(groups)}
+    waits = nx.DiGraph()
+    waits.add_nodes_from(range(len(groups)))
+    for number, group in enumerate(groups):
+        for node in group.nodes:
+            sources = (*_source_groups(node, base, group_of), *_guides(node, base, group_of, gathers))
+            waits.add_edges_from((numbers[id(source)], number) for source in sources if source is not group)
+    order = nx.lexicographical_topological_sort(waits, key=lambda number: groups[number].last)
+    return [groups[number] for number in order]
 
 
 def _finish(graph: Graph, busy: list[Node], stored: set[str], gathers: Mapping[str, Gather]) -> StageNodes:

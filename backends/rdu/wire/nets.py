@@ -103,8 +103,10 @@ def _number_pmus(layout: Layout, units: list[Unit]) -> tuple[tuple[int, ...], ..
 
 
 def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """AGCUs for every stream: as many as its rate needs, the least loaded of the phase first."""
+    """AGCUs for every stream, the least loaded of the phase first: as many as memory can keep busy, so that one may
+    use all of it while others wait."""
     memory_rate = machine.tier_bytes_per_cycle(0)
+    most = min(len(machine.agcu_sites), math.ceil(memory_rate / machine.agcu_bytes_per_cycle))
     chosen = []
     for index, phase in enumerate(layout.phases):
         load = [0.0] * len(machine.agcu_sites)
@@ -114,7 +116,7 @@ def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ..
             rate = memory_rate
             if stream.slicing:
                 rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
-            count = min(len(load), buffer.pmus, max(1, math.ceil(rate / machine.agcu_bytes_per_cycle)))
+            count = min(most, buffer.pmus)
             numbers = sorted(range(len(load)), key=lambda number: (load[number], number))[:count]
             for number in numbers:
                 load[number] += rate / count

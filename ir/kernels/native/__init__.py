@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Callable, Sequence
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -18,6 +20,7 @@ from ir.op import Array
 log = logging.getLogger(__name__)
 
 
+@cache
 def load(name: str) -> ModuleType | None:
     """The module of compiled loops of this name; None where numba is missing or switched off."""
     if os.environ.get("SNC_NATIVE") == "0":
@@ -26,9 +29,37 @@ def load(name: str) -> ModuleType | None:
         return importlib.import_module(f"{__name__}.{name}")
     except ImportError as error:
         log.info("compiled loops for %s: none, NumPy does it: %s", name, error)
-        return None
+    except RuntimeError as error:  # numba finds no folder that it may write to
+        log.warning("compiled loops for %s: none, NumPy does it: %s; set NUMBA_CACHE_DIR to a folder", name, error)
+    return None
 
 
 def owned(array: Array) -> Array:
     """The array, or a copy where it is read-only (a broadcast constant), which compiled loops do not take."""
     return array if array.flags.writeable and array.flags.aligned else np.array(array)
+
+
+def apply(function: Callable[..., None], operands: Sequence[Array], out: Array, copies: Sequence[Array]) -> None:
+    """An elementwise loop over arrays of one shape; what is not contiguous goes through a copy, in `copies`."""
+    given = [_line(operand, copy) for operand, copy in zip(operands, copies)]
+    if out.flags.c_contiguous:
+        function(*given, out.reshape(-1))
+        return
+    made = copies[len(operands)]
+    function(*given, made.reshape(-1))
+    np.copyto(out, made)
+
+
+def _line(array: Array, copy: Array) -> Array:
+    """The elements of an array one after another."""
+    if array.flags.c_contiguous and array.flags.writeable and array.flags.aligned:
+        return array.reshape(-1)
+    np.copyto(copy, array)
+    return copy.reshape(-1)
+
+
+def are_lines(*arrays: Array) -> bool:
+    """Whether compiled loops take these arrays as they are: contiguous float32 with elements, and not read-only."""
+    return all(
+        array.dtype == np.float32 and array.size and array.flags.carray and array.flags.aligned for array in arrays
+    )

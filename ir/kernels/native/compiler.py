@@ -24,3 +24,8 @@ def compiled(signature: str, *, reassociates: bool = False) -> Callable[[Functio
         )
 
     return decorate
+
+
+def inlined(function: Function) -> Function:
+    """The same function for compiled ones to call."""
+    return cast(Function, numba.njit(inline="always", fastmath={"contract"})(function))

@@ -7,10 +7,9 @@ tiles is not used.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from ir.kernels.native.compiler import compiled
+from ir.kernels.native.compiler import compiled, inlined
 from ir.op import Array
 
 IMAGES = "float32[:,:,:,:]"
@@ -20,7 +19,7 @@ ONE, OTHER = (0, 1, 2, 1), (2, 2, 1, 3)
 """Of the four pixels of a tile's row, those that each element of its transform combines."""
 
 
-@numba.njit(inline="always")
+@inlined
 def _every_other(line: Array, out: Array) -> None:
     for place in range(len(out)):
         out[place] = line[2 * place]

@@ -18,13 +18,26 @@ function showHero() {
         "max(FLOPs / peak, compulsory bytes / bandwidth) divided by the simulated time"),
       figure(...split(bytes(moved)), "device memory traffic"),
       figure(facts.sections.length, "", `section${facts.sections.length === 1 ? "" : "s"}, ${count(facts.executions.length, "distinct one")}`, null)),
-    stack(verdict.spent, verdict.cycles, BOUNDS), legend(verdict.spent, verdict.cycles, BOUNDS));
+    stack(verdict.spent, verdict.cycles, BOUNDS), legend(verdict.spent, verdict.cycles, BOUNDS),
+    slowestLines());
   document.querySelector(".hero .right").append(
     h("h3", { style: "margin:0 0 6px" }, "The largest causes, and how much shorter a step is without each"),
     h("div", { class: "cards" }, facts.causes.map(causeCard)), actionCard());
   document.querySelector("header .name").append(facts.name);
   const chosen = [machine.name, options.level, options.preset, batch && `batch ${batch}`, options.microbatch_size && `microbatch ${options.microbatch_size}`];
   document.querySelector("header .options").append(...chosen.filter(Boolean).map((word) => h("span", { class: "tag" }, word)));
+}
+
+// The lines with the largest shares of the critical path.
+function slowestLines() {
+  const shown = facts.lines.slice(0, 4).filter((line) => line.share >= 0.005);
+  if (!shown.length) return null;
+  const largest = (line) => Number(Object.entries(line.sections).sort((a, b) => b[1] - a[1])[0][0]);
+  return h("div", { class: "slowest" }, h("h3", {}, "Slowest source lines ", h("span", { class: "tag" }, "simulated")), shown.map((line) => {
+    const name = `${line.file}:${line.line}`, text = (facts.sources[line.file]?.[line.line - 1] ?? Object.keys(line.operators).join(", ")).trim();
+    return h("button", { title: name, onclick: () => select({ section: largest(line), line: name }) }, h("span", { class: "source" }, shortLine(name)),
+      h("span", { class: "source soft text" }, text), h("span", { class: "number" }, share(line.share)));
+  }));
 }
 
 function causeCard(cause) {
@@ -60,13 +73,14 @@ function actionCard() {
       cells: [h("code", {}, lever.option), lever.cycles === null ? "" : time(lever.cycles_per_sample),
         lever.cycles === null ? "" : `×${lever.speedup.toFixed(2)}`, lever.note],
     }))));
+  const remark = h("span", { class: "soft small" }, levers.remark ? ` ${levers.remark}` : "");
   if (!action) {
     return h("div", { class: "card action" }, h("div", { class: "what" }, h("strong", {}, "No lever helps. "),
-      h("span", { class: "soft" }, "Every one that was tried is at most 5 % faster than this PEF."), tried));
+      h("span", { class: "soft" }, "Every one that was tried is less than 5 % faster than this PEF."), remark, tried));
   }
   return h("div", { class: "card action" },
     h("div", { class: "gain" }, `×${action.speedup.toFixed(2)}`, h("br", {}), h("small", {}, "estimated")),
     h("div", { class: "what" }, h("strong", {}, `Next: ${action.sentence} `), h("code", {}, action.option),
-      h("div", { class: "small soft" }, `${time(levers.cycles_per_sample)} → ${time(action.cycles_per_sample)} per sample in the compiler's estimate, both before placement. ${action.note}`),
+      h("div", { class: "small soft" }, `${time(levers.cycles_per_sample)} → ${time(action.cycles_per_sample)} per sample in the compiler's estimate, both before placement. ${action.note}`, remark),
       tried));
 }

@@ -85,7 +85,7 @@ function timelineView() {
     const svg = s("svg", { viewBox: `0 0 ${width} ${rows.length * height + 18}`, height: rows.length * height + 18, preserveAspectRatio: "none" });
     rows.forEach((row, place) => {
       const y = place * height;
-      const label = h("div", { class: row.what, title: row.label }, row.short ?? row.label, row.source ? h("span", { class: "source" }, `  ${row.source}`) : null);
+      const label = h("div", { class: row.what, title: row.label }, row.source ? h("span", { class: "source" }, `${row.source} `) : null, row.short ?? row.label);
       labels.append(label);
       if (row.what === "phase") {
         svg.append(s("rect", { x: x(row.phase.start), y: y + 7, width: Math.max(1, x(row.phase.end) - x(row.phase.start)), height: 3, fill: "var(--line)" }));

@@ -1,0 +1,120 @@
+"""`snc.compile`: from a live PyTorch module to a compiled model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.rdu.compile import BUDGETS, Placer
+from backends.rdu.place.place import place
+from compiler.driver import CompileRequest, build_spec
+from compiler.passes import Pass
+from ir.errors import Problem, UsageError
+from pef.machine import Machine
+from snc.compiled import Compiled
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[str, float], None]
+
+
+def compile(
+    module: torch.nn.Module,
+    inputs: Mapping[str, Any] | Sequence[Any] | torch.Tensor,
+    *,
+    optimizer: torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None,
+    loss: Callable[..., torch.Tensor] | None = None,
+    targets: Mapping[str, torch.Tensor] | None = None,
+    max_grad_norm: float | None = None,
+    inference: bool | None = None,
+    name: str | None = None,
+    arch: str | Path | Machine = "sn30",
+    level: str = "o3",
+    preset: str = "mp0",
+    passes: str | Sequence[Pass] | None = None,
+    rules: str | Path | None = None,
+    microbatch_size: int | None = None,
+    budgets: Sequence[float] = BUDGETS,
+    placer: Placer = place,
+    avoid: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress = lambda what, done: None,
+) -> Compiled:
+    """Compile a module for the RDU. Nothing is written; `Compiled.save` does that.
+
+    inputs: sample tensors by the names of forward's parameters, or in their order; shapes and element types count.
+    optimizer: of the module's parameters, or a function of them; with one, the model is compiled for training, and
+    `loss(outputs, *targets)` computes the loss where forward does not return it first. inference: overrides that.
+    arch: a machine's name (`sn10`, `sn30`, `sn40l`, or one that a package adds), a TOML file, or a machine.
+    level, preset, rules, microbatch_size, avoid: as the options of `snc compile`.
+    passes: a pipeline as text (`canonicalize,precision{preset=mp4},dce`), or passes; None for the usual ones.
+    budgets: the shares of the machine's units that sections may plan with, tried in turn.
+    placer: gives every unit of a section a site: (netlist, machine, seed) -> placement.
+
+    Raises SncError, with the user's lines, for everything that a user can mend.
+    """
+    import torch
+
+    from compiler.frontend.model_file import ModelSpec
+
+    if isinstance(optimizer, torch.optim.Optimizer) or optimizer is None:
+        update = optimizer
+    else:
+        update = optimizer(module.parameters())
+    spec = ModelSpec(
+        module,
+        _named(module, inputs),
+        update,
+        loss,
+        max_grad_norm,
+        name=name or type(module).__name__.lower(),
+        file=_file_of(module),
+        targets=dict(targets or {}),
+    )
+    request = CompileRequest(
+        spec.name,
+        inference=optimizer is None and loss is None if inference is None else inference,
+        pef_name=name,
+        arch=arch if isinstance(arch, Machine) else str(arch),
+        level=level,
+        preset=preset,
+        seed=seed,
+        microbatch_size=microbatch_size,
+        batch_size=_batch(spec.inputs) if microbatch_size is not None else None,
+        optimization_rules=Path(rules) if rules is not None else None,
+        passes=passes if passes is None or isinstance(passes, str) else tuple(passes),
+        budgets=tuple(budgets),
+        placer=placer,
+        avoid=tuple(avoid),
+    )
+    built = build_spec(spec, request, progress)
+    return Compiled(built.pef, built.origin.weights, built.origin.reference)
+
+
+def _named(module: torch.nn.Module, inputs: Any) -> dict[str, Any]:
+    """Inputs by the names of forward's parameters."""
+    if isinstance(inputs, Mapping):
+        return dict(inputs)
+    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind not in variadic]
+    if len(given) > len(parameters):
+        what = f"{len(given)} inputs are given, and forward takes {', '.join(parameters) or 'none by name'}"
+        raise UsageError(Problem(what, hint="give a dict of inputs by name"))
+    return dict(zip(parameters, given))
+
+
+def _batch(inputs: Mapping[str, Any]) -> int | None:
+    """The samples in the inputs: the first extent of the first that has one."""
+    return next((int(tensor.shape[0]) for tensor in inputs.values() if tensor.dim()), None)
+
+
+def _file_of(module: torch.nn.Module) -> Path:
+    """Where the module's class is written; a notebook's cells have no file."""
+    try:
+        return Path(inspect.getfile(type(module)))
+    except (OSError, TypeError):
+        return Path("model.py")

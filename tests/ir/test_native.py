@@ -1,0 +1,62 @@
+"""Compiled loops compute what NumPy's kernels do, and NumPy's are what runs without them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = """
+import sys
+import numpy as np
+import ir.ops
+from ir.op import OPS
+from ir.types import DType, TensorType
+
+def run(op, *operands):
+    types = [TensorType(DType.F32, operand.shape) for operand in operands]
+    results = [np.empty(result.shape, np.float32) for result in op.results(*types)]
+    scratch = [np.full(tensor.shape, np.nan, tensor.dtype.compute) for tensor in op.scratch(*types)]
+    op.kernel(*operands, *results, *scratch)
+    return results
+
+draw = np.random.default_rng(0).standard_normal
+x, dy = (4 * draw((37, 130), np.float32) for _ in range(2))
+gamma, beta = draw(130, np.float32), draw(130, np.float32)
+made = []
+for form in ("none", "tanh"):
+    for operand in (x, x.T, x[:, ::2]):
+        made += run(OPS["gelu"](form), operand)
+        made += run(OPS["gelu_backward"](form), dy[: operand.shape[0], : operand.shape[1]].copy(), operand) \\
+            if operand.shape[0] <= 37 else []
+y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
+made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
+np.savez(sys.argv[1], *made)
+print("numba" in sys.modules)
+"""
+
+
+def results(folder: Path, native: str) -> tuple[bool, list[np.ndarray]]:
+    """Whether numba was loaded, and what the operators made, in a process of their own."""
+    path = folder / f"{native}.npz"
+    environment = {**os.environ, "SNC_NATIVE": native}
+    ran = subprocess.run(
+        [sys.executable, "-c", CODE, str(path)], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
+    with np.load(path) as made:
+        return ran.stdout.strip() == "True", list(made.values())
+
+
+def test_loops_equal_numpys_kernels(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    with_loops, fast = results(tmp_path, "1")
+    with_numpy, plain = results(tmp_path, "0")
+    assert with_loops and not with_numpy
+    assert len(fast) == len(plain) > 10
+    for one, other in zip(fast, plain):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)

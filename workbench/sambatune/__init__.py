@@ -1,0 +1,1 @@
+"""The report files of SambaTune, from one simulated run."""
