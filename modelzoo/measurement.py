@@ -30,6 +30,9 @@ from runtime.timing import simulate
 LIMIT_SECONDS = 1800
 """Of processor time for a configuration that is not tiny: unlike time by the clock, other work does not change it."""
 
+LIMIT_GIB = 8
+"""Of address space for the same: where it runs out the compile ends, and not another process of the computer."""
+
 KEPT_PROBLEMS = 1
 """Sentences of a refusal that a card repeats."""
 
@@ -76,6 +79,9 @@ def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
             return compile_measured(spec, request)[1]
         except SncError as error:
             return {"parameters": _parameters(spec), "refused": _short(error), **_host(began)}
+        except MemoryError:
+            refused = f"the compiler needs more than {LIMIT_GIB} GiB of the computer's memory"
+            return {"parameters": _parameters(spec), "refused": refused, **_host(began)}
 
 
 def compile_measured(spec: ModelSpec, request: CompileRequest) -> tuple[CompileResult, dict[str, Any]]:
@@ -114,6 +120,7 @@ def main(words: list[str]) -> None:
     """The command line of a measuring process."""
     limit, name, size, mode, batch, length, machine = words
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT_GIB << 30, resource.RLIM_INFINITY))
     combination = Combination(size, mode, int(batch), None if length == "None" else int(length), machine)
     print(json.dumps(compile_combination(name, combination)))
 

@@ -12,6 +12,7 @@ from ir.errors import UsageError
 from modelzoo.card import page, stored
 from modelzoo.catalogue import NAMES, find
 from modelzoo.combination import CARDS, Combination, listed
+from modelzoo.measurement import measure
 from modelzoo.trial import PROMISE, Trial
 
 
@@ -68,3 +69,9 @@ def test_an_unlisted_combination_warns_and_goes_on(caplog: pytest.LogCaptureFixt
     assert "tiny training, batch 96, on sn30 has not been tested" in caplog.text
     assert str(Combination("tiny", "training", 64, None, "sn30")) in caplog.text
     assert "losses differ from PyTorch's run by at most" in result.output
+
+
+def test_a_compile_that_takes_too_long_is_on_the_card_as_such() -> None:
+    record = measure("braggnn", Combination("full", "training", 512, None, "sn30"), limit_seconds=1)
+    assert record["refused"] == "the compiler had not finished after 1 s"
+    assert record["size"] == "full"
