@@ -100,11 +100,15 @@ def run_command(
 
         trial = try_tiny(entry, output_folder, arch=arch, batch=batch_size, length=length, epochs=epochs, said=said)
         quality = entry.recipe.quality
-        click.echo(f"{trial.steps} steps on the simulated RDU; {trial.host_seconds:.0f} s of host time with compiling")
+        click.echo(
+            f"{trial.steps} steps on the simulated RDU; {trial.host_seconds:.0f} s of processor time with compiling"
+        )
         click.echo(
             f"{quality.told(trial.quality)}; PyTorch with these weights: {quality.shown(trial.quality_in_pytorch)}"
         )
         click.echo(f"losses differ from PyTorch's run by at most {trial.largest_difference:.1e}")
+        if trial.verdict is not None:
+            click.echo(str(trial.verdict))
         click.echo(f"goal {quality.shown(quality.goal)}: {'reached' if trial.reached else 'missed'}")
 
 
@@ -120,14 +124,30 @@ def _compile(name: str, asked: object) -> None:
 @zoo.command("card")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--size", help="Measure this configuration alone, and keep the rest of the card.")
-def card_command(names: tuple[str, ...], size: str | None) -> None:
+@click.option(
+    "--seeds", "only_seeds", is_flag=True, help="Train from other seeds alone, and keep the rest of the card."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=1800,
+    show_default=True,
+    help="Seconds of processor time for each compile of a published size.",
+)
+def card_command(names: tuple[str, ...], size: str | None, only_seeds: bool, limit: int) -> None:
     """Measure models anew and write their cards; all models unless some are named."""
     with readable_errors():
-        from modelzoo.card import make
+        from modelzoo.card import make, make_seeds
         from modelzoo.catalogue import NAMES, find
 
+        def told(what: str) -> None:
+            click.echo(what, err=True)
+
         for name in names or NAMES:
-            make(find(name), size, lambda what: click.echo(what, err=True))
+            if only_seeds:
+                make_seeds(find(name), told)
+            else:
+                make(find(name), size, told, limit)
 
 
 @zoo.command("prepare")

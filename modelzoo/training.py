@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from compiler.driver import CompileRequest, compile_spec
+from compiler.driver import CompileRequest, CompileResult, compile_spec
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.precise import Float64
 from compiler.frontend.reference import call
 from ir.errors import Problem, UsageError
 from ir.graph import SymbolKind
@@ -21,6 +24,9 @@ from modelzoo.device import open_pef
 from modelzoo.entry import Arrays, Entry
 from runtime.session import WEIGHTS, Session
 from runtime.snrun.train import loss_name
+
+Compile = Callable[[ModelSpec, CompileRequest], CompileResult]
+"""`compile_spec`, or the same with someone looking on."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,25 @@ def train_on_device(session: Session, data: Iterator[dict[str, Array]]) -> Itera
         yield Step(number, float(session.run(inputs=batch)[loss]))
 
 
-def train_in_pytorch(spec: ModelSpec, data: Iterator[dict[str, Array]]) -> Iterator[Step]:
-    """The same on a copy of the model and its optimizer."""
+def train_in_pytorch(
+    spec: ModelSpec, data: Iterator[dict[str, Array]], *, precise: bool = False
+) -> tuple[list[float], nn.Module]:
+    """The same on a copy of the model and its optimizer; `precise`: in float64. The losses, and the trained copy."""
     model, optimizer = copy.deepcopy((spec.model, spec.optimizer))
     assert isinstance(optimizer, torch.optim.Optimizer)
-    for number, batch in enumerate(data, 1):
+    if precise:
+        model.double()
+    losses = []
+    for batch in data:
         tensors = {name: like(array, spec, name) for name, array in batch.items()}
         given = replace(spec, targets={name: tensors.pop(name) for name in spec.targets})
         optimizer.zero_grad()
-        loss = call(given, model, **tensors)[0]
-        loss.backward()
+        with Float64() if precise else nullcontext():
+            loss = call(given, model, **tensors)[0]
+            loss.backward()
         optimizer.step()
-        yield Step(number, float(loss.detach()))
+        losses.append(float(loss.detach()))
+    return losses, model
 
 
 def like(array: Array, spec: ModelSpec, name: str) -> torch.Tensor:
@@ -69,12 +82,20 @@ def like(array: Array, spec: ModelSpec, name: str) -> torch.Tensor:
 
 
 def quality_on_device(
-    entry: Entry, trained: Session, test: Arrays, folder: Path, *, batch: int, length: int | None, arch: str
+    entry: Entry,
+    trained: Session,
+    test: Arrays,
+    folder: Path,
+    *,
+    batch: int,
+    length: int | None,
+    arch: str,
+    compile: Compile = compile_spec,
 ) -> float:
     """The quality of the trained weights in an inference PEF of the tiny configuration."""
     spec = entry.spec("tiny", training=False, batch=batch, length=length)
     request = CompileRequest(entry.name, True, batch, folder, f"{spec.name}_inference", arch)
-    session = open_pef(compile_spec(spec, request).pef_path)
+    session = open_pef(compile(spec, request).pef_path)
     session.load_weights({n: trained.read(n) for n in trained.names(*WEIGHTS) if n in session.symbols}, strict=False)
     return entry.recipe.quality.measure(infer(session, test, batch), test)
 
@@ -88,12 +109,17 @@ def infer(session: Session, test: Arrays, batch: int) -> dict[str, Array]:
     return {name: np.concatenate([result[name] for result in results])[:count] for name in results[0]}
 
 
-def quality_in_pytorch(entry: Entry, spec: ModelSpec, weights: Session, test: Arrays) -> float:
-    """The quality of the same weights in PyTorch."""
-    model = copy.deepcopy(spec.model).eval()
+def quality_of_weights(entry: Entry, spec: ModelSpec, weights: Session, test: Arrays) -> float:
+    """The quality of a session's weights in PyTorch."""
+    model = copy.deepcopy(spec.model)
     names = {*dict(model.named_parameters()), *dict(model.named_buffers())} & set(weights.symbols)
     model.load_state_dict({name: torch.from_numpy(weights.read(name)) for name in names}, strict=False)
+    return quality_in_pytorch(entry, spec, model, test)
+
+
+def quality_in_pytorch(entry: Entry, spec: ModelSpec, model: nn.Module, test: Arrays) -> float:
+    """The quality of a trained model in PyTorch; `spec` is that of inference."""
     tensors = {name: like(test[name], spec, name) for name in spec.inputs}
     with torch.no_grad():
-        outputs = call(spec, model, **tensors)
+        outputs = call(spec, model.eval(), **tensors)
     return entry.recipe.quality.measure({"output": to_array(outputs[0])}, test)

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from modelzoo.catalogue import NAMES, find
-from modelzoo.trial import try_tiny
+from modelzoo.trial import OTHER_SEEDS, PROMISE, quality_from_seed, try_tiny
 
 ALWAYS = {"braggnn", "llama2"}
 """Trained in every test run; the others in the full one."""
 
-
-DRIFTING = {"autophasenn": 1e-2, "cosmictagger": 1e-2, "rescalenet": 1e-1}
-"""How far losses part from PyTorch's where it is more than 1e-4, over hundreds of steps; these have no card yet."""
+CHAOTIC = {"cosmictagger", "rescalenet"}
+"""Where two right computations in float32 part from each other by more than is promised, as float64 shows."""
 
 
 @pytest.mark.parametrize(
@@ -23,7 +22,19 @@ DRIFTING = {"autophasenn": 1e-2, "cosmictagger": 1e-2, "rescalenet": 1e-1}
 def test_a_tiny_configuration_learns(name: str, tmp_path: Path) -> None:
     entry = find(name)
     trial = try_tiny(entry, tmp_path)
-    assert trial.largest_difference < DRIFTING.get(name, 1e-4)
+    if name in CHAOTIC:
+        assert trial.verdict is None or trial.verdict.is_chaos, trial.verdict
+    else:
+        assert trial.largest_difference < PROMISE, trial.verdict
     assert entry.recipe.quality.reached(trial.quality), entry.recipe.quality.told(trial.quality)
     assert trial.quality == pytest.approx(trial.quality_in_pytorch, rel=1e-3, abs=1e-3)
     assert trial.last_loss < trial.first_loss
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_not_tuned_to_one_seed(name: str) -> None:
+    entry = find(name)
+    for seed in OTHER_SEEDS:
+        quality = quality_from_seed(entry, seed)
+        assert entry.recipe.quality.reached(quality), f"seed {seed}: {entry.recipe.quality.told(quality)}"

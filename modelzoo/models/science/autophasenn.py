@@ -105,8 +105,8 @@ ENTRY = Entry(
     },
     recipe=Recipe(
         data=_data,
-        optimizer=adamw(3e-3),
-        epochs=6,
+        optimizer=adamw(1e-3),
+        epochs=4,
         quality=Quality("amplitude that is scattered wrongly, of all", _error, 0.6, "%"),
     ),
     loss=lambda output, measured: F.l1_loss(output, measured) * 10,

@@ -16,7 +16,7 @@ ENTRY = Entry(
         "tiny": Size(lambda: UNet(3, 1, 4, 1), samples(1, TINY), 8, "one level, from 4 channels, 16 voxels an edge"),
         "full": Size(lambda: UNet(3, 3, 32, 3), samples(3, (128, 128, 112)), 1, "the paper's depth, 128 x 128 x 112"),
     },
-    recipe=recipe(TINY, 160, 32, 5, 0.75),
+    recipe=recipe(TINY, 160, 32, 10, 0.75),
     loss=loss,
     notes=("Convolutions keep the size where the paper's cut the border.",),
 )
