@@ -122,7 +122,7 @@ def test_what_is_left_out_is_said_once(caplog: pytest.LogCaptureFixture) -> None
 
 def test_an_object_that_hides_tensors_is_refused() -> None:
     spec = spec_of(Returning(lambda loss, y: (loss, Opaque(y))), {"x": torch.randn(5, 4)})
-    with pytest.raises(CaptureError, match=r"the model returns 1 \(Opaque\), which holds tensors in no order"):
+    with pytest.raises(CaptureError, match=r"the model returns 1 \(Opaque\), whose tensors have no known order"):
         capture(spec, inference=False)
 
 

@@ -31,7 +31,7 @@ def test_snrun_compares_a_bf16_model_as_precisely_as_bf16_is(tmp_path: Path) -> 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)).bfloat16()
     pef = compiled(model, samba.randn(32, 64, name="x").bfloat16(), inference=True)
-    passed, strict = command("runtime", pef, "--test"), command("runtime", pef, "--test", "--rtol", "0", "--atol", "0")
+    passed, strict = command("runtime.snrun", pef, "--test"), command("runtime.snrun", pef, "--test", "--rtol", "0", "--atol", "0")
     assert passed.returncode == 0 and "passed" in passed.stdout
     assert strict.returncode == 1 and "DIFFERS" in strict.stdout
     assert usual_tolerance(file.read(pef)).rtol == 2**-6
@@ -50,7 +50,7 @@ def test_snc_compiles_a_program_and_snrun_runs_its_pef(tmp_path: Path) -> None:
     options = ("-b", "2", "--pef-name", "m", "-o", str(tmp_path), "--num-classes", "4")
     made = command("compiler", "compile", program, *options)
     assert made.returncode == 0, made.stderr
-    ran = command("runtime", str(tmp_path / "m" / "m.pef"), "--test")
+    ran = command("runtime.snrun", str(tmp_path / "m" / "m.pef"), "--test")
     assert ran.returncode == 0 and "passed" in ran.stdout
     refused = command("compiler", "compile", str(EXAMPLES / "res_ffn.py"), "--num-classes", "4")
     assert refused.returncode == 2 and "No such option" in refused.stderr
