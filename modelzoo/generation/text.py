@@ -24,19 +24,24 @@ class TextStream:
     text: str = ""
     taken: int = 0
     stopped: bool = False
+    unfinished: str = ""
+    """What follows `text`: shown only if the answer ends with it."""
 
     def ends(self, answer: Sequence[int]) -> bool:
         """Read an answer that has grown by a token; whether a stop string has come."""
         decoded: str = self.tokenizer.decode(list(answer), skip_special_tokens=True)
-        self.text = decoded.removesuffix(UNFINISHED)
+        self.text = decoded.rstrip(UNFINISHED)
+        self.unfinished = decoded[len(self.text) :]
         places = [place for place in (self.text.find(string) for string in self.stop if string) if place >= 0]
         if places:
             self.stopped = True
-            self.text = self.text[: min(places)]
+            self.text, self.unfinished = self.text[: min(places)], ""
         return self.stopped
 
     def take(self, finished: bool) -> str:
         """What may be shown and was not yet: all of it at the end, before that nothing that may begin a stop string."""
+        if finished:
+            self.text, self.unfinished = self.text + self.unfinished, ""
         held = 0 if finished or self.stopped else max((_overlap(self.text, string) for string in self.stop), default=0)
         end = max(self.taken, len(self.text) - held)
         shown, self.taken = self.text[self.taken : end], end

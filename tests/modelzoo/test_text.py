@@ -42,3 +42,14 @@ def test_what_may_begin_a_stop_string_is_held_back_until_it_is_clear() -> None:
 def test_the_tokenizer_writes_every_text() -> None:
     for text in ("plain", "tabs\tand\nlines", "emoji 🙂", "\x00\x7f"):
         assert tokenizer().decode(tokenizer().encode(text)) == text
+
+
+def test_a_character_that_stays_unfinished_is_shown_as_the_tokenizer_shows_it() -> None:
+    words = tokenizer()
+    [*whole, first, _, _] = next(tokens for tokens in [words.encode("a 🙂")] if len(tokens) > 3)[-4:]
+    stream, tokens = TextStream(words), [*whole, first]
+    pieces = []
+    for end in range(1, len(tokens) + 1):
+        stream.ends(tokens[:end])
+        pieces.append(stream.take(finished=end == len(tokens)))
+    assert "".join(pieces) == words.decode(tokens) and pieces[-1].endswith("\N{REPLACEMENT CHARACTER}")

@@ -9,7 +9,7 @@ import pytest
 from modelzoo.catalogue import NAMES, find
 from modelzoo.trial import OTHER_SEEDS, PROMISE, quality_from_seed, try_tiny
 
-ALWAYS = {"braggnn", "llama2"}
+ALWAYS = ("braggnn",)
 """Trained in every test run; the others in the full one."""
 
 CHAOTIC = {"cosmictagger", "rescalenet"}

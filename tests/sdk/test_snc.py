@@ -31,7 +31,10 @@ def test_snrun_compares_a_bf16_model_as_precisely_as_bf16_is(tmp_path: Path) -> 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)).bfloat16()
     pef = compiled(model, samba.randn(32, 64, name="x").bfloat16(), inference=True)
-    passed, strict = command("runtime.snrun", pef, "--test"), command("runtime.snrun", pef, "--test", "--rtol", "0", "--atol", "0")
+    passed, strict = (
+        command("runtime.snrun", pef, "--test"),
+        command("runtime.snrun", pef, "--test", "--rtol", "0", "--atol", "0"),
+    )
     assert passed.returncode == 0 and "passed" in passed.stdout
     assert strict.returncode == 1 and "DIFFERS" in strict.stdout
     assert usual_tolerance(file.read(pef)).rtol == 2**-6
