@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
+import numpy as np
+
 from compiler.passes.rewrite import Rewriter
 from ir.errors import Problem, UsageError
 from ir.graph import Graph, Node, Output, Program, Symbol, SymbolKind, Value
@@ -52,9 +54,20 @@ def round_values(program: Program, values: Mapping[str, Array]) -> dict[str, Arr
     rounded = dict(values)
     for symbol in program.symbols:
         if symbol.type.dtype is DType.BF16 and symbol.name in rounded:
-            rounded[symbol.name] = rounded[symbol.name].copy()
-            round_to_bf16(rounded[symbol.name])
+            rounded[symbol.name] = _rounded(rounded[symbol.name])
     return rounded
+
+
+def _rounded(array: Array) -> Array:
+    """A copy that is rounded. One number in every place, such as an optimizer's state at the start, stays one number:
+    whole, the states of a model take more memory than its weights."""
+    if array.size and not any(array.strides):
+        number = np.full(1, array.flat[0], array.dtype)
+        round_to_bf16(number)
+        return np.broadcast_to(number.reshape(()), array.shape)
+    copied = array.copy()
+    round_to_bf16(copied)
+    return copied
 
 
 def _with_narrow_operands(graph: Graph) -> Graph:

@@ -14,10 +14,10 @@ from compiler.passes import PASSES, standard_pipeline
 from compiler.passes.precision import round_values
 from ir import interpreter
 from ir.errors import GraphError, UsageError
-from ir.graph import Program, SymbolKind
+from ir.graph import Program, Symbol, SymbolKind
 from ir.op import Array
 from ir.text import parse_program, print_program
-from ir.types import DType
+from ir.types import DType, TensorType
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -117,6 +117,15 @@ def test_lower_precision_is_close_and_lower(preset: str, training: tuple[Program
     wide = {s.name for s in narrowed.symbols if s.type.dtype is DType.F32}
     kept = {"lr", "weight_decay", "max_grad_norm", "step", "grad_clip"}
     assert wide == kept if preset == "mp4" else wide > kept
+
+
+def test_states_that_are_one_number_stay_one_number() -> None:
+    """Whole, the states of a large model do not fit a computer that could compile it."""
+    symbols = (Symbol("state", TensorType(DType.BF16, (1 << 20, 1 << 20)), SymbolKind.STATE),)
+    program = Program("p", symbols, ())
+    state = round_values(program, {"state": np.broadcast_to(np.float32(1.001), (1 << 20, 1 << 20))})["state"]
+    assert state.shape == (1 << 20, 1 << 20) and not any(state.strides)
+    assert state[5, 7] == 1.0
 
 
 def test_manager_names_the_pass_that_breaks_a_program() -> None:
