@@ -64,7 +64,8 @@ def _rounded(array: Array) -> Array:
     if array.size and not any(array.strides):
         number = np.full(1, array.flat[0], array.dtype)
         round_to_bf16(number)
-        return np.broadcast_to(number.reshape(()), array.shape)
+        everywhere: Array = np.broadcast_to(number.reshape(()), array.shape)
+        return everywhere
     copied = array.copy()
     round_to_bf16(copied)
     return copied
