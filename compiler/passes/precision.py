@@ -66,7 +66,7 @@ def _rounded(array: Array) -> Array:
         round_to_bf16(number)
         everywhere: Array = np.broadcast_to(number.reshape(()), array.shape)
         return everywhere
-    copied = array.copy()
+    copied: Array = array.copy()
     round_to_bf16(copied)
     return copied
 
