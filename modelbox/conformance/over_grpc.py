@@ -14,22 +14,9 @@ import grpc
 from modelbox.conformance.rules import Broken, Rules, require
 from modelbox.conformance.samples import raw, sample
 from modelbox.protocol import open_inference_pb2 as pb
+from modelbox.protocol.contents import CONTENTS
 from modelbox.protocol.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
-CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 SECONDS = 60
 
 

@@ -9,26 +9,12 @@ import numpy as np
 from ir.op import Array
 from modelbox.protocol import open_inference_pb2 as pb
 from modelbox.protocol import open_inference_pb2_grpc
+from modelbox.protocol.contents import CONTENTS
 from modelbox.refusal import Reason, Refusal
 from modelbox.service.open_inference import RESERVED, SERVER, SERVER_VERSION, SIMULATED, chosen, options
 from modelbox.service.service import PLATFORM, VERSION, Service
 from modelbox.service.tensors import BF16, BYTES, NUMPY, Described, from_raw, require_shape, to_raw
 
-CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-"""Where the elements of a datatype are, if they are not raw."""
 REMAINING = 0.95
 """Share of a call's time that is left to the model; the rest is for the answer's way back."""
 

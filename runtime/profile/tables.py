@@ -254,7 +254,7 @@ STAGES: list[Column[dict[str, Any]]] = [
 ]
 STAGES_NOTE = (
     "simulated; share: % of the whole time in which it fires (stages of a phase overlap); busy, stalls: % of its "
-    " by ports and links; parallel: batch x row x column x chain"
+    "phase; slow: how many times as long a tile takes by ports and links; parallel: batch x row x column x chain"
 )
 
 Total = tuple[str, dict[str, Any]]
