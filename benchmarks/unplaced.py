@@ -18,10 +18,11 @@ from ir.graph import Program
 from pef import pef_pb2 as pb
 from pef.machine import Machine, SiteKind
 
+OPTIONS = BackendOptions()
 
-def compile_unplaced(program: Program, machine: Machine) -> pb.Pef:
+
+def compile_unplaced(program: Program, machine: Machine, options: BackendOptions = OPTIONS) -> pb.Pef:
     """The program up to the allocation, with direct links in the place of routes. Raises as `compile_program` does."""
-    options = BackendOptions()
     plan = Plan.of(program)
     advance(plan, machine, options, Step.ALLOCATE)
     plan.configurations = {key: _anywhere(known, machine) for key, known in plan.configurations.items()}

@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "mapping",
         "performance",
         "truth",
+        "published",
         "comparison",
         "results",
         "dependencies",

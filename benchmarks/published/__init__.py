@@ -1,0 +1,1 @@
+"""The time model beside published measurements."""
