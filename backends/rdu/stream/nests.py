@@ -146,11 +146,15 @@ class Streak:
         small = work.gemm is None and work.elements <= SMALL_ELEMENTS
         return small and not streaming and not stage.stage.gathers
 
+    def makes_index(self, stage: NestedStage) -> bool:
+        """Whether what a stage reads is fetched by an index that the streak makes: it must be there before the phase."""
+        return any(gather.index.name in self.axes or gather.index.name in self.still for gather in stage.stage.gathers)
+
     def joining(self, stage: NestedStage) -> Cutting | None:
         """How a stage would be cut, or None where it cannot join: one that reads nothing the streak makes may stream
         beside it if that does not coarsen its iterations."""
         names, form = stage.names, stage.form
-        if any(gather.index.name in {*self.axes, *self.still} for gather in stage.stage.gathers):
+        if self.makes_index(stage):
             return None
         made = [number for number in form.reads if names[number] in self.axes]
         if any(names[number] in self.accumulators for number in made):
@@ -205,6 +209,8 @@ def _streaks(still: Sequence[NestedStage], stages: Sequence[NestedStage]) -> lis
         streak = Streak()
         for stage in still:
             streak.add(stage, None)
+        if streak.makes_index(stages[0]):
+            break
         streak.add(stages[0], first)
         for stage in stages[1:]:
             cutting = None if streak.may_be_still(stage) else streak.joining(stage)
