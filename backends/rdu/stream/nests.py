@@ -147,7 +147,7 @@ class Streak:
         return small and not streaming and not stage.stage.gathers
 
     def makes_index(self, stage: NestedStage) -> bool:
-        """Whether what a stage reads is fetched by an index that the streak makes: it must be there before the phase."""
+        """Whether the streak makes an index by which what a stage reads is fetched: that must be there before."""
         return any(gather.index.name in self.axes or gather.index.name in self.still for gather in stage.stage.gathers)
 
     def joining(self, stage: NestedStage) -> Cutting | None:
