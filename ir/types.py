@@ -45,7 +45,7 @@ class DType(Enum):
         return self.value
 
 
-_COMPUTE = {
+_COMPUTE: dict[str, np.dtype] = {
     "f32": np.dtype(np.float32),
     "bf16": np.dtype(np.float32),
     "i32": np.dtype(np.int32),
