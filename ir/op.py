@@ -86,6 +86,8 @@ class Op:
     """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
