@@ -35,14 +35,21 @@ class Outcome:
     in_time: int = 0
     """Right answers before the deadline."""
 
+    @property
+    def goodput(self) -> float:
+        """Right answers in time, per second."""
+        return self.in_time / self.seconds
+
     def summary(self) -> dict[str, Any]:
         """For JSON: rates per second of host time, latencies in milliseconds of host time."""
         times = np.array(self.latency or [np.nan]) * 1e3
         points = {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
+        requests = sum(self.statuses.values()) + self.lost
         return {
-            "requests": sum(self.statuses.values()) + self.lost,
+            "requests": requests,
+            "offered": round(requests / self.seconds, 1),
             "statuses": {str(code): count for code, count in sorted(self.statuses.items())},
-            "goodput": round(self.in_time / self.seconds, 1),
+            "goodput": round(self.goodput, 1),
             **points,
             "wrong": self.wrong,
             "lost": self.lost,
@@ -83,13 +90,13 @@ class Connection:
 
 @dataclass
 class Load:
-    """Requests for one service. bodies: sent in turn; seconds each may take to count as answered in time."""
+    """Requests for one service. bodies: sent in turn; deadline: seconds each may take to count as answered in time."""
 
     url: str
     path: str
     bodies: list[bytes]
     check: Check
-    deadline: float
+    deadline: float = float("inf")
 
     async def closed(self, clients: int, seconds: float) -> Outcome:
         """As many requests as so many clients get answered."""

@@ -200,9 +200,9 @@ class Service:
             for ticket in tickets:
                 ticket.cancelled.set()
 
-    def require_room(self) -> None:
-        """Raises Refusal where no request can be taken at this moment."""
-        self._model.waiting.require_room()
+    def full(self) -> Refusal | None:
+        """Why no request can be taken at this moment, if so."""
+        return self._model.waiting.full()
 
     def refuse(self) -> None:
         """Take no more requests; what was taken is still answered."""
