@@ -22,12 +22,15 @@ class Door(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._gate = gate
         self._refused = False
+        self._open = 0
+        """Requests of this connection that were let in and are not answered yet."""
 
     def on_headers_complete(self) -> None:
         """Refuse the request, or let uvicorn go on with it."""
         began = time.perf_counter()
         refusal = self._refusal()
         if refusal is None:
+            self._count(1)
             super().on_headers_complete()
         else:
             self._refused = True
@@ -49,6 +52,20 @@ class Door(HttpToolsProtocol):
         elif not self.transport.is_closing():
             idle = self.timeout_keep_alive
             self.timeout_keep_alive_task = self.loop.call_later(idle, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way."""
+        self._count(-1)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody waits any more."""
+        self._count(-self._open)
+        super().connection_lost(exc)
+
+    def _count(self, requests: int) -> None:
+        self._open += requests
+        self._gate.in_flight += requests
 
     def _refusal(self) -> Refusal | None:
         """Why the request is refused. One behind another on its connection, or whose client waits for a word before it

@@ -51,6 +51,8 @@ class Gate:
 
     def __init__(self, app: App, service: Service, written: Callable[[Refusal, str], Written]) -> None:
         self._app, self._service, self.written = app, service, written
+        self.in_flight = 0
+        """Requests that were let in and are not answered yet."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +72,7 @@ class Gate:
             await send(message)
 
         try:
-            refusal = self.refusal(scope["method"], scope["path"], headers)
+            refusal = self.refusal(scope["method"], scope["path"], headers, besides=1)
             if refusal is not None:
                 raise refusal
             await self._app(scope, self._bounded(receive), answer)
@@ -85,11 +87,11 @@ class Gate:
     @property
     def is_closed(self) -> bool:
         """Whether no request to the model can be taken at this moment."""
-        return self._service.full() is not None
+        return self._service.full(self.in_flight) is not None
 
-    def refusal(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Refusal | None:
+    def refusal(self, method: str, path: str, headers: Mapping[bytes, bytes], besides: int = 0) -> Refusal | None:
         """Why a request is refused before its body is read: its sender may not call, it is too large, or there is no
-        room for it."""
+        room for it. besides: how many of those in flight it is itself."""
         box = self._service.home.box
         if path not in OPEN and not is_key(
             headers.get(b"authorization", b"").decode("latin-1"), box.security.api_key_sha256
@@ -98,7 +100,7 @@ class Gate:
         size = headers.get(b"content-length", b"0")
         if size.isdigit() and int(size) > box.limits.body_bytes:
             return Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
-        return self._service.full() if method == "POST" else None
+        return self._service.full(self.in_flight - besides) if method == "POST" else None
 
     def _bounded(self, receive: Receive) -> Receive:
         """The same, for bodies that do not say how long they are."""

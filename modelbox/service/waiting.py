@@ -69,11 +69,15 @@ class Waiting(Generic[T]):
             self.pending += len(tickets)
             self._changed.notify_all()
 
-    def full(self) -> Refusal | None:
-        """Why not one more request could wait, if so: what it costs to read it can then be saved."""
+    def full(self, in_flight: int = 0) -> Refusal | None:
+        """Why not one more request could wait, if so: what it costs to read it can then be saved.
+
+        Those in flight that are not pending are still being read, or written, and are counted too: of many that come
+        at one moment, none waits yet when the last one comes.
+        """
         if self._refuses is not None:
             return self._ending(self._refuses)
-        waiting = len(self._tickets)
+        waiting = len(self._tickets) + max(0, in_flight - self.pending)
         return _busy(waiting, self._seconds_each) if waiting >= self._limits.queue else None
 
     def take(self, fits: Callable[[T], bool], wait: bool = False) -> T | None:

@@ -37,7 +37,7 @@ def port(dense_service: Service) -> Iterator[int]:
 @pytest.fixture
 def full(dense_service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No request finds room."""
-    monkeypatch.setattr(dense_service, "full", lambda: BUSY)
+    monkeypatch.setattr(dense_service, "full", lambda in_flight: BUSY)
     yield
 
 
@@ -92,7 +92,7 @@ def test_a_refusal_says_when_to_come_back_and_to_whom(client: Client, full: None
 
 def test_the_connection_goes_on(client: Client, dense_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(dense_service, "full", lambda: BUSY)
+        patched.setattr(dense_service, "full", lambda in_flight: BUSY)
         client.send(post(), BODY[:9], BODY[9:])
         assert client.answer()[0] == 429
         client.send(HEALTH)
@@ -110,7 +110,7 @@ def test_refusals_and_answers_come_in_order(
 ) -> None:
     """Three requests in one packet: the door opens after the first, and one that waits for an answer is behind it."""
     states = iter([BUSY, BUSY])
-    monkeypatch.setattr(dense_service, "full", lambda: next(states, None))
+    monkeypatch.setattr(dense_service, "full", lambda in_flight: next(states, None))
     client.send((post() + BODY) + (post() + BODY) + (post() + BODY))
     assert [client.answer()[0] for _ in range(3)] == [429, 200, 200]
 
@@ -125,6 +125,25 @@ def test_who_asks_to_end_is_heard(client: Client, full: None) -> None:
     client.send(post("Connection: close") + BODY)
     status, fields, _ = client.answer()
     assert status == 429 and fields["connection"] == "close" and client.ended
+
+
+def test_no_more_are_let_in_at_one_moment_than_can_wait(port: int, dense_service: Service) -> None:
+    """Also where all of them come before the first is read; and places are free again afterwards, whoever went away."""
+    queue = dense_service.home.box.limits.queue
+    for _ in range(2):
+        clients = [Client(port) for _ in range(3 * queue)]
+        for client in clients:
+            client.socket.sendall(post())
+        for client in clients[::3]:
+            client.socket.close()
+        for client in clients:
+            if client.socket.fileno() >= 0:
+                client.socket.sendall(BODY)
+        statuses = [client.answer()[0] for client in clients if client.socket.fileno() >= 0]
+        assert set(statuses) == {200, 429}
+        assert queue / 4 < statuses.count(200) <= queue
+        for client in clients:
+            client.socket.close()
 
 
 def test_refusals_are_counted(client: Client, dense_service: Service, full: None) -> None:
