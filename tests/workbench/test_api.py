@@ -92,7 +92,7 @@ def test_inputs_in_their_order_or_by_name(compiled: snc.Compiled) -> None:
     by_name = compiled.run(x=x)
     for given in (compiled.run(x), compiled.run({"x": x.numpy()})):
         assert given.keys() == by_name.keys() and all(np.array_equal(given[name], by_name[name]) for name in given)
-    with pytest.raises(snc.SncError, match="2 inputs are given, and the PEF has 1(.|\\n)*the inputs are x"):
+    with pytest.raises(snc.SncError, match=r"2 inputs are given, and the PEF has 1(.|\n)*the inputs are x"):
         compiled.run(x, x)
 
 
