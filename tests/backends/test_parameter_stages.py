@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from backends.rdu.allocate.plan import plan_section
 from backends.rdu.compile import BUDGETS
-from backends.rdu.cut.sections import Partition, partition_graph, stream_partition
+from backends.rdu.cut.sections import Partition, materialise, partition_graph, stream_partition
 from backends.rdu.infeasibility import DoesNotFitError
+from backends.rdu.wire.nets import wire
 from ir.builder import GraphBuilder
 from ir.errors import InfeasibleError
 from ir.graph import Graph, SectionKind, Symbol, SymbolKind, Value
@@ -99,3 +101,29 @@ def test_no_other_cut_into_two_is_faster(scales_first: bool) -> None:
             assert own <= SLACK * layers.cycles(other)
         except (InfeasibleError, DoesNotFitError):
             continue
+
+
+def test_small_loads_do_not_keep_agcus_from_large_ones() -> None:
+    builder = GraphBuilder(SectionKind.OPT)
+    builder.location = Location("model.py", 1, "layers")
+    symbols = []
+    for number in range(6):
+        for kind, shape in (("small", (8,)), ("large", (64, 64))):
+            tensor = TensorType(DType.BF16, shape)
+            value = builder.input(f"{kind}{number}", tensor)
+            builder.output(f"{kind}{number}.out", builder.add(OPS["relu"](), value))
+            symbols += [
+                Symbol(value.name, tensor, SymbolKind.PARAMETER),
+                Symbol(f"{value.name}.out", tensor, SymbolKind.OUTPUT),
+            ]
+    partition = partition_graph(builder.build(), MACHINE, fuse=True, budget=BUDGETS[0])
+    for section in materialise(partition).sections:
+        layout = plan_section(section, MACHINE)
+        wiring = wire(layout, MACHINE)
+        for index, phase in enumerate(layout.phases):
+            moved = [0.0] * len(MACHINE.agcu_sites)
+            for stream, agcus in zip(phase.streams, wiring.agcus[index]):
+                nbytes = layout.buffers[stream.buffer].type.nbytes
+                for agcu in agcus:
+                    moved[agcu] += nbytes / len(agcus)
+            assert max(moved) <= SLACK * sum(moved) / len(moved) + 2 * 64 * 64

@@ -127,9 +127,7 @@ def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ..
         streams = []
         for stream in phase.streams:
             buffer = layout.buffers[stream.buffer]
-            rate = memory_rate
-            if stream.slicing:
-                rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
+            rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
             count = min(most, buffer.pmus)
             numbers = sorted(range(len(load)), key=lambda number: (load[number], number))[:count]
             for number in numbers:
