@@ -110,16 +110,19 @@ def roofline_ms(operations: int, nbytes: int, program: Program, machine: Machine
     return 1e3 * max(operations / peak, memory_s)
 
 
+def captured(name: str, workload: Workload) -> Program:
+    """A model as it is mapped: in bf16, with AdamW where it is trained."""
+    optimizer = torch.optim.AdamW(workload.model.parameters()) if workload.training else None
+    spec = ModelSpec(workload.model, workload.inputs, optimizer=optimizer, name=name)
+    return PassManager(standard_pipeline("mp4")).run(capture(spec, inference=not workload.training).program)
+
+
 def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) -> Row:
     """Map and simulate one model."""
     workload = MODELS[name](layers)
     operations = flops(workload)
-    optimizer = torch.optim.AdamW(workload.model.parameters()) if workload.training else None
     start = time.process_time()
-    captured = capture(
-        ModelSpec(workload.model, workload.inputs, optimizer=optimizer, name=name), inference=not workload.training
-    )
-    program = PassManager(standard_pipeline("mp4")).run(captured.program)
+    program = captured(name, workload)
     machine = load_machine(arch)
     if placed:
         pef = compile_program(program, machine, BackendOptions())

@@ -173,7 +173,7 @@ def compile_command(
     if unknown:
         raise click.NoSuchOption(unknown[0])
     if world_size and not data_parallel:
-        raise click.UsageError("-ws/--world-size is for --data-parallel")
+        raise click.UsageError("-ws/--world-size counts replicas: give --data-parallel too, or leave it out")
     if program_options:
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
 

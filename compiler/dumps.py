@@ -91,7 +91,8 @@ def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
     try:
         header = json.loads(contents[HEADER])
     except ValueError as error:
-        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER))) from error
+        hint = "copy the file again, or write the dump anew"
+        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER), hint)) from error
     values = decode_safetensors(contents[WEIGHTS], str(folder / WEIGHTS))
     return Origin(program, header, values, contents[REFERENCE]), plan, machine, options
 

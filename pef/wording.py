@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 def counted(count: int, noun: str) -> str:
     """A count and what is counted: `1 section`, `2 sections`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(us: float) -> str:
+    """A time in the unit that suits it: `480 ns`, `81.3 us`, `12.5 ms`, `1.25 s`."""
+    if us < 0.9995:
+        return f"{us * 1e3:,.0f} ns"
+    return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 1e7 else f"{us / 1e6:,.2f} s"
 
 
 def loop_counts(counts: Iterable[int]) -> str:

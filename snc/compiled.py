@@ -20,6 +20,7 @@ from pef.belonging import REFERENCE, WEIGHTS, require_own
 from pef.files import require_file_name
 from pef.locks import only_writer
 from pef.transaction import writing_together
+from pef.wording import duration
 from runtime.files.safetensors_file import decode_safetensors, read_file
 from runtime.session import Session
 from runtime.snrun.train import loss_name, require_training
@@ -69,7 +70,7 @@ class Section(Shown):
         Sections([self]).print_to(console)
 
     def __repr__(self) -> str:
-        return f"<section {self.name}: {self.pcus} PCUs, {self.pmus} PMUs, {self.predicted_us:.1f} us predicted>"
+        return f"<section {self.name}: {self.pcus} PCUs, {self.pmus} PMUs, {duration(self.predicted_us)} predicted>"
 
 
 class Sections(list[Section], Shown):
@@ -117,7 +118,7 @@ class Profile(Shown):
         render(self.report, console)
 
     def __repr__(self) -> str:
-        return f"<profile of {self.report.name}: {self.us:,.1f} us simulated on {self.report.machine.name}>"
+        return f"<profile of {self.report.name}: {duration(self.us)} simulated on {self.report.machine.name}>"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ir.types import DType, TensorType
 class Indexed(Op):
     """An operator whose last operand is a tensor of indices."""
 
+    whole = "an index may name any element of the axis"
+
     @limit
     def integer_index(self, *operands: TensorType) -> bool:
         "an index is an i32 tensor"
@@ -43,6 +45,10 @@ class IndexSelect(Indexed):
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, x.shape[self.dim])
         np.take(x, index, axis=self.dim, out=out, mode="clip")
+
+    @property
+    def picked_axis(self) -> int | None:
+        return self.dim
 
 
 @op("index_add")

@@ -89,7 +89,7 @@ def _decoding(call: Callable[..., Any], decode: Callable[[bytes], Any]) -> Calla
         try:
             request = decode(content)
         except DecodeError as error:
-            raise Refusal(Reason.INVALID, "the bytes are no message of this call") from error
+            raise Refusal(Reason.INVALID, "the bytes are not a message that this call takes") from error
         return call(request, context)
 
     return decoded

@@ -195,9 +195,9 @@ def options(parameters: Mapping[str, Any]) -> tuple[str | None, float | None]:
     """The profile, and the seconds that an answer may take. Raises Refusal for others than text and microseconds."""
     profile, timeout = parameters.get("profile"), parameters.get("timeout")
     if profile is not None and not isinstance(profile, str):
-        raise Refusal(Reason.INVALID, "profile is the name of one", parameter="profile")
+        raise Refusal(Reason.INVALID, "the parameter profile takes a profile's name", parameter="profile")
     if timeout is not None and (isinstance(timeout, (bool, str)) or timeout < 0):
-        raise Refusal(Reason.INVALID, "timeout is a number of microseconds", parameter="timeout")
+        raise Refusal(Reason.INVALID, "the parameter timeout takes a number of microseconds", parameter="timeout")
     return profile, None if not timeout else timeout / 1e6
 
 
@@ -206,7 +206,7 @@ def read(body: bytes, header_length: str | None) -> tuple[InferenceRequest, dict
     header, rest = memoryview(body), memoryview(b"")
     if header_length is not None:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length[:20]) > len(body):
-            raise Refusal(Reason.INVALID, f"{HEADER_LENGTH} is the number of bytes of JSON at the body's start")
+            raise Refusal(Reason.INVALID, f"{HEADER_LENGTH} must be the number of bytes of JSON at the body's start")
         header, rest = header[: int(header_length)], header[int(header_length) :]
     asked = validated(InferenceRequest, parsed(header))
     arrays: dict[str, Array] = {}

@@ -125,7 +125,7 @@ class Service:
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(future), limits.request_seconds)
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it may") from error
+            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
         return Inference(answer.outputs, answer.profile, answer.simulated_rdu_ns)
 
     async def _write(
@@ -195,7 +195,7 @@ class Service:
                 yield number, piece
                 running -= piece.finished is not None
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it may") from error
+            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
         finally:
             for ticket in tickets:
                 ticket.cancelled.set()

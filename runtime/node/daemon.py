@@ -164,7 +164,9 @@ def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], i
         admin.start()
     except RuntimeError as error:
         what = f"cannot listen on {LOOPBACK}:{settings.port} and {where.socket}"
-        raise UsageError(Problem(what, hint="another --port, or 0 for any; a shorter --folder")) from error
+        raise UsageError(
+            Problem(what, hint="give another --port, or 0 for any free one, or a shorter --folder")
+        ) from error
     finally:
         os.umask(mask)
     where.socket.chmod(0o666)

@@ -68,5 +68,5 @@ def serve_metrics(manager: Manager, host: str, port: int) -> tuple[Any, int]:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         what = f"the exporter cannot listen on {host}:{port}: {error.strerror or error}"
-        raise UsageError(Problem(what, hint="another --exporter-port, or 0 for any")) from error
+        raise UsageError(Problem(what, hint="give another --exporter-port, or 0 for any free one")) from error
     return server, int(server.server_address[1])

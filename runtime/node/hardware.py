@@ -140,7 +140,7 @@ class Node:
         first: dict[Kind, str] = {}
         for component in self.components():
             first.setdefault(component.kind, component.path)
-        hint = f"as in {', '.join(first.values())}"
+        hint = f"paths are written like {', '.join(first.values())}"
         raise UsageError(Problem(f"{self.platform} has no {path!r}", hint=hint))
 
     def tile_number(self, path: str) -> int:
@@ -178,7 +178,7 @@ def load_node(name_or_path: str) -> Node:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         return _node(table)
     except FileNotFoundError as error:
-        hint = f"one of {', '.join(node_names())}, or the path of a .toml file"
+        hint = f"give one of {', '.join(node_names())}, or the path of a .toml file"
         raise UsageError(Problem(f"no node is called {name_or_path!r}", hint=hint)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = f"copy one of {NODE_FOLDER} and change it"

@@ -314,5 +314,5 @@ def _run_to_the_end(actors: Sequence[_Actor]) -> None:
 
 def _stuck(actor: _Actor) -> Problem:
     others = dict.fromkeys(wait.actor.where for wait in actor.waits if not wait.is_over(actor.done))
-    message = f"firing {actor.done} of {actor.events} waits for ever, for {', '.join(others)}"
-    return Problem(message, actor.where, "a deeper ring between them, or recompile the model")
+    message = f"firing {actor.done} of {actor.events} waits for ever for {', '.join(others)}"
+    return Problem(message, actor.where, "make the ring between them deeper, or recompile the model")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from pef.wording import loop_counts
+from pef.wording import counted, duration, loop_counts
 from runtime.timing.report import Bound, Report, SectionReport, StageReport
 
 NOTICEABLE_SHARE = 0.05
@@ -58,10 +58,6 @@ def _binding(report: Report, sections: list[SectionReport]) -> str:
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def _compute(report: Report, section: SectionReport) -> str:
     stage = slowest(section)
     if stage is None:
@@ -69,7 +65,7 @@ def _compute(report: Report, section: SectionReport) -> str:
     busy = stage.time.busy / section.execution.cycles
     return (
         f"stage {stage.name} takes {stage.interval_cycles:,} cycles per firing on "
-        f"{_count(stage.parallelism.units, 'PCU')} and fires {busy:.0%} of the time; the section uses "
+        f"{counted(stage.parallelism.units, 'PCU')} and fires {busy:.0%} of the time; the section uses "
         f"{section.execution.pcu.allocated} of {section.execution.pcu.machine} PCUs"
     )
 
@@ -123,7 +119,7 @@ def _agcu(report: Report, section: SectionReport) -> str:
     stream = max(streams, key=lambda s: s.ends[-1] - s.begins[0])
     way = "store" if stream.store else "load"
     return (
-        f"the {way} of {section.symbols[stream.slot]} has {_count(len(stream.agcus), 'AGCU')} of "
+        f"the {way} of {section.symbols[stream.slot]} has {counted(len(stream.agcus), 'AGCU')} of "
         f"{report.machine.agcu_bytes_per_cycle} bytes per cycle, and its memory could bring more"
     )
 
@@ -132,16 +128,14 @@ def _fill(report: Report, section: SectionReport) -> str:
     phases = section.execution.phases
     longest = max((phase.loops for phase in phases), key=math.prod, default=())
     return (
-        f"{_count(len(phases), 'phase')} of at most {loop_counts(longest)} iterations spend it filling and draining "
+        f"{counted(len(phases), 'phase')} of at most {loop_counts(longest)} iterations spend it filling and draining "
         "pipelines and crossing the network"
     )
 
 
 def _load(report: Report, section: SectionReport) -> str:
-    return (
-        f"it executes {report.us(section.execution.cycles):,.1f} us after {report.us(section.load_cycles):,.1f} us of "
-        "launch, program and argument load"
-    )
+    executing, loading = (duration(report.us(cycles)) for cycles in (section.execution.cycles, section.load_cycles))
+    return f"it executes {executing} after {loading} of launch, program and argument load"
 
 
 _EXPLAIN: dict[Bound, Callable[[Report, SectionReport], str]] = {

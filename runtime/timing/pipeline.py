@@ -18,11 +18,11 @@ from pef.cycles import compute_cycles, fill_cycles
 from pef.decoded import Access, Configuration, Stage, Stream
 from pef.exchange import Replicas, exchange_cycles, exchange_latency_cycles, exchanged_bytes
 from pef.nest import sync_level
+from pef.ports import PortLoad, input_bytes, output_bytes, phase_ports
 from pef.waits import frees, needs
 from runtime.timing.actors import Actor, Cause, Mark, StageActor, StreamActor
 from runtime.timing.memory_model import Client, Limit
 from runtime.timing.network import Channel, Network
-from runtime.timing.ports import PortLoad, input_bytes, output_bytes, phase_ports
 from runtime.timing.sources import resident_sources, sources
 
 

@@ -1,13 +1,16 @@
 """The fenced blocks of the documentation's pages, and what the line before each says about it.
 
 A `sh` or `python` block is run, in the order of the page; a block whose first line is a comment with a file's name is
-that file. The paragraph before a block may say otherwise, in words that readers see:
+that file. The paragraph before a block may say otherwise. What concerns the reader stands in words:
 
-    From [`path`](link):            it quotes that file
-    *Run by `make test-full`: why*  it takes too long for `make test`; as a paragraph of its own, so does its whole page
-    *Not run: why*                  it cannot run in a test
-    *It ends with exit status N.*   it is meant to fail
-    *It prints, among others:*      the block after it holds lines of what the block before printed; `...` is any text
+    From [`path`](link):           it quotes that file
+    *It ends with exit status N.*  it is meant to fail
+    *It prints, among others:*     the block after it holds lines of what the block before printed; `...` is any text
+
+What concerns the tests alone stands in a comment, as that paragraph's last line or as a paragraph of its own:
+
+    <!-- run by make test-full: why -->  it takes too long for `make test`; before no block, so does its whole page
+    <!-- not run: why -->                it cannot run in a test
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ FREE = ("text", "")
 """Languages of blocks that are neither run nor quoted: diagrams, and output."""
 
 FENCE = re.compile(r"^( *)(```+|~~~+)(.*)$")
-FULL = re.compile(r"\*Run by `make test-full`: [^*]+\*")
-NOT_RUN = re.compile(r"\*Not run: [^*]+\*")
+FULL = re.compile(r"<!-- run by make test-full: \S[^>]* -->")
+NOT_RUN = re.compile(r"<!-- not run: \S[^>]* -->")
 STATUS = re.compile(r"\*It ends with exit status (\d+)\.\*")
 QUOTE = re.compile(r"From \[`[^`]+`\]\(([^)]+)\)[^\n]*:$")
 PRINTS = re.compile(r"\*It prints, among others:\*$")

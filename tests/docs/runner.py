@@ -65,7 +65,7 @@ class Reader:
 
     def run(self, block: Block) -> str:
         """Do what a block says; what it printed. Raises AssertionError where it ends otherwise than the page says."""
-        assert not TOO_MUCH.search(block.text), f"{block} installs or tests: mark it *Not run: ...* on its page"
+        assert not TOO_MUCH.search(block.text), f"{block} installs or tests: mark it <!-- not run: why --> on its page"
         if block.file is not None:
             path = self.folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import FREE, ROOT, RUN, Block, blocks, is_full, pages, quick
+from tests.docs.pages import FREE, NOT_RUN, ROOT, RUN, Block, blocks, is_full, pages, quick
 from tests.docs.runner import follow
 
 PAGES = pages()
@@ -42,7 +42,7 @@ def test_quotes_are_in_their_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_block_is_run_or_quoted_or_says_why_not(page: Path) -> None:
     def answered(block: Block) -> bool:
-        return block.is_run or block.quoted is not None or "*Not run:" in block.before or block.language in FREE
+        return block.is_run or block.quoted is not None or NOT_RUN.search(block.before) or block.language in FREE
 
     unanswered = [f"{block} ({block.language})" for block in blocks(page) if not answered(block)]
     assert not unanswered, "neither run, nor quoted, nor marked: " + ", ".join(unanswered)

@@ -54,7 +54,7 @@ cat numbers/one.py
 exit 3
 ```
 
-*Run by `make test-full`: it is slow.*
+<!-- run by make test-full: it is slow -->
 
 ```sh
 echo slow
@@ -66,7 +66,7 @@ echo slow
 slow
 ```
 
-*Not run: nobody could.*
+<!-- not run: nobody could -->
 
 ```sh
 false
@@ -88,7 +88,7 @@ def test_a_sound_page_is_followed(tmp_path: Path) -> None:
         ("from one import ONE", "from one import TWO", "ends with 1"),
         ("one ... 1", "one ... 2", "not printed"),
         ("echo slow", "pip install slow", "installs or tests"),
-        ("*Not run: nobody could.*", "Nothing is said.", "ends with 1"),
+        ("<!-- not run: nobody could -->", "Nothing is said.", "ends with 1"),
     ],
 )
 def test_what_is_not_so_is_noticed(tmp_path: Path, old: str, new: str, message: str) -> None:

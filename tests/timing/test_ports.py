@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pef import pef_pb2 as pb
-from runtime.timing.ports import PortLoad
+from pef.ports import PortLoad
 from tests.timing.build import FREE_MEMORY, ConfigurationBuilder, bf16, execution_of, gemm, op, stage_reports
 
 

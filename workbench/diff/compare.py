@@ -9,6 +9,7 @@ from typing import Any
 
 from pef import pef_pb2 as pb
 from pef.facts import Facts, as_dict
+from pef.wording import duration
 from runtime.timing import Report, simulate
 
 STEADY = 1e-9
@@ -60,11 +61,11 @@ class Comparison:
     def sentences(self) -> list[str]:
         """The result in words: time first, then where it comes from, then what changed."""
         if self.is_same:
-            return [f"Both do the same in the same time: {self.before_us:,.1f} us (simulated)."]
+            return [f"Both do the same in the same time: {duration(self.before_us)} (simulated)."]
         return [self._time(), *self._slower_and_faster(), *self._kinds()]
 
     def _time(self) -> str:
-        shown = f"{self.before_us:,.1f} us before, {self.after_us:,.1f} us after (simulated)"
+        shown = f"{duration(self.before_us)} before, {duration(self.after_us)} after (simulated)"
         ratio = self.after_us / self.before_us
         if abs(ratio - 1) <= 5e-4:
             return f"The time stays: {shown}."
@@ -76,13 +77,13 @@ class Comparison:
         moved = sorted((each for each in moved if abs(each[1]) > 5e-4 * self.before_us), key=lambda each: -abs(each[1]))
         for time, delta in moved[:3]:
             if time.before_us is None:
-                yield f"Section {time.name} is new: {time.after_us:,.1f} us."
+                yield f"Section {time.name} is new: {duration(time.after_us or 0.0)}."
             elif time.after_us is None:
-                yield f"Section {time.name} is gone: it took {time.before_us:,.1f} us."
+                yield f"Section {time.name} is gone: it took {duration(time.before_us)}."
             else:
                 word = "slower" if delta > 0 else "faster"
-                was, now = f"{time.before_us:,.1f}", f"{time.after_us:,.1f}"
-                yield f"Section {time.name} is {abs(delta):,.1f} us {word}: {was}, now {now}."
+                was, now = duration(time.before_us), duration(time.after_us)
+                yield f"Section {time.name} is {duration(abs(delta))} {word}: {was}, now {now}."
 
     def _kinds(self) -> Iterator[str]:
         groups: dict[str, list[Change]] = {}

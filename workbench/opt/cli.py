@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from ir.ending import exit_status
+from workbench.options import CONTEXT
 
 
-@click.command("opt", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("opt", context_settings=CONTEXT)
 @click.argument("program", metavar="PROGRAM.IR|MODEL.PY[:NAME]")
 @click.option(
     "-p", "--passes", metavar="PIPELINE", help="Such as 'canonicalize,precision{preset=mp4},dce'; default: all."

@@ -13,7 +13,7 @@ from typing import Any
 
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
-from pef.wording import counted
+from pef.wording import counted, duration
 from runtime.profile.roofline import FLOPS_PER_STAGE, roofline_cycles
 from runtime.timing import Report, simulate
 from runtime.timing.report import Bound, SectionReport
@@ -48,7 +48,7 @@ def verdict(pef: pb.Pef, report: Report) -> Facts:
     what = "A training step" if "BCKWD" in kinds else "A forward pass"
     where = f"one {report.machine.name}{_of_replicas(report)}"
     sentence = (
-        f"{what} of {report.name} takes {_duration(report, report.cycles)} on {where} (simulated), "
+        f"{what} of {report.name} takes {duration(report.us(report.cycles))} on {where} (simulated), "
         f"{share:.1%} of the roofline; {_share(report, spent[worst])} of it is spent {WORDS[worst]}."
     )
     return {
@@ -128,15 +128,15 @@ def _peak_cycles(report: Report) -> float:
 
 def _remark(report: Report, bound: Bound) -> str:
     if bound is Bound.LOAD:
-        return f"{counted(len(report.sections), 'section')}, each launched with its program and arguments"
+        return f"{counted(len(report.sections), 'section')}, program and arguments loaded before each launch"
     if bound is Bound.COMPUTE:
-        return f"at peak on every PCU in bf16 the arithmetic takes {_duration(report, _peak_cycles(report))}"
+        return f"at peak on every PCU in bf16 the arithmetic takes {duration(report.us(_peak_cycles(report)))}"
     if bound is Bound.DRAM:
         moved = sum(sum((*s.execution.read_bytes, *s.execution.write_bytes)) for s in report.sections)
         return f"{moved / 2**20:,.1f} MiB move to or from device memory"
     if bound is Bound.FILL:
         phases = sum(len(section.execution.phases) for section in report.sections)
-        return f"{counted(phases, 'phase')}, each filled once and drained once"
+        return f"{counted(phases, 'phase')}, pipelines filled and drained once in each"
     return ""
 
 
@@ -179,11 +179,6 @@ def _name(section: SectionReport, phase: int, kind: str, index: int) -> str:
         stream = section.execution.phases[phase].streams[index]
         return f"{'store' if stream.store else 'load'} {section.symbols[stream.slot]}"
     return section.name
-
-
-def _duration(report: Report, cycles: float) -> str:
-    us = report.us(cycles)
-    return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 1e7 else f"{us / 1e6:,.2f} s"
 
 
 def _share(report: Report, cycles: float) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from ir.ending import exit_status
+from workbench.options import CONTEXT
 
 
-@click.command("report", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("report", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path), metavar="FILE.PEF")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default: FILE.html beside the PEF.")
 @click.option("--against", type=click.Path(path_type=Path), metavar="OTHER.PEF", help="Compare with another PEF.")

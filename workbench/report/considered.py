@@ -10,7 +10,7 @@ from backends.rdu.cut.search import WINDOW, Section
 from backends.rdu.fuse.stages import StageNodes
 from ir.graph import Program
 from pef.machine import Machine
-from pef.wording import counted
+from pef.wording import counted, duration
 
 SHOWN = 2
 """Rivals with fewer stages, and as many with more."""
@@ -52,7 +52,7 @@ def _alternatives(section: Section, stages: Sequence[StageNodes], machine: Machi
         stages_more = counted(abs(rival.length - section.length), "stage")
         yield {
             "what": f"{stages_more} {more}, to {_place(stages[rival.length - 1])}",
-            "why": f"all sections would take {us:,.2f} us longer in the cut's model",
+            "why": f"all sections would take {duration(us)} longer in the cut's model",
         }
     longest = max((section.length, *(rival.length for rival in section.rivals)))
     if longest < len(stages):

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from ir.ending import exit_status
+from workbench.options import CONTEXT
 
 
-@click.command("sambatune", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("sambatune", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Default: sambatune/ beside it.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")

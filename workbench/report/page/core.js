@@ -193,6 +193,18 @@ function table(columns, rows) {
     cells.map((cell, i) => h("td", { class: textClass(columns[i][1]) }, cell))));
   return h("table", {}, h("thead", {}, head), h("tbody", {}, body));
 }
+// A long name that gives way at its beginning: its end says more.
+const tailed = (name) => h("span", { class: "tail", title: name }, h("bdi", {}, name));
+// Bars below a cell's text: [share of the cell's width, colour] each.
+const meter = (...bars) => h("span", { class: "meter" }, bars.filter(([part]) => part > 0).map(([part, name]) =>
+  h("span", { class: "bar", style: `width:${part * 100}%;background:var(--${name})` })));
+// Drawings are as wide as their panel, so that their text has the size of the page's.
+const widthOf = (body) => Math.max(340, body.clientWidth);
+// Ticks from nothing to a number of bytes, even in the unit that they are shown in.
+function byteTicks(high, wanted) {
+  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(high, 1)) / 10));
+  return ticks(0, high / unit, wanted).map((value) => value * unit);
+}
 // "Nice" ticks between two values.
 function ticks(low, high, wanted) {
   const raw = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(raw));

@@ -1,11 +1,12 @@
 // On chip over time, device memory traffic over time and by tensor, and the plan of device memory.
 const KINDS = { PARAMETER: 0, BUFFER: 3, CONSTANT: 6, INPUT: 4, ACTIVATION: 2, OUTPUT: 5, GRADIENT: 1, STATE: 7, HYPER: 6, OUTPUT_GRADIENT: 1 };
+const kindName = (kind) => kind.toLowerCase().replaceAll("_", " ");
 const kindColour = (kind) => PALETTE[KINDS[kind.toUpperCase()] ?? 6];
 
 function occupancyView() {
   const { element, body, note } = panel("occupancy", "Memory over time");
   const draw = (section) => {
-    const execution = executionOf(section), machine = facts.machine, width = 620, left = 66, right = 12;
+    const execution = executionOf(section), machine = facts.machine, width = widthOf(body), left = 66, right = 12;
     const capacity = machine.pmus * machine.pmu_bytes, end = execution.cycles || 1;
     const x = (cycles) => left + (cycles / end) * (width - left - right);
     const changes = execution.buffers.flatMap((b) => [[b.begin, b.bytes], [b.end, -b.bytes]]).sort((a, b) => a[0] - b[0]);
@@ -15,14 +16,14 @@ function occupancyView() {
     points.push([end, held]);
     const most = Math.max(...points.map((p) => p[1]), 1);
     const svg = s("svg", { viewBox: `0 0 ${width} 320`, role: "img", "aria-label": "PMU bytes in use and device memory rates over the section" });
-    const chart = (top, height, highest, label, format) => {
+    const chart = (top, height, highest, label, format, marks) => {
       const y = (value) => top + height - (value / highest) * height;
-      for (const value of ticks(0, highest, 3)) svg.append(s("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value), opacity: 0.7 }),
+      for (const value of marks(highest, 3)) svg.append(s("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value), opacity: 0.7 }),
         s("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)));
       svg.append(s("text", { x: left, y: top - 6 }, label));
       return y;
     };
-    const y = chart(20, 110, most * 1.1, `PMU bytes in use, at most ${bytes(most)}: ${share(most / capacity)} of ${bytes(capacity)}`, bytes);
+    const y = chart(20, 110, most * 1.1, `PMU bytes in use, at most ${bytes(most)}: ${share(most / capacity)} of ${bytes(capacity)}`, bytes, byteTicks);
     svg.append(s("path", { d: `M${points.map(([at, value]) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}L${x(end)} ${y(0)}L${x(0)} ${y(0)}Z`, fill: "var(--network)", "fill-opacity": 0.28, stroke: "var(--network)" }));
     const chosen = selectedBuffers();
     execution.buffers.forEach((buffer, number) => {
@@ -30,7 +31,7 @@ function occupancyView() {
       svg.append(s("rect", { x: x(buffer.begin), width: Math.max(1, x(buffer.end) - x(buffer.begin)), y: y(buffer.bytes), height: y(0) - y(buffer.bytes), fill: "var(--accent)", "fill-opacity": 0.45 }));
     });
     const tiers = machine.tiers.length, hertz = machine.clock_ghz * 1e9, fastest = Math.max(...machine.tier_bytes_per_cycle) * hertz;
-    const z = chart(168, 110, fastest * 1.08, `device memory, ${machine.tiers.map((t) => `${t.name} at most ${metric(t.bandwidth_bytes_per_s, "B/s")}`).join(", ")}`, (v) => metric(v, "B/s"));
+    const z = chart(168, 110, fastest * 1.08, `device memory, ${machine.tiers.map((t) => `${t.name} at most ${metric(t.bandwidth_bytes_per_s, "B/s")}`).join(", ")}`, (v) => metric(v, "B/s"), (high, wanted) => ticks(0, high, wanted));
     const rate = (way) => execution.traffic.map((row) => [row[0], row.slice(1 + way * tiers, 1 + (way + 1) * tiers).reduce((a, b) => a + b, 0) * hertz]);
     const reads = rate(0), writes = rate(1), both = reads.map(([at, value], i) => [at, value + writes[i][1]]);
     const span = execution.traffic.length ? end / execution.traffic.length : end;
@@ -65,13 +66,13 @@ function trafficView() {
     element,
     update() {
       const stream = selectedStream(), chosen = selection.symbol ?? (stream && symbolOf(selection.section, stream));
-      list.replaceChildren(table([["tensor", "text"], ["kind", "fixed"], ["", "fixed"], ["read"], ["written"]], facts.traffic.map((row) => ({
+      list.replaceChildren(table([["tensor", "text"], ["kind", "fixed"], ["read"], ["written"]], facts.traffic.map((row) => ({
         class: row.name === chosen ? "self" : null, pick: () => {
           const here = facts.sections[selection.section].symbols.includes(row.name) ? selection.section : uses(row.name);
           if (here >= 0) select({ section: here, symbol: row.name });
         },
-        cells: [h("span", { class: "mono", title: row.name }, tail(row.name, 32)), h("span", { class: "soft" }, row.kind.toLowerCase()),
-          h("span", { style: "white-space:nowrap" }, ["read", "write"].map((way) => h("span", { class: "bar", style: `width:${(row[`${way}_bytes`] / most) * 90}px;min-width:0;background:var(--${way})` }))),
+        cells: [[h("span", { class: "mono" }, tailed(row.name)), meter(...["read", "write"].map((way) => [row[`${way}_bytes`] / most, way]))],
+          h("span", { class: "soft" }, kindName(row.kind)),
           bytes(row.read_bytes), bytes(row.write_bytes)],
       }))));
     },
@@ -82,7 +83,7 @@ function trafficView() {
 function planView() {
   const { element, body, note } = panel("plan", "Device memory plan", { tag: null, wide: true });
   const tiers = facts.machine.tiers.map((tier, number) => ({ ...tier, number, symbols: facts.symbols.filter((row) => row[4] === number) })).filter((tier) => tier.symbols.length);
-  const span = facts.sections.length, width = 1240, left = 76, right = 12;
+  const span = facts.sections.length, width = widthOf(body), left = 76, right = 12;
   const x = (section) => left + (section / span) * (width - left - right);
   const marks = [];
   for (const tier of tiers) {
@@ -97,17 +98,17 @@ function planView() {
           const here = facts.sections.findIndex((section) => section.symbols.includes(name));
           if (here >= 0) select({ section: here, symbol: name });
         } });
-      hover(mark, `${name} ${type}\n${kind.toLowerCase()}, ${bytes(size)} at ${bytes(offset)}\n${first < 0 ? "stays from load to unload" : `sections ${facts.sections[first]?.name ?? first} to ${facts.sections[last]?.name ?? last}`}`);
+      hover(mark, `${name} ${type}\n${kindName(kind)}, ${bytes(size)} at ${bytes(offset)}\n${first < 0 ? "stays from load to unload" : `sections ${facts.sections[first]?.name ?? first} to ${facts.sections[last]?.name ?? last}`}`);
       marks.push({ mark, name });
       svg.append(mark);
     }
-    for (const value of ticks(0, top, 4)) svg.append(s("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, bytes(value)));
+    for (const value of byteTicks(top, 4)) svg.append(s("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, bytes(value)));
     const here = s("rect", { class: "here", y: 18, height: height - 18, width: x(1) - x(0), fill: "var(--accent)", "fill-opacity": 0.13, "pointer-events": "none" });
     svg.append(here);
     body.append(svg);
   }
   const kinds = [...new Set(facts.symbols.map((row) => row[2]))];
-  body.append(h("div", { class: "legend" }, kinds.map((kind) => h("span", {}, h("i", { class: "swatch", style: `background:${kindColour(kind)}` }), `${kind.toLowerCase()} `,
+  body.append(h("div", { class: "legend" }, kinds.map((kind) => h("span", {}, h("i", { class: "swatch", style: `background:${kindColour(kind)}` }), `${kindName(kind)} `,
     h("b", {}, bytes(facts.symbols.filter((row) => row[2] === kind).reduce((all, row) => all + row[3], 0)))))));
   note.textContent = count(facts.symbols.length, "tensor");
   return {

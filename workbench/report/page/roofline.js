@@ -15,7 +15,7 @@ function rooflineView() {
       bound: Object.keys(execution.path).reduce((a, b) => (execution.path[b] > (execution.path[a] ?? 0) ? b : a), "compute") };
   }).filter((dot) => dot.execution.flops > 0);
   note.textContent = `${count(dots.length, "dot")}, sized by share of the step; coloured by what binds while executing`;
-  const width = 620, height = 330, left = 92, right = 16, top = 14, bottom = 38;
+  const width = widthOf(body), height = 330, left = 92, right = 16, top = 14, bottom = 38;
   const slowest = Math.min(peak / 1e4, ...dots.map((dot) => dot.speed)) / 2;
   const ridges = machine.tiers.map((tier) => peak / tier.bandwidth_bytes_per_s), intensities = dots.map((dot) => dot.intensity);
   const xs = [Math.min(0.1, ...intensities) / 1.5, Math.max(...ridges, ...intensities) * 4];
@@ -39,6 +39,8 @@ function rooflineView() {
   const ridge = Math.max(xs[0], peak / Math.max(...machine.tiers.map((tier) => tier.bandwidth_bytes_per_s)));
   svg.append(s("line", { x1: x(Math.min(ridge, xs[1])), x2: width - right, y1: y(peak), y2: y(peak), stroke: "var(--compute)", "stroke-width": 1.8 }),
     s("text", { x: width - right, y: y(peak) - 6, "text-anchor": "end" }, `peak in bf16 ${metric(peak, "FLOP/s")}`));
+  const labelled = [];
+  const isFree = (at) => labelled.every((other) => Math.abs(other[0] - at[0]) > 90 || Math.abs(other[1] - at[1]) > 12);
   const marks = dots.sort((a, b) => b.cycles - a.cycles).map((dot) => {
     const part = dot.cycles / facts.verdict.cycles, name = facts.sections[dot.first].name;
     const mark = s("circle", { cx: x(dot.intensity), cy: y(dot.speed), r: 4 + 16 * Math.sqrt(part), fill: `var(--${dot.bound})`, "fill-opacity": 0.7, stroke: "var(--panel)", style: "cursor:pointer",
@@ -46,7 +48,11 @@ function rooflineView() {
     hover(mark, `${name}${dot.sections.length > 1 ? ` and ${dot.sections.length - 1} like it` : ""}\n${metric(dot.speed, "FLOP/s")} at ${grouped(dot.intensity, 1)} FLOPs per byte\n` +
       `${share(part)} of the step; executing, mostly ${WORDS[dot.bound]}`);
     svg.append(mark);
-    if (part > 0.04) svg.append(s("text", { x: x(dot.intensity) + 6 + 16 * Math.sqrt(part), y: y(dot.speed) + 4, "pointer-events": "none" }, name));
+    const beside = [x(dot.intensity) + 8 + 16 * Math.sqrt(part), y(dot.speed) + 4];
+    if (part > 0.04 && isFree(beside)) {
+      labelled.push(beside);
+      svg.append(s("text", { x: beside[0], y: beside[1], "pointer-events": "none" }, name));
+    }
     return { mark, dot };
   });
   body.append(svg);

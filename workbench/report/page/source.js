@@ -1,7 +1,7 @@
 // The user's lines by what they cost, and the text around the selected one.
 function sourceView() {
   const { element, body, note } = panel("source", "Source lines");
-  const list = h("div", { class: "scroll", style: "max-height:270px" }), text = h("div", { class: "text-of-source", tabindex: 0 });
+  const list = h("div", { class: "scroll" }), text = h("div", { class: "text-of-source", tabindex: 0 });
   body.append(list, text);
   note.textContent = "share of the step's critical path";
   const most = facts.lines.length ? facts.lines[0].share : 1;
@@ -19,11 +19,11 @@ function sourceView() {
     const total = facts.verdict.cycles, loading = facts.verdict.spent.load ?? 0;
     const rows = facts.lines.filter((line, i) => i < 200 || chosen.has(`${line.file}:${line.line}`)).map((line) => ({
       class: chosen.has(`${line.file}:${line.line}`) ? "self" : null, pick: () => pick(line),
-      cells: [h("span", { class: "source", title: line.file }, shortLine(`${line.file}:${line.line}`)), h("span", { class: "source soft", title: textOf(line) }, textOf(line) || operatorsOf(line)),
-        h("span", { class: "bar", style: `width:${(line.share / most) * 64}px` }), share(line.share), time(line.cycles)],
+      cells: [h("span", { class: "source", title: line.file }, shortLine(`${line.file}:${line.line}`)), [h("span", { class: "source soft", title: textOf(line) || operatorsOf(line) }, textOf(line) || operatorsOf(line)), meter([line.share / most, "compute"])],
+        share(line.share), time(line.cycles)],
     }));
-    rows.push({ class: "soft", cells: ["no line", "loading and launching sections", "", share(loading / total), time(loading)] });
-    list.replaceChildren(table([["line", "fixed"], ["", "text"], ["", "fixed"], ["share"], ["time"]], rows));
+    rows.push({ class: "soft", cells: ["no line", "loading and launching sections", share(loading / total), time(loading)] });
+    list.replaceChildren(table([["line", "fixed"], ["", "text"], ["share"], ["time"]], rows));
   }
   const operatorsOf = (line) => Object.entries(line.operators).map(([name, times]) => (times > 1 ? `${times} × ${name}` : name)).join(", ");
   function drawText(chosen) {

@@ -10,21 +10,22 @@ function sectionsView() {
   note.textContent = "equal sections in one row; the stages of the selected one below it";
   const list = h("div", { class: "scroll", style: "max-height:460px" });
   body.append(list);
-  const columns = [["section", "text"], ["loops", "fixed"], ["PCUs"], ["PMUs"], ["time"], ["share"], ["FLOPs"], ["read"], ["written"], ["mostly", "fixed"], ["where its time goes", "fixed"]];
+  const columns = [["section", "text"], ["loops", "fixed"], ["PCUs"], ["PMUs"], ["time"], ["share"], ["FLOPs"], ["read"], ["written"], ["where its time goes", "fixed"]];
   const all = (values) => values.reduce((a, b) => a + b, 0);
   function sectionRow(group) {
     const section = facts.sections[group.sections[0]], execution = facts.executions[group.execution];
     const cycles = all(group.sections.map((number) => facts.sections[number].cycles)), chosen = group.sections.includes(selection.section);
     return { class: chosen && !selection.kind ? "self" : null, pick: () => select({ section: group.sections[0] }), style: "font-weight:600",
-      cells: [section.name + (group.sections.length > 1 ? ` and ${group.sections.length - 1} like it` : ""), count(execution.phases.length, "phase"), execution.pcus[0], execution.pmus[0], time(cycles), share(cycles / facts.verdict.cycles),
-        metric(execution.flops, ""), bytes(all(execution.read_bytes)), bytes(all(execution.write_bytes)), WORDS[section.bound],
+      cells: [[section.name + (group.sections.length > 1 ? ` and ${group.sections.length - 1} like it` : ""), h("small", {}, `mostly ${WORDS[section.bound]}`)], count(execution.phases.length, "phase"), execution.pcus[0], execution.pmus[0], time(cycles), share(cycles / facts.verdict.cycles),
+        metric(execution.flops, ""), bytes(all(execution.read_bytes)), bytes(all(execution.write_bytes)),
         h("div", { style: "width:130px" }, stack({ ...execution.path, load: section.cycles - execution.cycles }, section.cycles, BOUNDS))] };
   }
   function stageRows(execution) {
     return execution.phases.flatMap((phase, number) => phase.stages.map((stage, index) => ({
       class: relation("stage", number, index, stage) || null, pick: () => select({ section: selection.section, phase: number, kind: "stage", index }),
-      cells: [h("span", { style: "padding-left:18px" }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), `${stage.name} `, h("span", { class: "faint" }, firstLine(selection.section, stage))),
-        `phase ${number}: ${loops(stage.loops)}`, stage.units.length, "", time(stage.interval * stage.firings), "", metric(stage.flops, ""), "", "", `${share(sum(stage.path) / (execution.cycles || 1))} of its path`,
+      cells: [h("div", { style: "padding-left:18px;overflow:hidden;text-overflow:ellipsis", title: stage.name }, h("i", { class: "swatch", style: `background:${stageColour(selection.section, number, index)}` }), stage.name,
+        h("small", {}, `${firstLine(selection.section, stage)}, ${share(sum(stage.path) / (execution.cycles || 1))} of its section's path`)),
+        `phase ${number}: ${loops(stage.loops)}`, stage.units.length, "", time(stage.interval * stage.firings), "", metric(stage.flops, ""), "", "",
         h("div", { style: "width:130px" }, stack(stage.time, phase.end - phase.start, STAGE_TIMES))],
     })));
   }
