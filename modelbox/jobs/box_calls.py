@@ -47,6 +47,9 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
         self._require_open()
         if bool(request.steps) == bool(request.epochs):
             raise Refusal(Reason.INVALID, "give either steps or epochs", parameter="steps")
+        if request.accept_recompiled and not request.resume:
+            what = "accept_recompiled is about the checkpoint of a job to resume"
+            raise Refusal(Reason.INVALID, what, parameter="accept_recompiled")
         rules = self._home.box.parameters
         for name, value in request.hyper.items():
             if name in rules and (fault := rules[name].fault(value)):
@@ -60,6 +63,7 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
             "hyper": dict(request.hyper),
             "checkpoint_every": request.checkpoint_every,
             "resume": str(self._jobs.last_checkpoint(request.resume)) if request.resume else "",
+            "accept_recompiled": request.accept_recompiled,
         }
         async for event in self._run("train", given):
             yield event

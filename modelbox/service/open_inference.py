@@ -139,6 +139,25 @@ def routes(service: Service) -> APIRouter:
     path = "/models/{model}"
     versioned = path + "/versions/{version}"
 
+    # First, because routes are tried in order.
+    async def infer(request: Request, model: str, version: str = "") -> Response:
+        service.require_model(model, version)
+        asked, arrays = read(await request.body(), request.headers.get(HEADER_LENGTH))
+        profile, seconds = options(asked.parameters)
+        given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
+        work = service.infer(arrays, given, profile=profile, seconds=seconds)
+        return respond(service, asked, await until_gone(request, work))
+
+    for where in (path, versioned):
+        router.add_api_route(
+            f"{where}/infer",
+            infer,
+            methods=["POST"],
+            response_model=InferenceResponse,
+            responses=refusals,
+            openapi_extra=takes(InferenceRequest),
+        )
+
     @router.get("/health/live", response_model=Live)
     async def live() -> Live:
         return Live(live=True)
@@ -171,23 +190,6 @@ def routes(service: Service) -> APIRouter:
         response.status_code = 200 if service.ready else 503
         return ModelReady(name=model, ready=service.ready)
 
-    async def infer(request: Request, model: str, version: str = "") -> Response:
-        service.require_model(model, version)
-        asked, arrays = read(await request.body(), request.headers.get(HEADER_LENGTH))
-        profile, seconds = options(asked.parameters)
-        given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
-        work = service.infer(arrays, given, profile=profile, seconds=seconds)
-        return respond(service, asked, await until_gone(request, work))
-
-    for where in (path, versioned):
-        router.add_api_route(
-            f"{where}/infer",
-            infer,
-            methods=["POST"],
-            response_model=InferenceResponse,
-            responses=refusals,
-            openapi_extra=takes(InferenceRequest),
-        )
     return router
 
 

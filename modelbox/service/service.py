@@ -200,9 +200,10 @@ class Service:
             for ticket in tickets:
                 ticket.cancelled.set()
 
-    def require_room(self) -> None:
-        """Raises Refusal where no request can be taken at this moment."""
-        self._model.waiting.require_room()
+    def full(self, in_flight: int = 0) -> Refusal | None:
+        """Why no request can be taken at this moment, if so. in_flight: requests that were let in and have no answer
+        yet, waiting or not."""
+        return self._model.waiting.full(in_flight)
 
     def refuse(self) -> None:
         """Take no more requests; what was taken is still answered."""

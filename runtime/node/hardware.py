@@ -68,7 +68,7 @@ class Dimm:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of `xrdus` XRDUs; `machine` is the name of the machine that each of its RDUs is."""
+    """A node of `xrdus` XRDUs; `machine` is the name of the machine that each of its RDUs is, hbm_gb each one's HBM."""
 
     platform: str
     machine: str
@@ -77,6 +77,7 @@ class Node:
     tiles_per_rdu: int
     pcie: Pcie
     channels: tuple[tuple[Dimm, ...], ...]
+    hbm_gb: float = 0.0
 
     @property
     def rdus(self) -> int:
@@ -202,6 +203,7 @@ def _node(table: dict[str, Any]) -> Node:
             tuple(Dimm(f"DIMM_{letter}{slot}", float(size)) for slot, size in enumerate(sizes))
             for letter in memory["channels"]["value"]
         ),
+        hbm_gb=float(memory["hbm_gb"]["value"]) if "hbm_gb" in memory else 0.0,
     )
 
 
