@@ -84,8 +84,12 @@ class Op:
     """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
     tables: ClassVar[tuple[int, ...]] = ()
     """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
+    whole: ClassVar[str] = ""
+    """Why its spaces hold an axis whole (`!`): why tiles cut along that axis would not make the same result."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
@@ -133,6 +137,18 @@ class Op:
     def broken_limits(self, *operands: TensorType) -> list[str]:
         """The rules that operands of these types break."""
         return [str(rule.__doc__) for rule in self.limits if not rule(self, *operands)]
+
+    @property
+    def picked_axis(self) -> int | None:
+        """The axis along which it copies those slices of its first operand that its second names, and does no more: a
+        stream can do that on the way from memory. None for other operators."""
+        return None
+
+    @property
+    def replaced_axis(self) -> int | None:
+        """The axis along which its third operand takes the place of those elements of its first that its second names,
+        and nothing else happens: a stream can do that on the way to memory. None for other operators."""
+        return None
 
     @property
     def is_free(self) -> bool:

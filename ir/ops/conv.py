@@ -42,6 +42,7 @@ class Convolution(Op):
     dtype: DType
     images_operand: ClassVar[int] = 0
     """The operand of which columns are made."""
+    whole = "windows that overlap share elements between tiles; those that do not are cut"
 
     def column_bytes(self, *operands: TensorType) -> int:
         """Bytes of the columns that are made of the images on the way."""

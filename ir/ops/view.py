@@ -41,6 +41,7 @@ class Reshape(FreeOp):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if x.numel != math.prod(self.shape):
@@ -114,6 +115,7 @@ class Slice(FreeOp):
     start: int
     stop: int
     step: int
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank or not 0 <= self.start <= self.stop <= x.shape[self.dim] or self.step < 1:
@@ -140,6 +142,7 @@ class Flip(FreeOp):
     """The axes `dims` backwards."""
 
     dims: tuple[int, ...]
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if len(set(self.dims)) != len(self.dims) or not all(0 <= dim < x.rank for dim in self.dims):
