@@ -33,11 +33,12 @@ def main(names: tuple[str, ...], write: bool, rendered: bool) -> None:
     results = Results.load()
     chosen = names or tuple(NAMES)
     if not rendered:
-        results = run(chosen, results if write else Results(), lambda what: click.echo(what, err=True))
+        kept = results if write else Results()
+        for results in run(chosen, kept, lambda what: click.echo(what, err=True)):
+            if write:
+                results.save()
         for line in lines(results, chosen):
             click.echo(line)
-    if write:
-        results.save()
     if write or rendered:
         PAGE.write_text(render(results))
 

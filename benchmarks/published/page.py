@@ -175,6 +175,7 @@ def _ratios(known: dict[str, float]) -> Iterator[str]:
     rows = (
         (which.what, which.source, _range(which.low, which.high, which.unit), f"{known[which.name]:.2g} {which.unit}")
         for which in RATIOS
+        if which.name in known
     )
     yield from _table(("what", "source", "published", "ours"), rows)
 
@@ -186,7 +187,7 @@ def _range(low: float, high: float, unit: str) -> str:
 def _sensitivity(varied: dict[str, dict[str, float]]) -> Iterator[str]:
     yield "## If a guess is wrong\n"
     yield "The same mapping on another machine, as a multiple of its time (unplaced, so a net is one hop long):\n"
-    names = list(next(iter(varied.values())))
+    names = list(next(iter(varied.values()), ()))
     rows = ((name, *(f"{times[name]:.3f}" for times in varied.values())) for name in names)
     yield from _table(("change", *varied), rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -36,21 +36,22 @@ class Results:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
-def run(names: Collection[str], kept: Results, progress: Callable[[str], None]) -> Results:
-    """What was kept, with everything of these names measured anew: rows, ratios and `SENSITIVE` rows varied."""
+def run(names: Collection[str], kept: Results, progress: Callable[[str], None]) -> Iterator[Results]:
+    """What was kept, with everything of these names measured anew, after each: rows, ratios and `SENSITIVE` rows
+    varied."""
     measured = {(found.row, found.level): found for found in kept.measured}
     ratios, varied = dict(kept.ratios), dict(kept.sensitivity)
+    order = [(row.name, level) for row in ROWS for level in row.levels]
     for row in ROWS:
         for level in row.levels if row.name in names else ():
             progress(f"{row.name} at {level}")
-            found, pef = measure(row, level)
-            measured[row.name, level] = found
+            measured[row.name, level], pef = measure(row, level)
             if (row.name, level) in SENSITIVE:
                 progress(f"{row.name} at {level} on other machines")
                 varied[row.name] = sensitivity(pef, row.machine())
+            yield Results(tuple(measured[key] for key in order if key in measured), ratios, varied)
     for which in RATIOS:
         if which.name in names:
             progress(which.name)
             ratios[which.name] = ratio(which)
-    order = [(row.name, level) for row in ROWS for level in row.levels]
-    return Results(tuple(measured[key] for key in order if key in measured), ratios, varied)
+            yield Results(tuple(measured[key] for key in order if key in measured), ratios, varied)
