@@ -35,6 +35,7 @@ class Door(HttpToolsProtocol):
         else:
             self._refused = True
             self._write(refusal, began)
+            self._rest()
 
     def on_body(self, body: bytes) -> None:
         """The body of a refused request is not kept."""
@@ -61,6 +62,7 @@ class Door(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits any more."""
         self._count(-self._open)
+        self._hear()
         super().connection_lost(exc)
 
     def _count(self, requests: int) -> None:
@@ -74,6 +76,19 @@ class Door(HttpToolsProtocol):
         if behind or self.expect_100_continue or not self._gate.is_closed:
             return None
         return self._gate.refusal(self._method, self._path, dict(self.headers))
+
+    def _rest(self) -> None:
+        """Read no more for a while: what the client sends meanwhile waits in its socket."""
+        seconds = self._gate.rest_seconds()
+        if seconds > 0 and self not in self._gate.resting:
+            self.flow.pause_reading()
+            self._gate.resting[self] = self._hear
+            self._rested = self.loop.call_later(seconds, self._hear)
+
+    def _hear(self) -> None:
+        if self._gate.resting.pop(self, None) is not None:
+            self._rested.cancel()
+            self.flow.resume_reading()
 
     def _write(self, refusal: Refusal, began: float) -> None:
         code, fields, body = self._gate.written(refusal, self._path)

@@ -24,6 +24,10 @@ Written = tuple[int, list[tuple[bytes, bytes]], bytes]
 OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 """What probes and Prometheus ask for, without a key."""
 HEADER = b"x-request-id"
+REFUSALS_PER_SECOND = 500
+"""Of clients that come back on their connections before they should; each refusal takes some 60 us."""
+LONGEST_REST_SECONDS = 1.0
+"""The least that Retry-After ever says."""
 GIVEN = re.compile(r"^[!-~]{1,128}$")
 
 
@@ -53,6 +57,9 @@ class Gate:
         self._app, self._service, self.written = app, service, written
         self.in_flight = 0
         """Requests that were let in and are not answered yet."""
+        self.resting: dict[object, Callable[[], None]] = {}
+        """How to hear those again that were refused and are not heard for a while."""
+        self._next_refusal = 0.0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,7 +94,7 @@ class Gate:
     @property
     def is_closed(self) -> bool:
         """Whether no request to the model can be taken at this moment."""
-        return self._service.full(self.in_flight) is not None
+        return not self._service.has_room(self.in_flight)
 
     def refusal(self, method: str, path: str, headers: Mapping[bytes, bytes], besides: int = 0) -> Refusal | None:
         """Why a request is refused before its body is read: its sender may not call, it is too large, or there is no
@@ -115,6 +122,23 @@ class Gate:
             return message
 
         return bounded
+
+    def rest_seconds(self) -> float:
+        """How long a client that was refused just now is not heard.
+
+        While few are refused, not at all. One that comes back at once is heard as soon as its turn comes, so that
+        refusing takes a small share of the time, however many do so.
+        """
+        now = time.monotonic()
+        turn = max(self._next_refusal, now)
+        self._next_refusal = min(turn + 1 / REFUSALS_PER_SECOND, now + LONGEST_REST_SECONDS)
+        return turn - now
+
+    def wake(self) -> None:
+        """Hear everyone: those that were refused are told, rather than cut off, when the service ends."""
+        self._next_refusal = 0.0
+        for hear in list(self.resting.values()):
+            hear()
 
     def note(self, method: str, path: str, route: str, status: int, seconds: float, identity: str) -> None:
         """Count a request, and log it."""
