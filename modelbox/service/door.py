@@ -62,7 +62,7 @@ class Door(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits any more."""
         self._count(-self._open)
-        self._hear()
+        self._gate.pace.forget(self)
         super().connection_lost(exc)
 
     def _count(self, requests: int) -> None:
@@ -78,17 +78,10 @@ class Door(HttpToolsProtocol):
         return self._gate.refusal(self._method, self._path, dict(self.headers))
 
     def _rest(self) -> None:
-        """Read no more for a while: what the client sends meanwhile waits in its socket."""
-        seconds = self._gate.rest_seconds()
-        if seconds > 0 and self not in self._gate.resting:
+        """Read no more until the client's turn comes, where it came back too soon."""
+        if not self._gate.pace.covers_one():
             self.flow.pause_reading()
-            self._gate.resting[self] = self._hear
-            self._rested = self.loop.call_later(seconds, self._hear)
-
-    def _hear(self) -> None:
-        if self._gate.resting.pop(self, None) is not None:
-            self._rested.cancel()
-            self.flow.resume_reading()
+            self._gate.pace.rest(self, self.flow.resume_reading)
 
     def _write(self, refusal: Refusal, began: float) -> None:
         code, fields, body = self._gate.written(refusal, self._path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelbox.refusal import Reason, Refusal
 from modelbox.service import logs
+from modelbox.service.pace import Pace
 from modelbox.service.service import Service
 
 Message = MutableMapping[str, Any]
@@ -24,10 +25,6 @@ Written = tuple[int, list[tuple[bytes, bytes]], bytes]
 OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 """What probes and Prometheus ask for, without a key."""
 HEADER = b"x-request-id"
-REFUSALS_PER_SECOND = 500
-"""Of clients that come back on their connections before they should; each refusal takes some 60 us."""
-LONGEST_REST_SECONDS = 1.0
-"""The least that Retry-After ever says."""
 GIVEN = re.compile(r"^[!-~]{1,128}$")
 
 
@@ -57,9 +54,7 @@ class Gate:
         self._app, self._service, self.written = app, service, written
         self.in_flight = 0
         """Requests that were let in and are not answered yet."""
-        self.resting: dict[object, Callable[[], None]] = {}
-        """How to hear those again that were refused and are not heard for a while."""
-        self._next_refusal = 0.0
+        self.pace = Pace()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -122,23 +117,6 @@ class Gate:
             return message
 
         return bounded
-
-    def rest_seconds(self) -> float:
-        """How long a client that was refused just now is not heard.
-
-        While few are refused, not at all. One that comes back at once is heard as soon as its turn comes, so that
-        refusing takes a small share of the time, however many do so.
-        """
-        now = time.monotonic()
-        turn = max(self._next_refusal, now)
-        self._next_refusal = min(turn + 1 / REFUSALS_PER_SECOND, now + LONGEST_REST_SECONDS)
-        return turn - now
-
-    def wake(self) -> None:
-        """Hear everyone: those that were refused are told, rather than cut off, when the service ends."""
-        self._next_refusal = 0.0
-        for hear in list(self.resting.values()):
-            hear()
 
     def note(self, method: str, path: str, route: str, status: int, seconds: float, identity: str) -> None:
         """Count a request, and log it."""

@@ -14,7 +14,7 @@ import uvicorn
 
 from modelbox.box_file import Home
 from modelbox.refusal import Reason, Refusal
-from modelbox.service import gate as gate_module
+from modelbox.service import pace
 from modelbox.service.app import create_app
 from modelbox.service.gate import Gate
 from modelbox.service.server import http_config
@@ -161,20 +161,22 @@ def test_no_more_are_let_in_at_one_moment_than_can_wait(port: int, dense_service
 def test_who_comes_back_at_once_is_heard_later(
     client: Client, gate: Gate, full: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the refusals of this second are spent; at its end the service hears everyone again."""
-    monkeypatch.setattr(gate_module, "REFUSALS_PER_SECOND", 1e-9)
-    monkeypatch.setattr(gate_module, "LONGEST_REST_SECONDS", 1e9)
-    gate.wake()
+    """Once the budget is spent; at its end the service hears everyone again."""
+    monkeypatch.setattr(pace, "SHARE", 0.0)
+    monkeypatch.setattr(pace, "LONGEST_REST_SECONDS", 1e9)
+    monkeypatch.setattr(gate.pace, "_covered", 1.0)
     for _ in range(2):
+        assert len(gate.pace) == 0
         client.send(post() + BODY)
         assert client.answer()[0] == 429
-    assert len(gate.resting) == 1
+    while len(gate.pace) == 0:
+        time.sleep(0.01)
     client.send(post() + BODY)
-    client.socket.settimeout(0.2)
+    client.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
         client.socket.recv(1, socket.MSG_PEEK)
     client.socket.settimeout(20)
-    gate.wake()
+    gate.pace.wake()
     assert client.answer()[0] == 429
 
 
