@@ -88,6 +88,8 @@ class Op:
     """Why its spaces hold an axis whole (`!`): why tiles cut along that axis would not make the same result."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.stream.spread import Option, options
 from ir.graph import Value
+from ir.types import TensorType
 from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
@@ -277,6 +278,7 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]
         for value in stage.stage.reads:
             readers.setdefault(value.name, []).append((index, value))
     found = []
+    bytes_stored: dict[tuple[TensorType, Writer], int] = {}  # many alike where a model returns what its layers make
     for index, stage in enumerate(phase.stages):
         for value in stage.stage.writes:
             writer = writer_of(phase, stage, value)
@@ -285,8 +287,13 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]
                 for at, _ in readers.get(value.name, ())
                 if at > index
             ]
-            depth = ring_depth(writer, using or [stored(writer)])
-            found.append((value.name, depth * phase.nest.sliced(value.type, writer.slicing).nbytes))
+            nbytes = None if using else bytes_stored.get((value.type, writer))
+            if nbytes is None:
+                depth = ring_depth(writer, using or [stored(writer)])
+                nbytes = depth * phase.nest.sliced(value.type, writer.slicing).nbytes
+            if not using:
+                bytes_stored[value.type, writer] = nbytes
+            found.append((value.name, nbytes))
     return found
 
 
