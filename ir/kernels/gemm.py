@@ -94,6 +94,23 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
     return None not in stacks and bool(loops.products(*stacks, adds, buffer))
 
 
+def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
+    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the beginning of `lines`.
+
+    `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
+    `LINE_SLACK` elements behind it. Only where `native` has loops.
+    """
+    loops = native()
+    if loops is None:
+        raise ValueError("the compiled loops are switched off since this was planned")
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
+
+
+LINE_SLACK = 32
+"""Elements that loops may read beyond a line."""
+
+
 def _stack(array: Array) -> Array | None:
     """An array of matrices with all leading axes as one; None where that is no view."""
     stack: Array = array.reshape(-1, *array.shape[-2:])

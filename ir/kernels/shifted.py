@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ir.kernels.gemm import add_matmul, matmul
+from ir.kernels.gemm import LINE_SLACK, add_matmul, matmul, multiply_lines, native
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
 from ir.kernels.phases import Phases, phases_of
@@ -33,6 +33,12 @@ LEAST_DEPTH = 16
 
 MOST_WASTE = 1.3
 """Windows that may be computed, beside the true ones."""
+
+MOST_LINE_WASTE = 1.6
+"""The same where lines are multiplied where they lie, which spares all copies of pixels."""
+
+LEAST_OUTPUTS = 8
+"""Rows of a product of lines from which it outweighs laying them out."""
 
 LINE_ELEMENTS = 4096
 """Pixels of the lines of a block of images, at least, where there are as many."""
@@ -77,12 +83,37 @@ class Shifted(Geometry):
             return False
         return self.phases.pixels <= MOST_WASTE * self.pixels
 
+    @cached_property
+    def line_windows(self) -> int:
+        """Windows of an image's line from its first true one to its last."""
+        height, width = self.windows.count
+        return (height - 1) * self.phases.grid[1] + width
+
+    @cached_property
+    def pays_by_lines(self) -> bool:
+        """Whether one product of lines where they lie is possible and worthwhile."""
+        computed = -(-self.line_windows // LINE_SLACK) * LINE_SLACK
+        is_wide = self.outputs >= LEAST_OUTPUTS * self.groups
+        return is_wide and computed <= MOST_LINE_WASTE * self.pixels and native() is not None
+
+    @cached_property
+    def transposed(self) -> Shifted | None:
+        """The convolution of the result's gradient that makes the images'; None where windows move by several pixels
+        or are padded beyond their reach."""
+        windows = self.windows
+        reach = [dilation * (kernel - 1) for kernel, dilation in zip(windows.kernel, windows.dilation)]
+        padding = tuple(extent - padding for extent, padding in zip(reach, windows.padding))
+        if windows.stride != (1, 1) or min(padding) < 0:
+            return None
+        other = replace(windows, image=windows.count, padding=padding)
+        return Shifted(self.images, self.groups, self.outputs, self.inputs, other)
+
     def scratch(self) -> tuple[TensorType, ...]:
         """A block's images as lines, its results as lines, products, and a weight by position."""
         line = self.block * self.phases.pixels
         terms = self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)
         shapes = (
-            (self.phases.count, self.inputs, line),
+            (self.phases.count * self.inputs * line + LINE_SLACK,),
             (self.outputs, line),
             (terms,),
             (self.positions, self.outputs, self.inputs // self.groups),
@@ -90,11 +121,21 @@ class Shifted(Geometry):
         return tuple(TensorType(DType.F32, shape) for shape in shapes)
 
     def input_gradient_scratch(self) -> tuple[TensorType, ...]:
-        """The same for the gradient of the images."""
-        return self.scratch()
+        """The same for the gradient of the images, and a weight with its channels exchanged."""
+        if self.transposed is None or not self.transposed.pays_by_lines:
+            return self.scratch()
+        return (*self.transposed.scratch(), TensorType(DType.F32, (self.inputs, self.depth_backwards)))
+
+    @property
+    def depth_backwards(self) -> int:
+        """Terms of the sums that make an element of the images' gradient."""
+        return self.outputs // self.groups * self.positions
 
     def convolve(self, x: Array, w: Array, y: Array, lines: Array, results: Array, _: Array, weights: Array) -> None:
         """Images x convolved with w into y."""
+        if self.pays_by_lines:
+            self._convolve_lines(x, w, y, lines, results, weights)
+            return
         by_position = weights.reshape(*self.windows.kernel, self.groups, -1, self.inputs // self.groups)
         np.copyto(by_position, self._grouped(w).transpose(3, 4, 0, 1, 2))
         by_position = by_position.reshape(self.positions, *by_position.shape[2:])
@@ -107,10 +148,36 @@ class Shifted(Geometry):
                     (add_matmul if number else matmul)(by_position[number], pixels, made)
             np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
 
-    def input_gradient(
+    def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
+        """The same, with one product for all positions of the window."""
+        rows = weights.reshape(self.groups, self.outputs // self.groups, -1)
+        np.copyto(rows.reshape(w.shape), w)
+        for images in self._blocks():
+            count = len(x[images])
+            laid_out, total = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            table = _places(self, count)
+            for group in range(self.groups):
+                made = total[group]
+                multiply_lines(
+                    rows[group], laid_out[0, group], table, self.line_windows, made, count, self.phases.pixels
+                )
+            np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
+
+    def input_gradient(self, dy: Array, w: Array, dx: Array, *scratch: Array) -> None:
+        """The gradient dx of the images, from dy of the result."""
+        if self.transposed is None or not self.transposed.pays_by_lines:
+            self._add_up(dy, w, dx, *scratch)
+            return
+        *others, weight = scratch
+        exchanged = weight.reshape(self.groups, self.inputs // self.groups, -1, *self.windows.kernel)
+        np.copyto(exchanged, self._grouped(w)[..., ::-1, ::-1].swapaxes(1, 2))
+        self.transposed.convolve(dy, exchanged.reshape(self.inputs, *exchanged.shape[2:]), dx, *others)
+
+    def _add_up(
         self, dy: Array, w: Array, dx: Array, lines: Array, results: Array, product: Array, weights: Array
     ) -> None:
-        """The gradient dx of the images, from dy of the result."""
+        """The same by products for every position, added up where the pixels lie."""
         transposed = weights.reshape(self.groups, *self.windows.kernel, self.inputs // self.groups, -1)
         np.copyto(transposed, self._grouped(w).transpose(0, 3, 4, 2, 1))
         transposed = transposed.reshape(self.groups, -1, transposed.shape[-1])
@@ -170,3 +237,12 @@ class Shifted(Geometry):
         line = len(x) * self.phases.pixels
         images = cut(lines, self.phases.count, self.groups, self.inputs // self.groups, line)
         return images, cut(results, self.groups, self.outputs // self.groups, line)
+
+
+@lru_cache(maxsize=1024)
+def _places(sizes: Shifted, images: int) -> Array:
+    """Where the lines of a group begin that the channels and positions of a weight are multiplied with, in bytes."""
+    line = images * sizes.phases.pixels
+    channels = np.arange(sizes.inputs // sizes.groups)[:, None] * line
+    positions = np.array([phase * sizes.inputs * line + ahead for phase, ahead in sizes.phases.positions])
+    return np.ascontiguousarray(4 * (channels + positions).reshape(-1), np.int64)

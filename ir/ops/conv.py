@@ -218,8 +218,11 @@ def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winog
         Role.INPUT_GRADIENT: sizes.outputs,
         Role.WEIGHT_GRADIENT: min(sizes.inputs, sizes.outputs),
     }
+    shifted = Shifted(*fields)
+    by_lines = {Role.FORWARD: shifted, Role.INPUT_GRADIENT: shifted.transposed, Role.WEIGHT_GRADIENT: None}[role]
+    if by_lines is not None and not sizes.windows.is_pointwise and by_lines.pays_by_lines:
+        return shifted
     winograd = Winograd(*fields)
     if winograd.pays and (role is not Role.INPUT_GRADIENT or winograd.transposed is not None):
         return winograd
-    shifted = Shifted(*fields)
     return shifted if shifted.pays(depth[role] // sizes.groups) else Columns(*fields)

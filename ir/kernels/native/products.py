@@ -113,7 +113,11 @@ def _prefetch(b: llvm.IRBuilder, address: Any) -> None:
 
 def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
     """A tile of c of so many rows and columns is, or with `adds` grows by, the slice times the panel. Steps in bytes
-    lead from an element of the slice to the next column's, and from a row of c to the next."""
+    lead from an element of the slice to the next column's, and from a row of c to the next.
+
+    With the address of a table behind these numbers, row i of the panel lies as many bytes behind its address as the
+    number i of the table says; else rows follow one another.
+    """
     rows, columns, *_ = values
     wide = b.icmp_signed(">", columns, WORD(LANES))
     end = b.append_basic_block("end")
@@ -131,7 +135,7 @@ def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
 
 
 def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) -> None:
-    _, columns, depth, a, a_step, panel, c, c_step, adds = values
+    _, columns, depth, a, a_step, panel, c, c_step, adds, *tables = values
     starts = [b.add(c, b.mul(c_step, WORD(row))) for row in range(rows)]
     places = [[b.add(start, WORD(4 * LANES * vector)) for vector in range(vectors)] for start in starts]
     for row in places:
@@ -140,17 +144,18 @@ def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) ->
     before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
     b.branch(loop)
     b.position_at_end(loop)
-    left, at_a, at_panel = b.phi(WORD), b.phi(WORD), b.phi(WORD)
+    left, at_a, at_row = b.phi(WORD), b.phi(WORD), b.phi(WORD)
     sums = [[b.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
-    factors = [_load(b, b.add(at_panel, WORD(4 * LANES * vector))) for vector in range(vectors)]
+    row = b.add(panel, b.load(b.inttoptr(at_row, WORD.as_pointer()))) if tables else at_row
+    factors = [_load(b, b.add(row, WORD(4 * LANES * vector))) for vector in range(vectors)]
     made = []
     for number, totals in enumerate(sums):
         element = b.load(b.inttoptr(b.add(at_a, WORD(4 * number)), FLOAT.as_pointer()), align=4)
         share = _splat(b, element, VECTOR)
         made.append([_fma(b, share, factor, total) for factor, total in zip(factors, totals)])
     fewer = b.sub(left, WORD(1))
-    next_row = b.add(at_panel, WORD(4 * WIDTH))
-    steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_panel, panel, next_row)]
+    first_row, row_step = (tables[0], 8) if tables else (panel, 4 * WIDTH)
+    steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_row, first_row, b.add(at_row, WORD(row_step)))]
     steps += [(total, ZERO, new) for row, news in zip(sums, made) for total, new in zip(row, news)]
     for phi, first, new in steps:
         phi.add_incoming(first, before)
@@ -201,6 +206,11 @@ def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
 @_instruction
 def _tile(typing, rows, columns, depth, a, a_step, panel, c, c_step, adds):  # type: ignore[no-untyped-def]
     return _emitted(9, _emit_tile)
+
+
+@_instruction
+def _tile_of_lines(typing, rows, columns, depth, a, a_step, line, c, c_step, adds, table):  # type: ignore[no-untyped-def]
+    return _emitted(10, _emit_tile)
 
 
 @_instruction
@@ -290,6 +300,36 @@ def multiply(
                                 min(height, rows - line), min(WIDTH, columns - start), depth,
                                 slices + 4 * line * depth, 4 * height, panel, place, 4 * c_row, has_sums,
                             )  # fmt: skip
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64, int64, int64, int64, int64, int64)")
+def multiply_lines(
+    a: Array, lines: int, table: Array, n: int, c: int, c_row: int, images: int, step: int, buffer: int
+) -> None:
+    """For every image, c [m, n] is a [m, k] times the k rows of n elements that lie `table[i]` bytes behind `lines`.
+
+    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `step` leads from an image to the
+    next, in elements, in the lines as in c.
+    """
+    m, k = a.shape
+    deep = -(-k // -(-k // DEPTH))
+    for first in range(0, k, deep):
+        depth = min(deep, k - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                source = a.ctypes.data + 4 * ((top + start) * k + first)
+                _pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
+            for image in range(images):
+                for start in range(0, n, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
+                            c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
+                            table.ctypes.data + 8 * first,
+                        )  # fmt: skip
 
 
 @inlined
