@@ -95,7 +95,7 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
 
 
 def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
-    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the beginning of `lines`.
+    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the start of `lines`.
 
     `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
     `LINE_SLACK` elements behind it. Only where `native` has loops.
@@ -107,8 +107,26 @@ def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, ima
     loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
 
 
+def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
+    """total [positions, m, n] += dy [images, m, windows] times what each position reads of lines [phases, n, pixels].
+
+    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting phases one
+    after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
+    `native` has loops.
+    """
+    loops = native()
+    if loops is None:
+        raise ValueError("the compiled loops are switched off since this was planned")
+    address, row_bytes = panels.ctypes.data, 4 * PANEL
+    loops.lay_out_panels(lines, address)
+    step = lines.shape[0] * lines.shape[2] * row_bytes
+    loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
+
+
 LINE_SLACK = 32
 """Elements that loops may read beyond a line."""
+PANEL = 32
+"""Elements that lie side by side for a product."""
 
 
 def _stack(array: Array) -> Array | None:

@@ -21,7 +21,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ir.kernels.gemm import LINE_SLACK, add_matmul, matmul, multiply_lines, native
+from ir.kernels.gemm import LINE_SLACK, PANEL, add_line_products, add_matmul, matmul, multiply_lines, native
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
 from ir.kernels.phases import Phases, phases_of
@@ -39,6 +39,9 @@ MOST_LINE_WASTE = 1.6
 
 LEAST_OUTPUTS = 8
 """Rows of a product of lines from which it outweighs laying them out."""
+
+LEAST_CHANNELS = 8
+"""Channels of the images from which those that lie side by side fill enough of a vector."""
 
 LINE_ELEMENTS = 4096
 """Pixels of the lines of a block of images, at least, where there are as many."""
@@ -126,6 +129,14 @@ class Shifted(Geometry):
             return self.scratch()
         return (*self.transposed.scratch(), TensorType(DType.F32, (self.inputs, self.depth_backwards)))
 
+    def weight_gradient_scratch(self) -> tuple[TensorType, ...]:
+        """The same for the gradient of the weight, with lines whose channels lie side by side for products."""
+        lines, results, product, weights = self.scratch()
+        if self.weight_pays_by_lines:
+            panels = self.phases.count * self._panels * PANEL * self.block * self.phases.pixels
+            product = TensorType(DType.F32, (panels,))
+        return lines, results, product, weights
+
     @property
     def depth_backwards(self) -> int:
         """Terms of the sums that make an element of the images' gradient."""
@@ -146,7 +157,7 @@ class Shifted(Geometry):
                 made = total[:, :, stretch]
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     (add_matmul if number else matmul)(by_position[number], pixels, made)
-            np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
+            self.phases.deliver(total.reshape(self.outputs, -1), y[images])
 
     def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
         """The same, with one product for all positions of the window."""
@@ -162,7 +173,7 @@ class Shifted(Geometry):
                 multiply_lines(
                     rows[group], laid_out[0, group], table, self.line_windows, made, count, self.phases.pixels
                 )
-            np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
+            self.phases.deliver(total.reshape(self.outputs, -1), y[images])
 
     def input_gradient(self, dy: Array, w: Array, dx: Array, *scratch: Array) -> None:
         """The gradient dx of the images, from dy of the result."""
@@ -194,9 +205,12 @@ class Shifted(Geometry):
             self.phases.collect(laid_out.reshape(self.phases.count, self.inputs, -1), dx[images])
 
     def weight_gradient(
-        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, _: Array, weights: Array
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, product: Array, weights: Array
     ) -> None:
         """The gradient dw of the weight, from dy of the result."""
+        if self.weight_pays_by_lines:
+            self._weight_gradient_by_lines(dy, x, dw, lines, results, product, weights)
+            return
         total = weights.reshape(self.positions, self.groups, -1, self.inputs // self.groups)
         total.fill(0)
         for images in self._blocks():
@@ -208,6 +222,36 @@ class Shifted(Geometry):
                     add_matmul(given[:, :, stretch], pixels.swapaxes(1, 2), total[number])
         by_position = total.reshape(*self.windows.kernel, *total.shape[1:])
         np.copyto(self._grouped(dw), by_position.transpose(2, 3, 4, 0, 1))
+
+    def _weight_gradient_by_lines(
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, panels: Array, weights: Array
+    ) -> None:
+        """The same, with one sum over all windows of a block for every position."""
+        total = weights.reshape(self.groups, self.positions, -1, self.inputs // self.groups)
+        total.fill(0)
+        for images in self._blocks():
+            laid_out, _ = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            given = cut(results, *dy[images].shape)
+            np.copyto(given, dy[images])
+            by_group = given.reshape(len(given), self.groups, -1, self.pixels)
+            windows, shifts = _window_places(self, len(given))
+            for group in range(self.groups):
+                add_line_products(by_group[:, group], laid_out[:, group], panels, windows, shifts, total[group])
+        by_position = total.reshape(self.groups, *self.windows.kernel, *total.shape[2:])
+        np.copyto(self._grouped(dw), by_position.transpose(0, 3, 4, 1, 2))
+
+    @property
+    def _panels(self) -> int:
+        """Panels of the channels of a group."""
+        return -(-self.inputs // self.groups // PANEL)
+
+    @cached_property
+    def weight_pays_by_lines(self) -> bool:
+        """The same for the gradient of the weight, where channels lie side by side."""
+        channels = self.inputs // self.groups
+        is_wide = self.outputs >= LEAST_OUTPUTS * self.groups and channels >= LEAST_CHANNELS
+        return is_wide and native() is not None
 
     def _grouped(self, w: Array) -> Array:
         """A weight as [groups, co / g, ci / g, kh, kw]."""
@@ -246,3 +290,12 @@ def _places(sizes: Shifted, images: int) -> Array:
     channels = np.arange(sizes.inputs // sizes.groups)[:, None] * line
     positions = np.array([phase * sizes.inputs * line + ahead for phase, ahead in sizes.phases.positions])
     return np.ascontiguousarray(4 * (channels + positions).reshape(-1), np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _window_places(sizes: Shifted, images: int) -> tuple[Array, Array]:
+    """The pixels of lines at which the true windows of so many images lie, and how far ahead each position reads."""
+    (height, width), pitch, pixels = sizes.windows.count, sizes.phases.grid[1], sizes.phases.pixels
+    places = np.arange(images)[:, None, None] * pixels + np.arange(height)[:, None] * pitch + np.arange(width)
+    shifts = np.array([phase * images * pixels + ahead for phase, ahead in sizes.phases.positions])
+    return places.reshape(-1), shifts

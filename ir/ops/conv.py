@@ -184,7 +184,8 @@ class Conv2dWeightGradient(Convolution):
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).scratch()
+        by = method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT)
+        return by.weight_gradient_scratch() if isinstance(by, Shifted) else by.scratch()
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -219,8 +220,13 @@ def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winog
         Role.WEIGHT_GRADIENT: min(sizes.inputs, sizes.outputs),
     }
     shifted = Shifted(*fields)
-    by_lines = {Role.FORWARD: shifted, Role.INPUT_GRADIENT: shifted.transposed, Role.WEIGHT_GRADIENT: None}[role]
-    if by_lines is not None and not sizes.windows.is_pointwise and by_lines.pays_by_lines:
+    is_wide = not sizes.windows.is_pointwise
+    by_lines = {
+        Role.FORWARD: is_wide and shifted.pays_by_lines,
+        Role.INPUT_GRADIENT: is_wide and shifted.transposed is not None and shifted.transposed.pays_by_lines,
+        Role.WEIGHT_GRADIENT: shifted.weight_pays_by_lines,
+    }
+    if by_lines[role]:
         return shifted
     winograd = Winograd(*fields)
     if winograd.pays and (role is not Role.INPUT_GRADIENT or winograd.transposed is not None):

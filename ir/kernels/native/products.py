@@ -197,6 +197,23 @@ def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
     _store(b, _masked_load(b, source, _below(b, count)), target)
 
 
+def _emit_copy_part(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """The first `count` elements at an address, at most `LANES`."""
+    source, count, target = values
+    mask = _below(b, count)
+    _masked_store(b, _masked_load(b, source, mask), target, mask)
+
+
+def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """Every other of the first `2 * count - 1` elements at an address, `count` at most `LANES`."""
+    source, count, target = values
+    reach = b.sub(b.add(count, count), WORD(1))
+    first = _masked_load(b, source, _below(b, reach))
+    second = _masked_load(b, b.add(source, WORD(4 * LANES)), _below(b, b.sub(reach, WORD(LANES))))
+    chosen = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
+    _masked_store(b, b.shuffle_vector(first, second, chosen), target, _below(b, count))
+
+
 def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
     """One element."""
     source, target = (b.inttoptr(value, FLOAT.as_pointer()) for value in values)
@@ -224,7 +241,20 @@ def _copy(typing, source, count, target):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def _move(typing, source, target):  # type: ignore[no-untyped-def]
+def copy_part(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_part`."""
+    return _emitted(3, _emit_copy_part)
+
+
+@_instruction
+def copy_every_other(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_every_other`."""
+    return _emitted(3, _emit_copy_every_other)
+
+
+@_instruction
+def move(typing, source, target):  # type: ignore[no-untyped-def]
+    """See `_emit_move`."""
     return _emitted(2, _emit_move)
 
 
@@ -242,7 +272,7 @@ def _pack(source: int, along: int, across: int, count: int, depth: int, target: 
         _transpose(source + 4 * i, 4 * across, count, target + 4 * i * pitch, 4 * pitch)
     for i in range(whole, depth):
         for line in range(count):
-            _move(source + 4 * (i + line * across), target + 4 * (i * pitch + line))
+            move(source + 4 * (i + line * across), target + 4 * (i * pitch + line))
 
 
 @compiled("void(" + ", ".join(["int64"] * 5) + ")")
@@ -329,6 +359,54 @@ def multiply_lines(
                             buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
                             c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
                             table.ctypes.data + 8 * first,
+                        )  # fmt: skip
+
+
+@compiled("void(float32[:,:,:], int64)")
+def lay_out_panels(lines: Array, panels: int) -> None:
+    """Lines [phases, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, phases, pixels,
+    WIDTH]: pixel by pixel, the channels of a panel side by side."""
+    phases, channels, pixels = lines.shape
+    for start in range(0, channels, LANES):
+        for phase in range(phases):
+            source = lines[phase, start:].ctypes.data
+            target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
+            _pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
+
+
+@compiled("void(float32[:,:,:], int64, int64, int64[::1], int64[::1], float32[:,:,::1], int64)")
+def add_line_products(
+    dy: Array, panels: int, panel_step: int, table: Array, shifts: Array, total: Array, buffer: int
+) -> None:
+    """total[position] [m, n] grows by the sum over windows of dy [images, m, windows] times the channels that the
+    window's position reads: row (`table[window]` + `shifts[position]`) / 4 / WIDTH of the panels, both in bytes.
+
+    The windows of an image follow one another in dy. `panel_step` bytes lead from a panel to the next.
+    """
+    images, m, windows = dy.shape
+    positions, _, n = total.shape
+    for first in range(0, images * windows, DEPTH):
+        depth = min(DEPTH, images * windows - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                at = first
+                while at < first + depth:
+                    image, inside = at // windows, at % windows
+                    length = min(windows - inside, first + depth - at)
+                    source = dy[image, top + start :].ctypes.data + 4 * inside
+                    target = buffer + 4 * (start * depth + (at - first) * height)
+                    _pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
+                    at += length
+            for start in range(0, n, WIDTH):
+                for position in range(positions):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height,
+                            panels + start // WIDTH * panel_step + shifts[position],
+                            total[position, top + line, start:].ctypes.data, 4 * n, 1, table.ctypes.data + 8 * first,
                         )  # fmt: skip
 
 
