@@ -100,11 +100,17 @@ def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, ima
     `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
     `LINE_SLACK` elements behind it. Only where `native` has loops.
     """
-    loops = native()
-    if loops is None:
-        raise ValueError("the compiled loops are switched off since this was planned")
+    loops = _required()
     places = lines.ctypes.data, out.ctypes.data
     loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
+
+
+def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: Array) -> None:
+    """out [m, n] = a [m, k] times the k rows of what windows read: of window j, `table[i]` bytes behind the pixel
+    `windows[j]` of `lines`. Only where `native` has loops."""
+    loops = _required()
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_windows(a, places[0], table, 4 * windows, places[1], out.strides[0] // 4, _buffer(loops))
 
 
 def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
@@ -114,13 +120,18 @@ def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, sh
     after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
     `native` has loops.
     """
-    loops = native()
-    if loops is None:
-        raise ValueError("the compiled loops are switched off since this was planned")
+    loops = _required()
     address, row_bytes = panels.ctypes.data, 4 * PANEL
     loops.lay_out_panels(lines, address)
     step = lines.shape[0] * lines.shape[2] * row_bytes
     loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
+
+
+def _required() -> ModuleType:
+    loops = native()
+    if loops is None:
+        raise ValueError("the compiled loops are switched off since this was planned")
+    return loops
 
 
 LINE_SLACK = 32

@@ -21,9 +21,19 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ir.kernels.gemm import LINE_SLACK, PANEL, add_line_products, add_matmul, matmul, multiply_lines, native
+from ir.kernels.gemm import (
+    LINE_SLACK,
+    PANEL,
+    add_line_products,
+    add_matmul,
+    matmul,
+    multiply_lines,
+    multiply_windows,
+    native,
+)
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
+from ir.kernels.native import load, owned
 from ir.kernels.phases import Phases, phases_of
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -34,8 +44,8 @@ LEAST_DEPTH = 16
 MOST_WASTE = 1.3
 """Windows that may be computed, beside the true ones."""
 
-MOST_LINE_WASTE = 1.6
-"""The same where lines are multiplied where they lie, which spares all copies of pixels."""
+MOST_LINE_WASTE = 1.1
+"""The same where lines are multiplied where they lie. Beyond it, what the true windows read is copied."""
 
 LEAST_OUTPUTS = 8
 """Rows of a product of lines from which it outweighs laying them out."""
@@ -94,10 +104,13 @@ class Shifted(Geometry):
 
     @cached_property
     def pays_by_lines(self) -> bool:
-        """Whether one product of lines where they lie is possible and worthwhile."""
-        computed = -(-self.line_windows // LINE_SLACK) * LINE_SLACK
-        is_wide = self.outputs >= LEAST_OUTPUTS * self.groups
-        return is_wide and computed <= MOST_LINE_WASTE * self.pixels and native() is not None
+        """Whether one product for all positions of the window is possible and worthwhile."""
+        return self.outputs >= LEAST_OUTPUTS * self.groups and native() is not None
+
+    @cached_property
+    def is_wide(self) -> bool:
+        """Whether lines are multiplied where they lie."""
+        return -(-self.line_windows // PANEL) * PANEL <= MOST_LINE_WASTE * self.pixels
 
     @cached_property
     def transposed(self) -> Shifted | None:
@@ -162,27 +175,38 @@ class Shifted(Geometry):
     def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
         """The same, with one product for all positions of the window."""
         rows = weights.reshape(self.groups, self.outputs // self.groups, -1)
-        np.copyto(rows.reshape(w.shape), w)
+        if w.flags.carray:
+            rows = w.reshape(rows.shape)
+        else:
+            np.copyto(rows.reshape(w.shape), w)
         for images in self._blocks():
             count = len(x[images])
             laid_out, total = self._cut(x[images], lines, results)
             self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
             table = _places(self, count)
-            for group in range(self.groups):
-                made = total[group]
-                multiply_lines(
-                    rows[group], laid_out[0, group], table, self.line_windows, made, count, self.phases.pixels
-                )
-            self.phases.deliver(total.reshape(self.outputs, -1), y[images])
+            if self.is_wide:
+                step, windows = self.phases.pixels, self.line_windows
+                for weight, pixels, made in zip(rows, laid_out[0], total):
+                    multiply_lines(weight, pixels, table, windows, made, count, step)
+                self.phases.deliver(total.reshape(self.outputs, -1), y[images])
+            else:
+                compact = cut(results, self.groups, self.outputs // self.groups, count * self.pixels)
+                for weight, pixels, made in zip(rows, laid_out[0], compact):
+                    multiply_windows(weight, pixels, table, _window_places(self, count)[0], made)
+                np.copyto(y[images], compact.reshape(self.outputs, count, *self.windows.count).swapaxes(0, 1))
 
     def input_gradient(self, dy: Array, w: Array, dx: Array, *scratch: Array) -> None:
         """The gradient dx of the images, from dy of the result."""
         if self.transposed is None or not self.transposed.pays_by_lines:
             self._add_up(dy, w, dx, *scratch)
             return
+        loops = load("lines")
+        if loops is None:
+            raise ValueError("the compiled loops are switched off since this was planned")
         *others, weight = scratch
         exchanged = weight.reshape(self.groups, self.inputs // self.groups, -1, *self.windows.kernel)
-        np.copyto(exchanged, self._grouped(w)[..., ::-1, ::-1].swapaxes(1, 2))
+        for given, made in zip(self._grouped(owned(w)), exchanged):
+            loops.exchange(given, made)
         self.transposed.convolve(dy, exchanged.reshape(self.inputs, *exchanged.shape[2:]), dx, *others)
 
     def _add_up(

@@ -1,8 +1,7 @@
 """Convolution and its two gradients: the systolic array's work.
 
 How the simulator multiplies depends on the sizes (`method`): channels by themselves as small products (`depthwise.py`),
-windows of 3 x 3 pixels by tiles (`winograd.py`), many channels position by position (`shifted.py`), anything else by
-columns of pixels (`columns.py`).
+lines of pixels where they lie (`shifted.py`), anything else by columns of pixels (`columns.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from ir.kernels.geometry import Geometry
 from ir.kernels.layout import in_order
 from ir.kernels.shifted import Shifted
 from ir.kernels.window import Pair, Windows
-from ir.kernels.winograd import Winograd
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -47,10 +45,6 @@ class Convolution(Op):
     def column_bytes(self, *operands: TensorType) -> int:
         """Bytes of the columns that are made of the images on the way."""
         raise ValueError(f"operator {self.name} does not say what columns it makes")
-
-    def fixed_bytes(self, *operands: TensorType) -> int:
-        """Bytes that every call makes of the weight, however many images there are."""
-        raise ValueError(f"operator {self.name} does not say what it makes of its weight")
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
@@ -92,9 +86,6 @@ class Conv2d(Convolution):
     def column_bytes(self, x: TensorType, w: TensorType) -> int:
         return method(self.geometry(x.shape, w.shape), Role.FORWARD).column_bytes
 
-    def fixed_bytes(self, x: TensorType, w: TensorType) -> int:
-        return method(self.geometry(x.shape, w.shape), Role.FORWARD).fixed_bytes
-
     def gemm(self, x: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, w.shape)
         return Gemm(sizes.groups, sizes.images * sizes.pixels, sizes.outputs // sizes.groups, sizes.depth)
@@ -132,9 +123,6 @@ class Conv2dInputGradient(Convolution):
     def column_bytes(self, dy: TensorType, w: TensorType) -> int:
         by = method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT)
         return (by.transposed or by).column_bytes if isinstance(by, Columns) else by.column_bytes
-
-    def fixed_bytes(self, dy: TensorType, w: TensorType) -> int:
-        return method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT).fixed_bytes
 
     def gemm(self, dy: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(self.input_shape, w.shape)
@@ -176,9 +164,6 @@ class Conv2dWeightGradient(Convolution):
     def column_bytes(self, dy: TensorType, x: TensorType) -> int:
         return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).column_bytes
 
-    def fixed_bytes(self, dy: TensorType, x: TensorType) -> int:
-        return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).fixed_bytes
-
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, self.weight_shape)
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
@@ -209,7 +194,7 @@ def _geometry(x_shape: Pair, w_shape: Pair, stride: Pair, padding: Pair, dilatio
 
 
 @lru_cache(maxsize=1024)
-def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winograd:
+def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted:
     """What multiplies fastest for these sizes."""
     if sizes.groups == sizes.inputs == sizes.outputs:
         return Depthwise(sizes.images, sizes.groups, sizes.windows)
@@ -228,7 +213,4 @@ def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winog
     }
     if by_lines[role]:
         return shifted
-    winograd = Winograd(*fields)
-    if winograd.pays and (role is not Role.INPUT_GRADIENT or winograd.transposed is not None):
-        return winograd
     return shifted if shifted.pays(depth[role] // sizes.groups) else Columns(*fields)

@@ -57,3 +57,14 @@ def collect(lines: Array, pixels: int, pitch: int, y: Array) -> None:
             source, target = lines[channel].ctypes.data + 4 * image * pixels, y[image, channel].ctypes.data
             for row in range(height):
                 _copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
+
+
+@compiled(f"void({IMAGES}, float32[:,:,:,::1])")
+def exchange(w: Array, out: Array) -> None:
+    """A weight [co, ci, kh, kw] with its channels exchanged and its positions in reverse."""
+    outputs, inputs, height, width = w.shape
+    for channel in range(inputs):
+        for output in range(outputs):
+            for row in range(height):
+                for column in range(width):
+                    out[channel, output, row, column] = w[output, channel, height - 1 - row, width - 1 - column]

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numba
+import numpy as np
 from llvmlite import ir as llvm
 from numba.core import cgutils
 
@@ -359,6 +360,55 @@ def multiply_lines(
                             buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
                             c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
                             table.ctypes.data + 8 * first,
+                        )  # fmt: skip
+
+
+@compiled("int64(int64[::1], int64[:,::1])")
+def _runs(places: Array, runs: Array) -> int:
+    """Bytes that follow one another, as runs of at most `LANES` elements: rows of where a run begins, how many elements
+    it has and the number of its first. Returns how many runs there are."""
+    count, at = 0, 0
+    while at < len(places):
+        end = at + 1
+        while end < len(places) and end - at < LANES and places[end] == places[end - 1] + 4:
+            end += 1
+        runs[count, 0], runs[count, 1], runs[count, 2] = places[at], end - at, at
+        count += 1
+        at = end
+    return count
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64[::1], int64, int64, int64)")
+def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, c_row: int, buffer: int) -> None:
+    """c [m, n] is a [m, k] times k rows of n elements: that of row i and column j lies `table[i] + places[j]` bytes
+    behind `lines`."""
+    m, k, n = a.shape[0], a.shape[1], len(places)
+    slices = buffer + 4 * DEPTH * WIDTH * PANELS
+    deep = -(-k // -(-k // DEPTH))
+    runs = np.empty((WIDTH, 3), np.int64)
+    for left in range(0, n, WIDTH * PANELS):
+        columns = min(WIDTH * PANELS, n - left)
+        for first in range(0, k, deep):
+            depth = min(deep, k - first)
+            for start in range(0, columns, WIDTH):
+                count = _runs(places[left + start : min(n, left + start + WIDTH)], runs)
+                panel = buffer + 4 * start * depth
+                for i in range(depth):
+                    line = lines + table[first + i]
+                    for run in range(count):
+                        copy_part(line + runs[run, 0], runs[run, 1], panel + 4 * (i * WIDTH + runs[run, 2]))
+            for top in range(0, m, ROWS * SLICES):
+                rows = min(ROWS * SLICES, m - top)
+                height = -(-rows // -(-rows // ROWS))
+                for start in range(0, rows, height):
+                    source = a.ctypes.data + 4 * ((top + start) * k + first)
+                    _pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
+                for start in range(0, columns, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile(
+                            min(height, rows - line), min(WIDTH, columns - start), depth,
+                            slices + 4 * line * depth, 4 * height, buffer + 4 * start * depth,
+                            c + 4 * ((top + line) * c_row + left + start), 4 * c_row, 1 if first else 0,
                         )  # fmt: skip
 
 

@@ -127,9 +127,7 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float, rates: Rates) -> in
 def _overhead_ns(phase: Phase, program: Program, rates: Rates) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(
-        _resident_bytes(stage) + _column_bytes(stage) + _fixed_bytes(stage, phase.tiles) for stage in phase.stages
-    )
+    walked = sum(_resident_bytes(stage) + _column_bytes(stage) for stage in phase.stages)
     return calls * rates.call_ns + (walked + 3 * _summed_bytes(phase, program)) / rates.bytes_per_ns
 
 
@@ -179,19 +177,6 @@ def _column_bytes(stage: Stage) -> int:
             images = values[operation.op.images_operand]
             if images.grown(2) == images.type:
                 total += operation.op.column_bytes(*(value.type for value in values))
-    return total
-
-
-def _fixed_bytes(stage: Stage, tiles: int) -> int:
-    """Bytes that every group makes anew of operands that all tiles use whole, by the method for many tiles at once:
-    transformed weights."""
-    many = max(1, tiles // 2)
-    total = 0
-    for operation in stage.operations:
-        if isinstance(operation.op, Convolution):
-            op = operation.op.retyped(stage.values[operation.results[0]].grown(many))
-            assert isinstance(op, Convolution)
-            total += op.fixed_bytes(*(stage.values[i].grown(many) for i in operation.operands))
     return total
 
 
