@@ -174,7 +174,7 @@ class Shifted(Geometry):
 
     def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
         """The same, with one product for all positions of the window."""
-        rows = weights.reshape(self.groups, self.outputs // self.groups, -1)
+        rows: Array = weights.reshape(self.groups, self.outputs // self.groups, -1)
         if w.flags.carray:
             rows = w.reshape(rows.shape)
         else:
