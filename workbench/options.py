@@ -9,9 +9,6 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-"""How every command shows its help."""
-
 _COMPILING = (
     click.option("--inference", is_flag=True, help="Forward only."),
     click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size)."),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
-from typing import ClassVar
 
 from ir.kernels.columns import Columns
 from ir.kernels.depthwise import Depthwise
@@ -38,13 +37,8 @@ class Convolution(Op):
     dilation: Pair
     groups: int
     dtype: DType
-    images_operand: ClassVar[int] = 0
-    """The operand of which columns are made."""
+    laid_out = 0
     whole = "windows that overlap share elements between tiles; those that do not are cut"
-
-    def column_bytes(self, *operands: TensorType) -> int:
-        """Bytes of the columns that are made of the images on the way."""
-        raise ValueError(f"operator {self.name} does not say what columns it makes")
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
@@ -83,7 +77,7 @@ class Conv2d(Convolution):
         operands = f"n (g! ci) {rows} {columns}, (g! co) ci kh! kw!"
         return sizes.space(operands, "n (g! co) oh ow", (x, w), self.infer(x, w))
 
-    def column_bytes(self, x: TensorType, w: TensorType) -> int:
+    def laid_out_bytes(self, x: TensorType, w: TensorType) -> int:
         return method(self.geometry(x.shape, w.shape), Role.FORWARD).column_bytes
 
     def gemm(self, x: TensorType, w: TensorType) -> Gemm:
@@ -120,7 +114,7 @@ class Conv2dInputGradient(Convolution):
         operands = f"n (g! co) {oh} {ow}, (g! co) ci kh! kw!"
         return sizes.space(operands, f"n (g! ci) {h} {w_axis}", (dy, w), self.infer(dy, w))
 
-    def column_bytes(self, dy: TensorType, w: TensorType) -> int:
+    def laid_out_bytes(self, dy: TensorType, w: TensorType) -> int:
         by = method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT)
         return (by.transposed or by).column_bytes if isinstance(by, Columns) else by.column_bytes
 
@@ -149,7 +143,7 @@ class Conv2dWeightGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
-    images_operand = 1
+    laid_out = 1
 
     def infer(self, dy: TensorType, x: TensorType) -> TensorType:
         self.check_gradient(dy, self.geometry(x.shape, self.weight_shape))
@@ -161,7 +155,7 @@ class Conv2dWeightGradient(Convolution):
         operands = f"n (g! co) oh ow, n (g! ci) {rows} {columns}"
         return sizes.space(operands, "(g! co) ci kh! kw!", (dy, x), self.infer(dy, x))
 
-    def column_bytes(self, dy: TensorType, x: TensorType) -> int:
+    def laid_out_bytes(self, dy: TensorType, x: TensorType) -> int:
         return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).column_bytes
 
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
-from workbench.options import CONTEXT, compiling
+from workbench.options import compiling
 
 
-@click.command("bisect", context_settings=CONTEXT)
+@click.command("bisect", short_help="Find what first makes numbers differ.", context_settings=CONTEXT)
 @click.argument("model", metavar="MODEL.PY[:NAME]|PROGRAM.IR")
 @compiling
 @click.option("--all", "everything", is_flag=True, help="List everything that was compared, not only what is off.")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
-from workbench.options import CONTEXT
 
 if TYPE_CHECKING:
     from workbench.diff.compare import Change, Comparison
@@ -19,7 +19,7 @@ LONGEST = 60
 """Characters shown of a value."""
 
 
-@click.command("diff", context_settings=CONTEXT)
+@click.command("diff", short_help="Compare two PEFs, and what they take.", context_settings=CONTEXT)
 @click.argument("before", type=click.Path(path_type=Path), metavar="A.PEF")
 @click.argument("after", type=click.Path(path_type=Path), metavar="B.PEF")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows; 0: all.")

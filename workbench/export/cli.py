@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
-from workbench.options import CONTEXT
 
 
-@click.command("export", context_settings=CONTEXT)
+@click.command("export", short_help="Write a graph for other tools.", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--what", type=click.Choice(["ir", "sections", "stages", "netlist"]), default="stages", show_default=True)
 @click.option("--format", "form", type=click.Choice(["graphml", "dot", "json"]), default="json", show_default=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
-from workbench.options import CONTEXT, compiling
+from workbench.options import compiling
 
 if TYPE_CHECKING:
     from workbench.bisect.bisect import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.reduce.reduce import Test
 
 
-@click.command("reduce", context_settings=CONTEXT)
+@click.command("reduce", short_help="Find the smallest program that shows a fault.", context_settings=CONTEXT)
 @click.argument("model", metavar="MODEL.PY[:NAME]|PROGRAM.IR")
 @click.option("--error", metavar="CODE", help="Look for a compile that ends in this error, such as INFEASIBLE.")
 @click.option(
