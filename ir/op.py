@@ -131,10 +131,6 @@ class Op:
         """Bytes that the kernel writes to lay out its operand `laid_out` before it computes."""
         return 0
 
-    def fixed_bytes(self, *operands: TensorType) -> int:
-        """Bytes that every call makes of its operands, however many tiles it is for, such as a transformed weight."""
-        return 0
-
     def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
         """The operand of this shape of which `result` is the view, so that what is written into it stands in `result`;
         None where there is none."""

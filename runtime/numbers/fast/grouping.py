@@ -126,9 +126,7 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float, rates: Rates) -> in
 def _overhead_ns(phase: Phase, program: Program, rates: Rates) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(
-        _resident_bytes(stage) + _laid_out_bytes(stage) + _fixed_bytes(stage, phase.tiles) for stage in phase.stages
-    )
+    walked = sum(_resident_bytes(stage) + _laid_out_bytes(stage) for stage in phase.stages)
     return calls * rates.call_ns + (walked + 3 * _summed_bytes(phase, program)) / rates.bytes_per_ns
 
 
@@ -178,18 +176,6 @@ def _laid_out_bytes(stage: Stage) -> int:
             laid_out = values[operation.op.laid_out]
             if laid_out.grown(2) == laid_out.type:
                 total += operation.op.laid_out_bytes(*(value.type for value in values))
-    return total
-
-
-def _fixed_bytes(stage: Stage, tiles: int) -> int:
-    """Bytes that every group makes anew of operands that all tiles use whole, by the method for many tiles at once:
-    transformed weights."""
-    many = max(1, tiles // 2)
-    total = 0
-    for operation in stage.operations:
-        if operation.op.laid_out is not None:
-            op = operation.op.retyped(stage.values[operation.results[0]].grown(many))
-            total += op.fixed_bytes(*(stage.values[i].grown(many) for i in operation.operands))
     return total
 
 
