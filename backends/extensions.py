@@ -39,5 +39,5 @@ def load_added(group: str, name: str) -> Any:
         package = entry.dist.name if entry.dist is not None else "an installed package"
         what = f"{entry.value}, which {package} adds to {group} as {name!r}, does not load"
         raise UsageError(
-            Problem(f"{what}: {type(error).__name__}: {error}", hint="mend or remove the package")
+            Problem(f"{what}: {type(error).__name__}: {error}", hint="repair or uninstall the package")
         ) from error

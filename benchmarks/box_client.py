@@ -1,7 +1,8 @@
 """A load generator: many clients in one process, over sockets of their own, that lose no answer unnoticed.
 
 Closed loop: every client sends its next request when it has its answer. Open loop: requests come at moments that a
-Poisson process chose beforehand, however slow the service is, as in MLPerf's server scenario.
+Poisson process chose beforehand, as in MLPerf's server scenario, however slow the service is, while a connection is
+free.
 """
 
 from __future__ import annotations
@@ -35,14 +36,21 @@ class Outcome:
     in_time: int = 0
     """Right answers before the deadline."""
 
+    @property
+    def goodput(self) -> float:
+        """Right answers in time, per second."""
+        return self.in_time / self.seconds
+
     def summary(self) -> dict[str, Any]:
         """For JSON: rates per second of host time, latencies in milliseconds of host time."""
         times = np.array(self.latency or [np.nan]) * 1e3
         points = {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
+        requests = sum(self.statuses.values()) + self.lost
         return {
-            "requests": sum(self.statuses.values()) + self.lost,
+            "requests": requests,
+            "offered": round(requests / self.seconds, 1),
             "statuses": {str(code): count for code, count in sorted(self.statuses.items())},
-            "goodput": round(self.in_time / self.seconds, 1),
+            "goodput": round(self.goodput, 1),
             **points,
             "wrong": self.wrong,
             "lost": self.lost,
@@ -50,46 +58,68 @@ class Outcome:
         }
 
 
-class Connection:
+class Connection(asyncio.Protocol):
     """HTTP/1.1 on one socket, one request at a time."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._read = b""
 
     async def post(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers in lower case, body. Raises OSError or EOFError where there is no answer."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._streams
-        try:
-            head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
-            content = await reader.readexactly(int(fields.get("content-length", 0)))
-        except (OSError, EOFError):
-            self.close()
-            raise
+        """Status, headers in lower case, body. Raises OSError where there is no answer."""
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            await loop.create_connection(lambda: self, self._host, self._port)
+        assert self._transport is not None
+        self._read = b""
+        self._answer = loop.create_future()
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        self._transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        first, content = await self._answer
+        lines = first.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
         return int(lines[0].split()[1]), fields, content
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Of asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio.Protocol."""
+        self._read += data
+        first, end, content = self._read.partition(b"\r\n\r\n")
+        if not end or self._answer is None or self._answer.done():
+            return
+        size = first.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if len(content) >= int(size):
+            self._answer.set_result((first, content))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of asyncio.Protocol."""
+        self._transport = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("the connection ended"))
 
     def close(self) -> None:
         """End it; the next request opens another."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
 
 
 @dataclass
 class Load:
-    """Requests for one service. bodies: sent in turn; seconds each may take to count as answered in time."""
+    """Requests for one service. bodies: sent in turn; deadline: seconds each may take to count as answered in time."""
 
     url: str
     path: str
     bodies: list[bytes]
     check: Check
-    deadline: float
+    deadline: float = float("inf")
 
     async def closed(self, clients: int, seconds: float) -> Outcome:
         """As many requests as so many clients get answered."""
@@ -107,24 +137,29 @@ class Load:
         outcome.seconds = time.perf_counter() - began
         return outcome
 
-    async def open(self, rate: float, seconds: float, seed: int = 0) -> Outcome:
-        """Requests at so many a second, on average; idle connections are used again."""
+    async def open(self, rate: float, seconds: float, connections: int, seed: int = 0) -> Outcome:
+        """Requests at so many a second, on average, on so many connections; where all are busy, none is sent."""
         outcome = Outcome()
         moments = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds))))
-        idle: list[Connection] = []
+        idle = [Connection(self.url) for _ in range(connections)]
+        began = time.perf_counter()
+        tasks: set[asyncio.Task[None]] = set()
 
         async def one(number: int) -> None:
-            connection = idle.pop() if idle else Connection(self.url)
+            connection = idle.pop()
             await self._ask(connection, number, outcome)
             idle.append(connection)
 
-        began = time.perf_counter()
-        tasks = []
         for number, moment in enumerate(moments):
             await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
-            tasks.append(asyncio.create_task(one(number)))
+            if time.perf_counter() > began + seconds:
+                break
+            if len(tasks) < connections:
+                task = asyncio.create_task(one(number))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
-        outcome.seconds = max(time.perf_counter() - began, float(moments[-1]))
+        outcome.seconds = time.perf_counter() - began
         for connection in idle:
             connection.close()
         return outcome
@@ -134,7 +169,7 @@ class Load:
         began = time.perf_counter()
         try:
             status, fields, content = await connection.post(self.path, body)
-        except (OSError, EOFError):
+        except OSError:
             outcome.lost += 1
             return
         took = time.perf_counter() - began

@@ -1,34 +1,39 @@
 """A box under load, beside a plain PyTorch server of the same model, and at ten times what it can bear.
 
-    python -m benchmarks.box_load                      # 64 clients for 20 s each, then rates up to ten times the peak
-    python -m benchmarks.box_load --seconds 120 --json
+    python -m benchmarks.box_load                      # both models, a few minutes
+    python -m benchmarks.box_load --model heavy --seconds 120 --rounds 1 --json
 
-Clients, service and PyTorch share this computer's cores, so figures are comparable with one another only. Every answer
-is compared with the one that the same request got alone, bit for bit; what is lost, wrong or refused without
-`Retry-After` is counted, and makes the exit status 1.
+Two models: a heavy one, whose answers take the device longer than the service, and a light one, whose answers cost
+mostly HTTP. Clients have a core of their own, and service and PyTorch the others, so that what clients cost is not
+taken from answers; figures are still comparable with one another only. Rounds take turns, so that what else this
+computer does falls on all of them: a closed loop, then rates up to ten times its own, as far as one core of clients can
+send on ten times as many connections. Shares of the peak are of answers per second of the service's processor time:
+that is what refusing costs, on a busy computer too. Every answer is compared with the one that the same request got
+alone, bit for bit; what is lost, wrong or refused without `Retry-After` is counted, and makes the exit status 1.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.box_client import Load
+from benchmarks.box_client import Connection, Load, Outcome
 
-WIDTH = 4096
-BATCH = 2
-DEADLINE_SECONDS = 2.0
-MODEL = f"""
+MODEL = """
 import torch
 from torch import nn
 
@@ -37,7 +42,7 @@ class Deep(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        sizes = [64, {WIDTH}, {WIDTH}, {WIDTH}, {WIDTH}, 16]
+        sizes = [64, {width}, {width}, {width}, {width}, 16]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
 
     def forward(self, x):
@@ -49,46 +54,82 @@ class Deep(nn.Module):
 model = Deep
 
 
-def inputs(batch_size={BATCH}):
+def inputs(batch_size={batch}):
     return {{"x": torch.randn(batch_size, 64)}}
 """
+MODELS = {"heavy": {"width": 4096, "batch": 2}, "light": {"width": 64, "batch": 16}}
+FACTORS = (1.0, 2.0, 10.0)
+WARM_UP_SECONDS = 2.0
+PATIENCE = 2.0
+"""An answer is in time if it takes at most so many times as long as the slowest of the closed loop."""
+
+
+def shared_out() -> tuple[set[int], set[int]]:
+    """Cores for the services, and the one for the clients."""
+    cores = sorted(os.sched_getaffinity(0))
+    return set(cores[:-1] or cores), set(cores[-1:])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that serves."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its threads so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def mib(self, what: str) -> int:
+        """Memory that it has (VmRSS), or had at most (VmHWM)."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith(f"{what}:"))) >> 10
 
 
 @contextmanager
-def serving(command: list[str]) -> Iterator[str]:
-    """A process that prints one line of JSON with its address; the address."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+def serving(command: list[str]) -> Iterator[Server]:
+    """A process that prints one line of JSON with its address."""
+    services, _ = shared_out()
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, services),
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             raise click.ClickException(f"{' '.join(command)} did not start")
         try:
-            yield json.loads(line)["http"]
+            yield Server(json.loads(line)["http"], process.pid)
         finally:
             process.terminate()
 
 
 @contextmanager
-def box(folder: Path, queue: int) -> Iterator[str]:
+def box(folder: Path, model: str, queue: int) -> Iterator[Server]:
     """The service of a new box."""
     from modelbox.box_file import FILE
     from modelbox.creation import create
 
-    model = folder / "deep.py"
-    model.write_text(MODEL)
-    home = create(folder / "box", f"file:{model}", name="deep", batch=BATCH, uses=("inference",))
+    file = folder / "deep.py"
+    file.write_text(MODEL.format(**MODELS[model]))
+    home = create(folder / "box", f"file:{file}", name="deep", batch=MODELS[model]["batch"], uses=("inference",))
     limited = home.box.model_dump(mode="json") | {"limits": {"queue": queue}}
     (home.folder / FILE).write_text(json.dumps(limited))
     start = [sys.executable, "-c", "from compiler.cli import main; main()", "box", "serve", str(home.folder)]
-    with serving([*start, "--http-port=0", "--grpc-port=0"]) as url:
-        yield url
+    with serving([*start, "--http-port=0", "--grpc-port=0"]) as server:
+        yield server
 
 
 @contextmanager
-def plain(folder: Path) -> Iterator[str]:
+def plain(folder: Path) -> Iterator[Server]:
     """A plain PyTorch server of the same model."""
-    with serving([sys.executable, "-m", "benchmarks.plain_server", str(folder / "deep.py")]) as url:
-        yield url
+    with serving([sys.executable, "-m", "benchmarks.plain_server", str(folder / "deep.py")]) as server:
+        yield server
 
 
 def requests(count: int) -> list[bytes]:
@@ -100,8 +141,6 @@ def requests(count: int) -> list[bytes]:
 
 async def load(url: str, bodies: list[bytes]) -> Load:
     """Requests, and for each the answer that it gets alone."""
-    from benchmarks.box_client import Connection
-
     path = "/v2/models/deep/infer"
     alone = []
     connection = Connection(url)
@@ -110,49 +149,92 @@ async def load(url: str, bodies: list[bytes]) -> Load:
         assert status == 200, content
         alone.append(json.loads(content)["outputs"])
     connection.close()
-    return Load(url, path, bodies, lambda number, answer: answer["outputs"] == alone[number], DEADLINE_SECONDS)
+    return Load(url, path, bodies, lambda number, answer: answer["outputs"] == alone[number])
 
 
-async def under_load(url: str, clients: int, seconds: float, factors: tuple[float, ...]) -> dict[str, Any]:
-    """The closed loop, then the open one at multiples of its rate."""
-    ready = await load(url, requests(32))
-    await ready.closed(clients, 2.0)  # to warm up
-    closed = await ready.closed(clients, seconds)
-    found: dict[str, Any] = {"closed": closed.summary()}
-    peak = closed.in_time / closed.seconds
-    found["open"] = {f"{f:g}": (await ready.open(peak * f, seconds / 2)).summary() for f in factors}
-    return found
+async def under_load(
+    server: Server, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
+) -> dict[str, Any]:
+    """Rounds of a closed loop and of open ones at multiples of its rate."""
+    ready = await load(server.url, requests(32))
+    await ready.closed(clients, WARM_UP_SECONDS)
+    resident = server.mib("VmRSS")
+    runs: dict[str, list[tuple[Outcome, float]]] = {}
+
+    async def measured(label: str, running: Awaitable[Outcome]) -> Outcome:
+        before = server.cpu_seconds()
+        outcome = await running
+        runs.setdefault(label, []).append((outcome, server.cpu_seconds() - before))
+        return outcome
+
+    for _ in range(rounds):
+        ready.deadline = float("inf")
+        closed = await measured("closed", ready.closed(clients, seconds))
+        ready.deadline = PATIENCE * max(closed.latency)
+        for factor in factors:
+            rate = closed.goodput * factor
+            await measured(f"{factor:g}", ready.open(rate, seconds, connections=10 * clients))
+    return {
+        "runs": {
+            label: [{**run.summary(), "goodput_per_cpu_second": round(run.in_time / cpu, 1)} for run, cpu in found]
+            for label, found in runs.items()
+        },
+        "resident_mib": {"after_warm_up": resident, "peak": server.mib("VmHWM")},
+    }
 
 
 @click.command()
+@click.option("--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS))
 @click.option("--clients", default=64, show_default=True)
-@click.option("--seconds", default=20.0, show_default=True, help="Of the closed loop; half of it for each rate.")
+@click.option("--seconds", default=10.0, show_default=True, help="Of each run.")
+@click.option("--rounds", default=3, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
 @click.option("--json", "as_json", is_flag=True)
-def main(clients: int, seconds: float, queue: int, as_json: bool) -> None:
+def main(models: tuple[str, ...], clients: int, seconds: float, rounds: int, queue: int, as_json: bool) -> None:
     """Measure."""
+    os.sched_setaffinity(0, shared_out()[1])
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        with box(Path(folder), queue) as url:
-            found["box"] = asyncio.run(under_load(url, clients, seconds, (0.5, 1, 2, 5, 10)))
-        with plain(Path(folder)) as url:
-            found["plain PyTorch"] = asyncio.run(under_load(url, clients, seconds, ()))
+    for model in models:
+        with tempfile.TemporaryDirectory() as folder:
+            with box(Path(folder), model, queue) as server:
+                measured = asyncio.run(under_load(server, clients, seconds, rounds, FACTORS))
+                found[f"{model}, box"] = measured
+            with plain(Path(folder)) as server:
+                measured = asyncio.run(under_load(server, clients, seconds, rounds, ()))
+                found[f"{model}, plain PyTorch"] = measured
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         _table(found)
-    runs = [found["box"]["closed"], *found["box"]["open"].values()]
+    runs = [run for name in found if "box" in name for several in found[name]["runs"].values() for run in several]
     if any(run["wrong"] or run["lost"] or run["refused_without_retry_after"] for run in runs):
         raise SystemExit("answers were lost, wrong, or refused without Retry-After")
 
 
 def _table(found: dict[str, Any]) -> None:
-    click.echo(f"{'':24}{'answers/s':>10}{'p50':>8}{'p95':>8}{'p99 ms':>8}  statuses")
-    for name, runs in found.items():
-        rows = {"closed loop": runs["closed"], **{f"{f} x peak": run for f, run in runs["open"].items()}}
-        for label, run in rows.items():
-            times = "".join(f"{run[f'p{q}_ms']:8.1f}" for q in (50, 95, 99))
-            click.echo(f"{name + ', ' + label:24.24}{run['goodput']:10.1f}{times}  {run['statuses']}")
+    """Of each run the median of the rounds."""
+    rates = ("offered", "goodput", "goodput_per_cpu_second")
+    times = ("p50_ms", "p95_ms", "p99_ms")
+    click.echo(
+        f"{'':34}{'offered/s':>10}{'goodput/s':>10}{'per CPU s':>10}{'of peak':>8}{'p50':>8}{'p95':>8}{'p99 ms':>8}"
+    )
+    for name, measured in found.items():
+        for label, runs in measured["runs"].items():
+            run = {key: statistics.median(run[key] for run in runs) for key in (*rates, *times)}
+            if label == "closed":
+                peak = run["goodput_per_cpu_second"]
+            which = "closed loop" if label == "closed" else f"{label} x its rate"
+            cells = "".join(f"{run[key]:10.1f}" for key in rates) + f"{run['goodput_per_cpu_second'] / peak:8.1%}"
+            click.echo(f"{name + ', ' + which:34.34}{cells}{''.join(f'{run[key]:8.1f}' for key in times)}")
+        statuses: Counter[str] = Counter()
+        for runs in measured["runs"].values():
+            for run in runs:
+                statuses.update(run["statuses"])
+        memory = measured["resident_mib"]
+        click.echo(
+            f"    answers by status {dict(statuses)}; resident {memory['after_warm_up']} MiB after the first requests, "
+            f"at most {memory['peak']} MiB"
+        )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
+from ir.kernels.gemm import OneThread
 from ir.op import Op
 from runtime.numbers.fast.executor import FunctionalSimulator
 from runtime.numbers.fast.plan import Step
@@ -30,7 +30,7 @@ def print_profile(pef: Path, title: str) -> None:
     calls: dict[str, int] = defaultdict(int)
     simulator = session._simulator
     assert isinstance(simulator, FunctionalSimulator)
-    with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+    with OneThread(), np.errstate(all="ignore"):
         for _ in range(ROUNDS):
             for number in range(len(session.pef.sections)):
                 for part in simulator.plan(number).parts:

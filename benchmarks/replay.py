@@ -56,7 +56,10 @@ CASES = (
 
 
 def record(folder: Path, names: Sequence[str]) -> Digests:
-    """Compile the cases with the code on Python's path, keep the PEFs in `folder`, and write their digests."""
+    """Compile the cases with the code on Python's path, keep the PEFs in `folder`, and write their digests.
+
+    Raises ImportError where that code lacks what is used here.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = {case.name: _digests(case, folder) for case in CASES if not names or case.name in names}
     (folder / DIGESTS).write_text(json.dumps(found, indent=1) + "\n")
@@ -114,7 +117,8 @@ def record_commit(commit: str, folder: Path, names: Sequence[str]) -> Digests:
         try:
             words = [sys.executable, __file__, "--record", str(folder.resolve()), *names]
             environment = {**os.environ, "PYTHONPATH": str(tree)}
-            subprocess.run(words, cwd=tree, env=environment, check=True)
+            if subprocess.run(words, cwd=tree, env=environment).returncode:
+                sys.exit(f"{commit} cannot be replayed: take a later commit")
         finally:
             _git("worktree", "remove", "--force", str(tree))
     found: Digests = json.loads((folder / DIGESTS).read_text())
@@ -149,18 +153,28 @@ def told(changed: Mapping[str, Sequence[str]], before: Path, after: Path) -> Ite
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("commit", nargs="?", help="a commit to stand beside, such as main")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commit", nargs="?", help="a commit to compare with, such as main")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="what --record kept")
     parser.add_argument(
         "--record", type=Path, metavar="FOLDER", help="keep what this checkout makes, and compare nothing"
     )
-    parser.add_argument("--only", action="append", default=[], choices=[case.name for case in CASES], metavar="CASE")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=[case.name for case in CASES],
+        metavar="CASE",
+        help=f"this case alone, and others given so: {', '.join(case.name for case in CASES)}",
+    )
     arguments = parser.parse_args()
     if [arguments.commit, arguments.against, arguments.record].count(None) != 2:
         parser.error("give a commit, or --against, or --record")
     if arguments.record is not None:
-        record(arguments.record, arguments.only)
+        try:
+            record(arguments.record, arguments.only)
+        except ImportError as error:
+            sys.exit(f"the code is too old for this replay: {error}")
         return 0
     with tempfile.TemporaryDirectory() as place:
         before, after = arguments.against or Path(place) / "before", Path(place) / "after"

@@ -173,7 +173,7 @@ def compile_command(
     if unknown:
         raise click.NoSuchOption(unknown[0])
     if world_size and not data_parallel:
-        raise click.UsageError("-ws/--world-size is for --data-parallel")
+        raise click.UsageError("-ws/--world-size counts replicas: give --data-parallel too, or leave it out")
     if program_options:
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
 
@@ -222,7 +222,7 @@ def compile_command(
     sys.exit(exit_status(compile_it, verbose))
 
 
-@main.command("describe")
+@main.command("describe", short_help="Show what is in a PEF.")
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
 @TOP
@@ -260,7 +260,7 @@ def describe_command(
     sys.exit(exit_status(describe_it, verbose))
 
 
-@main.command("check")
+@main.command("check", short_help="Say whether a model compiles, or a PEF is legal.")
 @click.argument("subject", metavar="MODEL.PY[:NAME]|FILE.PEF")
 @click.option("--inference", is_flag=True, help="Of a model: forward only.")
 @click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Of a model: passed to inputs(batch_size).")

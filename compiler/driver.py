@@ -106,9 +106,7 @@ class CompileRequest:
             what = f"a batch of {self.batch_size or 'unknown size'} has no microbatches of {self.microbatch_size}"
             raise UsageError(Problem(what, hint="give -b, and a -mb that divides it"))
         if not self.budgets or not all(0 < budget <= 1 for budget in self.budgets):
-            what = (
-                f"{', '.join(map(str, self.budgets)) or 'no budget'}: a share of the machine is above 0 and at most 1"
-            )
+            what = f"the budgets are {self.budgets}, but a share of the machine is above 0 and at most 1"
             raise UsageError(Problem(what, hint="give shares to try in turn, such as (0.9, 0.5)"))
         if self.level not in LEVELS:
             hint = f"use one of {', '.join(LEVELS)}"

@@ -22,13 +22,14 @@ from backends.rdu.compile import BackendOptions
 from backends.rdu.dump.plan_text import parse_plan, print_plan
 from backends.rdu.plan import Plan, Step
 from ir.errors import Problem, UsageError
-from ir.graph import Program
+from ir.graph import Program, SymbolKind
 from ir.op import Array
 from ir.text import parse_program, print_program
 from ir.verifier import verify
 from pef.files import readable_refusal
 from pef.machine import Machine
 from pef.transaction import writing_together
+from pef.uniform import is_uniform, uniform_metadata, uniform_tensors
 
 PLAN, PROGRAM, HEADER = "plan.yaml", "program.ir", "header.json"
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.npz"
@@ -51,11 +52,13 @@ class Origin:
 
     @cached_property
     def weights(self) -> bytes:
-        """The initial values as a safetensors file."""
+        """The initial values as a safetensors file; states that are one number, in its metadata."""
         from safetensors.numpy import save
 
-        values = {name: np.asarray(array, order="C") for name, array in sorted(self.values.items())}
-        content: bytes = save(values)
+        states = {symbol.name for symbol in self.program.symbols if symbol.kind is SymbolKind.STATE}
+        uniform = {name: array for name, array in self.values.items() if name in states and is_uniform(array)}
+        values = {n: np.asarray(a, order="C") for n, a in sorted(self.values.items()) if n not in uniform}
+        content: bytes = save(values, uniform_metadata(uniform) or None)
         return content
 
 
@@ -91,7 +94,8 @@ def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
     try:
         header = json.loads(contents[HEADER])
     except ValueError as error:
-        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER))) from error
+        hint = "copy the file again, or write the dump anew"
+        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER), hint)) from error
     values = decode_safetensors(contents[WEIGHTS], str(folder / WEIGHTS))
     return Origin(program, header, values, contents[REFERENCE]), plan, machine, options
 
@@ -103,6 +107,7 @@ def decode_safetensors(content: bytes, source: str) -> dict[str, Array]:
 
     try:
         values: dict[str, Array] = load(content)
-    except SafetensorError as error:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return values | uniform_tensors(header.get("__metadata__") or {})
+    except (SafetensorError, ValueError, TypeError) as error:
         raise UsageError(Problem(f"is not a safetensors file: {error}", source)) from error
-    return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 
 from backends.extensions import PASSES as ADDED
 from backends.extensions import added, load_added
@@ -84,7 +84,9 @@ def _parse_pass(item: str) -> Pass:
         made: Pass = kind(**{name.strip(): value.strip() for name, _, value in pairs})
         return made
     except TypeError as error:
-        raise UsageError(f"pass {match[1]} has no such option: {match[2]}") from error
+        names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+        hint = f"its options are {', '.join(names)}" if names else "it takes no options"
+        raise UsageError(Problem(f"pass {match[1]} has no such option: {match[2]}", hint=hint)) from error
 
 
 def _unknown_pass(name: str) -> Problem:

@@ -13,8 +13,8 @@ from ir.graph import SymbolKind
 from pef import describe_columns as columns
 from pef import pef_pb2 as pb
 from pef.facts import section_summary
-from pef.tables import Column, largest, mib, number, print_table, shown_of, text
-from pef.wording import counted
+from pef.tables import Column, largest, number, print_table, shown_of, text
+from pef.wording import counted, size
 
 
 def as_dict(result: CompileResult) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def render(result: CompileResult, console: Console, top: int = 10) -> None:
         console.print(starts(result), soft_wrap=True, highlight=False, markup=False)
     for line in report["advice"]:
         console.print(f"advice: {line}", soft_wrap=True, markup=False)
-    console.print(f"PEF {report['pef']} ({mib(report['pef_bytes'])} MiB)", soft_wrap=True, markup=False)
+    console.print(f"PEF {report['pef']} ({size(report['pef_bytes'])})", soft_wrap=True, markup=False)
     console.print(f"initial weights and recorded inputs {report['weights']}", soft_wrap=True, markup=False)
 
 

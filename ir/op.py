@@ -84,8 +84,14 @@ class Op:
     """Whether the result depends on the other replicas of a data parallel run; the runtime then does the exchange."""
     tables: ClassVar[tuple[int, ...]] = ()
     """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
+    whole: ClassVar[str] = ""
+    """Why its spaces hold an axis whole (`!`): why tiles cut along that axis would not make the same result."""
+    laid_out: ClassVar[int | None] = None
+    """The operand that the kernel lays out anew, such as the images of a convolution as columns; None: none."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
@@ -121,6 +127,15 @@ class Op:
         """The matrix product a systolic operator amounts to."""
         raise ValueError(f"operator {self.name} is not systolic")
 
+    def laid_out_bytes(self, *operands: TensorType) -> int:
+        """Bytes that the kernel writes to lay out its operand `laid_out` before it computes."""
+        return 0
+
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        """The operand of this shape of which `result` is the view, so that what is written into it stands in `result`;
+        None where there is none."""
+        return None
+
     def retyped(self, result: TensorType) -> Op:
         """The same operator for a tile: operators whose attributes spell out the result's shape replace it."""
         return self
@@ -133,6 +148,18 @@ class Op:
     def broken_limits(self, *operands: TensorType) -> list[str]:
         """The rules that operands of these types break."""
         return [str(rule.__doc__) for rule in self.limits if not rule(self, *operands)]
+
+    @property
+    def picked_axis(self) -> int | None:
+        """The axis along which it copies those slices of its first operand that its second names, and does no more: a
+        stream can do that on the way from memory. None for other operators."""
+        return None
+
+    @property
+    def replaced_axis(self) -> int | None:
+        """The axis along which its third operand takes the place of those elements of its first that its second names,
+        and nothing else happens: a stream can do that on the way to memory. None for other operators."""
+        return None
 
     @property
     def is_free(self) -> bool:

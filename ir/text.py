@@ -96,14 +96,14 @@ class _Parser:
         self.source = source
         self.tokens: list[tuple[str, int]] = []
         self.position = 0
-        offset = 0
+        offset, line = 0, 1
         while offset < len(text):
             match = _TOKEN.match(text, offset)
-            line = text.count("\n", 0, offset) + 1
             if match is None:
                 raise GraphError(Problem(f"cannot read {text[offset : offset + 20]!r}", f"{source}:{line}"))
             if match.lastgroup != "space":
                 self.tokens.append((match[0], line))
+            line += match[0].count("\n")
             offset = match.end()
 
     def program(self) -> Program:

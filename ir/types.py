@@ -34,9 +34,7 @@ class DType(Enum):
     @property
     def compute(self) -> np.dtype:
         """What a kernel sees: bf16 is held as float32 that has been rounded to bf16."""
-        return np.dtype(
-            {"f32": np.float32, "bf16": np.float32, "i32": np.int32, "i8": np.int8, "bool": np.bool_}[self.value]
-        )
+        return _COMPUTE[self.value]
 
     @property
     def storage(self) -> np.dtype:
@@ -45,6 +43,15 @@ class DType(Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+_COMPUTE: dict[str, np.dtype] = {
+    "f32": np.dtype(np.float32),
+    "bf16": np.dtype(np.float32),
+    "i32": np.dtype(np.int32),
+    "i8": np.dtype(np.int8),
+    "bool": np.dtype(np.bool_),
+}
 
 
 @dataclass(frozen=True, slots=True)

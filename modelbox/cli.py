@@ -25,7 +25,7 @@ def box() -> None:
     """
 
 
-@box.command("init")
+@box.command("init", short_help="Make a box: compile, and write box.yaml.")
 @click.argument("folder", type=FOLDER)
 @click.option("--model", required=True, metavar="zoo:NAME/SIZE|file:MODEL.PY|huggingface:FOLDER")
 @click.option("--name", help="What clients call it; default: after the model.")
@@ -63,7 +63,7 @@ def init_command(
         click.echo(f"{folder}/box.yaml: {home.box.name}, {', '.join(p.name for p in home.box.profiles)}")
 
 
-@box.command("check")
+@box.command("check", short_help="Say whether a box can serve.")
 @click.argument("folder", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
 def check_command(folder: Path, as_json: bool) -> None:
@@ -101,7 +101,7 @@ def serve_command(folder: Path, host: str | None, http_port: int | None, grpc_po
         serve(Home(home.folder, home.box.model_copy(update={"listen": listen})))
 
 
-@box.command("build")
+@box.command("build", short_help="Write an OCI image layout.")
 @click.argument("folder", type=FOLDER)
 @click.argument("image", type=FOLDER)
 @click.option(
@@ -126,7 +126,7 @@ def build_command(folder: Path, image: Path, base: Path) -> None:
             click.echo(path)
 
 
-@box.command("containerfile")
+@box.command("containerfile", short_help="Write what a container engine builds from.")
 @click.argument("folder", type=FOLDER)
 @click.argument("target", type=FOLDER)
 @click.option("--base", default="python:3.11-slim", show_default=True, help="Image to build on.")
@@ -149,7 +149,7 @@ def schema_command() -> None:
         click.echo(json.dumps(schema(), indent=2))
 
 
-@box.command("key")
+@box.command("key", short_help="Make an API key.")
 def key_command() -> None:
     """Make an API key: what clients send, and its digest for box.yaml."""
     import hashlib

@@ -36,7 +36,7 @@ def create(
         raise UsageError(Problem(f"{folder} is a box already", hint="give another folder, or edit its box.yaml"))
     source = Source.of(model)
     if source.kind not in (ZOO, MODEL_FILE, HUGGING_FACE) or not source.what:
-        hint = "zoo:braggnn/tiny, file:model.py, or huggingface:FOLDER"
+        hint = "write it like zoo:braggnn/tiny, file:model.py, or huggingface:FOLDER"
         raise UsageError(Problem(f"{model!r} names no model", hint=hint))
     folder.mkdir(parents=True, exist_ok=True)
     within, checkpoint = _brought(folder, source)

@@ -54,7 +54,7 @@ def show_command(name: str) -> None:
         click.echo(read(find(name)))
 
 
-@zoo.command("run")
+@zoo.command("run", short_help="Train a tiny configuration beside PyTorch.")
 @click.argument("name")
 @click.option("--size", default="tiny", show_default=True, help="Sizes other than tiny are compiled and timed.")
 @click.option("--inference", is_flag=True, help="Of other sizes: forward only.")
@@ -121,7 +121,7 @@ def _compile(name: str, asked: object) -> None:
         click.echo(f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
 
 
-@zoo.command("card")
+@zoo.command("card", short_help="Measure models anew and write their cards.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--size", help="Measure this configuration alone, and keep the rest of the card.")
 @click.option(
@@ -150,7 +150,7 @@ def card_command(names: tuple[str, ...], size: str | None, only_seeds: bool, lim
                 make(find(name), size, told, limit)
 
 
-@zoo.command("prepare")
+@zoo.command("prepare", short_help="Make training data of JSON lines.")
 @click.option("--input_file_path", "source", type=click.Path(path_type=Path), required=True, help="JSON lines.")
 @click.option("--output_path", "folder", type=click.Path(path_type=Path), required=True)
 @click.option("--pretrained_tokenizer", "tokenizer", type=click.Path(path_type=Path), required=True)

@@ -15,7 +15,7 @@ from pef import picture
 from pef.codec import decode_machine
 from pef.facts import Facts, as_dict
 from pef.tables import Column, largest, mib, number, print_table, shown_of, text
-from pef.wording import closest
+from pef.wording import closest, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,10 +62,10 @@ def _print_heading(facts: Facts, console: Console) -> None:
     from rich.markup import escape
 
     machine = facts["machine"]
-    tiers = ", ".join(f"{tier['name']} {mib(tier['capacity_bytes'])} MiB" for tier in machine["tiers"])
+    tiers = ", ".join(f"{tier['name']} {size(tier['capacity_bytes'])}" for tier in machine["tiers"])
     console.print(f"[bold]{escape(facts['name'])}[/], toolchain {escape(facts['toolchain_version'])}", highlight=False)
     console.print(
-        f"{machine['name']}: {machine['pcus']} PCUs, {machine['pmus']} PMUs of {mib(machine['pmu_bytes'])} MiB, "
+        f"{machine['name']}: {machine['pcus']} PCUs, {machine['pmus']} PMUs of {size(machine['pmu_bytes'])}, "
         f"{len(machine['agcu_sites'])} AGCUs at {machine['clock_ghz']:g} GHz; {tiers}",
         highlight=False,
         markup=False,
@@ -107,9 +107,9 @@ def _print_inside(inside: _Inside, console: Console, selection: Selection) -> No
         ("streams", columns.streams(inside.streams), inside.streams, "that move most", lambda row: row["total"]),
         ("nets", columns.NETS, inside.nets if selection.nets else [], "that carry most", lambda row: row["total"]),
     )
-    for kind, shown_columns, rows, superlative, size in parts:
+    for kind, shown_columns, rows, superlative, extent in parts:
         if rows:
-            shown = largest(rows, size, selection.top)
+            shown = largest(rows, extent, selection.top)
             print_table(console, f"{kind}{shown_of(shown, rows, superlative)}", shown_columns, shown)
 
 

@@ -17,6 +17,16 @@ def duration(us: float) -> str:
     return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 1e7 else f"{us / 1e6:,.2f} s"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that suits them: `24 B`, `512 KiB`, `21.93 MiB`, `1 TiB`."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while count >= 1024 and power < len(units) - 1:
+        count /= 1024
+        power += 1
+    return f"{count:,.4g} {units[power]}" if count < 1000 else f"{count:,.0f} {units[power]}"
+
+
 def loop_counts(counts: Iterable[int]) -> str:
     """The iterations of nested loops, outer to inner: `32x16`; `1` where there is none."""
     return "x".join(map(str, counts)) or "1"

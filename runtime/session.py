@@ -65,6 +65,7 @@ class Session:
         self._index = {name: index for index, name in enumerate(self._names)}
         self._written: set[int] = set()
         self._loads, self._stores = _uses(self.pef)
+        self._runs: dict[tuple[int, ...], PreparedRun] = {}
 
     @cached_property
     def memory(self) -> Memory:
@@ -175,19 +176,11 @@ class Session:
         outputs that these sections store, by name.
         Raises BindError for whatever is missing or does not match, UsageError for sections that do not exist.
         """
-        sections = self.sections(section_kinds, section_ids)
+        sections = tuple(self.sections(section_kinds, section_ids))
         self._write({**(inputs or {}), **(hyper or {})})
-        self._require(sections)
-        run = self._simulator.lay_out(sections)
-        with self.hardware.running(sections):
-            run(collective)
-        self.mark_stored(sections)
-        stored = {index for number in sections for index in self._stores[number]}
-        return {
-            name: self.memory.read(index)
-            for name, index in self._index.items()
-            if index in stored and self.symbols[name].kind is SymbolKind.OUTPUT
-        }
+        run = self._prepared(sections)
+        run.run(collective)
+        return {self._names[index]: self.memory.read(index) for index in run.outputs}
 
     def prepare(
         self, section_kinds: Sequence[str] | None = None, *, section_ids: Sequence[int] | None = None
@@ -196,14 +189,22 @@ class Session:
 
         Raises as `run` does; what the sections read must have been written once.
         """
-        sections = self.sections(section_kinds, section_ids)
-        self._require(sections)
-        return PreparedRun(self, self._simulator.lay_out(sections), sections)
+        return self._prepared(tuple(self.sections(section_kinds, section_ids)))
+
+    def _prepared(self, sections: tuple[int, ...]) -> PreparedRun:
+        """Looked up where these sections ran before: what has a value never loses it."""
+        if sections not in self._runs:
+            self._require(sections)
+            self._runs[sections] = PreparedRun(self, self._simulator.lay_out(sections), sections)
+        return self._runs[sections]
 
     def mark_stored(self, sections: Iterable[int]) -> None:
         """Note that these sections have run: what they store has values."""
-        for number in sections:
-            self._written.update(self._stores[number])
+        self._written |= self.stored(sections)
+
+    def stored(self, sections: Iterable[int]) -> set[int]:
+        """The indices of the symbols that these sections write."""
+        return {index for number in sections for index in self._stores[number]}
 
     def needed(self, sections: Iterable[int]) -> list[str]:
         """The symbols of every kind that these sections read before any of them writes it."""
@@ -290,13 +291,17 @@ class PreparedRun:
         self.kinds = frozenset(session.pef.sections[number].kind for number in sections)
         self._run = run
         self._session = session
-        self.stores = {session._names[index] for number in sections for index in session._stores[number]}
+        self._stored = session.stored(sections)
+        self.stores = {session._names[index] for index in self._stored}
+        kinds = [symbol.kind for symbol in session.symbols.values()]
+        self.outputs = [index for index in sorted(self._stored) if kinds[index] is SymbolKind.OUTPUT]
+        """The indices of the outputs that the sections write, in the order of the PEF."""
 
     def run(self, collective: Collective = ALONE) -> None:
         """Execute the sections in order; REDUCE sections average over `collective`."""
         with self._session.hardware.running(self.sections):
             self._run(collective)
-        self._session.mark_stored(self.sections)
+        self._session._written |= self._stored
 
 
 def require_replicas(pef: pb.Pef, count: int) -> None:

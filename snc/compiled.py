@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ir.errors import Problem, UsageError
+from ir.errors import BindError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
 from pef import file as pef_file
@@ -20,7 +20,7 @@ from pef.belonging import REFERENCE, WEIGHTS, require_own
 from pef.files import require_file_name
 from pef.locks import only_writer
 from pef.transaction import writing_together
-from pef.wording import duration
+from pef.wording import counted, duration
 from runtime.files.safetensors_file import decode_safetensors, read_file
 from runtime.session import Session
 from runtime.snrun.train import loss_name, require_training
@@ -148,13 +148,25 @@ class Compiled(Shown):
     def _initial(self) -> dict[str, Array]:
         return decode_safetensors(Path(f"{self.name}.safetensors"), self.weights)[0] if self.weights else {}
 
-    def run(self, inputs: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Array]:
-        """The outputs of the forward sections, by name, for inputs given by name (arrays or tensors).
+    def run(self, *inputs: Any, **by_name: Any) -> dict[str, Array]:
+        """The outputs of the forward sections, by name, for arrays or tensors.
 
-        What is not given is what it was in the last run, at first the sample inputs of the compile. Raises BindError
-        for inputs that do not match.
+        Inputs are given by name, in their order, or as one mapping. What is not given is what it was in the last run,
+        at first the sample inputs of the compile. Raises BindError for inputs that do not match.
         """
-        return self.session.run([SectionKind.FWD.value], inputs=_arrays({**(inputs or {}), **more}))
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            given = dict(inputs[0])
+        else:
+            given = dict(zip(self._inputs(len(inputs)), inputs))
+        return self.session.run([SectionKind.FWD.value], inputs=_arrays({**given, **by_name}))
+
+    def _inputs(self, count: int) -> list[str]:
+        """The names of the first inputs. Raises BindError where there are fewer."""
+        names = list(self.session.names(SymbolKind.INPUT))
+        if count > len(names):
+            hint = f"the inputs are {', '.join(names) or 'none'}"
+            raise BindError(Problem(f"{count} inputs are given, and the PEF has {len(names)}", hint=hint))
+        return names[:count]
 
     def train(
         self, steps: int = 1, data: Iterable[Mapping[str, Any]] | None = None, hyper: Mapping[str, float] | None = None
@@ -244,8 +256,8 @@ class Compiled(Shown):
 
     def __repr__(self) -> str:
         inputs = ", ".join(self.session.names(SymbolKind.INPUT))
-        sections = len(self.pef.sections)
-        return f"<{self.name}, compiled for {self.pef.machine.name}: {sections} sections; inputs {inputs}>"
+        sections = counted(len(self.pef.sections), "section")
+        return f"<{self.name}, compiled for {self.pef.machine.name}: {sections}; inputs {inputs}>"
 
 
 def load(path: str | os.PathLike[str]) -> Compiled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def compile(
         loss,
         max_grad_norm,
         name=name or type(module).__name__.lower(),
-        file=_file_of(module),
+        file=_file_of(module, Path(sys._getframe(1).f_code.co_filename)),
         targets=dict(targets or {}),
     )
     request = CompileRequest(
@@ -112,9 +113,11 @@ def _batch(inputs: Mapping[str, Any]) -> int | None:
     return next((int(tensor.shape[0]) for tensor in inputs.values() if tensor.dim()), None)
 
 
-def _file_of(module: torch.nn.Module) -> Path:
-    """Where the module's class is written; a notebook's cells have no file."""
+def _file_of(module: torch.nn.Module, caller: Path) -> Path:
+    """Where the module's class is written; where PyTorch has it, such as Sequential, the file that compiles it."""
+    if type(module).__module__.partition(".")[0] == "torch":
+        return caller
     try:
         return Path(inspect.getfile(type(module)))
-    except (OSError, TypeError):
+    except (OSError, TypeError):  # a notebook's cells have no file
         return Path("model.py")

@@ -49,8 +49,8 @@ about.
 
 An error is one line, `error[CODE]: file:line: what is wrong`, and below it `try:` with the remedy. Several problems of
 a kind are reported at once. A command ends with status 0 if it did what it was asked for, with 2 for a command, call or
-file that cannot be used (`USAGE`), else with 1. `-v` adds the traceback of errors that are not foreseen. What a model's
-code does to end the process is heard (`sys.exit`, `os._exit`), unless it ends it below Python, by a signal or from C.
+file that cannot be used (`USAGE`), else with 1. `-v` adds the traceback of an unforeseen error. Where a model's code
+ends the process (`sys.exit`, `os._exit`), that is an error too, unless it does so below Python, by a signal or from C.
 
 Lines that begin with `note:` or `warning:` change no exit status.
 """
@@ -136,7 +136,7 @@ def messages(path: Path, passed_on: Mapping[str, Messenger]) -> list[Message]:
     for function, call in _calls(tree):
         name = called(call.func)
         messenger = passed_on.get(name)
-        if not call.args or not (name in (*PROBLEMS, *REFUSALS, *ERRORS, *NOTES) or messenger):
+        if not call.args or _is_log(call) or not (name in (*PROBLEMS, *REFUSALS, *ERRORS, *NOTES) or messenger):
             continue
         texts = Texts(tree, function, call)
         if name in PROBLEMS and not _parameter(function, call.args[0]):
@@ -176,6 +176,12 @@ def messengers(paths: Iterable[Path]) -> dict[str, Messenger]:
                 given = _parameter(function, hint) if hint is not None else None
                 found[function.name] = Messenger(code, text, given)  # type: ignore[attr-defined]
     return found
+
+
+def _is_log(call: ast.Call) -> bool:
+    """Whether a call writes into a log that only administrators read."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return isinstance(owner, ast.Name) and owner.id == "log" and called(call.func) not in NOTES
 
 
 PROBLEMS = ("Problem",)

@@ -13,7 +13,13 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
+from torch.fx.experimental.proxy_tensor import (
+    disable_proxy_modes_tracing,
+    get_proxy_mode,
+    get_proxy_slot,
+    make_fx,
+    set_proxy_slot,
+)
 from torch.utils import _pytree as pytree
 
 from compiler.frontend.assignment import Assignments
@@ -107,8 +113,9 @@ class EagerRun:
             self.replaced = held.replaced()
             self.left_behind = attributes.changed()
         self.recorder.flush()
+        stand_ins = set(map(id, leaves))
         for leaf, gradient in self.interception.foreign.items():
-            if not any(leaf is own for own in leaves):
+            if id(leaf) not in stand_ins:
                 leaf.grad = gradient
         changed = [
             (source, tensor)
@@ -124,9 +131,12 @@ class EagerRun:
     def leaf(self, argument: Tensor, source: Placeholder) -> Tensor:
         """What the model computes with in place of a tensor: a leaf with its hooks, if it has gradients."""
         learns = source.tensor.requires_grad and not self.inference
-        leaf = argument.detach()
-        if isinstance(source.tensor, nn.Parameter):
-            leaf = nn.Parameter(leaf, learns)
+        with disable_proxy_modes_tracing():
+            leaf = argument.detach()
+            if isinstance(source.tensor, nn.Parameter):
+                leaf = nn.Parameter(leaf, learns)
+        tracer = get_proxy_mode().tracer
+        set_proxy_slot(leaf, tracer, get_proxy_slot(argument, tracer))
         leaf.requires_grad_(learns)
         if learns:
             for hook in (source.tensor._backward_hooks or {}).values():

@@ -215,7 +215,7 @@ class _Loader:
         if not isinstance(value, nn.Module) and callable(value):
             value = _call(value, self.file, "calling model()")
         if not isinstance(value, nn.Module):
-            raise self.unusable("model", f"model is of type {type(value).__name__}")
+            raise self.unusable("model", f"model is of type {type(value).__name__}, not a torch.nn.Module")
         return value
 
     def tensors(self, attribute: str, batch_size: int | None, names: list[str]) -> dict[str, Tensor]:
@@ -278,13 +278,15 @@ class _Loader:
             make = value
             value = _call(lambda: make(model.parameters()), self.file, "calling optimizer(parameters)")
         if not isinstance(value, torch.optim.Optimizer):
-            raise self.unusable("optimizer", f"optimizer is of type {type(value).__name__}")
+            raise self.unusable(
+                "optimizer", f"optimizer is of type {type(value).__name__}, not a torch.optim.Optimizer"
+            )
         return value
 
     def loss(self) -> Callable[..., Tensor] | None:
         value: Callable[..., Tensor] | None = getattr(self.source, "loss", None)
         if value is not None and not callable(value):
-            raise self.unusable("loss", f"loss is of type {type(value).__name__}")
+            raise self.unusable("loss", f"loss is of type {type(value).__name__}, which cannot be called")
         return value
 
     def targets(self, loss: Callable[..., Tensor] | None, batch_size: int | None) -> dict[str, Tensor]:
@@ -302,7 +304,7 @@ class _Loader:
     def max_grad_norm(self) -> float | None:
         value = getattr(self.source, "max_grad_norm", None)
         if value is not None and (not isinstance(value, (int, float)) or value <= 0):
-            raise self.unusable("max_grad_norm", f"max_grad_norm is {value!r}")
+            raise self.unusable("max_grad_norm", f"max_grad_norm is {value!r}, which is no number above 0")
         return None if value is None else float(value)
 
     def line(self, attribute: str) -> Location:

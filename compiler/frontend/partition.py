@@ -59,9 +59,10 @@ class _Partition:
         self.joint = joint
         self.stored = stored
         self.forward = forward
-        self.gradients = tuple(output for output in joint.outputs if output not in stored)
+        stored_symbols = {output.symbol for output in stored}
+        self.gradients = tuple(output for output in joint.outputs if output.symbol not in stored_symbols)
         self.inputs = {value.name for value in joint.inputs}
-        self.overwritten = {output.symbol for output in stored}
+        self.overwritten = stored_symbols
         self.delivered = {output.value.name: output for output in stored[::-1] if output.symbol not in self.inputs}
 
     def split(self, recompute: bool) -> Split:

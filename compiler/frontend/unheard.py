@@ -5,7 +5,9 @@ Each would make the program's numbers differ from PyTorch's from some step on, s
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from torch import Tensor, fx
 
@@ -27,13 +29,14 @@ def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:
         for source in sources
         if getattr(source.tensor, "_post_accumulate_grad_hooks", None)
     ]
-    learned = [source for source in sources if source.role is Role.PARAMETER and source.tensor.requires_grad]
-    others = [s for s in sources if s.role in (Role.PARAMETER, Role.BUFFER)]
-    for owner in learned:
-        for other in others[:]:
-            if other is owner:
-                others.remove(other)  # each pair once
-            elif _overlap(owner.tensor, other.tensor):
+    state = [source for source in sources if source.role in (Role.PARAMETER, Role.BUFFER)]
+    spans = _Spans([source.tensor for source in state])
+    for place, owner in enumerate(state):
+        if not _is_learned(owner):
+            continue
+        for number in spans.overlapping(owner.tensor):
+            other = state[number]
+            if number > place or (number < place and not _is_learned(other)):  # each pair once
                 problems.append(_sharing(f"{other.role.value} {other.name}", owner, locator))
     CaptureError.raise_if(problems)
 
@@ -48,8 +51,8 @@ def check_constants(
 ) -> None:
     """Raise CaptureError for tensors that the graph holds though they change from step to step. `replaced` names
     tensors, by their ids, that the model held before and holds no more."""
-    learned = [s for s in sources if s.role is Role.PARAMETER and s.tensor.requires_grad]
-    changing = [*learned, *(s for s in written if s.role in (Role.PARAMETER, Role.BUFFER))]
+    changing = [*filter(_is_learned, sources), *(s for s in written if s.role in (Role.PARAMETER, Role.BUFFER))]
+    spans = _Spans([source.tensor for source in changing])
     own = {id(source.tensor) for source in sources}
     problems = []
     for node, source in placeholders.items():
@@ -65,9 +68,8 @@ def check_constants(
         if id(source.tensor) in replaced:
             what = f"forward reads {replaced[id(source.tensor)]} and then replaces it, which is no buffer of the model"
             problems.append(Problem(what, where, "register it: self.register_buffer(name, tensor)"))
-        owner = next((owner for owner in changing if _overlap(owner.tensor, source.tensor)), None)
-        if owner is not None:
-            problems.append(_sharing(f"a tensor, {_type(source.tensor)},", owner, locator, where))
+        for number in spans.overlapping(source.tensor)[:1]:
+            problems.append(_sharing(f"a tensor, {_type(source.tensor)},", changing[number], locator, where))
     CaptureError.raise_if(problems)
 
 
@@ -79,10 +81,28 @@ def _sharing(what: str, owner: Placeholder, locator: Locator, where: Location | 
     )
 
 
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have memory in common, by the first and the last byte of each."""
-    first, second = _span(one), _span(other)
-    return first[0] < second[1] and second[0] < first[1]
+def _is_learned(source: Placeholder) -> bool:
+    return source.role is Role.PARAMETER and source.tensor.requires_grad
+
+
+class _Spans:
+    """The memory of many tensors, to ask which of them have some in common with another."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.spans = sorted((*_span(tensor), number) for number, tensor in enumerate(tensors))
+        self.reach = list(accumulate((end for _, end, _ in self.spans), max))
+        """Up to which byte any of the spans until here goes."""
+
+    def overlapping(self, tensor: Tensor) -> list[int]:
+        """The numbers of those whose memory overlaps, by the first and the last byte of each."""
+        start, end = _span(tensor)
+        found = []
+        place = bisect_left(self.spans, (end,)) - 1
+        while place >= 0 and self.reach[place] > start:
+            if self.spans[place][1] > start:
+                found.append(self.spans[place][2])
+            place -= 1
+        return sorted(found)
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:

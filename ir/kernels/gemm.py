@@ -1,9 +1,9 @@
-"""Matrix products on the host: the one place that knows a BLAS library.
+"""Matrix products on the host: the one place that decides who multiplies.
 
-NumPy multiplies matrices into fresh results. OpenBLAS itself also adds a product to what is there, which spares a pass
-over the result for every term of a sum. The `scipy-openblas64` package is the library that NumPy is built on, packaged
-for loading; it is loaded here with the kernels that suit the processor, which its own detection misses on processors
-newer than itself. Where the package is missing, or `SNC_BLAS=numpy` is in the environment, `np.matmul` does it all.
+Loops of our own (`native/products.py`) multiply matrices where they lie, and add the product to what is there, which
+spares a pass over the result for every term of a sum. NumPy does what they do not take: products of few elements, of
+other element types, of matrices that have neither rows nor columns in one piece, and everything on a processor without
+fused multiply-add, without numba, or with `SNC_BLAS=numpy` in the environment.
 
 Every product runs on the calling thread alone: the executor runs lanes on threads of its own, so that no sum depends
 on how many there are.
@@ -11,151 +11,166 @@ on how many there are.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
 from functools import cache
-from pathlib import Path
-from typing import Any
+from types import ModuleType, TracebackType
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
+from ir.kernels.native import load
+from ir.kernels.processor import multiplies_and_adds
 from ir.op import Array
 
-LEAST_WORK = 1 << 17
-"""Multiplications of a matrix below which the call through ctypes costs more than it gains."""
-
-ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
-"""CBLAS's names for the order of a matrix and for using it as it is or transposed."""
+LEAST_WORK = 1 << 19
+"""Multiplications of a matrix that are worth copying its factors into panels: NumPy's BLAS multiplies smaller ones
+where they lie."""
+LEAST_SUM = 1 << 14
+"""The same where a product is added, for which NumPy needs a pass of its own."""
+LEAST_EXTENT = 4
+"""Rows and columns of a result, and terms of its sums, below which panels are mostly empty."""
 
 log = logging.getLogger(__name__)
 
 
+class OneThread:
+    """A block in which every BLAS library of the process multiplies on the calling thread alone.
+
+    Enter it around a run, not around a product: it sets what is the process's own, and only where that differs.
+    """
+
+    def __init__(self) -> None:
+        self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        self._before = [library.get_num_threads() for library in self._libraries]
+        self._set([1] * len(self._libraries), self._before)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._set(self._before, [1] * len(self._libraries))
+
+    def _set(self, wanted: list[int], present: list[int]) -> None:
+        for library, count, now in zip(self._libraries, wanted, present):
+            if count != now:
+                library.set_num_threads(count)
+
+
 def matmul(a: Array, b: Array, out: Array) -> None:
     """out = a @ b, for operands as `np.matmul` takes them."""
-    if not _multiply(a, b, out, 0.0):
+    if a.ndim > 1 and a.shape[-1] == 1 and b.ndim > 1:
+        np.multiply(a, b, out=out)  # several times faster than np.matmul, which has no product of so few terms
+    elif not _multiply(a, b, out, adds=False):
         np.matmul(a, b, out=out)
 
 
 def add_matmul(a: Array, b: Array, out: Array) -> None:
     """out += a @ b, for matrices or stacks of equally many."""
-    if not _multiply(a, b, out, 1.0):
+    if not _multiply(a, b, out, adds=True):
         np.add(out, np.matmul(a, b), out=out)
 
 
-def _multiply(a: Array, b: Array, out: Array, beta: float) -> bool:
-    """Each matrix of `out` times beta plus the product of those of a and b, by OpenBLAS.
-
-    False, and nothing done, where there is no library, it does not take these operands, or the call is not worthwhile.
-    """
-    if not (2 <= out.ndim <= 3 and out.ndim == a.ndim == b.ndim) or not a.shape[:-2] == b.shape[:-2] == out.shape[:-2]:
+def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
+    """The product by compiled loops; False, and nothing done, where they do not take it."""
+    if out.ndim < 2 or min(*out.shape[-2:], a.shape[-1]) < LEAST_EXTENT:
         return False
-    (m, n), k = out.shape[-2:], a.shape[-1]
-    if m * n * k < LEAST_WORK or not a.dtype == b.dtype == out.dtype == np.float32:
+    if out.shape[-2] * out.shape[-1] * a.shape[-1] < (LEAST_SUM if adds else LEAST_WORK):
         return False
-    first, second, result = _layout(a), _layout(b), _layout(out)
-    blas = library()
-    if first is None or second is None or result is None or result[0] != PLAIN or blas is None:
+    if not a.dtype == b.dtype == out.dtype == np.float32 or not a.shape[:-2] == b.shape[:-2] == out.shape[:-2]:
         return False
-    (order_a, lead_a), (order_b, lead_b), lead = first, second, result[1]
-    at_a, at_b, at_out = (array.__array_interface__["data"][0] for array in (a, b, out))
+    loops = native()
+    if loops is None or not (a.flags.writeable and b.flags.writeable):
+        return False
+    buffer = _buffer(loops)
+    if out.ndim == 2:
+        return bool(loops.product(a, b, out, adds, buffer))
     if out.ndim == 3:
-        matrices = (at_a, lead_a, a.strides[0] // 4, at_b, lead_b, b.strides[0] // 4)
-        result_stack = (at_out, lead, out.strides[0] // 4, len(out))
-        blas.stack(ROW_MAJOR, order_a, order_b, m, n, k, 1.0, *matrices, beta, *result_stack)
-    else:
-        blas.single(ROW_MAJOR, order_a, order_b, m, n, k, 1.0, at_a, lead_a, at_b, lead_b, beta, at_out, lead)
-    return True
+        return bool(loops.products(a, b, out, adds, buffer))
+    stacks = [_stack(array) for array in (a, b, out)]
+    return None not in stacks and bool(loops.products(*stacks, adds, buffer))
 
 
-def _layout(matrices: Array) -> tuple[int, int] | None:
-    """Whether BLAS takes matrices as they lie or transposed, and the elements between their rows (or columns).
+def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
+    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the start of `lines`.
 
-    None where neither rows nor columns are contiguous.
+    `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
+    `LINE_SLACK` elements behind it. Only where `native` has loops.
     """
-    (rows, columns), (down, across), size = matrices.shape[-2:], matrices.strides[-2:], matrices.itemsize
-    if (across == size or columns == 1) and (down >= columns * size or rows == 1):
-        return PLAIN, max(down // size, columns) if rows > 1 else columns
-    if (down == size or rows == 1) and (across >= rows * size or columns == 1):
-        return TRANSPOSED, max(across // size, rows) if columns > 1 else rows
-    return None
+    loops = _required()
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
 
 
-@dataclass(frozen=True, slots=True)
-class Blas:
-    """OpenBLAS's `cblas_sgemm` and `cblas_sgemm_batch_strided`, which multiplies a stack of matrices."""
+def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: Array) -> None:
+    """out [m, n] = a [m, k] times the k rows of what windows read: of window j, `table[i]` bytes behind the pixel
+    `windows[j]` of `lines`. Only where `native` has loops."""
+    loops = _required()
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_windows(a, places[0], table, 4 * windows, places[1], out.strides[0] // 4, _buffer(loops))
 
-    single: Callable[..., None]
-    stack: Callable[..., None]
+
+def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
+    """total [positions, m, n] += dy [images, m, windows] times what each position reads of lines [phases, n, pixels].
+
+    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting phases one
+    after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
+    `native` has loops.
+    """
+    loops = _required()
+    address, row_bytes = panels.ctypes.data, 4 * PANEL
+    loops.lay_out_panels(lines, address)
+    step = lines.shape[0] * lines.shape[2] * row_bytes
+    loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
+
+
+def _required() -> ModuleType:
+    loops = native()
+    if loops is None:
+        raise ValueError("the compiled loops are switched off since this was planned")
+    return loops
+
+
+LINE_SLACK = 32
+"""Elements that loops may read beyond a line."""
+PANEL = 32
+"""Elements that lie side by side for a product."""
+
+
+def _stack(array: Array) -> Array | None:
+    """An array of matrices with all leading axes as one; None where that is no view."""
+    stack: Array = array.reshape(-1, *array.shape[-2:])
+    return stack if np.may_share_memory(stack, array) else None
+
+
+_temporary = threading.local()
+
+
+def _buffer(loops: ModuleType) -> int:
+    """The address of this thread's temporary memory, on a cache line."""
+    address: int | None = getattr(_temporary, "address", None)
+    if address is None:
+        _temporary.memory = np.zeros(4 * loops.BUFFER_ELEMENTS + CACHE_LINE_BYTES, np.uint8)
+        start = _temporary.memory.ctypes.data
+        address = _temporary.address = start + -start % CACHE_LINE_BYTES
+    return address
+
+
+CACHE_LINE_BYTES = 64
 
 
 @cache
-def library() -> Blas | None:
-    """OpenBLAS, loaded when first asked for; None where NumPy alone multiplies."""
+def native() -> ModuleType | None:
+    """The compiled products; None where NumPy alone multiplies."""
+    loops = None
     if os.environ.get("SNC_BLAS") == "numpy":
         log.info("matrix products: NumPy, as SNC_BLAS says")
-        return None
-    try:
-        import scipy_openblas64
-    except ImportError:
-        log.info("matrix products: NumPy; the package scipy-openblas64 is not installed")
-        return None
-    folder = Path(scipy_openblas64.get_lib_dir())
-    name = scipy_openblas64.get_library(fullname=True)
-    return _load(folder / name, kernels_for(processor_flags()))
-
-
-def _load(path: Path, kernels: str | None) -> Blas | None:
-    """The library at `path`, with these kernels unless the user's environment names others."""
-    variable = "OPENBLAS_CORETYPE"
-    chosen = variable not in os.environ and kernels is not None
-    if chosen:
-        os.environ[variable] = str(kernels)  # read while the library is loaded
-    try:
-        blas = ctypes.CDLL(str(path))
-    except OSError as error:
-        log.warning("matrix products: NumPy; %s cannot be loaded: %s", path, error)
-        return None
-    finally:
-        if chosen:
-            del os.environ[variable]
-    name = blas.scipy_openblas_get_corename64_
-    name.restype = ctypes.c_char_p
-    log.info("matrix products: OpenBLAS with kernels for %s (asked for %s)", name().decode(), kernels)
-    blas.scipy_openblas_set_num_threads64_(1)
-    return Blas(_function(blas.scipy_cblas_sgemm64_, 0), _function(blas.scipy_cblas_sgemm_batch_strided64_, 1))
-
-
-def _function(function: Any, strides: int) -> Callable[..., None]:
-    """A product with the types of its arguments; each matrix has an address, a pitch and so many strides."""
-    size, number = ctypes.c_int64, ctypes.c_float
-    matrix = (ctypes.c_void_p, size, *[size] * strides)
-    function.argtypes = [*[ctypes.c_int] * 3, *[size] * 3, number, *matrix, *matrix, number, *matrix, *[size] * strides]
-    function.restype = None
-    return function  # type: ignore[no-any-return]
-
-
-def kernels_for(flags: frozenset[str]) -> str | None:
-    """OpenBLAS's name for the widest kernels that a processor with these flags has; None leaves it to the library."""
-    for name, needed in KERNELS.items():
-        if needed <= flags:
-            return name
-    return None
-
-
-KERNELS = {
-    "SkylakeX": frozenset(("avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd", "avx2", "fma")),
-    "Haswell": frozenset(("avx2", "fma")),
-}
-"""What each family of kernels needs, widest first."""
-
-
-def processor_flags() -> frozenset[str]:
-    """The features of this x86 processor as Linux names them; none where it does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return next((frozenset(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), frozenset())
+    elif not multiplies_and_adds():
+        log.info("matrix products: NumPy; this processor has no fused multiply-add that is known here")
+    else:
+        loops = load("products")
+        log.info("matrix products: %s", "NumPy" if loops is None else f"loops of {loops.LANES} elements a vector")
+    return loops

@@ -11,9 +11,15 @@ from ir.op import Array
 from ir.types import DType, TensorType
 
 
+def is_inside(index: Array, extent: int) -> bool:
+    """Whether every index of an i32 array lies in 0 .. extent - 1."""
+    # As an unsigned number, a negative one is larger than any extent: one pass finds both.
+    return bool(np.maximum.reduce(index.view(np.uint32), axis=None, initial=0) < extent)
+
+
 def check_index(index: Array, extent: int) -> None:
-    """Raise IndexOutsideError where an index lies outside 0 .. extent - 1."""
-    if index.size and (index.min() < 0 or index.max() >= extent):
+    """Raise IndexOutsideError where an index of an i32 array lies outside 0 .. extent - 1."""
+    if index.size and not is_inside(index, extent):
         outside = index[(index < 0) | (index >= extent)].flat[0]
         hint = "labels must be below the number of classes, indices below the number of rows of their table"
         raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))

@@ -14,6 +14,7 @@ class Cat(Op):
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
     any_layout = True
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:

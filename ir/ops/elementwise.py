@@ -21,6 +21,7 @@ class Elementwise(Op):
 
     cost: ClassVar[Cost] = BODY
     any_layout: ClassVar[bool] = True
+    is_elementwise: ClassVar[bool] = True
 
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, self.results(*operands)[0])

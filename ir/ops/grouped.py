@@ -16,6 +16,7 @@ class Grouped(Op):
     """
 
     dtype: DType
+    whole = "a row may belong to any group"
 
     @limit
     def numbers(self, *operands: TensorType) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.kernels.layout import in_order
-from ir.kernels.places import check_index, places, whole_rows, words
+from ir.kernels.places import check_index, is_inside, places, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
@@ -16,6 +16,8 @@ from ir.types import DType, TensorType
 
 class Indexed(Op):
     """An operator whose last operand is a tensor of indices."""
+
+    whole = "an index may name any element of the axis"
 
     @limit
     def integer_index(self, *operands: TensorType) -> bool:
@@ -43,6 +45,10 @@ class IndexSelect(Indexed):
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, x.shape[self.dim])
         np.take(x, index, axis=self.dim, out=out, mode="clip")
+
+    @property
+    def picked_axis(self) -> int | None:
+        return self.dim
 
 
 @op("index_add")
@@ -189,19 +195,21 @@ class Nll(Indexed):
 
     def kernel(self, logp: Array, target: Array, out: Array) -> None:
         ignored, places = _class_places(target, self.ignore_index, logp.shape[1])
-        np.take(logp.reshape(-1), places, out=out, mode="clip")
+        logp.reshape(-1).take(places, out=out, mode="clip")
         np.negative(out, out=out)
-        out[ignored] = 0
+        if ignored is not None:
+            out[ignored] = 0
 
 
-def _class_places(target: Array, ignore_index: int, classes: int) -> tuple[Array, Array]:
-    """Which rows are to be ignored, and the place in [n, classes] of each row's class, or of class 0 where ignored."""
-    ignored = np.flatnonzero(target == ignore_index)
-    places = target.astype(np.int64)
-    places[ignored] = 0
-    check_index(places, classes)
-    np.add(places, np.arange(0, len(target) * classes, classes), out=places)
-    return ignored, places
+def _class_places(target: Array, ignore_index: int, classes: int) -> tuple[Array | None, Array]:
+    """Which rows are to be ignored (None: none), and the place in [n, classes] of each row's class, or of class 0 where
+    ignored."""
+    ignored = None
+    if 0 <= ignore_index < classes or not is_inside(target, classes):
+        ignored = target == ignore_index
+        target = np.where(ignored, 0, target)
+        check_index(target, classes)
+    return ignored, target + np.arange(0, len(target) * classes, classes)
 
 
 @op("nll_backward")
@@ -223,7 +231,8 @@ class NllBackward(Indexed):
     def kernel(self, dy: Array, target: Array, out: Array) -> None:
         ignored, places = _class_places(target, self.ignore_index, self.classes)
         share = np.negative(dy)
-        share[ignored] = 0
+        if ignored is not None:
+            share[ignored] = 0
         with in_order(out) as (made,):
             made.fill(0)
             made.reshape(-1)[places] = share

@@ -19,6 +19,7 @@ class RowNormalisation(Op):
 
     axes: int
     any_layout = True
+    whole = "every element along the axis has a part in each result"
 
     def rows(self, x: TensorType) -> TensorType:
         """The type of one number per row."""

@@ -25,6 +25,7 @@ class Pooling(Op):
     stride: Pair
     padding: Pair
     cost = Cost(CostClass.SIMD)
+    whole = "windows that overlap share elements between tiles; those that do not are cut"
 
     def __post_init__(self) -> None:
         """Every element of an image takes one operation per window that it lies in: in a chain, or in several passes

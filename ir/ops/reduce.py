@@ -108,6 +108,7 @@ class Prod(Reduction):
 
     dims: tuple[int, ...]
     keepdim: bool
+    whole = "partial results are combined by sum, maximum and minimum alone"
 
     def infer(self, x: TensorType) -> TensorType:
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
@@ -126,6 +127,7 @@ class Argmax(Op):
     dim: int
     keepdim: bool
     cost = Cost(CostClass.REDUCE, operations=2)
+    whole = "the result is a place, counted from the start of the axis"
 
     def infer(self, x: TensorType) -> TensorType:
         return TensorType(DType.I32, _reduced_shape(x, (self.dim,), self.keepdim))

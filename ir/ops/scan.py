@@ -16,6 +16,7 @@ class Scan(Op):
 
     dim: int
     cost: ClassVar[Cost] = Cost(CostClass.REDUCE)
+    whole = "each result needs all those before it"
 
     def infer(self, x: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank:

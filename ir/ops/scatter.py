@@ -21,6 +21,7 @@ class Scattering(Op):
     dim: int
     cost: ClassVar[Cost] = Cost(CostClass.GATHER)
     any_layout: ClassVar[bool] = True
+    whole = "an index may name any element of the axis"
 
     def infer(self, x: TensorType, index: TensorType, src: TensorType) -> TensorType:
         if not x.rank == index.rank == src.rank or not 0 <= self.dim < x.rank:
@@ -86,6 +87,10 @@ class Scatter(Scattering):
 
     def write(self, out: Array, found: Array, src: Array) -> None:
         out[found] = src
+
+    @property
+    def replaced_axis(self) -> int | None:
+        return self.dim
 
 
 @op("scatter_add")

@@ -25,6 +25,7 @@ class AlongAxis(Op):
 
     dim: int
     any_layout = True
+    whole = "every element along the axis has a part in each result"
 
     def infer(self, *operands: TensorType) -> TensorType:
         first = operands[0]

@@ -28,6 +28,7 @@ class Sort(Op):
     dim: int
     descending: bool
     cost = COMPARE_AND_EXCHANGE
+    whole = "every element along the axis has a part in each result"
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         if not 0 <= self.dim < x.rank:
@@ -75,6 +76,7 @@ class TopK(Op):
     dim: int
     largest: bool
     cost = COMPARE_AND_EXCHANGE
+    whole = "every element along the axis has a part in each result"
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         if not 0 <= self.dim < x.rank or not 0 < self.k <= x.shape[self.dim]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,6 +42,7 @@ class Reshape(FreeOp):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if x.numel != math.prod(self.shape):
@@ -53,6 +55,10 @@ class Reshape(FreeOp):
     def view(self, x: Array) -> Array:
         reshaped: Array = x.reshape(self.shape)
         return reshaped
+
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        source: Array = result.reshape(tuple(shape))
+        return source if np.may_share_memory(source, result) else None
 
     def kernel(self, x: Array, out: Array) -> None:
         if out.flags.c_contiguous:
@@ -84,6 +90,9 @@ class Permute(FreeOp):
         permuted: Array = x.transpose(self.dims)
         return permuted
 
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        return result.transpose(np.argsort(self.dims)) if self.dims else result
+
 
 @op("expand")
 class Expand(FreeOp):
@@ -114,6 +123,7 @@ class Slice(FreeOp):
     start: int
     stop: int
     step: int
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank or not 0 <= self.start <= self.stop <= x.shape[self.dim] or self.step < 1:
@@ -140,6 +150,7 @@ class Flip(FreeOp):
     """The axes `dims` backwards."""
 
     dims: tuple[int, ...]
+    whole = "elements of a tile come to lie in another tile"
 
     def infer(self, x: TensorType) -> TensorType:
         if len(set(self.dims)) != len(self.dims) or not all(0 <= dim < x.rank for dim in self.dims):

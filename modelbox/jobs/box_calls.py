@@ -46,7 +46,10 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
     async def Train(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self._require_open()
         if bool(request.steps) == bool(request.epochs):
-            raise Refusal(Reason.INVALID, "give one of steps and epochs", parameter="steps")
+            raise Refusal(Reason.INVALID, "give either steps or epochs", parameter="steps")
+        if request.accept_recompiled and not request.resume:
+            what = "accept_recompiled is about the checkpoint of a job to resume"
+            raise Refusal(Reason.INVALID, what, parameter="accept_recompiled")
         rules = self._home.box.parameters
         for name, value in request.hyper.items():
             if name in rules and (fault := rules[name].fault(value)):
@@ -60,13 +63,14 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
             "hyper": dict(request.hyper),
             "checkpoint_every": request.checkpoint_every,
             "resume": str(self._jobs.last_checkpoint(request.resume)) if request.resume else "",
+            "accept_recompiled": request.accept_recompiled,
         }
         async for event in self._run("train", given):
             yield event
 
     async def Infer(self, request: Any, context: Any) -> Any:
         if bool(request.prompts) == bool(request.inputs):
-            raise Refusal(Reason.INVALID, "give one of inputs and prompts")
+            raise Refusal(Reason.INVALID, "give either inputs or prompts")
         arrays = _arrays(request.inputs)
         if request.prompts:
             texts = np.empty(len(request.prompts), object)
@@ -119,7 +123,7 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
         """What is to be compiled. Raises Refusal for what the model cannot be compiled for."""
         uses = Source.of(self._home.box.model).uses
         if request.use not in uses:
-            raise Refusal(Reason.INVALID, f"use is one of {', '.join(uses)}", parameter="use")
+            raise Refusal(Reason.INVALID, f"use must be one of {', '.join(uses)}", parameter="use")
         for name in ("batch", "length"):
             value = getattr(request, name)
             rule = self._home.box.parameters.get(name)
@@ -136,7 +140,7 @@ class BoxCalls(box_pb2_grpc.ModelBoxServicer):
                 prefill=(),
             )
         except ValidationError as error:
-            raise Refusal(Reason.INVALID, "batch is at least 1", parameter="batch") from error
+            raise Refusal(Reason.INVALID, "batch must be at least 1", parameter="batch") from error
 
     def _parameters(self, given: Mapping[str, float]) -> dict[str, Any]:
         """Numbers as the box's parameters have them: whole ones where whole ones are legal."""

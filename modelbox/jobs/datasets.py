@@ -57,7 +57,7 @@ def preprocess(
     """Check data and keep it; it is on the disk when this returns. Raises Refusal."""
     path = path_of(home, name)
     if sum([bool(tensors), bool(jsonl), bool(file)]) != 1:
-        raise Refusal(Reason.INVALID, "give one of tensors, jsonl and file")
+        raise Refusal(Reason.INVALID, "give exactly one of tensors, jsonl and file")
     if file:
         tensors, jsonl = _read(home, file)
     arrays = _sequences(home, profile, jsonl) if jsonl else dict(tensors)

@@ -84,7 +84,7 @@ def _train(home: Home, job: Mapping[str, Any], reporter: Reporter) -> None:
     data = DataSet.of(read_npz(Path(job["dataset"]), "data set"), session)
     hyper = {name: float(value) for name, value in job["hyper"].items()}
     session.write_hyper(hyper)
-    first = resume(Path(job["resume"]), session).step if job.get("resume") else 0
+    first = resume(Path(job["resume"]), session, job["accept_recompiled"]).step if job.get("resume") else 0
     training = Training(session, data, job["seed"], hyper)
     last = first + (job["steps"] or job["epochs"] * training.steps_per_epoch)
     if last == first:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmodelbox/protocol/box.proto\x12\nsnc.box.v1\"E\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"f\n\x11PreprocessRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12#\n\x07tensors\x18\x02 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\r\n\x05jsonl\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\"F\n\x12PreprocessResponse\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"<\n\x0e\x43ompileRequest\x12\x0b\n\x03use\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\xe9\x01\n\x0cTrainRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x32\n\x05hyper\x18\x05 \x03(\x0b\x32#.snc.box.v1.TrainRequest.HyperEntry\x12\x18\n\x10\x63heckpoint_every\x18\x06 \x01(\r\x12\x0e\n\x06resume\x18\x07 \x01(\t\x12\x0f\n\x07profile\x18\x08 \x01(\t\x1a,\n\nHyperEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xec\x01\n\x08JobEvent\x12\x0b\n\x03job\x18\x01 \x01(\t\x12&\n\x07started\x18\x02 \x01(\x0b\x32\x13.snc.box.v1.StartedH\x00\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.snc.box.v1.ProgressH\x00\x12 \n\x04step\x18\x04 \x01(\x0b\x32\x10.snc.box.v1.StepH\x00\x12,\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x16.snc.box.v1.CheckpointH\x00\x12(\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x14.snc.box.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\t\n\x07Started\"+\n\x08Progress\x12\r\n\x05\x64oing\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\"\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04loss\x18\x02 \x01(\x01\"8\n\nCheckpoint\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"R\n\x08\x46inished\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x18\n\x10simulated_rdu_ns\x18\x04 \x01(\x04\"\xc5\x01\n\x0cInferRequest\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12\"\n\x06inputs\x18\x02 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12<\n\nparameters\x18\x04 \x03(\x0b\x32(.snc.box.v1.InferRequest.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"n\n\rInferResponse\x12#\n\x07outputs\x18\x01 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x18\n\x10simulated_rdu_ns\x18\x03 \x01(\x04\x12\x0f\n\x07profile\x18\x04 \x01(\t\"\r\n\x0bJobsRequest\"-\n\x0cJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.snc.box.v1.Job\"[\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x04\x12\x0c\n\x04path\x18\x06 \x01(\t\"\x1b\n\rCancelRequest\x12\n\n\x02id\x18\x01 \x01(\t2\x80\x03\n\x08ModelBox\x12K\n\nPreprocess\x12\x1d.snc.box.v1.PreprocessRequest\x1a\x1e.snc.box.v1.PreprocessResponse\x12=\n\x07\x43ompile\x12\x1a.snc.box.v1.CompileRequest\x1a\x14.snc.box.v1.JobEvent0\x01\x12\x39\n\x05Train\x12\x18.snc.box.v1.TrainRequest\x1a\x14.snc.box.v1.JobEvent0\x01\x12<\n\x05Infer\x12\x18.snc.box.v1.InferRequest\x1a\x19.snc.box.v1.InferResponse\x12\x39\n\x04Jobs\x12\x17.snc.box.v1.JobsRequest\x1a\x18.snc.box.v1.JobsResponse\x12\x34\n\x06\x43\x61ncel\x12\x19.snc.box.v1.CancelRequest\x1a\x0f.snc.box.v1.Jobb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmodelbox/protocol/box.proto\x12\nsnc.box.v1\"E\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"f\n\x11PreprocessRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12#\n\x07tensors\x18\x02 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\r\n\x05jsonl\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\"F\n\x12PreprocessResponse\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"<\n\x0e\x43ompileRequest\x12\x0b\n\x03use\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\x84\x02\n\x0cTrainRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x32\n\x05hyper\x18\x05 \x03(\x0b\x32#.snc.box.v1.TrainRequest.HyperEntry\x12\x18\n\x10\x63heckpoint_every\x18\x06 \x01(\r\x12\x0e\n\x06resume\x18\x07 \x01(\t\x12\x0f\n\x07profile\x18\x08 \x01(\t\x12\x19\n\x11\x61\x63\x63\x65pt_recompiled\x18\t \x01(\x08\x1a,\n\nHyperEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xec\x01\n\x08JobEvent\x12\x0b\n\x03job\x18\x01 \x01(\t\x12&\n\x07started\x18\x02 \x01(\x0b\x32\x13.snc.box.v1.StartedH\x00\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.snc.box.v1.ProgressH\x00\x12 \n\x04step\x18\x04 \x01(\x0b\x32\x10.snc.box.v1.StepH\x00\x12,\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x16.snc.box.v1.CheckpointH\x00\x12(\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x14.snc.box.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\t\n\x07Started\"+\n\x08Progress\x12\r\n\x05\x64oing\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\"\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04loss\x18\x02 \x01(\x01\"8\n\nCheckpoint\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"R\n\x08\x46inished\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x18\n\x10simulated_rdu_ns\x18\x04 \x01(\x04\"\xc5\x01\n\x0cInferRequest\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12\"\n\x06inputs\x18\x02 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12<\n\nparameters\x18\x04 \x03(\x0b\x32(.snc.box.v1.InferRequest.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"n\n\rInferResponse\x12#\n\x07outputs\x18\x01 \x03(\x0b\x32\x12.snc.box.v1.Tensor\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x18\n\x10simulated_rdu_ns\x18\x03 \x01(\x04\x12\x0f\n\x07profile\x18\x04 \x01(\t\"\r\n\x0bJobsRequest\"-\n\x0cJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.snc.box.v1.Job\"[\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x04\x12\x0c\n\x04path\x18\x06 \x01(\t\"\x1b\n\rCancelRequest\x12\n\n\x02id\x18\x01 \x01(\t2\x80\x03\n\x08ModelBox\x12K\n\nPreprocess\x12\x1d.snc.box.v1.PreprocessRequest\x1a\x1e.snc.box.v1.PreprocessResponse\x12=\n\x07\x43ompile\x12\x1a.snc.box.v1.CompileRequest\x1a\x14.snc.box.v1.JobEvent0\x01\x12\x39\n\x05Train\x12\x18.snc.box.v1.TrainRequest\x1a\x14.snc.box.v1.JobEvent0\x01\x12<\n\x05Infer\x12\x18.snc.box.v1.InferRequest\x1a\x19.snc.box.v1.InferResponse\x12\x39\n\x04Jobs\x12\x17.snc.box.v1.JobsRequest\x1a\x18.snc.box.v1.JobsResponse\x12\x34\n\x06\x43\x61ncel\x12\x19.snc.box.v1.CancelRequest\x1a\x0f.snc.box.v1.Jobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,35 +44,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPILEREQUEST']._serialized_start=290
   _globals['_COMPILEREQUEST']._serialized_end=350
   _globals['_TRAINREQUEST']._serialized_start=353
-  _globals['_TRAINREQUEST']._serialized_end=586
-  _globals['_TRAINREQUEST_HYPERENTRY']._serialized_start=542
-  _globals['_TRAINREQUEST_HYPERENTRY']._serialized_end=586
-  _globals['_JOBEVENT']._serialized_start=589
-  _globals['_JOBEVENT']._serialized_end=825
-  _globals['_STARTED']._serialized_start=827
-  _globals['_STARTED']._serialized_end=836
-  _globals['_PROGRESS']._serialized_start=838
-  _globals['_PROGRESS']._serialized_end=881
-  _globals['_STEP']._serialized_start=883
-  _globals['_STEP']._serialized_end=917
-  _globals['_CHECKPOINT']._serialized_start=919
-  _globals['_CHECKPOINT']._serialized_end=975
-  _globals['_FINISHED']._serialized_start=977
-  _globals['_FINISHED']._serialized_end=1059
-  _globals['_INFERREQUEST']._serialized_start=1062
-  _globals['_INFERREQUEST']._serialized_end=1259
-  _globals['_INFERREQUEST_PARAMETERSENTRY']._serialized_start=1210
-  _globals['_INFERREQUEST_PARAMETERSENTRY']._serialized_end=1259
-  _globals['_INFERRESPONSE']._serialized_start=1261
-  _globals['_INFERRESPONSE']._serialized_end=1371
-  _globals['_JOBSREQUEST']._serialized_start=1373
-  _globals['_JOBSREQUEST']._serialized_end=1386
-  _globals['_JOBSRESPONSE']._serialized_start=1388
-  _globals['_JOBSRESPONSE']._serialized_end=1433
-  _globals['_JOB']._serialized_start=1435
-  _globals['_JOB']._serialized_end=1526
-  _globals['_CANCELREQUEST']._serialized_start=1528
-  _globals['_CANCELREQUEST']._serialized_end=1555
-  _globals['_MODELBOX']._serialized_start=1558
-  _globals['_MODELBOX']._serialized_end=1942
+  _globals['_TRAINREQUEST']._serialized_end=613
+  _globals['_TRAINREQUEST_HYPERENTRY']._serialized_start=569
+  _globals['_TRAINREQUEST_HYPERENTRY']._serialized_end=613
+  _globals['_JOBEVENT']._serialized_start=616
+  _globals['_JOBEVENT']._serialized_end=852
+  _globals['_STARTED']._serialized_start=854
+  _globals['_STARTED']._serialized_end=863
+  _globals['_PROGRESS']._serialized_start=865
+  _globals['_PROGRESS']._serialized_end=908
+  _globals['_STEP']._serialized_start=910
+  _globals['_STEP']._serialized_end=944
+  _globals['_CHECKPOINT']._serialized_start=946
+  _globals['_CHECKPOINT']._serialized_end=1002
+  _globals['_FINISHED']._serialized_start=1004
+  _globals['_FINISHED']._serialized_end=1086
+  _globals['_INFERREQUEST']._serialized_start=1089
+  _globals['_INFERREQUEST']._serialized_end=1286
+  _globals['_INFERREQUEST_PARAMETERSENTRY']._serialized_start=1237
+  _globals['_INFERREQUEST_PARAMETERSENTRY']._serialized_end=1286
+  _globals['_INFERRESPONSE']._serialized_start=1288
+  _globals['_INFERRESPONSE']._serialized_end=1398
+  _globals['_JOBSREQUEST']._serialized_start=1400
+  _globals['_JOBSREQUEST']._serialized_end=1413
+  _globals['_JOBSRESPONSE']._serialized_start=1415
+  _globals['_JOBSRESPONSE']._serialized_end=1460
+  _globals['_JOB']._serialized_start=1462
+  _globals['_JOB']._serialized_end=1553
+  _globals['_CANCELREQUEST']._serialized_start=1555
+  _globals['_CANCELREQUEST']._serialized_end=1582
+  _globals['_MODELBOX']._serialized_start=1585
+  _globals['_MODELBOX']._serialized_end=1969
 # @@protoc_insertion_point(module_scope)

@@ -51,7 +51,7 @@ class CompileRequest(_message.Message):
     def __init__(self, use: _Optional[str] = ..., batch: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("dataset", "steps", "epochs", "seed", "hyper", "checkpoint_every", "resume", "profile")
+    __slots__ = ("dataset", "steps", "epochs", "seed", "hyper", "checkpoint_every", "resume", "profile", "accept_recompiled")
     class HyperEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class TrainRequest(_message.Message):
     CHECKPOINT_EVERY_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_RECOMPILED_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     steps: int
     epochs: int
@@ -75,7 +76,8 @@ class TrainRequest(_message.Message):
     checkpoint_every: int
     resume: str
     profile: str
-    def __init__(self, dataset: _Optional[str] = ..., steps: _Optional[int] = ..., epochs: _Optional[int] = ..., seed: _Optional[int] = ..., hyper: _Optional[_Mapping[str, float]] = ..., checkpoint_every: _Optional[int] = ..., resume: _Optional[str] = ..., profile: _Optional[str] = ...) -> None: ...
+    accept_recompiled: bool
+    def __init__(self, dataset: _Optional[str] = ..., steps: _Optional[int] = ..., epochs: _Optional[int] = ..., seed: _Optional[int] = ..., hyper: _Optional[_Mapping[str, float]] = ..., checkpoint_every: _Optional[int] = ..., resume: _Optional[str] = ..., profile: _Optional[str] = ..., accept_recompiled: bool = ...) -> None: ...
 
 class JobEvent(_message.Message):
     __slots__ = ("job", "started", "progress", "step", "checkpoint", "finished")

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from ir.version import VERSION
 from modelbox.refusal import Reason, Refusal, refused
 from modelbox.service import open_ai, open_inference
-from modelbox.service.gate import App, Gate
+from modelbox.service.gate import Gate, Written
 from modelbox.service.http import SCHEMAS, Gone, fields_of
 from modelbox.service.service import Service
 
@@ -32,7 +32,7 @@ class Health(BaseModel):
     model: str
 
 
-def create_app(service: Service) -> App:
+def create_app(service: Service) -> Gate:
     """The application of a service."""
     app = FastAPI(
         title=f"Model Box {service.name}",
@@ -95,7 +95,7 @@ def _written(refusal: Refusal, path: str) -> tuple[int, dict[str, Any]]:
     return refusal.reason.http, {"error": refusal.message}
 
 
-def _raw(refusal: Refusal, path: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _raw(refusal: Refusal, path: str) -> Written:
     """The same for the gate, which stands before the application."""
     code, body = _written(refusal, path)
     content = json.dumps(body).encode()

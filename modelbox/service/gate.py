@@ -7,18 +7,20 @@ import hmac
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from modelbox.refusal import Reason, Refusal
 from modelbox.service import logs
+from modelbox.service.pace import Pace
 from modelbox.service.service import Service
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-Refuse = Callable[[Refusal, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
+Written = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""A refusal on its way: status, headers, body."""
 
 OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 """What probes and Prometheus ask for, without a key."""
@@ -31,6 +33,11 @@ def request_id(given: str) -> str:
     return given if GIVEN.match(given) else uuid.uuid4().hex
 
 
+def identity_of(headers: Mapping[bytes, bytes]) -> str:
+    """The id of a request with these headers, whose names are in lower case."""
+    return request_id(headers.get(HEADER, b"").decode("latin-1"))
+
+
 def is_key(authorization: str, digests: tuple[str, ...]) -> bool:
     """Whether an Authorization header has one of the keys; always, where there are none."""
     if not digests:
@@ -41,10 +48,13 @@ def is_key(authorization: str, digests: tuple[str, ...]) -> bool:
 
 
 class Gate:
-    """ASGI middleware. `refuse` writes a refusal the way the path's protocol does."""
+    """ASGI middleware. `written` is a refusal the way the path's protocol writes it: status, headers, body."""
 
-    def __init__(self, app: App, service: Service, refuse: Refuse) -> None:
-        self._app, self._service, self._refuse = app, service, refuse
+    def __init__(self, app: App, service: Service, written: Callable[[Refusal, str], Written]) -> None:
+        self._app, self._service, self.written = app, service, written
+        self.in_flight = 0
+        """Requests that were let in and are not answered yet."""
+        self.pace = Pace()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +62,7 @@ class Gate:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        identity = request_id(headers.get(HEADER, b"").decode("latin-1"))
+        identity = identity_of(headers)
         scope["request_id"] = identity
         status = 500
 
@@ -64,27 +74,35 @@ class Gate:
             await send(message)
 
         try:
-            self._admit(scope["method"], scope["path"], headers)
+            refusal = self.refusal(scope["method"], scope["path"], headers, besides=1)
+            if refusal is not None:
+                raise refusal
             await self._app(scope, self._bounded(receive), answer)
         except Refusal as error:
-            code, fields, body = self._refuse(error, scope["path"])
+            code, fields, body = self.written(error, scope["path"])
             await answer({"type": "http.response.start", "status": code, "headers": fields})
             await answer({"type": "http.response.body", "body": body})
         finally:
-            self._note(scope, identity, status, time.perf_counter() - began)
+            route = getattr(scope.get("route"), "path", "other")
+            self.note(scope["method"], scope["path"], route, status, time.perf_counter() - began, identity)
 
-    def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        """Whoever may not call, sends too much, or comes when the queue is full is refused before anything is read."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether no request to the model can be taken at this moment."""
+        return not self._service.has_room(self.in_flight)
+
+    def refusal(self, method: str, path: str, headers: Mapping[bytes, bytes], besides: int = 0) -> Refusal | None:
+        """Why a request is refused before its body is read: its sender may not call, it is too large, or there is no
+        room for it. besides: how many of those in flight it is itself."""
         box = self._service.home.box
         if path not in OPEN and not is_key(
             headers.get(b"authorization", b"").decode("latin-1"), box.security.api_key_sha256
         ):
-            raise Refusal(Reason.UNAUTHENTICATED, "give the box's API key: Authorization: Bearer KEY")
+            return Refusal(Reason.UNAUTHENTICATED, "give the box's API key: Authorization: Bearer KEY")
         size = headers.get(b"content-length", b"0")
         if size.isdigit() and int(size) > box.limits.body_bytes:
-            raise Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
-        if method == "POST":
-            self._service.require_room()
+            return Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
+        return self._service.full(self.in_flight - besides) if method == "POST" else None
 
     def _bounded(self, receive: Receive) -> Receive:
         """The same, for bodies that do not say how long they are."""
@@ -100,14 +118,14 @@ class Gate:
 
         return bounded
 
-    def _note(self, scope: MutableMapping[str, Any], identity: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        self._service.metrics.requests.labels("http", route, str(status)).inc()
-        self._service.metrics.latency.labels("http", route).observe(seconds)
+    def note(self, method: str, path: str, route: str, status: int, seconds: float, identity: str) -> None:
+        """Count a request, and log it."""
+        self._service.metrics.answered("http", route, str(status), seconds)
         logs.request(
+            often=status == Reason.BUSY.http,
             protocol="http",
-            method=scope["method"],
-            path=scope["path"][:200],
+            method=method,
+            path=path[:200],
             status=status,
             host_seconds=round(seconds, 6),
             request_id=identity,

@@ -20,6 +20,8 @@ log = logging.getLogger("snc.box")
 
 OPEN = "/grpc.health.v1.Health/"
 """What probes call, without a key."""
+ROOM = ("/inference.GRPCInferenceService/ModelInfer", "/snc.box.v1.ModelBox/Infer")
+"""What waits in the queue."""
 ID, RETRY = "x-request-id", "retry-after"
 
 
@@ -30,12 +32,14 @@ class Calls(aio.ServerInterceptor):  # type: ignore[misc]
         self._service = service
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The handler of a call, wrapped."""
+        """The handler of a call, wrapped. One that finds no room is refused before it is read."""
+        route = details.method
+        metadata = dict(details.invocation_metadata or ())
+        if route in ROOM and (refusal := self._service.full()) is not None:
+            return grpc.unary_unary_rpc_method_handler(self._unary(_refusing(refusal), route, metadata))
         handler = await continuation(details)
         if handler is None:
             return None
-        route = details.method
-        metadata = dict(details.invocation_metadata or ())
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(handler.stream_stream, route, metadata),
@@ -77,9 +81,24 @@ class Calls(aio.ServerInterceptor):  # type: ignore[misc]
 
     def note(self, route: str, status: str, seconds: float, identity: str) -> None:
         """Count it and log it."""
-        self._service.metrics.requests.labels("grpc", route, status).inc()
-        self._service.metrics.latency.labels("grpc", route).observe(seconds)
-        logs.request(protocol="grpc", path=route, status=status, host_seconds=round(seconds, 6), request_id=identity)
+        self._service.metrics.answered("grpc", route, status, seconds)
+        logs.request(
+            often=status == Reason.BUSY.grpc,
+            protocol="grpc",
+            path=route,
+            status=status,
+            host_seconds=round(seconds, 6),
+            request_id=identity,
+        )
+
+
+def _refusing(refusal: Refusal) -> Callable[..., Any]:
+    """A call that is refused whatever it is given."""
+
+    async def refused(content: bytes, context: Any) -> Any:
+        raise refusal
+
+    return refused
 
 
 def _decoding(call: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
@@ -89,7 +108,7 @@ def _decoding(call: Callable[..., Any], decode: Callable[[bytes], Any]) -> Calla
         try:
             request = decode(content)
         except DecodeError as error:
-            raise Refusal(Reason.INVALID, "the bytes are no message of this call") from error
+            raise Refusal(Reason.INVALID, "the bytes are not a message that this call takes") from error
         return call(request, context)
 
     return decoded

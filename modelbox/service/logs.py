@@ -36,6 +36,28 @@ def set_up(level: int = logging.INFO) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def request(**fields: Any) -> None:
-    """A request was answered or refused."""
-    access.info("request", extra={"fields": fields})
+class _Seldom:
+    """At most a line in so many seconds; each says how many were left out before it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._until, self._left_out = seconds, 0.0, 0
+
+    def line(self) -> dict[str, int] | None:
+        """What a line says more, or None where it is left out."""
+        now = time.monotonic()
+        if now < self._until:
+            self._left_out += 1
+            return None
+        more = {"left_out_before": self._left_out} if self._left_out else {}
+        self._until, self._left_out = now + self._seconds, 0
+        return more
+
+
+_often = _Seldom(1.0)
+
+
+def request(often: bool = False, **fields: Any) -> None:
+    """A request was answered or refused. often: of such ones a line a second is enough."""
+    more = _often.line() if often else {}
+    if more is not None:
+        access.info("request", extra={"fields": fields | more})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -39,8 +40,18 @@ class Metrics:
         self.simulated = Counter(
             "box_simulated_rdu_seconds", "SIMULATED time that the RDU would take for the same runs.", registry=registry
         )
+        self._series = cache(self._series_of)
         self._waiting = Gauge("box_waiting_requests", "Requests in the queue.", registry=registry)
         self._pending = Gauge("box_pending_requests", "Requests in the queue and at work.", registry=registry)
+
+    def answered(self, protocol: str, route: str, code: str, seconds: float) -> None:
+        """A request was answered or refused after so many seconds of host time."""
+        requests, latency = self._series(protocol, route, code)
+        requests.inc()
+        latency.observe(seconds)
+
+    def _series_of(self, protocol: str, route: str, code: str) -> tuple[Counter, Histogram]:
+        return self.requests.labels(protocol, route, code), self.latency.labels(protocol, route)
 
     def ran(self, seconds: float, simulated_rdu_ns: int, fill: float) -> None:
         """Sections ran: how long here, how long on the RDU, and how full their batch was."""

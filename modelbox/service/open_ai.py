@@ -182,7 +182,7 @@ def parameters_of(service: Service, asked: _Asked) -> dict[str, Any]:
     chosen = {name: given[name] for name in names if given[name] is not None}
     if given.get("max_completion_tokens") is not None:
         if "max_tokens" in chosen:
-            raise Refusal(Reason.INVALID, "give one of max_tokens and max_completion_tokens", parameter="max_tokens")
+            raise Refusal(Reason.INVALID, "give either max_tokens or max_completion_tokens", parameter="max_tokens")
         chosen["max_tokens"] = given["max_completion_tokens"]
     unknown = (given["stream_options"] or {}).keys() - {"include_usage", "include_obfuscation"}
     if unknown:

@@ -139,6 +139,25 @@ def routes(service: Service) -> APIRouter:
     path = "/models/{model}"
     versioned = path + "/versions/{version}"
 
+    # First, because routes are tried in order.
+    async def infer(request: Request, model: str, version: str = "") -> Response:
+        service.require_model(model, version)
+        asked, arrays = read(await request.body(), request.headers.get(HEADER_LENGTH))
+        profile, seconds = options(asked.parameters)
+        given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
+        work = service.infer(arrays, given, profile=profile, seconds=seconds)
+        return respond(service, asked, await until_gone(request, work))
+
+    for where in (path, versioned):
+        router.add_api_route(
+            f"{where}/infer",
+            infer,
+            methods=["POST"],
+            response_model=InferenceResponse,
+            responses=refusals,
+            openapi_extra=takes(InferenceRequest),
+        )
+
     @router.get("/health/live", response_model=Live)
     async def live() -> Live:
         return Live(live=True)
@@ -171,23 +190,6 @@ def routes(service: Service) -> APIRouter:
         response.status_code = 200 if service.ready else 503
         return ModelReady(name=model, ready=service.ready)
 
-    async def infer(request: Request, model: str, version: str = "") -> Response:
-        service.require_model(model, version)
-        asked, arrays = read(await request.body(), request.headers.get(HEADER_LENGTH))
-        profile, seconds = options(asked.parameters)
-        given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
-        work = service.infer(arrays, given, profile=profile, seconds=seconds)
-        return respond(service, asked, await until_gone(request, work))
-
-    for where in (path, versioned):
-        router.add_api_route(
-            f"{where}/infer",
-            infer,
-            methods=["POST"],
-            response_model=InferenceResponse,
-            responses=refusals,
-            openapi_extra=takes(InferenceRequest),
-        )
     return router
 
 
@@ -195,9 +197,9 @@ def options(parameters: Mapping[str, Any]) -> tuple[str | None, float | None]:
     """The profile, and the seconds that an answer may take. Raises Refusal for others than text and microseconds."""
     profile, timeout = parameters.get("profile"), parameters.get("timeout")
     if profile is not None and not isinstance(profile, str):
-        raise Refusal(Reason.INVALID, "profile is the name of one", parameter="profile")
+        raise Refusal(Reason.INVALID, "the parameter profile takes a profile's name", parameter="profile")
     if timeout is not None and (isinstance(timeout, (bool, str)) or timeout < 0):
-        raise Refusal(Reason.INVALID, "timeout is a number of microseconds", parameter="timeout")
+        raise Refusal(Reason.INVALID, "the parameter timeout takes a number of microseconds", parameter="timeout")
     return profile, None if not timeout else timeout / 1e6
 
 
@@ -206,7 +208,7 @@ def read(body: bytes, header_length: str | None) -> tuple[InferenceRequest, dict
     header, rest = memoryview(body), memoryview(b"")
     if header_length is not None:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length[:20]) > len(body):
-            raise Refusal(Reason.INVALID, f"{HEADER_LENGTH} is the number of bytes of JSON at the body's start")
+            raise Refusal(Reason.INVALID, f"{HEADER_LENGTH} must be the number of bytes of JSON at the body's start")
         header, rest = header[: int(header_length)], header[int(header_length) :]
     asked = validated(InferenceRequest, parsed(header))
     arrays: dict[str, Array] = {}

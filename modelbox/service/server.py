@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -26,6 +27,8 @@ from modelbox.legality import require_legal
 from modelbox.protocol import box_pb2, box_pb2_grpc, open_inference_pb2, open_inference_pb2_grpc
 from modelbox.service import logs
 from modelbox.service.app import create_app
+from modelbox.service.door import Door
+from modelbox.service.gate import Gate
 from modelbox.service.grpc_calls import Calls
 from modelbox.service.open_inference_grpc import OpenInference
 from modelbox.service.service import Service
@@ -74,17 +77,8 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     home = service.home
     listen, security = home.box.listen, home.box.security
     listening = _socket(listen.host, listen.http)
-    config = uvicorn.Config(
-        create_app(service),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=round(GRACE_SECONDS),
-        ssl_certfile=None if security.tls_certificate is None else str(home.path(security.tls_certificate)),
-        ssl_keyfile=None if security.tls_key is None else str(home.path(security.tls_key)),
-    )
-    http = _Http(config)
+    gate = create_app(service)
+    http = _Http(http_config(gate, home))
     calls, health_of = _grpc(service, jobs)
     grpc_port = _listen(calls, home)
     ending = asyncio.Event()
@@ -101,6 +95,7 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     await asyncio.wait({serving, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     service.refuse()
+    gate.pace.wake()
     for name in ("", *SERVICES):
         await health_of.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     await jobs.stop()
@@ -108,6 +103,24 @@ async def _serve(service: Service, jobs: Jobs) -> None:
         log.warning("requests were given up: they took longer than drain_seconds")
     http.should_exit = True
     await asyncio.gather(serving, calls.stop(GRACE_SECONDS))
+
+
+def http_config(gate: Gate, home: Home) -> uvicorn.Config:
+    """How what is behind the gate is spoken to over HTTP."""
+    certificate, key = home.box.security.tls_certificate, home.box.security.tls_key
+    return uvicorn.Config(
+        gate,
+        http=partial(Door, gate),  # type: ignore[arg-type]
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(GRACE_SECONDS),
+        ssl_certfile=None if certificate is None else str(home.path(certificate)),
+        ssl_keyfile=None if key is None else str(home.path(key)),
+    )
 
 
 def _grpc(service: Service, jobs: Jobs) -> tuple[Any, Any]:
@@ -148,7 +161,8 @@ def _listen(server: Any, home: Home) -> int:
 def _socket(host: str, port: int) -> socket.socket:
     """Raises UsageError where the address is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    # asyncio turns Nagle's algorithm off only where the protocol is named; it would delay an answer's body by 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

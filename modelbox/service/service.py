@@ -125,7 +125,7 @@ class Service:
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(future), limits.request_seconds)
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it may") from error
+            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
         return Inference(answer.outputs, answer.profile, answer.simulated_rdu_ns)
 
     async def _write(
@@ -195,14 +195,19 @@ class Service:
                 yield number, piece
                 running -= piece.finished is not None
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it may") from error
+            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
         finally:
             for ticket in tickets:
                 ticket.cancelled.set()
 
-    def require_room(self) -> None:
-        """Raises Refusal where no request can be taken at this moment."""
-        self._model.waiting.require_room()
+    def has_room(self, in_flight: int = 0) -> bool:
+        """Whether a request can be taken at this moment."""
+        return self._model.waiting.has_room(in_flight)
+
+    def full(self, in_flight: int = 0) -> Refusal | None:
+        """Why no request can be taken at this moment, if so. in_flight: requests that were let in and have no answer
+        yet, waiting or not."""
+        return self._model.waiting.full(in_flight)
 
     def refuse(self) -> None:
         """Take no more requests; what was taken is still answered."""

@@ -54,7 +54,7 @@ class TensorTicket:
     def gone(self) -> bool:
         """Whether nobody waits for it any more; one that waited too long is told so."""
         if not self.answer.cancelled() and time.monotonic() > self.deadline:
-            self.answer.set_exception(Refusal(Reason.LATE, "the request waited longer than it may take"))
+            self.answer.set_exception(Refusal(Reason.LATE, "the request waited longer than it is allowed to take"))
             return True
         return self.answer.cancelled()
 

@@ -50,7 +50,7 @@ class Described:
 def require_shape(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
     """A request's shape. Raises Refusal for what is none, and for datatypes there are not."""
     if datatype not in DATATYPES:
-        raise Refusal(Reason.INVALID, f"{name}: there is no datatype {datatype!r}: {', '.join(DATATYPES)}")
+        raise Refusal(Reason.INVALID, f"{name}: there is no datatype {datatype!r}: use one of {', '.join(DATATYPES)}")
     whole = all(isinstance(extent, int) and not isinstance(extent, bool) and 0 <= extent < 2**31 for extent in shape)
     if not whole or len(shape) > MOST_DIMS:
         raise Refusal(Reason.INVALID, f"{name}: {list(shape)[:MOST_DIMS]} is not a shape")
@@ -70,7 +70,7 @@ def from_raw(name: str, datatype: str, shape: Sequence[Any], raw: bytes | memory
         bits = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
         return bits.view(np.float32).reshape(extents)
     if datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
-        raise Refusal(Reason.INVALID, f"{name}: a BOOL is a byte 0 or 1")
+        raise Refusal(Reason.INVALID, f"{name}: each byte of a BOOL is 0 or 1")
     return np.frombuffer(raw, NUMPY[datatype]).reshape(extents)
 
 

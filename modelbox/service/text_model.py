@@ -72,7 +72,7 @@ class TextTicket:
         """Whether nobody waits for it any more; one that waited too long is told so."""
         if not self.cancelled.is_set() and time.monotonic() > self.deadline:
             self.cancelled.set()
-            self.deliver(Refusal(Reason.LATE, "the request took longer than it may"))
+            self.deliver(Refusal(Reason.LATE, "the request took longer than it is allowed to"))
         return self.cancelled.is_set()
 
 

@@ -83,8 +83,13 @@ def pretrained(folder: Path) -> PreTrainedModel:
         )
     except Exception as error:  # transformers and safetensors raise many kinds for files that are not whole
         raise UsageError(Problem(f"{folder} cannot be loaded: {error}", hint="copy the checkpoint again")) from error
-    problems = [Problem(f"{folder} lacks {name!r}") for name in sorted(found["missing_keys"])]
-    problems += [Problem(f"{folder}: {str(name)!r} has another shape") for name in found["mismatched_keys"]]
+    problems = [
+        Problem(f"{folder} lacks {name!r}", hint="give the whole checkpoint, or its own config.json")
+        for name in sorted(found["missing_keys"])
+    ]
+    problems += [
+        Problem(f"{folder}: {str(name)!r} has not the shape that config.json says") for name in found["mismatched_keys"]
+    ]
     UsageError.raise_if(problems)
     return model
 

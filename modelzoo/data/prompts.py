@@ -69,7 +69,7 @@ def read_articles(source: Path) -> Iterator[tuple[str, str]]:
             yield str(article.get("prompt", "")), str(article["completion"])
         except (json.JSONDecodeError, KeyError, AttributeError):
             hint = 'write {"prompt": "...", "completion": "..."}'
-            problems.append(Problem("no completion in it", f"{source}:{number}", hint))
+            problems.append(Problem("the line holds no completion", f"{source}:{number}", hint))
     UsageError.raise_if(problems)
 
 

@@ -37,7 +37,7 @@ class Profile:
         if not self.prefill or not all(0 < tokens <= self.length for tokens in self.prefill):
             hint = "give lengths from 1 to the longest sequence"
             raise UsageError(
-                Problem(f"prompts of {list(self.prefill)} tokens in sequences of {self.length}", hint=hint)
+                Problem(f"prompts of {list(self.prefill)} tokens do not fit sequences of {self.length}", hint=hint)
             )
 
     def as_dict(self) -> dict[str, Any]:

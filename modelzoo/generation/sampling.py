@@ -24,11 +24,17 @@ class Sampling:
     def __post_init__(self) -> None:
         problems = []
         if self.temperature < 0:
-            problems.append(Problem(f"a temperature of {self.temperature}", hint="0 is greedy, 1 as the model says"))
+            problems.append(
+                Problem(f"the temperature is {self.temperature}", hint="give 0 for the likeliest token, or more")
+            )
         if self.top_k < 0:
-            problems.append(Problem(f"a top_k of {self.top_k}", hint="0 keeps all tokens, 50 the 50 most likely"))
+            problems.append(
+                Problem(f"top_k is {self.top_k}", hint="give 0 to keep all tokens, 50 to keep the 50 likeliest")
+            )
         if not 0 < self.top_p <= 1:
-            problems.append(Problem(f"a top_p of {self.top_p}", hint="above 0, at most 1, which keeps all tokens"))
+            problems.append(
+                Problem(f"top_p is {self.top_p}", hint="give a number above 0, and at most 1, which keeps all tokens")
+            )
         UsageError.raise_if(problems)
 
     def sampler(self) -> Sampler:

@@ -46,7 +46,7 @@ def one_writer(configuration: Configuration) -> Iterator[Problem]:
             names = ": " + "; ".join(writer.where for writer in writers) if writers else ""
             yield Problem(f"the buffer has {len(writers)} writers{names}", buffer.where)
         if not configuration.readers[number]:
-            yield Problem("the buffer is read by nobody", buffer.where)
+            yield Problem("nothing reads the buffer", buffer.where)
 
 
 def cut_as_it_is_written(configuration: Configuration) -> Iterator[Problem]:
@@ -175,9 +175,9 @@ def runs_to_its_end(configuration: Configuration) -> Iterator[Problem]:
         if found is not None:
             ring = configuration.buffers[found.ring]
             yield Problem(
-                f"it waits for ever, as these wait for one another: {'; '.join(found.names)}",
+                f"the program would stop for ever, as these wait for one another: {'; '.join(found.names)}",
                 ring.where,
-                hint=f"a ring of more than {ring.depth} slices",
+                hint=f"let the ring hold more than {ring.depth} slices",
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ir.errors import Problem, UsageError
 from ir.op import Array
 from ir.rounding import widen
+from pef.uniform import uniform_tensors
 
 _READ_DTYPES = {
     "F64": np.float64,
@@ -48,10 +49,12 @@ def decode_safetensors(path: Path, content: bytes) -> tuple[dict[str, Array], di
     try:
         tensors = {name: _decoded(name, entry) for name, entry in deserialize(content)}  # type: ignore[no-untyped-call]
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header.get("__metadata__") or {}
+        tensors |= uniform_tensors(metadata)
     except (SafetensorError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(Problem(f"{path} cannot be read: {reason}", hint="write or copy the file again")) from error
-    return tensors, header.get("__metadata__") or {}
+    return tensors, metadata
 
 
 def _decoded(name: str, entry: Mapping[str, Any]) -> Array:

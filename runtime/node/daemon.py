@@ -23,7 +23,6 @@ from runtime.node.places import Places, places
 
 LOOPBACK = "127.0.0.1"
 PORT = 50053
-EXPORTER_PORT = 9101
 REAP_SECONDS = 1.0
 """How soon the tiles of a process that died are free."""
 GRACE_SECONDS = 1.0
@@ -39,7 +38,8 @@ class Settings:
     node: str
     folder: Path | None
     port: int
-    exporter_port: int
+    exporter_port: int | None
+    exporter_config: Path | None
     no_exporter: bool
 
 
@@ -53,8 +53,10 @@ class Settings:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="gRPC, on loopback; 0: any."
 )
-@click.option("--exporter-port", type=click.IntRange(0, 65535), default=EXPORTER_PORT, show_default=True,
-              help="Prometheus metrics, on loopback; 0: any.")  # fmt: skip
+@click.option("--exporter-port", type=click.IntRange(0, 65535),
+              help="Prometheus metrics, on loopback; 0: any. Default: the configuration's, else 9101.")  # fmt: skip
+@click.option("--exporter-config", type=click.Path(dir_okay=False, path_type=Path),
+              help="Which metrics, and the port; default: $SAMBANOVA_EXPORTER_CONFIG_FILE.")  # fmt: skip
 @click.option("--no-exporter", is_flag=True, help="No metrics.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")
 def main(verbose: bool, **options: Any) -> None:
@@ -115,16 +117,18 @@ def _places(settings: Settings) -> Places:
 
 
 def _serve(manager: Any, where: Places, settings: Settings) -> None:
-    from runtime.node.exporter import serve_metrics
+    from runtime.node.exporter import read_config, serve_metrics
 
+    config = None if settings.no_exporter else read_config(settings.exporter_config)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     servers, port = _grpc(manager, where, settings)
     ready = {"platform": manager.node.platform, "socket": str(where.socket), "grpc": f"{LOOPBACK}:{port}"}
     exporter = None
-    if not settings.no_exporter:
-        exporter, metrics_port = serve_metrics(manager, LOOPBACK, settings.exporter_port)
+    if config is not None:
+        wanted = config.http_port if settings.exporter_port is None else settings.exporter_port
+        exporter, metrics_port = serve_metrics(manager, LOOPBACK, wanted, config.collectors)
         ready["metrics"] = f"http://{LOOPBACK}:{metrics_port}/metrics"
     log.info("%s is up", manager.node.platform)
     print(json.dumps(ready), flush=True)
@@ -164,7 +168,9 @@ def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], i
         admin.start()
     except RuntimeError as error:
         what = f"cannot listen on {LOOPBACK}:{settings.port} and {where.socket}"
-        raise UsageError(Problem(what, hint="another --port, or 0 for any; a shorter --folder")) from error
+        raise UsageError(
+            Problem(what, hint="give another --port, or 0 for any free one, or a shorter --folder")
+        ) from error
     finally:
         os.umask(mask)
     where.socket.chmod(0o666)

@@ -68,7 +68,7 @@ class Dimm:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of `xrdus` XRDUs; `machine` is the name of the machine that each of its RDUs is."""
+    """A node of `xrdus` XRDUs; `machine` is the name of the machine that each of its RDUs is, hbm_gb each one's HBM."""
 
     platform: str
     machine: str
@@ -77,6 +77,7 @@ class Node:
     tiles_per_rdu: int
     pcie: Pcie
     channels: tuple[tuple[Dimm, ...], ...]
+    hbm_gb: float = 0.0
 
     @property
     def rdus(self) -> int:
@@ -140,7 +141,7 @@ class Node:
         first: dict[Kind, str] = {}
         for component in self.components():
             first.setdefault(component.kind, component.path)
-        hint = f"as in {', '.join(first.values())}"
+        hint = f"paths are written like {', '.join(first.values())}"
         raise UsageError(Problem(f"{self.platform} has no {path!r}", hint=hint))
 
     def tile_number(self, path: str) -> int:
@@ -178,7 +179,7 @@ def load_node(name_or_path: str) -> Node:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         return _node(table)
     except FileNotFoundError as error:
-        hint = f"one of {', '.join(node_names())}, or the path of a .toml file"
+        hint = f"give one of {', '.join(node_names())}, or the path of a .toml file"
         raise UsageError(Problem(f"no node is called {name_or_path!r}", hint=hint)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = f"copy one of {NODE_FOLDER} and change it"
@@ -202,6 +203,7 @@ def _node(table: dict[str, Any]) -> Node:
             tuple(Dimm(f"DIMM_{letter}{slot}", float(size)) for slot, size in enumerate(sizes))
             for letter in memory["channels"]["value"]
         ),
+        hbm_gb=float(memory["hbm_gb"]["value"]) if "hbm_gb" in memory else 0.0,
     )
 
 

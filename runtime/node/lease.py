@@ -233,7 +233,7 @@ def wait_seconds() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UsageError(Problem(f"{WAIT} is {given!r}", hint="a number of seconds, such as 60"))
+        raise UsageError(Problem(f"{WAIT} is {given!r}", hint="give a number of seconds, such as 60"))
     return seconds
 
 
@@ -243,6 +243,6 @@ def gres(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, count = part.partition(":")
         if name not in ("rdu", "rdu_tile") or not (count or "1").isdecimal() or int(count or "1") < 1:
-            raise UsageError(Problem(f"{GRES} is {text!r}", hint="rdu:1, or rdu_tile:4"))
+            raise UsageError(Problem(f"{GRES} is {text!r}", hint="write it like rdu:1 or rdu_tile:4"))
         counts[name] = int(count or "1")
     return counts

@@ -147,7 +147,9 @@ class AdminCalls(rpc.SNMLAdminRPCServicer):
             try:
                 component = node.find(path)
                 if component.kind is not Kind.RDU:
-                    raise UsageError(Problem(f"{path} is no RDU", hint=f"as in {node.rdu_path(0)}"))
+                    raise UsageError(
+                        Problem(f"{path} is not an RDU", hint=f"give the path of one, such as {node.rdu_path(0)}")
+                    )
                 response.came_back = self._manager.reset(component.rdu)
             except Exception as error:
                 response.error_details.extend(details(error))

@@ -84,8 +84,10 @@ def to_device(name: str, tensor: TensorType, value: Any) -> Array:
     Python numbers take the symbol's type; arrays must have it, or an integer type whose values fit.
     Raises BindError naming the symbol, both sides and the remedy.
     """
-    is_number = isinstance(value, (bool, int, float)) and not isinstance(value, np.ndarray)
     array = np.asarray(value)
+    if array.shape == tensor.shape and array.dtype == tensor.dtype.compute and tensor.dtype is not DType.BF16:
+        return array
+    is_number = isinstance(value, (bool, int, float)) and not isinstance(value, np.ndarray)
     if array.shape != tensor.shape:
         raise BindError(
             Problem(

@@ -16,9 +16,9 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ir.errors import IllegalPefError, Problem
+from ir.kernels.gemm import OneThread
 from ir.kernels.places import check_index
 from ir.op import Array, Combine
 from ir.rounding import narrow, round_to_bf16, widen
@@ -51,7 +51,7 @@ class StrictSimulator:
         self._observer = observer
         self._memory = memory
         self._exchange = Exchange()
-        self._blas = ThreadpoolController()
+        self._blas = OneThread()
 
     def lay_out(self, sections: Sequence[int]) -> Run:
         """Nothing is laid out: a run executes the sections as they were decoded."""
@@ -59,7 +59,7 @@ class StrictSimulator:
 
     def _run(self, sections: Sequence[int], collective: Collective) -> None:
         self._exchange.collective = collective
-        with self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+        with self._blas, np.errstate(all="ignore"):
             for number in sections:
                 section = self._pef.record.sections[number]
                 configuration = self._pef.configuration(section.configuration)
@@ -314,5 +314,5 @@ def _run_to_the_end(actors: Sequence[_Actor]) -> None:
 
 def _stuck(actor: _Actor) -> Problem:
     others = dict.fromkeys(wait.actor.where for wait in actor.waits if not wait.is_over(actor.done))
-    message = f"firing {actor.done} of {actor.events} waits for ever, for {', '.join(others)}"
-    return Problem(message, actor.where, "a deeper ring between them, or recompile the model")
+    message = f"firing {actor.done} of {actor.events} waits for ever for {', '.join(others)}"
+    return Problem(message, actor.where, "make the ring between them deeper, or recompile the model")

@@ -19,7 +19,7 @@ UNFOLDED = 1000
 """Columns of a table that goes to a file or another program: no path is broken."""
 
 
-@click.command("list")
+@click.command("list", short_help="List PEFs and their checkpoints.")
 @click.argument("where", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
 def list_command(where: tuple[Path, ...], as_json: bool) -> None:

@@ -57,7 +57,7 @@ def folders(named: Sequence[Path]) -> list[Path]:
     given = list(named) or [Path(part) for part in os.environ.get(VARIABLE, "").split(":") if part]
     UsageError.raise_if(
         [
-            Problem(f"{folder} is no folder", hint=f"name folders with PEFs, on the command line or in ${VARIABLE}")
+            Problem(f"{folder} is not a folder", hint=f"name folders with PEFs, on the command line or in ${VARIABLE}")
             for folder in given
             if not folder.is_dir()
         ]

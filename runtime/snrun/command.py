@@ -33,6 +33,7 @@ from runtime.session import WEIGHTS, Session
 from runtime.snrun.compare import compare, usual_tolerance
 from runtime.snrun.console import Console, progress
 from runtime.snrun.infer import infer
+from runtime.snrun.termination import Termination
 from runtime.snrun.train import Training, loss_name, require_training
 
 if TYPE_CHECKING:
@@ -87,16 +88,18 @@ def execute(options: Options) -> bool:
     session = Session(options.pef, options.threads, options.strict)
     console.describe(session)
     passed = True
+    termination = Termination()
     if not options.timing_only:
         recorded = _load(session, options, console)
         if options.train:
-            _train(session, options, console, recorded)
+            _train(session, options, console, recorded, termination)
         else:
             passed = _infer(session, options, console, recorded)
-    if options.profile or options.trace is not None or options.timing_only:
+    if (options.profile or options.trace is not None or options.timing_only) and not termination.asked:
         _time(session, options, console)
     session.close()
     console.finish()
+    termination.follow()
     return passed
 
 
@@ -250,7 +253,10 @@ def _reference_path(options: Options) -> Path:
     return options.reference or options.pef.with_name(f"{options.pef.stem}.reference.npz")
 
 
-def _train(session: Session, options: Options, console: Console, recorded: dict[str, Array]) -> None:
+def _train(
+    session: Session, options: Options, console: Console, recorded: dict[str, Array], termination: Termination
+) -> None:
+    """Train until the last step or SIGTERM, and write a checkpoint of the step it ended with."""
     require_training(session)
     done = Progress(0, options.seed or 0)
     if options.resume is not None:
@@ -266,24 +272,30 @@ def _train(session: Session, options: Options, console: Console, recorded: dict[
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
     folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))
-    began, path = time.perf_counter(), options.resume
+    began, path, reached = time.perf_counter(), options.resume, done.step
     with (
+        termination,
         _last_checkpoint_named(lambda: path),
         only_writer(folder, "writes checkpoints into", "wait for it, or give another --checkpoint-dir"),
         progress(console, "steps", last - done.step) as advance,
     ):
         for step, loss in training.run(done.step, last):
             advance(1)
-            if (step + 1) % options.log_every == 0 or step + 1 == last:
-                console.loss(step + 1, loss)
-            if options.checkpoint_every and (step + 1) % options.checkpoint_every == 0 and step + 1 < last:
-                written = _checkpoint(folder, step + 1)
-                write_checkpoint(written, session, Progress(step + 1, done.seed, hyper))
+            reached = step + 1
+            if reached % options.log_every == 0 or reached == last:
+                console.loss(reached, loss)
+            if termination.asked:
+                break
+            if options.checkpoint_every and reached % options.checkpoint_every == 0 and reached < last:
+                written = _checkpoint(folder, reached)
+                write_checkpoint(written, session, Progress(reached, done.seed, hyper))
                 path = written
-        path = _checkpoint(folder, last)
-        write_checkpoint(path, session, Progress(last, done.seed, hyper))
-    console.host_time(time.perf_counter() - began, last - done.step, "steps")
+        path = _checkpoint(folder, reached)
+        write_checkpoint(path, session, Progress(reached, done.seed, hyper))
+    console.host_time(time.perf_counter() - began, reached - done.step, "steps")
     console.fact("checkpoint", str(path), str(path))
+    if termination.asked:
+        console.note(f"SIGTERM: ended after step {reached} of {last}; snrun --resume {path} goes on from there")
 
 
 @contextmanager

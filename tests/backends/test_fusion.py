@@ -8,7 +8,7 @@ import networkx as nx
 import pytest
 from networkx.algorithms.isomorphism import DiGraphMatcher
 
-from backends.rdu.cut.sections import cut_graph
+from backends.rdu.cut.sections import materialise, partition_graph
 from backends.rdu.fuse.groups import _Flow, _matches, _Partition, fuse_by_rules
 from backends.rdu.fuse.rules_file import read_rules
 from backends.rdu.machine import load_machine
@@ -65,7 +65,7 @@ GEMM = """
 def test_a_product_its_bias_and_its_activation_become_one_section(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, GEMM.format(priority=1))
     assert fused(two_layers(), rules) == [("gemm (SAFE_GEMM)", ["matmul", "add", "relu"])] * 2
-    cut = cut_graph(two_layers(), SN30, fuse=False, budget=0.9, rules=rules)
+    cut = materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.9, rules=rules))
     assert [section.rule for section in cut.sections] == ["gemm (SAFE_GEMM)"] * 2
 
 
@@ -143,8 +143,8 @@ def test_repeat_takes_what_is_connected_and_the_rest_is_as_at_o0(tmp_path: Path)
     net.output("z", net("sqrt", net.input("other", 8, 16)))
     rules = rules_of(tmp_path, "chain: {pattern: {first: {op_type: elementwise, repeat: true}}}")
     assert fused(net.graph(), rules) == [("chain", ["exp", "neg", "mul"])]
-    assert len(cut_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=rules).sections) == 2
-    assert len(cut_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=()).sections) == 4
+    assert len(materialise(partition_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=rules)).sections) == 2
+    assert len(materialise(partition_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=())).sections) == 4
 
 
 def test_a_group_never_waits_for_what_waits_for_it(tmp_path: Path) -> None:
@@ -203,14 +203,14 @@ def test_a_symbol_is_updated_after_everything_that_reads_it(tmp_path: Path) -> N
     net.output("y", net("exp", net("matmul", g, net("permute", w, dims=(1, 0)))))
     net.builder.output("w", update)
     rules = rules_of(tmp_path, "update: {pattern: {first: {op_type: neg, child: end}, end: {op_type: sub}}}")
-    cut = cut_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=rules)
+    cut = materialise(partition_graph(net.graph(), SN30, fuse=False, budget=0.9, rules=rules))
     assert [section.stages[0].busy[0].op.name for section in cut.sections] == ["matmul", "neg", "exp"]
 
 
 def test_a_group_too_large_for_the_machine_is_cut_and_says_so(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, "all: {pattern: {first: {op_type: any, repeat: true}}}")
-    assert len(cut_graph(two_layers(), SN30, fuse=False, budget=0.9, rules=rules).sections) == 1
-    cut = cut_graph(two_layers(), SN30, fuse=False, budget=0.007, rules=rules)
+    assert len(materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.9, rules=rules)).sections) == 1
+    cut = materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.007, rules=rules))
     count = len(cut.sections)
     assert count > 1
     assert [section.rule for section in cut.sections] == [f"all, cut {i} of {count}" for i in range(1, count + 1)]

@@ -12,7 +12,7 @@ from backends.rdu.allocate.plan import plan_section
 from backends.rdu.allocate.units import allocate
 from backends.rdu.compile import BackendOptions, compile_program, estimate_cycles
 from backends.rdu.cut.search import Cutter
-from backends.rdu.cut.sections import cut_graph
+from backends.rdu.cut.sections import materialise, partition_graph
 from backends.rdu.fuse.stages import form_stages
 from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
@@ -197,7 +197,7 @@ def heads(net: Net, value: Value) -> Value:
 
 
 def test_the_short_arm_of_a_residual_gets_a_deeper_buffer() -> None:
-    cut = cut_graph(residual().graph(), SN30, fuse=True, budget=0.9)
+    cut = materialise(partition_graph(residual().graph(), SN30, fuse=True, budget=0.9))
     layout = plan_section(cut.sections[0], SN30)
     depth = {buffer.name: buffer.depth for buffer in layout.buffers}
     assert layout.phases[0].phase.phase.tiles >= 4

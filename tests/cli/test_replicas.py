@@ -85,4 +85,4 @@ def test_compiling_what_makes_no_sense(tmp_path: Path, options: list[str], expec
 def test_a_world_size_without_data_parallel(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(MODEL)
     done = run_snc("compile", tmp_path / "small.py", "-ws", "2")
-    assert done.exit_code == 2 and "-ws/--world-size is for --data-parallel" in done.stderr
+    assert done.exit_code == 2 and "-ws/--world-size counts replicas" in done.stderr

@@ -36,27 +36,6 @@ tiles. It is shown for one example. The class says which part of a PCU works: th
 (`tail`: with its slow functions), reduction, address generators (gather), or none (free).
 """
 
-WHOLE = {
-    "every element along the axis has a part in each result": (
-        "softmax", "softmax_backward", "log_softmax", "log_softmax_backward", "layer_norm", "layer_norm_backward",
-        "sort", "topk",
-    ),
-    "each result needs all those before it": ("cumsum", "cumprod", "cummax", "cummin"),
-    "windows that overlap share elements between tiles; those that do not are cut": (
-        "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "max_pool2d", "max_pool2d_backward", "avg_pool2d",
-        "avg_pool2d_backward",
-    ),
-    "an index may name any element of the axis": (
-        "gather", "index_add", "index_select", "nll", "nll_backward", "scatter", "scatter_add", "scatter_max",
-        "scatter_min", "scatter_mul",
-    ),
-    "a row may belong to any group": ("grouped_matmul", "grouped_outer"),
-    "the result is a place, counted from the start of the axis": ("argmax",),
-    "elements of a tile come to lie in another tile": ("flip", "slice", "cat", "reshape"),
-    "partial results are combined by sum, maximum and minimum alone": ("prod",),
-}  # fmt: skip
-"""Why an operator holds an axis whole (`!`): in each case, tiles cut along it would not make the same result."""
-
 
 def page() -> str:
     """The whole page."""
@@ -76,8 +55,12 @@ def _whole() -> Iterator[str]:
     yield ""
     yield "| Operators that hold an axis whole | because |"
     yield "|---|---|"
-    for reason, names in WHOLE.items():
-        yield f"| {', '.join(f'`{name}`' for name in names)} | {reason} |"
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, operator in sorted(OPS.items()):
+        by_reason[operator.whole].append(name)
+    for reason, names in sorted(by_reason.items()):
+        if reason:
+            yield f"| {', '.join(f'`{name}`' for name in names)} | {reason} |"
 
 
 def _operators() -> Iterator[str]:

@@ -165,7 +165,7 @@ def test_missing_file() -> None:
         ("x = (\n", "", None, "model.py:1: the file has a syntax error: '(' was never closed"),
         ("x = 1\ny = x.z\n", "", None, "model.py:2: running the file raised AttributeError: 'int' object has no"),
         ("x = 1\n", "", None, "model.py:1: the file does not define 'model'\n    try: write `model = MyModule` (mo"),
-        ("model = 3\n", "", None, "model.py:1: model is of type int\n    try: write"),
+        ("model = 3\n", "", None, "model.py:1: model is of type int, not a torch.nn.Module\n    try: write"),
         (IDENTITY, "", None, "model.py:1: the file does not define 'inputs'"),
         ("def model():\n    return 1 / 0\n", "", None, "model.py:2: calling model() raised ZeroDivisionError"),
         (EMPTY + "model = Model\ninputs = {'x': 1}\n", "", None, "model.py:13: inputs are not tensors"),

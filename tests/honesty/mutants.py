@@ -322,7 +322,7 @@ def drop_a_stream(pef: pb.Pef, pick: random.Random) -> str:
             net.stream -= 1
     del configuration.nets[:]
     configuration.nets.extend(kept)
-    return r"slot \d+ is neither|has 0 writers|read by nobody|no net reads from|is loaded before it is stored"
+    return r"slot \d+ is neither|has 0 writers|nothing reads the buffer|no net reads from|is loaded before it is stored"
 
 
 ILLEGAL: dict[str, Change] = {

@@ -88,3 +88,17 @@ def test_no_request_is_let_in_once_nobody_works() -> None:
     with pytest.raises(Refusal) as error:
         waiting.offer([Ticket()])
     assert error.value.reason is Reason.UNAVAILABLE
+
+
+def test_what_is_being_read_counts_as_waiting() -> None:
+    waiting: Waiting[Ticket] = Waiting(limits())
+    assert waiting.full() is None and waiting.full(2) is None
+    refusal = waiting.full(3)
+    assert refusal is not None and refusal.reason is Reason.BUSY
+    waiting.offer([Ticket(), Ticket()])
+    assert waiting.take(lambda ticket: True) is not None
+    assert waiting.full(3) is None, "one waits, one is at work, one is being read"
+    assert waiting.full(4) is not None
+    waiting.refuse("the service is ending")
+    refusal = waiting.full()
+    assert refusal is not None and refusal.reason is Reason.UNAVAILABLE and refusal.retry_after is not None

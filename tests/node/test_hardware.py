@@ -27,7 +27,7 @@ def test_counts(name: str, rdus: int, tiles: int, xrdu_memory_gb: float) -> None
 def test_every_number_says_where_it_comes_from(name: str) -> None:
     lines = (NODE_FOLDER / f"{name}.toml").read_text().splitlines()
     values = [line for line in lines if "=" in line and not line.startswith(("#", "platform", "machine"))]
-    assert len(values) == 9
+    assert len(values) == 9 + (name == "sn40l-16"), "HBM is its alone"
     for line in values:
         assert re.search(r'source = "(published|derived|guess): .+"', line), line
 

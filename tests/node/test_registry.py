@@ -62,6 +62,6 @@ def test_where_it_looks(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads(listed("--json").stdout)["pefs"]) == 3, "below out/"
     assert len(json.loads(listed("--json", SNC_PEFS=f"{out / 'a'}:{out / 'b'}").stdout)["pefs"]) == 2
     missing = listed(out / "nowhere")
-    assert missing.exit_code == 2 and "is no folder" in missing.stderr
+    assert missing.exit_code == 2 and "is not a folder" in missing.stderr
     monkeypatch.chdir(out / "a" / "checkpoints")
     assert "no PEFs below out" in listed().stdout

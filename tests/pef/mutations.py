@@ -278,7 +278,7 @@ MUTATIONS = {
         "residual", set_to(f"{P}.stages[1].outputs[0].buffer", 1), r"buffer 2 \(outer\): .*0 writers"
     ),
     "no reader": Mutation(
-        "residual", set_to(f"{P}.stages[2].inputs[1].buffer", 0), r"buffer 2 \(outer\): .*read by nobody"
+        "residual", set_to(f"{P}.stages[2].inputs[1].buffer", 0), r"buffer 2 \(outer\): .*nothing reads the buffer"
     ),
     "stages swapped": Mutation("two_products", swap_stages, r"stage 0 \(fc2\), input 0: .*\(hidden\) is read before"),
     "later stages swapped": Mutation(

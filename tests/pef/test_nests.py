@@ -167,7 +167,7 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
     "scores do not wait": (
         "maximum",
         deepen(2, 3),
-        r"\(s\): it waits for ever, .*\(exp\); .*\(sub\); .*\(amax\)\n    try: a ring of more than 3 slices",
+        r"\(s\): .*would stop for ever, .*\(exp\); .*\(sub\); .*\(amax\)\n    try: let the ring hold more than 3",
     ),
     "part of a unit": ("units", deepen(1, 3), r"\(h\): the ring holds 3 slices, of which 2 are complete at one time"),
     "rebound element type": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ir.errors import IllegalPefError
 from ir.op import Array
 from ir.types import DType
 from pef import pef_pb2 as pb
+from runtime.numbers.fast import grouping
 from runtime.numbers.fast.executor import FunctionalSimulator
 from runtime.session import Session
 from tests.pef.samples import SAMPLES
@@ -62,6 +64,32 @@ def test_threads_do_not_change_a_bit(name: str) -> None:
     runs = [everything(executed(LARGE[name](), threads=threads)) for threads in (1, 2, 5)]
     for symbol, first in runs[0].items():
         assert all(np.array_equal(first, other[symbol]) for other in runs[1:])
+
+
+SLOW, FAST = (
+    replace(grouping.HOST, **dict.fromkeys(("flops_per_ns", "bytes_per_ns"), rate), cached_bytes=cached)
+    for rate, cached in ((0.01, 1 << 8), (1e6, 1 << 30))
+)
+
+
+@pytest.mark.parametrize("host", [SLOW, FAST], ids=["slow", "fast"])
+@pytest.mark.parametrize("name", LARGE)
+def test_the_hosts_speed_does_not_change_a_bit(
+    name: str, host: grouping.Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(executed(LARGE[name]()))
+    monkeypatch.setattr(grouping, "HOST", host)
+    assert all(np.array_equal(array, before[symbol]) for symbol, array in everything(executed(LARGE[name]())).items())
+
+
+def test_the_hosts_speed_decides_what_runs_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    for host in (SLOW, FAST):
+        monkeypatch.setattr(grouping, "HOST", host)
+        simulator = executed(programs.update_in_place())._simulator
+        assert isinstance(simulator, FunctionalSimulator)
+        steps.append(simulator.plan(0).steps)
+    assert steps[0] > steps[1]
 
 
 def test_joining_tiles_is_exact_without_sums() -> None:

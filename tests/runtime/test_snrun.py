@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +147,26 @@ def test_training_resumes_exactly(training: Path) -> None:
     assert whole["losses"][-1]["loss"] < whole["losses"][0]["loss"]
     final = [load_file(folder / name / "step-000008.safetensors")["w"] for name in "ab"]
     assert np.array_equal(*final)
+
+
+def test_sigterm_ends_training_with_a_checkpoint_to_go_on_from(training: Path) -> None:
+    data, folder = training.parent / "data.npz", training.parent
+    options = [training, "--train", "--data", data, "--hyper", "lr=0.0001", "--seed", 3, "--checkpoint-dir", folder]
+    command = [sys.executable, "-m", "runtime.snrun.cli", *map(str, [*options, "--steps", 10**9])]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert any(line.startswith("step 3 ") for line in process.stdout)
+        process.terminate()
+        rest, said = process.stdout.read(), process.stderr.read()
+    (checkpoint,) = folder.glob("step-*.safetensors")
+    assert process.returncode == -signal.SIGTERM
+    assert f"checkpoint {checkpoint}" in rest and f"snrun --resume {checkpoint} goes on from there" in said
+    step = int(checkpoint.stem.removeprefix("step-"))
+    arguments = [*options[:-2], "--json", "--checkpoint-dir", folder / "b"]
+    whole = json.loads(snrun(*arguments, "--steps", step + 2).stdout)["losses"]
+    assert json.loads(snrun(*arguments, "--steps", 2, "--resume", checkpoint).stdout)["losses"] == whole[-2:]
 
 
 def test_a_checkpoint_goes_on_in_another_compile_of_the_same_program(training: Path) -> None:

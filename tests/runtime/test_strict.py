@@ -135,8 +135,8 @@ def test_a_ring_too_short_for_its_reader_is_named() -> None:
     buffers = pef.configurations[0].buffers
     next(buffer for buffer in buffers if buffer.name == "scores").depth = 1
     message = refusal(pef)
-    assert "stage 0 (scores): firing 1 of 8 waits for ever, for " in message
-    assert "stage 1 (softmax): firing 0 of 4 waits for ever, for " in message
+    assert "stage 0 (scores): firing 1 of 8 waits for ever for " in message
+    assert "stage 1 (softmax): firing 0 of 4 waits for ever for " in message
 
 
 def test_a_ring_too_short_for_the_longer_path_is_named() -> None:

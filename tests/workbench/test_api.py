@@ -81,17 +81,31 @@ def test_what_it_shows(compiled: snc.Compiled) -> None:
         assert "fwd_0" in str(shown)
         assert shown._repr_html_().startswith("<pre") and "fwd_0" in shown._repr_html_()
         assert "fwd_0" in shown.__rich__().plain
-    assert repr(compiled) == "<small, compiled for SN30: 1 sections; inputs x>"
+    assert repr(compiled) == "<small, compiled for SN30: 1 section; inputs x>"
     assert isinstance(compiled.graph("ir"), nx.MultiDiGraph)
     with pytest.raises(UsageError, match="one of ir, sections"):
         compiled.graph("sails")
+
+
+def test_inputs_in_their_order_or_by_name(compiled: snc.Compiled) -> None:
+    x = torch.linspace(-1, 1, 256).reshape(32, 8)
+    by_name = compiled.run(x=x)
+    for given in (compiled.run(x), compiled.run({"x": x.numpy()})):
+        assert given.keys() == by_name.keys() and all(np.array_equal(given[name], by_name[name]) for name in given)
+    with pytest.raises(snc.SncError, match=r"2 inputs are given, and the PEF has 1(.|\n)*the inputs are x"):
+        compiled.run(x, x)
+
+
+def test_sources_of_a_module_that_pytorch_has_are_where_it_is_compiled() -> None:
+    compiled = snc.compile(torch.nn.Sequential(torch.nn.Linear(8, 4)), torch.ones(2, 8))
+    assert {place["file"] for place in compiled.facts["sections"][0]["sources"]} == {Path(__file__).name}
 
 
 def test_saved_and_loaded(compiled: snc.Compiled, tmp_path: Path) -> None:
     path = compiled.save(tmp_path)
     again = snc.load(path)
     assert again.pef == compiled.pef and again.weights == compiled.weights
-    assert compiled.diff(again).is_same
+    assert compiled.diff(again).is_same and str(compiled.diff(again)).startswith("Both do the same in the same time: ")
     x = np.ones((32, 8), np.float32)
     assert all(np.array_equal(a, b) for a, b in zip(compiled.run(x=x).values(), again.run(x=x).values()))
     page = compiled.report(tmp_path / "report.html")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ LONGEST = 60
 """Characters shown of a value."""
 
 
-@click.command("diff", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("diff", short_help="Compare two PEFs, and what they take.", context_settings=CONTEXT)
 @click.argument("before", type=click.Path(path_type=Path), metavar="A.PEF")
 @click.argument("after", type=click.Path(path_type=Path), metavar="B.PEF")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows; 0: all.")

@@ -35,7 +35,7 @@ class SectionTime:
     after_us: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Everything that is different; `is_same` says that nothing is but names, hashes and places in files."""
 
@@ -57,6 +57,12 @@ class Comparison:
             "changes": [asdict(change) for change in self.changes],
             "words": self.sentences(),
         }
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
+
+    def __repr__(self) -> str:
+        return f"<comparison: {duration(self.before_us)} before, {duration(self.after_us)} after (simulated)>"
 
     def sentences(self) -> list[str]:
         """The result in words: time first, then where it comes from, then what changed."""

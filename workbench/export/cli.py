@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
 
 
-@click.command("export", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("export", short_help="Write a graph for other tools.", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("--what", type=click.Choice(["ir", "sections", "stages", "netlist"]), default="stages", show_default=True)
 @click.option("--format", "form", type=click.Choice(["graphml", "dot", "json"]), default="json", show_default=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
 
 
-@click.command("opt", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("opt", short_help="Run passes on a program and print the result.", context_settings=CONTEXT)
 @click.argument("program", metavar="PROGRAM.IR|MODEL.PY[:NAME]")
 @click.option(
     "-p", "--passes", metavar="PIPELINE", help="Such as 'canonicalize,precision{preset=mp4},dce'; default: all."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
+from workbench.options import compiling
 
 if TYPE_CHECKING:
     from workbench.bisect.bisect import Mapping
@@ -16,34 +18,22 @@ if TYPE_CHECKING:
     from workbench.reduce.reduce import Test
 
 
-@click.command("reduce", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("reduce", short_help="Find the smallest program that shows a fault.", context_settings=CONTEXT)
 @click.argument("model", metavar="MODEL.PY[:NAME]|PROGRAM.IR")
 @click.option("--error", metavar="CODE", help="Look for a compile that ends in this error, such as INFEASIBLE.")
 @click.option(
     "--command", metavar="COMMAND", help="Look for a program for which this ends with status 0; {} is its file."
 )
-@click.option("--inference", is_flag=True, help="Forward only.")
-@click.option("-b", "--batch-size", type=click.IntRange(min=1), help="Passed to the file's inputs(batch_size).")
-@click.option("--arch", default="sn30", show_default=True, help="Machine to map onto.")
-@click.option("--level", type=click.Choice(("o0", "o1", "o3")), default="o3", show_default=True)
-@click.option("--graphamp-preset", "preset", default="mp0", show_default=True, metavar="mp0|mp1|mp4", help="Precision.")
-@click.option("--passes", metavar="PIPELINE", help="Run these passes instead of the usual ones.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and values.")
+@compiling
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A file; default: standard output.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was left after every step.")
 def reduce(
     model: str,
     error: str | None,
     command: str | None,
-    inference: bool,
-    batch_size: int | None,
-    arch: str,
-    level: str,
-    preset: str,
-    passes: str | None,
-    seed: int,
     output: Path | None,
     verbose: bool,
+    **how: Any,
 ) -> None:
     """Find the smallest program that still shows a fault, and print it.
 
@@ -64,10 +54,8 @@ def reduce(
         from workbench.numbers.subject import read_subject
         from workbench.reduce.reduce import reduce_program, size_in_words
 
-        request = CompileRequest(
-            model, inference, batch_size, arch=arch, level=level, preset=preset, seed=seed, passes=passes
-        )
-        subject = read_subject(model, inference=inference, batch_size=batch_size, seed=seed)
+        request = CompileRequest(model, **how)
+        subject = read_subject(model, inference=request.inference, batch_size=request.batch_size, seed=request.seed)
         shows = _test(subject, Mapping.of(request), error, command)
         note = (lambda line: click.echo(line, err=True)) if verbose else (lambda line: None)
         found = reduce_program(subject.program, shows, note)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
-from pef.wording import counted, duration
+from pef.wording import counted, duration, size
 from runtime.profile.roofline import FLOPS_PER_STAGE, roofline_cycles
 from runtime.timing import Report, simulate
 from runtime.timing.report import Bound, SectionReport
@@ -133,7 +133,7 @@ def _remark(report: Report, bound: Bound) -> str:
         return f"at peak on every PCU in bf16 the arithmetic takes {duration(report.us(_peak_cycles(report)))}"
     if bound is Bound.DRAM:
         moved = sum(sum((*s.execution.read_bytes, *s.execution.write_bytes)) for s in report.sections)
-        return f"{moved / 2**20:,.1f} MiB move to or from device memory"
+        return f"{size(moved)} move to or from device memory"
     if bound is Bound.FILL:
         phases = sum(len(section.execution.phases) for section in report.sections)
         return f"{counted(phases, 'phase')}, pipelines filled and drained once in each"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
 
 
-@click.command("report", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("report", short_help="Show where the time goes, on one HTML page.", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path), metavar="FILE.PEF")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default: FILE.html beside the PEF.")
 @click.option("--against", type=click.Path(path_type=Path), metavar="OTHER.PEF", help="Compare with another PEF.")

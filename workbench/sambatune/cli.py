@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from compiler.cli import CONTEXT
 from ir.ending import exit_status
 
 
-@click.command("sambatune", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command("sambatune", short_help="Write the report files of SambaTune.", context_settings=CONTEXT)
 @click.argument("pef", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Default: sambatune/ beside it.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an unforeseen error.")

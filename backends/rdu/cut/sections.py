@@ -39,25 +39,6 @@ class Partition:
     groups: tuple[int, ...] = ()
 
 
-def cut_graph(
-    graph: Graph,
-    machine: Machine,
-    *,
-    fuse: bool,
-    budget: float,
-    rules: Sequence[Rule] | None = None,
-    microbatches: Microbatches | None = None,
-    replicas: Replicas = ONE,
-) -> CutGraph:
-    """Cut a graph into sections of at most `budget` (0 to 1) of the machine's units; one stage each without `fuse`,
-    but for what `rules` fuse. `replicas` of them are taken to exchange their gradients."""
-    return materialise(
-        partition_graph(
-            graph, machine, fuse=fuse, budget=budget, rules=rules, microbatches=microbatches, replicas=replicas
-        )
-    )
-
-
 def partition_graph(
     graph: Graph,
     machine: Machine,
@@ -68,7 +49,11 @@ def partition_graph(
     microbatches: Microbatches | None = None,
     replicas: Replicas = ONE,
 ) -> Partition:
-    """Which stages form a section, and how they stream. The arguments are those of `cut_graph`."""
+    """Which stages form a section of at most `budget` (0 to 1) of the machine's units, and how they stream.
+
+    Without `fuse`, a section is one stage, but for what `rules` fuse. `replicas` of them are taken to exchange their
+    gradients.
+    """
     graph, indexed = prepare_graph(graph, machine)
     if rules is not None:
         return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)

@@ -15,8 +15,6 @@ import numpy as np
 from ir.graph import Graph, Node, Output, Value
 from ir.op import Array
 from ir.ops.elementwise import Cast
-from ir.ops.indexing import IndexSelect
-from ir.ops.scatter import Scatter
 from ir.types import DType
 from pef.machine import Machine
 from pef.nest import Nest, Pick, Slicing
@@ -91,17 +89,18 @@ def _gathers(graph: Graph, updates: Mapping[str, Update], machine: Machine) -> t
     copies: dict[str, Value] = {}
     gathers: dict[str, Gather] = {}
     for node in graph.nodes:
-        if isinstance(node.op, IndexSelect) and node.operands[0].name in inputs - stored:
+        axis = node.op.picked_axis
+        if axis is not None and node.operands[0].name in inputs - stored:
             (table, index), (value,) = node.operands, node.results
             producer = graph.producers.get(index.name)
             is_view = producer is not None and producer.op.is_free
             early = index.name in inputs or value.name not in stored_values
-            if early and _is_less(table, index, node.op.dim, machine):
+            if early and _is_less(table, index, axis, machine):
                 if is_view and index.name not in copies:
                     copies[index.name] = Value(f"{index.name}.index", index.type)
                     nodes.append(Node(Cast(DType.I32), (index,), (copies[index.name],), node.location))
                 index = copies.get(index.name, index)
-                gathers[value.name] = Gather(value, table, index, node.op.dim, machine.memory_burst_bytes)
+                gathers[value.name] = Gather(value, table, index, axis, machine.memory_burst_bytes)
                 node = replace(node, operands=(table, index))
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)), Indexed(gathers, updates)
@@ -130,10 +129,10 @@ def _updates(graph: Graph, machine: Machine) -> tuple[Graph, dict[str, Update]]:
 def _update(graph: Graph, output: Output, inputs: Mapping[str, Value], machine: Machine) -> tuple[Update, Value] | None:
     """The update that an output is, and the slices it writes; None where it is none."""
     node = graph.producers.get(output.value.name)
-    if node is None or not isinstance(node.op, Scatter) or node.operands[0].name != output.symbol:
+    axis = node.op.replaced_axis if node is not None else None
+    if node is None or axis is None or node.operands[0].name != output.symbol:
         return None
     symbol, index, source = node.operands
-    axis = node.op.dim
     vector = _vector(graph, index, axis)
     covered = all(i == extent for a, (i, extent) in enumerate(zip(index.type.shape, symbol.type.shape)) if a != axis)
     if vector is None or not covered or not _bases(graph, [vector]) or not _bases(graph, [source]):
@@ -183,7 +182,7 @@ def _without_dead_scatters(graph: Graph) -> Graph:
     dead = [
         node
         for node in graph.nodes
-        if isinstance(node.op, Scatter)
+        if node.op.replaced_axis is not None
         and not graph.consumers[node.results[0].name]
         and node.results[0].name not in stored
     ]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
 from backends.rdu.stream.spread import Option, options
 from ir.graph import Value
+from ir.types import TensorType
 from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
@@ -87,7 +88,8 @@ def made_by(stages: Sequence[NestedStage]) -> dict[str, tuple[int, Value]]:
 
 
 def starts(phase: Phase) -> list[float]:
-    """When each stage starts, as a share of the phase's time, if all fire at a steady pace."""
+    """When each stage starts, as a share of the phase's time, if all fire at a steady pace. What fires once although
+    others stream is small, and takes no time."""
     makers = made_by(phase.stages)
     found: list[float] = []
     for stage in phase.stages:
@@ -95,6 +97,8 @@ def starts(phase: Phase) -> list[float]:
         for value in stage.stage.reads:
             if value.name in makers and makers[value.name][0] < len(found):
                 index, _ = makers[value.name]
+                if phase.tiles > 1 and phase.stages[index].level == 0:
+                    continue
                 writer = writer_of(phase, phase.stages[index], value)
                 level = sync_level(writer, reader_of(phase, stage, value))
                 start = max(start, found[index] + 1 / phase.nest.events(level))
@@ -277,6 +281,7 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]
         for value in stage.stage.reads:
             readers.setdefault(value.name, []).append((index, value))
     found = []
+    bytes_stored: dict[tuple[TensorType, Writer], int] = {}  # many alike where a model returns what its layers make
     for index, stage in enumerate(phase.stages):
         for value in stage.stage.writes:
             writer = writer_of(phase, stage, value)
@@ -285,8 +290,13 @@ def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]
                 for at, _ in readers.get(value.name, ())
                 if at > index
             ]
-            depth = ring_depth(writer, using or [stored(writer)])
-            found.append((value.name, depth * phase.nest.sliced(value.type, writer.slicing).nbytes))
+            nbytes = None if using else bytes_stored.get((value.type, writer))
+            if nbytes is None:
+                depth = ring_depth(writer, using or [stored(writer)])
+                nbytes = depth * phase.nest.sliced(value.type, writer.slicing).nbytes
+            if not using:
+                bytes_stored[value.type, writer] = nbytes
+            found.append((value.name, nbytes))
     return found
 
 

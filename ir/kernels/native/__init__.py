@@ -28,9 +28,14 @@ def load(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ImportError as error:
-        log.info("compiled loops for %s: none, NumPy does it: %s", name, error)
+        log.info("NumPy computes %s: its compiled loops cannot be imported: %s", name, error)
     except RuntimeError as error:  # numba finds no folder that it may write to
-        log.warning("compiled loops for %s: none, NumPy does it: %s; set NUMBA_CACHE_DIR to a folder", name, error)
+        log.warning(
+            "NumPy computes %s: its compiled loops cannot be kept (%s); set NUMBA_CACHE_DIR to a folder that can be "
+            "written to",
+            name,
+            error,
+        )
     return None
 
 

@@ -165,7 +165,7 @@ def show(subject: str, what: str, json_folder: Path | None) -> None:
     """Show Node static|dynamic|all|op-state, or Host all|rdma-dev."""
     known = {"Node": ("static", "dynamic", "all", "op-state"), "Host": ("all", "rdma-dev")}
     if what not in known[subject]:
-        raise click.UsageError(f"{subject} has no {what}: one of {', '.join(known[subject])}")
+        raise click.UsageError(f"{subject} has no {what}: give one of {', '.join(known[subject])}")
     run = show_node if subject == "Node" else show_host
     sys.exit(exit_status(lambda: run(what, json_folder)))
 

@@ -74,7 +74,7 @@ def clear(uuid: str | None, all_of_them: bool) -> None:
 
     def run() -> bool:
         if all_of_them == (uuid is not None):
-            raise UsageError(Problem("which fault?", hint="give its UUID (snfadm -l fault), or --all"))
+            raise UsageError(Problem("no fault is named", hint="give its UUID (snfadm -l fault), or --all"))
         client, pb = _admin()
         chosen = [uuid] if uuid else [row[0] for row in client.log("fault")[1]]
         again = [_cleared(client, pb, str(fault)) for fault in chosen]

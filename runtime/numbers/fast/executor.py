@@ -10,8 +10,9 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from threadpoolctl import ThreadpoolController
+import numpy as np
 
+from ir.kernels.gemm import OneThread
 from pef.decoded_pef import DecodedPef
 from runtime.collective import Collective, Exchange
 from runtime.numbers.fast.plan import Executor, Plan
@@ -41,7 +42,7 @@ class FunctionalSimulator:
         self._executor = Executor(threads if threads is not None else host_cores())
         self._programs: dict[int, Program] = {}
         self._plans: dict[int, Plan] = {}
-        self._blas = ThreadpoolController()
+        self._blas = OneThread()
 
     @property
     def threads(self) -> int:
@@ -53,9 +54,10 @@ class FunctionalSimulator:
         return partial(self._execute, [self.plan(number) for number in sections])
 
     def _execute(self, plans: Sequence[Plan], collective: Collective) -> None:
-        """Execute plans in order. Matrix products run single-threaded in each lane."""
+        """Execute plans in order. Matrix products run single-threaded in each lane. Floating-point exceptions give inf
+        and NaN silently, as on the device."""
         self._exchange.collective = collective
-        with self._blas.limit(limits=1, user_api="blas"):
+        with self._blas, np.errstate(all="ignore"):
             for plan in plans:
                 self._executor.run(plan)
 

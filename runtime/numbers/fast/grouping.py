@@ -1,8 +1,12 @@
-"""How a phase's tiles are grouped into kernel calls and the groups into lanes: from the PEF alone.
+"""How a phase's tiles are grouped into kernel calls and the groups into lanes.
 
 Adjacent tiles go into one call where that cannot change a result, except in the order float sums associate. A group is
 large enough that its arithmetic outweighs walking through weights and sums over tiles, and otherwise small enough to
 stay in cache.
+
+How large that is depends on the host, but results must not. Where tiles are summed, or a kernel sums within them,
+groups are therefore those of the `NOMINAL` host: which sums associate follows from the PEF alone. The rates of the
+`HOST` itself count where every element is computed by itself, so that no group changes a bit.
 """
 
 from __future__ import annotations
@@ -11,26 +15,46 @@ import math
 from dataclasses import dataclass
 
 from ir.op import CostClass
-from ir.ops.conv import Convolution
 from runtime.numbers.fast.program import Phase, Program, Stage
 from runtime.numbers.fast.scratch import compute_bytes
 
 MAXIMUM_LANES = 8
-CACHED_BYTES = 1 << 20
-"""What the arrays of one group of one stage may take: about the second-level cache of a core."""
-SERIAL_NS = 100_000
-"""Below this much work a phase is not worth waking another thread."""
-RUN_BYTES = 1024
-"""Tiles that are columns of their tensors are joined until they are runs of memory as long as this: shorter ones cost
-more to reach than to compute."""
-LANE_NS = 1_000_000
-"""A phase gets more than two lanes where each has this much work."""
-CALL_NS = 1_000
-"""What a kernel call costs before it computes anything."""
-OVERHEAD_SHARE = 0.2
-"""The part of a group's time that calls, walking through weights and adding to sums over tiles should take."""
-FLOPS_PER_NS = 90.0
-BYTES_PER_NS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What calls and arithmetic cost on a host with one thread."""
+
+    flops_per_ns: float
+    bytes_per_ns: float
+    call_ns: float
+    """A kernel call before it computes anything."""
+    overhead_share: float
+    """The part of a group's time that calls, walking through weights and adding to sums over tiles should take."""
+    cached_bytes: int
+    """What the arrays of one group of one stage may take: about the second-level cache of a core."""
+    run_bytes: int
+    """Tiles that are columns of their tensors are joined until they are runs of memory as long as this: shorter ones
+    cost more to reach than to compute."""
+    serial_ns: float
+    """Below this much work a phase is not worth waking another thread."""
+    lane_ns: float
+    """A phase gets more than two lanes where each has this much work."""
+
+
+NOMINAL = Rates(
+    flops_per_ns=90.0,
+    bytes_per_ns=8.0,
+    call_ns=1_000.0,
+    overhead_share=0.05,
+    cached_bytes=1 << 20,
+    run_bytes=1024,
+    serial_ns=100_000.0,
+    lane_ns=1_000_000.0,
+)
+"""What float sums associate by, on every host: other numbers here change the bits of a training run."""
+HOST = NOMINAL
+"""What decides where no bit depends on it. The host that was measured is close enough to the nominal one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +75,24 @@ def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
     if any(operation.op.exchanges for stage in phase.stages for operation in stage.operations):
         whole = all(_grows(stage, phase.tiles) for stage in phase.stages)
         return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
-    tile_ns = max(1.0, sum(map(_tile_ns, phase.stages)))
-    worthwhile = max(_overhead_ns(phase, program) / (OVERHEAD_SHARE * tile_ns), RUN_BYTES / _run_bytes(phase))
-    lanes = _lane_count(phase, tile_ns, worthwhile)
-    size = _group_size(phase, lanes, worthwhile)
+    rates = HOST if _is_elementwise(phase) else NOMINAL
+    tile_ns = max(1.0, sum(_tile_ns(stage, rates) for stage in phase.stages))
+    overhead_ns = _overhead_ns(phase, program, rates)
+    worthwhile = max(overhead_ns / (rates.overhead_share * tile_ns), rates.run_bytes / _run_bytes(phase))
+    lanes = _lane_count(phase, tile_ns, worthwhile, rates)
+    size = _group_size(phase, lanes, worthwhile, rates)
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
         size = 1
     return [_split(lane.start, lane.count, max(1, round(lane.count / size))) for lane in _split(0, phase.tiles, lanes)]
+
+
+def _is_elementwise(phase: Phase) -> bool:
+    """Whether every element is computed by itself: then nothing depends on which tiles are computed together."""
+    return all(
+        all(operation.op.is_elementwise or operation.op.is_free for operation in stage.operations)
+        and all(port.combine is None for port in stage.outputs)
+        for stage in phase.stages
+    )
 
 
 def _split(start: int, length: int, parts: int) -> list[Group]:
@@ -71,34 +106,32 @@ def _split(start: int, length: int, parts: int) -> list[Group]:
     return stretches
 
 
-def _lane_count(phase: Phase, tile_ns: float, worthwhile: float) -> int:
+def _lane_count(phase: Phase, tile_ns: float, worthwhile: float, rates: Rates) -> int:
     """As many lanes as are worthwhile: a power of two, which divides evenly over threads."""
-    if tile_ns * phase.tiles < SERIAL_NS:
+    if tile_ns * phase.tiles < rates.serial_ns:
         return 1
     lanes = min(2, phase.tiles)
-    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * max(worthwhile, LANE_NS / tile_ns):
+    while lanes < MAXIMUM_LANES and phase.tiles >= 2 * lanes * max(worthwhile, rates.lane_ns / tile_ns):
         lanes *= 2
     return min(lanes, phase.tiles)
 
 
-def _group_size(phase: Phase, lanes: int, worthwhile: float) -> int:
+def _group_size(phase: Phase, lanes: int, worthwhile: float, rates: Rates) -> int:
     """Tiles per call: worthwhile, in long runs, and as many more as fit the cache."""
     tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
-    wanted = max(worthwhile, CACHED_BYTES / max(1, tile_bytes))
+    wanted = max(worthwhile, rates.cached_bytes / max(1, tile_bytes))
     return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))
 
 
-def _overhead_ns(phase: Phase, program: Program) -> float:
+def _overhead_ns(phase: Phase, program: Program, rates: Rates) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(
-        _resident_bytes(stage) + _column_bytes(stage) + _fixed_bytes(stage, phase.tiles) for stage in phase.stages
-    )
-    return calls * CALL_NS + (walked + 3 * _summed_bytes(phase, program)) / BYTES_PER_NS
+    walked = sum(_resident_bytes(stage) + _laid_out_bytes(stage) for stage in phase.stages)
+    return calls * rates.call_ns + (walked + 3 * _summed_bytes(phase, program)) / rates.bytes_per_ns
 
 
-def _tile_ns(stage: Stage) -> float:
-    """Roughly what one tile of a stage costs this host."""
+def _tile_ns(stage: Stage, rates: Rates) -> float:
+    """Roughly what one tile of a stage costs."""
     total = 0.0
     for operation in stage.operations:
         if operation.op.is_free:
@@ -106,9 +139,9 @@ def _tile_ns(stage: Stage) -> float:
         operands = [stage.values[i].type for i in operation.operands]
         values = [stage.values[i] for i in (*operation.operands, *operation.results)]
         moved = sum(compute_bytes(value.type) for value in values if value.grown(2) != value.type)
-        total += moved / BYTES_PER_NS * operation.op.cost.passes
+        total += moved / rates.bytes_per_ns * operation.op.cost.passes
         if operation.op.cost.kind is CostClass.SYSTOLIC:
-            total += operation.op.flops(*operands) / FLOPS_PER_NS
+            total += operation.op.flops(*operands) / rates.flops_per_ns
     return total
 
 
@@ -134,28 +167,15 @@ def _resident_bytes(stage: Stage) -> int:
     return sum(compute_bytes(stage.values[port.value].type) for port in stage.inputs if port.axis < 0)
 
 
-def _column_bytes(stage: Stage) -> int:
-    """Bytes of the columns that every group makes anew, of images that all tiles use whole."""
+def _laid_out_bytes(stage: Stage) -> int:
+    """Bytes that every group lays out anew, of operands that all tiles use whole."""
     total = 0
     for operation in stage.operations:
-        if isinstance(operation.op, Convolution):
+        if operation.op.laid_out is not None:
             values = [stage.values[i] for i in operation.operands]
-            images = values[operation.op.images_operand]
-            if images.grown(2) == images.type:
-                total += operation.op.column_bytes(*(value.type for value in values))
-    return total
-
-
-def _fixed_bytes(stage: Stage, tiles: int) -> int:
-    """Bytes that every group makes anew of operands that all tiles use whole, by the method for many tiles at once:
-    transformed weights."""
-    many = max(1, tiles // 2)
-    total = 0
-    for operation in stage.operations:
-        if isinstance(operation.op, Convolution):
-            op = operation.op.retyped(stage.values[operation.results[0]].grown(many))
-            assert isinstance(op, Convolution)
-            total += op.fixed_bytes(*(stage.values[i].grown(many) for i in operation.operands))
+            laid_out = values[operation.op.laid_out]
+            if laid_out.grown(2) == laid_out.type:
+                total += operation.op.laid_out_bytes(*(value.type for value in values))
     return total
 
 

@@ -48,14 +48,13 @@ class Executor:
         self._pool = ThreadPoolExecutor(self.threads - 1, "rdu") if self.threads > 1 else None
 
     def run(self, plan: Plan) -> None:
-        """Execute every part of `plan`. Floating-point exceptions give inf and NaN silently, as on the device."""
-        with np.errstate(all="ignore"):
-            for part in plan.parts:
-                if len(part) > 1 and self._pool is not None:
-                    self._run_lanes(part, self._pool)
-                else:
-                    for lane in part:
-                        _run_steps(lane)
+        """Execute every part of `plan`."""
+        for part in plan.parts:
+            if len(part) > 1 and self._pool is not None:
+                self._run_lanes(part, self._pool)
+            else:
+                for lane in part:
+                    _run_steps(lane)
 
     def _run_lanes(self, lanes: list[Lane], pool: ThreadPoolExecutor) -> None:
         waiting = deque(lanes)
@@ -73,7 +72,7 @@ class Executor:
 
 
 def _drain(waiting: deque[Lane]) -> None:
-    """Run lanes until none waits."""
+    """Run lanes until none waits; NumPy's handling of exceptions is each thread's own."""
     with np.errstate(all="ignore"):
         while True:
             try:

@@ -35,7 +35,8 @@ class DeviceTensor:
 
     def content(self) -> Tensor:
         """A copy of what the device holds."""
-        return self.memory.to(self.dtype, copy=True)
+        memory = self.memory
+        return memory.clone() if memory.dtype is self.dtype else memory.to(self.dtype)
 
     def write(self, tensor: Tensor) -> None:
         """Write the symbol. Raises BindError where the shape or the kind of numbers does not match."""

@@ -43,7 +43,7 @@ function slowestLines() {
 function causeCard(cause) {
   const pick = ({ section, phase, kind, index }) => select(kind ? { section, phase, kind, index } : { section });
   return h("div", { class: "card", style: `--tone:var(--${cause.bound})` },
-    h("div", { class: "gain" }, `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
+    h("div", { class: "gain" }, cause.gain_share < 5e-4 ? "0%" : `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
     h("div", { class: "why" }, h("i", { class: "swatch", style: `background:var(--${cause.bound})` }), `${share(cause.share)} ${cause.words}`),
     h("div", { class: "small soft" }, cause.remark),
     h("ul", {}, cause.contributors.map((item) => h("li", {}, h("button", { onclick: () => pick(item) },

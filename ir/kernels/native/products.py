@@ -1,0 +1,492 @@
+"""Matrix products in blocks that stay in cache, by a tile of sums that stays in registers (`ir/kernels/gemm.py`).
+
+The scheme is that of K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008: a block of b
+is copied into panels as wide as a tile, a block of a into slices as high as one, and a tile of c is the sum of products
+of a column of the slice and a row of the panel. A tile is 2 vectors wide, so that its sums leave registers for a row of
+the panel and for one element of a.
+
+An element of c is the same sum whatever else is multiplied with it: of the products in order, in equal stretches of at
+most `DEPTH`. Rows and columns may therefore be multiplied together or apart without changing a bit.
+
+Matrices come as the address of their first element with the distances, in elements, between their rows, their columns
+and the matrices of a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numba
+import numpy as np
+from llvmlite import ir as llvm
+from numba.core import cgutils
+
+from ir.kernels.native.compiler import compiled, inlined
+from ir.kernels.processor import processor_flags
+from ir.op import Array
+
+LANES = 16 if "avx512f" in processor_flags() else 8
+"""Elements of a vector."""
+ROWS = 14 if LANES == 16 else 6
+"""Rows of a tile at most: with 2 vectors each, as many as leave 3 registers free."""
+WIDTH = 2 * LANES
+"""Columns of a panel."""
+DEPTH = 320
+"""Products that are summed at once, at most: a panel of so many rows fits the first-level cache."""
+PANELS = 16
+"""Panels of b that are copied at once: half a MiB."""
+SLICES = 16
+"""Slices of a that are copied at once: a quarter of a MiB."""
+BUFFER_ELEMENTS = DEPTH * WIDTH * PANELS + DEPTH * ROWS * SLICES + LANES
+"""Elements of temporary memory: panels, slices, and what the last store of a slice writes beyond it."""
+
+FLOAT, INT, WORD, BIT = llvm.FloatType(), llvm.IntType(32), llvm.IntType(64), llvm.IntType(1)
+VECTOR, LANE_NUMBERS, MASK = llvm.VectorType(FLOAT, LANES), llvm.VectorType(INT, LANES), llvm.VectorType(BIT, LANES)
+ZERO = llvm.Constant(VECTOR, [0.0] * LANES)
+Emitted = Callable[[llvm.IRBuilder, list[Any]], None]
+
+
+def _instruction(function: Callable[..., Any]) -> Callable[..., None]:
+    """A function that compiled ones call without its first argument, which tells of types."""
+    return cast(Callable[..., None], numba.extending.intrinsic(function))
+
+
+def _emitted(count: int, emit: Emitted) -> Any:
+    """What numba wants to know of a function of so many int64 numbers that is these instructions."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        emit(builder, list(values))
+        return context.get_dummy_value()
+
+    return numba.types.void(*[numba.types.int64] * count), generate
+
+
+def _vector_at(b: llvm.IRBuilder, address: Any) -> Any:
+    return b.inttoptr(address, VECTOR.as_pointer())
+
+
+def _load(b: llvm.IRBuilder, address: Any) -> Any:
+    return b.load(_vector_at(b, address), align=4)
+
+
+def _store(b: llvm.IRBuilder, vector: Any, address: Any) -> None:
+    b.store(vector, _vector_at(b, address), align=4)
+
+
+def _splat(b: llvm.IRBuilder, scalar: Any, kind: llvm.VectorType) -> Any:
+    first = b.insert_element(llvm.Constant(kind, llvm.Undefined), scalar, INT(0))
+    return b.shuffle_vector(first, llvm.Constant(kind, llvm.Undefined), llvm.Constant(LANE_NUMBERS, [0] * LANES))
+
+
+def _below(b: llvm.IRBuilder, count: Any) -> Any:
+    """A mask of the lanes with numbers below `count`."""
+    numbers = llvm.Constant(LANE_NUMBERS, list(range(LANES)))
+    return b.icmp_signed("<", numbers, _splat(b, b.trunc(count, INT), LANE_NUMBERS))
+
+
+def _called(b: llvm.IRBuilder, name: str, result: Any, arguments: list[Any]) -> Any:
+    """The result of one of LLVM's own functions."""
+    kind = llvm.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(b.module, kind, name)  # type: ignore[no-untyped-call]
+    return b.call(function, arguments)
+
+
+def _fma(b: llvm.IRBuilder, one: Any, other: Any, total: Any) -> Any:
+    return _called(b, f"llvm.fma.v{LANES}f32", VECTOR, [one, other, total])
+
+
+def _masked_load(b: llvm.IRBuilder, address: Any, mask: Any) -> Any:
+    """Elements where the mask says so, zeros elsewhere."""
+    arguments = [_vector_at(b, address), INT(4), mask, ZERO]
+    return _called(b, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, arguments)
+
+
+def _masked_store(b: llvm.IRBuilder, vector: Any, address: Any, mask: Any) -> None:
+    arguments = [vector, _vector_at(b, address), INT(4), mask]
+    _called(b, f"llvm.masked.store.v{LANES}f32.p0", llvm.VoidType(), arguments)
+
+
+def _prefetch(b: llvm.IRBuilder, address: Any) -> None:
+    """Fetch what will be read and written."""
+    _called(b, "llvm.prefetch.p0", llvm.VoidType(), [_vector_at(b, address), INT(1), INT(3), INT(1)])
+
+
+def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """A tile of c of so many rows and columns is, or with `adds` grows by, the slice times the panel. Steps in bytes
+    lead from an element of the slice to the next column's, and from a row of c to the next.
+
+    With the address of a table behind these numbers, row i of the panel lies as many bytes behind its address as the
+    number i of the table says; else rows follow one another.
+    """
+    rows, columns, *_ = values
+    wide = b.icmp_signed(">", columns, WORD(LANES))
+    end = b.append_basic_block("end")
+    choice = b.switch(b.trunc(rows, INT), end)
+    for count in range(1, ROWS + 1):
+        case, both, one = (b.append_basic_block(f"{name}{count}") for name in ("rows", "both", "one"))
+        choice.add_case(INT(count), case)
+        b.position_at_end(case)
+        b.cbranch(wide, both, one)
+        for vectors, block in ((2, both), (1, one)):
+            b.position_at_end(block)
+            _emit_sums(b, values, count, vectors)
+            b.branch(end)
+    b.position_at_end(end)
+
+
+def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) -> None:
+    _, columns, depth, a, a_step, panel, c, c_step, adds, *tables = values
+    starts = [b.add(c, b.mul(c_step, WORD(row))) for row in range(rows)]
+    places = [[b.add(start, WORD(4 * LANES * vector)) for vector in range(vectors)] for start in starts]
+    for row in places:
+        for place in row:
+            _prefetch(b, place)
+    before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
+    b.branch(loop)
+    b.position_at_end(loop)
+    left, at_a, at_row = b.phi(WORD), b.phi(WORD), b.phi(WORD)
+    sums = [[b.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
+    row = b.add(panel, b.load(b.inttoptr(at_row, WORD.as_pointer()))) if tables else at_row
+    factors = [_load(b, b.add(row, WORD(4 * LANES * vector))) for vector in range(vectors)]
+    made = []
+    for number, totals in enumerate(sums):
+        element = b.load(b.inttoptr(b.add(at_a, WORD(4 * number)), FLOAT.as_pointer()), align=4)
+        share = _splat(b, element, VECTOR)
+        made.append([_fma(b, share, factor, total) for factor, total in zip(factors, totals)])
+    fewer = b.sub(left, WORD(1))
+    first_row, row_step = (tables[0], 8) if tables else (panel, 4 * WIDTH)
+    steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_row, first_row, b.add(at_row, WORD(row_step)))]
+    steps += [(total, ZERO, new) for row, news in zip(sums, made) for total, new in zip(row, news)]
+    for phi, first, new in steps:
+        phi.add_incoming(first, before)
+        phi.add_incoming(new, loop)
+    b.cbranch(b.icmp_signed(">", fewer, WORD(0)), loop, after)
+    b.position_at_end(after)
+    masks = [_below(b, b.sub(columns, WORD(LANES * vector))) for vector in range(vectors)]
+    present = _splat(b, b.trunc(adds, BIT), MASK)
+    for row, totals in zip(places, made):
+        for place, mask, total in zip(row, masks, totals):
+            old = _masked_load(b, place, b.and_(mask, present))
+            _masked_store(b, b.fadd(old, total), place, mask)
+
+
+def _emit_transpose(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """`LANES` elements of each of as many lines, or of the first `count` of them, side by side by their number in the
+    line. Steps in bytes lead from a line to the next, and from a row that is written to the next."""
+    source, step, count, target, target_step = values
+    last = b.sub(count, WORD(1))
+    vectors = []
+    for line in range(LANES):
+        number = WORD(line)
+        vectors.append(_load(b, b.add(source, b.mul(step, b.select(b.icmp_signed("<", number, last), number, last)))))
+    low, high = ([lane + half for i in range(LANES // 2) for lane in (i, i + LANES)] for half in (0, LANES // 2))
+    for _ in range(LANES.bit_length() - 1):
+        pairs = [(vectors[i], vectors[i + LANES // 2]) for i in range(LANES // 2)]
+        vectors = [
+            b.shuffle_vector(one, other, llvm.Constant(LANE_NUMBERS, mask))
+            for one, other in pairs
+            for mask in (low, high)
+        ]
+    for number, vector in enumerate(vectors):
+        _store(b, vector, b.add(target, b.mul(target_step, WORD(number))))
+
+
+def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """The first `count` elements at an address, at most `LANES`, and zeros behind them."""
+    source, count, target = values
+    _store(b, _masked_load(b, source, _below(b, count)), target)
+
+
+def _emit_copy_part(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """The first `count` elements at an address, at most `LANES`."""
+    source, count, target = values
+    mask = _below(b, count)
+    _masked_store(b, _masked_load(b, source, mask), target, mask)
+
+
+def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """Every other of the first `2 * count - 1` elements at an address, `count` at most `LANES`."""
+    source, count, target = values
+    reach = b.sub(b.add(count, count), WORD(1))
+    first = _masked_load(b, source, _below(b, reach))
+    second = _masked_load(b, b.add(source, WORD(4 * LANES)), _below(b, b.sub(reach, WORD(LANES))))
+    chosen = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
+    _masked_store(b, b.shuffle_vector(first, second, chosen), target, _below(b, count))
+
+
+def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """One element."""
+    source, target = (b.inttoptr(value, FLOAT.as_pointer()) for value in values)
+    b.store(b.load(source, align=4), target, align=4)
+
+
+@_instruction
+def _tile(typing, rows, columns, depth, a, a_step, panel, c, c_step, adds):  # type: ignore[no-untyped-def]
+    return _emitted(9, _emit_tile)
+
+
+@_instruction
+def _tile_of_lines(typing, rows, columns, depth, a, a_step, line, c, c_step, adds, table):  # type: ignore[no-untyped-def]
+    return _emitted(10, _emit_tile)
+
+
+@_instruction
+def _transpose(typing, source, step, count, target, target_step):  # type: ignore[no-untyped-def]
+    return _emitted(5, _emit_transpose)
+
+
+@_instruction
+def _copy(typing, source, count, target):  # type: ignore[no-untyped-def]
+    return _emitted(3, _emit_copy)
+
+
+@_instruction
+def copy_part(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_part`."""
+    return _emitted(3, _emit_copy_part)
+
+
+@_instruction
+def copy_every_other(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_every_other`."""
+    return _emitted(3, _emit_copy_every_other)
+
+
+@_instruction
+def move(typing, source, target):  # type: ignore[no-untyped-def]
+    """See `_emit_move`."""
+    return _emitted(2, _emit_move)
+
+
+@compiled("void(" + ", ".join(["int64"] * 7) + ")")
+def _pack(source: int, along: int, across: int, count: int, depth: int, target: int, pitch: int) -> None:
+    """`count` lines of `depth` elements, at most `LANES` of them, side by side: row i of the target, `pitch` elements
+    from the last, holds element i of every line. `along` a line and `across` to the next are distances; one of them is
+    1. Rows are written `LANES` wide."""
+    if across == 1:
+        for i in range(depth):
+            _copy(source + 4 * i * along, count, target + 4 * i * pitch)
+        return
+    whole = depth - depth % LANES
+    for i in range(0, whole, LANES):
+        _transpose(source + 4 * i, 4 * across, count, target + 4 * i * pitch, 4 * pitch)
+    for i in range(whole, depth):
+        for line in range(count):
+            move(source + 4 * (i + line * across), target + 4 * (i * pitch + line))
+
+
+@compiled("void(" + ", ".join(["int64"] * 5) + ")")
+def _pack_rows(source: int, along: int, columns: int, depth: int, target: int) -> None:
+    """Contiguous rows into panels: row by row, as they lie in memory."""
+    whole = columns - columns % WIDTH
+    for i in range(depth):
+        row, place = source + 4 * i * along, target + 4 * i * WIDTH
+        for start in range(0, whole, WIDTH):
+            _copy(row + 4 * start, LANES, place + 4 * start * depth)
+            _copy(row + 4 * (start + LANES), LANES, place + 4 * (start * depth + LANES))
+        for start in range(whole, columns, LANES):
+            _copy(row + 4 * start, columns - start, place + 4 * (whole * depth + start - whole))
+
+
+@compiled("void(" + ", ".join(["int64"] * 17) + ")")
+def multiply(
+    stack: int, m: int, n: int, k: int,
+    a: int, a_row: int, a_column: int, a_next: int,
+    b: int, b_row: int, b_column: int, b_next: int,
+    c: int, c_row: int, c_next: int,
+    adds: int, buffer: int,
+) -> None:  # fmt: skip
+    """Each matrix c [m, n] of a stack is, or with `adds` grows by, a [m, k] times b [k, n]; rows of c are contiguous,
+    and rows or columns of a and of b. `buffer` is the address of `BUFFER_ELEMENTS` of temporary memory."""
+    slices = buffer + 4 * DEPTH * WIDTH * PANELS
+    deep = -(-k // -(-k // DEPTH))
+    for number in range(stack):
+        at_a, at_b, at_c = a + 4 * number * a_next, b + 4 * number * b_next, c + 4 * number * c_next
+        for left in range(0, n, WIDTH * PANELS):
+            columns = min(WIDTH * PANELS, n - left)
+            for first in range(0, k, deep):
+                depth = min(deep, k - first)
+                has_sums = 1 if adds or first else 0
+                source = at_b + 4 * (first * b_row + left * b_column)
+                if b_column == 1:
+                    _pack_rows(source, b_row, columns, depth, buffer)
+                else:
+                    for start in range(0, columns, LANES):
+                        panel = buffer + 4 * (start // WIDTH * WIDTH * depth + start % WIDTH)
+                        count = min(LANES, columns - start)
+                        _pack(source + 4 * start * b_column, b_row, b_column, count, depth, panel, WIDTH)
+                for top in range(0, m, ROWS * SLICES):
+                    rows = min(ROWS * SLICES, m - top)
+                    height = -(-rows // -(-rows // ROWS))
+                    for start in range(0, rows, height):
+                        source = at_a + 4 * ((top + start) * a_row + first * a_column)
+                        count = min(height, rows - start)
+                        _pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
+                    for start in range(0, columns, WIDTH):
+                        panel = buffer + 4 * start * depth
+                        for line in range(0, rows, height):
+                            place = at_c + 4 * ((top + line) * c_row + left + start)
+                            _tile(
+                                min(height, rows - line), min(WIDTH, columns - start), depth,
+                                slices + 4 * line * depth, 4 * height, panel, place, 4 * c_row, has_sums,
+                            )  # fmt: skip
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64, int64, int64, int64, int64, int64)")
+def multiply_lines(
+    a: Array, lines: int, table: Array, n: int, c: int, c_row: int, images: int, step: int, buffer: int
+) -> None:
+    """For every image, c [m, n] is a [m, k] times the k rows of n elements that lie `table[i]` bytes behind `lines`.
+
+    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `step` leads from an image to the
+    next, in elements, in the lines as in c.
+    """
+    m, k = a.shape
+    deep = -(-k // -(-k // DEPTH))
+    for first in range(0, k, deep):
+        depth = min(deep, k - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                source = a.ctypes.data + 4 * ((top + start) * k + first)
+                _pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
+            for image in range(images):
+                for start in range(0, n, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
+                            c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
+                            table.ctypes.data + 8 * first,
+                        )  # fmt: skip
+
+
+@compiled("int64(int64[::1], int64[:,::1])")
+def _runs(places: Array, runs: Array) -> int:
+    """Bytes that follow one another, as runs of at most `LANES` elements: rows of where a run begins, how many elements
+    it has and the number of its first. Returns how many runs there are."""
+    count, at = 0, 0
+    while at < len(places):
+        end = at + 1
+        while end < len(places) and end - at < LANES and places[end] == places[end - 1] + 4:
+            end += 1
+        runs[count, 0], runs[count, 1], runs[count, 2] = places[at], end - at, at
+        count += 1
+        at = end
+    return count
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64[::1], int64, int64, int64)")
+def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, c_row: int, buffer: int) -> None:
+    """c [m, n] is a [m, k] times k rows of n elements: that of row i and column j lies `table[i] + places[j]` bytes
+    behind `lines`."""
+    m, k, n = a.shape[0], a.shape[1], len(places)
+    slices = buffer + 4 * DEPTH * WIDTH * PANELS
+    deep = -(-k // -(-k // DEPTH))
+    runs = np.empty((WIDTH, 3), np.int64)
+    for left in range(0, n, WIDTH * PANELS):
+        columns = min(WIDTH * PANELS, n - left)
+        for first in range(0, k, deep):
+            depth = min(deep, k - first)
+            for start in range(0, columns, WIDTH):
+                count = _runs(places[left + start : min(n, left + start + WIDTH)], runs)
+                panel = buffer + 4 * start * depth
+                for i in range(depth):
+                    line = lines + table[first + i]
+                    for run in range(count):
+                        copy_part(line + runs[run, 0], runs[run, 1], panel + 4 * (i * WIDTH + runs[run, 2]))
+            for top in range(0, m, ROWS * SLICES):
+                rows = min(ROWS * SLICES, m - top)
+                height = -(-rows // -(-rows // ROWS))
+                for start in range(0, rows, height):
+                    source = a.ctypes.data + 4 * ((top + start) * k + first)
+                    _pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
+                for start in range(0, columns, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile(
+                            min(height, rows - line), min(WIDTH, columns - start), depth,
+                            slices + 4 * line * depth, 4 * height, buffer + 4 * start * depth,
+                            c + 4 * ((top + line) * c_row + left + start), 4 * c_row, 1 if first else 0,
+                        )  # fmt: skip
+
+
+@compiled("void(float32[:,:,:], int64)")
+def lay_out_panels(lines: Array, panels: int) -> None:
+    """Lines [phases, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, phases, pixels,
+    WIDTH]: pixel by pixel, the channels of a panel side by side."""
+    phases, channels, pixels = lines.shape
+    for start in range(0, channels, LANES):
+        for phase in range(phases):
+            source = lines[phase, start:].ctypes.data
+            target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
+            _pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
+
+
+@compiled("void(float32[:,:,:], int64, int64, int64[::1], int64[::1], float32[:,:,::1], int64)")
+def add_line_products(
+    dy: Array, panels: int, panel_step: int, table: Array, shifts: Array, total: Array, buffer: int
+) -> None:
+    """total[position] [m, n] grows by the sum over windows of dy [images, m, windows] times the channels that the
+    window's position reads: row (`table[window]` + `shifts[position]`) / 4 / WIDTH of the panels, both in bytes.
+
+    The windows of an image follow one another in dy. `panel_step` bytes lead from a panel to the next.
+    """
+    images, m, windows = dy.shape
+    positions, _, n = total.shape
+    for first in range(0, images * windows, DEPTH):
+        depth = min(DEPTH, images * windows - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                at = first
+                while at < first + depth:
+                    image, inside = at // windows, at % windows
+                    length = min(windows - inside, first + depth - at)
+                    source = dy[image, top + start :].ctypes.data + 4 * inside
+                    target = buffer + 4 * (start * depth + (at - first) * height)
+                    _pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
+                    at += length
+            for start in range(0, n, WIDTH):
+                for position in range(positions):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height,
+                            panels + start // WIDTH * panel_step + shifts[position],
+                            total[position, top + line, start:].ctypes.data, 4 * n, 1, table.ctypes.data + 8 * first,
+                        )  # fmt: skip
+
+
+@inlined
+def _stacked(
+    stack: int, a: Array, a_next: int, b: Array, b_next: int, c: Array, c_next: int, adds: bool, buffer: int
+) -> bool:
+    """`multiply` for a stack of which the first matrices are given, with bytes from one to the next."""
+    m, n, k = c.shape[0], c.shape[1], a.shape[1]
+    a_row, a_column = 4 if m == 1 else a.strides[0], 4 if k == 1 else a.strides[1]
+    b_row, b_column = 4 if k == 1 else b.strides[0], 4 if n == 1 else b.strides[1]
+    fits = (a_row == 4 or a_column == 4) and (b_row == 4 or b_column == 4) and (n == 1 or c.strides[1] == 4)
+    if fits:
+        multiply(
+            stack, m, n, k,
+            a.ctypes.data, a_row // 4, a_column // 4, a_next // 4,
+            b.ctypes.data, b_row // 4, b_column // 4, b_next // 4,
+            c.ctypes.data, c.strides[0] // 4, c_next // 4,
+            adds, buffer,
+        )  # fmt: skip
+    return fits
+
+
+@compiled("boolean(float32[:,:], float32[:,:], float32[:,:], boolean, int64)")
+def product(a: Array, b: Array, c: Array, adds: bool, buffer: int) -> bool:
+    """c = a b, or c += a b with `adds`; False, and nothing done, where matrices do not lie as `multiply` wants them."""
+    return _stacked(1, a, 0, b, 0, c, 0, adds, buffer)
+
+
+@compiled("boolean(float32[:,:,:], float32[:,:,:], float32[:,:,:], boolean, int64)")
+def products(a: Array, b: Array, c: Array, adds: bool, buffer: int) -> bool:
+    """The same for stacks of equally many matrices."""
+    return _stacked(len(c), a[0], a.strides[0], b[0], b.strides[0], c[0], c.strides[0], adds, buffer)
