@@ -133,8 +133,9 @@ class Columns(Geometry):
         """Images x convolved with w into y."""
         weight = w.reshape(self.groups, -1, self.depth)
         if self.windows.is_pointwise and y.flags.c_contiguous:
-            shape = (self.images, self.groups, -1, self.pixels)
-            np.matmul(weight, x.reshape(shape), out=y.reshape(shape))
+            shape = (self.groups, -1, self.pixels)
+            for image, made in zip(x, y):
+                matmul(weight, image.reshape(shape), made.reshape(shape))
             return
         for images in self.image_blocks():
             windows = self.windows_of(x[images], padded)

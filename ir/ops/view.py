@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -57,6 +58,10 @@ class Reshape(FreeOp):
         reshaped: Array = x.reshape(self.shape)
         return reshaped
 
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        source: Array = result.reshape(tuple(shape))
+        return source if np.may_share_memory(source, result) else None
+
     def kernel(self, x: Array, out: Array) -> None:
         if out.flags.c_contiguous:
             copy(out.reshape(x.shape), x)
@@ -86,6 +91,9 @@ class Permute(FreeOp):
     def view(self, x: Array) -> Array:
         permuted: Array = x.transpose(self.dims)
         return permuted
+
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        return result.transpose(np.argsort(self.dims)) if self.dims else result
 
 
 @op("expand")

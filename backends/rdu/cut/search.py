@@ -289,13 +289,15 @@ class Cutter:
     def _cycles(self, partial: _Partial, start: int, stop: int) -> float:
         """Modelled cycles of a section.
 
-        Memory works ahead: what stays in a phase is loaded while the phases before run, what streams arrives with it.
+        Memory works one phase ahead: what stays in a phase is loaded while the one before runs, what streams arrives
+        with it.
         """
         spans = shared_spans(partial.works, partial.floors, self.pcus)
-        now = memory = 0.0
+        now = memory = begun = 0.0
         for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
-            memory += staying
-            now = max(now, memory) + span
+            memory = max(memory, begun) + staying
+            begun = max(now, memory)
+            now = begun + span
             memory += streamed
             now = max(now, memory)
         stored = self._leaving_bytes(start, stop) / self.rate

@@ -18,6 +18,9 @@ from ir.op import CostClass
 MAX_CHAIN_SLOTS = 32
 """Pipeline slots one SIMD chain may fill: beyond, a buffer between two stages is cheaper than a longer chain."""
 
+SMALL_ELEMENTS = 1 << 12
+"""Stages of SIMD work on no more elements than these take one PCU about as long as the barrier of a phase."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageNodes:
@@ -50,11 +53,23 @@ class StageNodes:
 
 @dataclass(slots=True)
 class _Group:
-    """A stage under construction, closed once another stage has read from it; `last` is where its last node stands."""
+    """A stage under construction, closed once another stage has read from it; `last` is where its last node stands.
+
+    One that is `early` is small, and reads nothing but symbols and what others like it make of them, such as a batch
+    norm's scale: it can run before everything else, wherever it stands.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     open: bool = True
     last: int = -1
+    early: bool = True
+
+    def add(self, node: Node, number: int, sources: Sequence[_Group]) -> None:
+        """Append a node, which stands there in the graph and reads these groups."""
+        self.nodes.append(node)
+        self.last = number
+        small = all(value.type.numel <= SMALL_ELEMENTS for value in (*node.operands, *node.results))
+        self.early = small and not self.is_product and all(source.early for source in (self, *sources))
 
     @property
     def is_product(self) -> bool:
@@ -104,8 +119,7 @@ def form_stages(
         for source in sources:
             if source is not home and not _absorb(source, home, group_of, groups):
                 source.open = False
-        home.nodes.append(node)
-        home.last = number
+        home.add(node, number, sources)
         group_of.update((result.name, home) for result in node.results)
     order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
     position = {id(node): index for index, node in enumerate(graph.nodes)}
@@ -136,7 +150,8 @@ def _source_groups(node: Node, base: dict[str, Value | None], group_of: dict[str
 
 
 def _fused_home(node: Node, sources: list[_Group]) -> _Group | None:
-    """The open group that `node` may join; a product only if it makes the last of the operands, so that it never waits.
+    """The open group that `node` may join; a product only if it makes the last of the operands, but for those that can
+    be made early, so that it never waits.
 
     Joining an open group cannot make a cycle: nobody else has read from it yet, so no other operand of the node can
     depend on it. For the same reason open groups that the node reads may be merged.
@@ -145,7 +160,7 @@ def _fused_home(node: Node, sources: list[_Group]) -> _Group | None:
         if (
             group.open
             and _may_join(node, group)
-            and not (group.is_product and any(group.last < other.last for other in sources))
+            and not (group.is_product and any(group.last < other.last and not other.early for other in sources))
         ):
             return group
     return None

@@ -88,7 +88,8 @@ def made_by(stages: Sequence[NestedStage]) -> dict[str, tuple[int, Value]]:
 
 
 def starts(phase: Phase) -> list[float]:
-    """When each stage starts, as a share of the phase's time, if all fire at a steady pace."""
+    """When each stage starts, as a share of the phase's time, if all fire at a steady pace. What fires once although
+    others stream is small, and takes no time."""
     makers = made_by(phase.stages)
     found: list[float] = []
     for stage in phase.stages:
@@ -96,6 +97,8 @@ def starts(phase: Phase) -> list[float]:
         for value in stage.stage.reads:
             if value.name in makers and makers[value.name][0] < len(found):
                 index, _ = makers[value.name]
+                if phase.tiles > 1 and phase.stages[index].level == 0:
+                    continue
                 writer = writer_of(phase, phase.stages[index], value)
                 level = sync_level(writer, reader_of(phase, stage, value))
                 start = max(start, found[index] + 1 / phase.nest.events(level))

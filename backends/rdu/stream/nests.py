@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from backends.rdu.fuse.stages import StageNodes
+from backends.rdu.fuse.stages import SMALL_ELEMENTS, StageNodes
 from backends.rdu.stream.forms import Cutting, Form, Seed, cut_form, form_of, iteration, seeds
 from ir.graph import Value
 from ir.types import TensorType
@@ -107,34 +107,54 @@ class Phase:
 
 @dataclass
 class Streak:
-    """Stages that can stream along one outer loop, from the first of them on as far as they go."""
+    """Stages that can stream along one outer loop, from the first of them on as far as they go.
+
+    Small ones that read nothing that streams, such as those that make a scale of a batch norm's statistics, are still:
+    they fire once, and their cutting is None. What they write is whole when the others read it.
+    """
 
     stages: list[NestedStage] = field(default_factory=list)
-    cuttings: list[Cutting] = field(default_factory=list)
+    cuttings: list[Cutting | None] = field(default_factory=list)
     divisors: list[int] = field(default_factory=list)
     axes: dict[str, int] = field(default_factory=dict)
     accumulators: set[str] = field(default_factory=set)
+    still: set[str] = field(default_factory=set)
 
     @property
     def divisor(self) -> int:
         """What the count must divide."""
         return self.divisors[-1] if self.divisors else 0
 
-    def add(self, stage: NestedStage, cutting: Cutting) -> None:
-        """Append a stage that joins."""
+    def add(self, stage: NestedStage, cutting: Cutting | None) -> None:
+        """Append a stage that joins, still where `cutting` is None."""
         self.stages.append(stage)
         self.cuttings.append(cutting)
+        if cutting is None:
+            self.divisors.append(self.divisor)
+            self.still.update(stage.names[number] for number in stage.form.writes)
+            return
         self.divisors.append(math.gcd(self.divisor, cutting.divisor))
         for number in stage.form.writes:
             self.axes[stage.names[number]] = cutting.axes[number]
             if number in cutting.accumulators:
                 self.accumulators.add(stage.names[number])
 
+    def may_be_still(self, stage: NestedStage) -> bool:
+        """Whether a stage may fire once: it is small, and all it reads is there before anything streams."""
+        work = stage.form.work
+        streaming = self.axes.keys() & {stage.names[number] for number in stage.form.reads}
+        small = work.gemm is None and work.elements <= SMALL_ELEMENTS
+        return small and not streaming and not stage.stage.gathers
+
+    def makes_index(self, stage: NestedStage) -> bool:
+        """Whether the streak makes an index by which what a stage reads is fetched: that must be there before."""
+        return any(gather.index.name in self.axes or gather.index.name in self.still for gather in stage.stage.gathers)
+
     def joining(self, stage: NestedStage) -> Cutting | None:
         """How a stage would be cut, or None where it cannot join: one that reads nothing the streak makes may stream
         beside it if that does not coarsen its iterations."""
         names, form = stage.names, stage.form
-        if any(gather.index.name in self.axes for gather in stage.stage.gathers):
+        if self.makes_index(stage):
             return None
         made = [number for number in form.reads if names[number] in self.axes]
         if any(names[number] in self.accumulators for number in made):
@@ -156,7 +176,7 @@ class Streak:
     def _preferred(self, form: Form) -> list[Seed]:
         """The form's seeds, first those that cut an operator as the streak cuts others of its name: what starts beside
         the streak, such as the keys beside the queries, will probably meet it."""
-        known = {dim for cutting in self.cuttings for dim in cutting.dims}
+        known = {dim for cutting in self.cuttings if cutting is not None for dim in cutting.dims}
         return sorted(
             seeds(form, reductions=True),
             key=lambda seed: (form.operations[seed[0]].op.name, seed[1]) not in known,
@@ -170,16 +190,31 @@ class Streak:
 
 def streaks(stages: Sequence[NestedStage]) -> list[Streak]:
     """The ways in which the first of these stages can stream along an outer loop, each as long as it goes."""
+    still = 0
+    while still < len(stages) and Streak().may_be_still(stages[still]):
+        still += 1
+    found = _streaks([], stages)
+    if 0 < still < len(stages):
+        found += _streaks(stages[:still], stages[still:])
+    return found
+
+
+def _streaks(still: Sequence[NestedStage], stages: Sequence[NestedStage]) -> list[Streak]:
+    """The ways in which the first of `stages` can stream behind those that are still, each as long as it goes."""
     found = []
     for seed in seeds(stages[0].form, reductions=True):
         first = cut_form(stages[0].form, (), seed)
         if first is None or first.divisor == 1:
             continue
         streak = Streak()
+        for stage in still:
+            streak.add(stage, None)
+        if streak.makes_index(stages[0]):
+            break
         streak.add(stages[0], first)
         for stage in stages[1:]:
-            cutting = streak.joining(stage)
-            if cutting is None:
+            cutting = None if streak.may_be_still(stage) else streak.joining(stage)
+            if cutting is None and not streak.may_be_still(stage):
                 break
             streak.add(stage, cutting)
         found.append(streak)

@@ -52,11 +52,24 @@ class Wiring:
     netlist: Netlist
 
 
+@dataclass(slots=True)
+class _SharedPmu:
+    """A PMU that several buffers share: its unit, and how many buffers of how many bytes it holds so far."""
+
+    unit: int
+    buffers: int
+    bytes: int
+
+    def has_room(self, nbytes: int, machine: Machine) -> bool:
+        """Whether one more buffer may join."""
+        return self.buffers < SHARERS and self.bytes + nbytes <= machine.pmu_bytes
+
+
 def wire(layout: Layout, machine: Machine) -> Wiring:
     """Number the units of a section, choose AGCUs for its streams, and connect everything."""
     units: list[Unit] = []
     pcus = _number_pcus(layout, units)
-    pmus = _number_pmus(layout, units)
+    pmus = _number_pmus(layout, units, machine)
     agcus = _choose_agcus(layout, machine)
     connections: list[Connection] = []
     for index, phase in enumerate(layout.phases):
@@ -82,23 +95,24 @@ def _number_pcus(layout: Layout, units: list[Unit]) -> tuple[tuple[tuple[int, ..
     return tuple(numbered)
 
 
-def _number_pmus(layout: Layout, units: list[Unit]) -> tuple[tuple[int, ...], ...]:
+def _number_pmus(layout: Layout, units: list[Unit], machine: Machine) -> tuple[tuple[int, ...], ...]:
     loaded = {stream.buffer for phase in layout.phases for stream in phase.streams if stream.store is None}
     numbered: list[tuple[int, ...]] = []
-    shared: dict[int, list[int]] = {}
+    shared: dict[int, _SharedPmu] = {}
     for index, buffer in enumerate(layout.buffers):
         group = -1 - index
-        sharing = shared.get(buffer.first, [-1, SHARERS])
+        sharing = shared.get(buffer.first)
         small = index in loaded and buffer.slices == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
-        if small and sharing[1] < SHARERS:
-            sharing[1] += 1
-            numbered.append((sharing[0],))
+        if small and sharing is not None and sharing.has_room(buffer.bytes, machine):
+            sharing.buffers += 1
+            sharing.bytes += buffer.bytes
+            numbered.append((sharing.unit,))
             continue
         first = len(units)
         units += [Unit(f"{buffer.name}[{i}]", SiteKind.PMU, group) for i in range(buffer.pmus)]
         numbered.append(tuple(range(first, len(units))))
         if small:
-            shared[buffer.first] = [first, 1]
+            shared[buffer.first] = _SharedPmu(first, 1, buffer.bytes)
     return tuple(numbered)
 
 
@@ -113,9 +127,7 @@ def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ..
         streams = []
         for stream in phase.streams:
             buffer = layout.buffers[stream.buffer]
-            rate = memory_rate
-            if stream.slicing:
-                rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
+            rate = min(memory_rate, _stream_bytes(layout, index, stream) / phase.phase.cycles)
             count = min(most, buffer.pmus)
             numbers = sorted(range(len(load)), key=lambda number: (load[number], number))[:count]
             for number in numbers:
