@@ -40,8 +40,8 @@ def require_repeatable(run: EagerRun, stand_in: Callable[[Tensor], Tensor], deco
     except Exception as error:  # whatever the user's forward raises when it runs again
         what = f"and the next call fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
     if not run.left_behind:
-        what = f"forward draws random numbers with Python or NumPy, {what}"
-        raise CaptureError(Problem(what, run.locator.start, "draw them with PyTorch, such as torch.rand(())"))
+        drawn = f"forward draws random numbers with Python or NumPy, {what}"
+        raise CaptureError(Problem(drawn, run.locator.start, "draw them with PyTorch, such as torch.rand(())"))
     path, name = run.left_behind[0]
     more = len(run.left_behind) - 1
     shown = f"{path}.{name}".removeprefix(".") + (f" (and {more} more attributes)" if more else "")
