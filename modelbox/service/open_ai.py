@@ -140,7 +140,7 @@ def routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
     refusals = answers(OpenAIError)
-    written: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    written: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
     card = ModelCard(id=service.name, created=service.started, owned_by="snc")
 
     @router.get("/models", response_model=ModelList, responses=refusals)
