@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic, process_time
 
-SHARE = 0.03
+SHARE = 0.02
 """Of the process's processor time that may go into refusals; its own, as it may get little of the computer's."""
-REFUSAL_SECONDS = 1e-4
-"""What a refusal takes of it, with its share of what connections cost."""
+REFUSAL_SECONDS = 2e-4
+"""What a refusal takes of it on a busy computer, with its share of what connections cost; on an idle one a third."""
 BURST = 200
 """Refusals that are covered at any time."""
-LONGEST_REST_SECONDS = 5.0
+LONGEST_REST_SECONDS = 10.0
 TICK_SECONDS = 0.05
 
 
