@@ -68,7 +68,8 @@ class Rival:
 
 @dataclass(frozen=True)
 class Section:
-    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to.
+    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
+    the units that it needs beyond the budget: a single stage that has to go somewhere.
 
     `others` are phases in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
     position.
@@ -79,6 +80,7 @@ class Section:
     rivals: tuple[Rival, ...] = ()
     others: tuple[tuple[Phase, ...], ...] = ()
     kind: tuple[int, int] = (0, 0)
+    excess: int = 0
 
     @property
     def length(self) -> int:
@@ -268,10 +270,12 @@ class Cutter:
             kept = partials.pop(position)
             if position > start:
                 ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
-                fits |= self._rank(ranked[0], start, position)[0] == 0
+                excess = self._excess(ranked[0])
+                fits |= excess == 0
                 kept = _varied(ranked)
                 others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
-                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position), others=others))
+                cycles = self._cycles(ranked[0], start, position)
+                found.append(Section(ranked[0].phases, cycles, excess=excess, others=others))
             if position >= stop:
                 continue
             nexts, looked = self._choices_at(position)
@@ -286,8 +290,10 @@ class Cutter:
 
     def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
         """Those that fit by time, before those that do not, by what they need."""
-        excess = max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
-        return excess, self._cycles(partial, start, stop), partial.pmus
+        return self._excess(partial), self._cycles(partial, start, stop), partial.pmus
+
+    def _excess(self, partial: _Partial) -> int:
+        return max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """Phases that begin at a position, and how many stages had to be looked at."""
