@@ -23,6 +23,8 @@ class Full(FreeOp):
     dtype: DType
 
     def infer(self) -> TensorType:
+        if self.dtype is DType.I32 and not -(2**31) <= self.value < 2**31:
+            raise ValueError(f"{self.value:.0f} does not fit a whole number of 32 bits")
         return TensorType(self.dtype, self.shape)
 
     def space(self) -> Space:

@@ -51,11 +51,13 @@ class Rival:
 
 @dataclass(frozen=True)
 class Section:
-    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to."""
+    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
+    the units that it needs beyond the budget: a single stage that has to go somewhere."""
 
     phases: tuple[Phase, ...]
     cycles: float
     rivals: tuple[Rival, ...] = ()
+    excess: int = 0
 
     @property
     def length(self) -> int:
@@ -153,7 +155,7 @@ class Cutter:
             self._sections.keep(start, reach, sections)
             return sections
         sections, origin = found
-        return [Section(self._moved(section.phases, origin, start), section.cycles) for section in sections]
+        return [replace(section, phases=self._moved(section.phases, origin, start)) for section in sections]
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
@@ -187,8 +189,9 @@ class Cutter:
             kept = partials.pop(position)
             if position > start:
                 ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
-                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position)))
-                fits |= self._rank(ranked[0], start, position)[0] == 0
+                excess = self._excess(ranked[0])
+                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position), excess=excess))
+                fits |= excess == 0
                 kept = _varied(ranked)
             if position >= stop:
                 continue
@@ -204,8 +207,10 @@ class Cutter:
 
     def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
         """Those that fit by time, before those that do not, by what they need."""
-        excess = max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
-        return excess, self._cycles(partial, start, stop), partial.pmus
+        return self._excess(partial), self._cycles(partial, start, stop), partial.pmus
+
+    def _excess(self, partial: _Partial) -> int:
+        return max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """Phases that begin at a position, and how many stages had to be looked at."""

@@ -6,7 +6,7 @@ Sections run one after another and hand tensors over in device memory.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.rdu.cut.search import WINDOW, Cutter, Section
@@ -95,9 +95,16 @@ def partition_graph(
     graph, indexed = prepare_graph(graph, machine)
     if rules is not None:
         return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)
-    stages = form_stages(graph, fuse=fuse, gathers=indexed.gathers)
-    cutter = Cutter(graph, stages, machine, budget, microbatches, WINDOW if fuse else 1, indexed)
-    return Partition(graph, indexed, tuple(stages), tuple(cutter.best()))
+    if not fuse:
+        stages = form_stages(graph, fuse=False, gathers=indexed.gathers)
+        single = Cutter(graph, stages, machine, budget, microbatches, 1, indexed)
+        return Partition(graph, indexed, tuple(stages), tuple(single.best()))
+
+    def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
+        return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed)
+
+    stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
+    return Partition(graph, indexed, tuple(stages), tuple(sections))
 
 
 def prepare_graph(graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
@@ -152,17 +159,52 @@ def _partition_by_rules(
     labels: list[str] = []
     sections: list[Section] = []
     groups: list[int] = []
+
+    def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
+        return Cutter(graph, stages, machine, budget, microbatches, indexed=indexed)
+
     for number, group in enumerate(fuse_by_rules(graph, rules)):
-        own = form_stages(graph, fuse=True, nodes=group.nodes, gathers=indexed.gathers)
+        own, parts = _cut(graph, group.nodes, indexed, cutter_of, _best_parts)
         if not own:
             continue
-        parts = _best_parts(Cutter(graph, own, machine, budget, microbatches, indexed=indexed))
         count = len(parts)
         labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
         sections += parts
         stages += own
         groups += [number] * count
     return Partition(graph, indexed, tuple(stages), tuple(sections), tuple(labels), tuple(groups))
+
+
+def _cut(
+    graph: Graph,
+    nodes: Sequence[Node] | None,
+    indexed: Indexed,
+    cutter_of: Callable[[Sequence[StageNodes]], Cutter],
+    best: Callable[[Cutter], list[Section]],
+) -> tuple[list[StageNodes], list[Section]]:
+    """The stages and sections of a graph, or of some of its nodes.
+
+    Operators of a stage that does not fit even alone are stages of their own: a product with something behind it
+    cannot be summed over a loop.
+    """
+    apart: set[str] = set()
+    while True:
+        stages = form_stages(graph, fuse=True, nodes=nodes, gathers=indexed.gathers, apart=apart)
+        sections = best(cutter_of(stages)) if stages else []
+        large = set(_too_large(stages, sections)) - apart
+        if not large:
+            return stages, sections
+        apart |= large
+
+
+def _too_large(stages: Sequence[StageNodes], sections: Sequence[Section]) -> Iterator[str]:
+    """What the operators make that share a stage which does not fit."""
+    position = 0
+    for section in sections:
+        busy = stages[position].busy
+        if section.excess and section.length == 1 and len(busy) > 1:
+            yield from (result.name for node in busy for result in node.results)
+        position += section.length
 
 
 def _best_parts(cutter: Cutter) -> list[Section]:
