@@ -6,12 +6,14 @@ Sections run one after another and hand tensors over in device memory.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from backends.rdu.cut.cut_section import CutGraph, CutSection, Store, output_store
 from backends.rdu.cut.search import WINDOW, Cutter, Section
+from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.groups import fuse_by_rules
-from backends.rdu.fuse.indexed import Gather, Indexed, Update, by_index
+from backends.rdu.fuse.indexed import Indexed, Update, by_index
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.fuse.stages import StageNodes, form_stages
 from backends.rdu.microbatches import Microbatches
@@ -19,50 +21,8 @@ from backends.rdu.stream.nests import Phase
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
 from ir.ops.elementwise import Cast
+from pef.exchange import ONE, Replicas
 from pef.machine import Machine
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A value that a section leaves in memory: the busy result `base`, through free operators, into `symbol`, or over
-    those slices of it that an `update` names."""
-
-    base: Value
-    views: tuple[Node, ...]
-    value: Value
-    symbol: str
-    update: Update | None = None
-
-    @property
-    def needs(self) -> tuple[Value, ...]:
-        """What must have been made before."""
-        return (self.base,) if self.update is None else (self.base, self.update.index)
-
-
-@dataclass(frozen=True, slots=True)
-class CutSection:
-    """Stages on the fabric at one time, the symbol each value from outside is loaded from, what is stored, and the
-    phases in which the stages stream.
-
-    `rule` says what fused them at o1: a rule, or a region of the program. `gathers` are the values that are fetched by
-    index.
-    """
-
-    graph: Graph
-    stages: tuple[StageNodes, ...]
-    loads: dict[str, str]
-    stores: tuple[Store, ...]
-    phases: tuple[Phase, ...]
-    rule: str = ""
-    gathers: Mapping[str, Gather] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CutGraph:
-    """The sections of one graph in running order, and the symbols that carry values between them."""
-
-    sections: tuple[CutSection, ...]
-    symbols: tuple[Symbol, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +47,27 @@ def partition_graph(
     budget: float,
     rules: Sequence[Rule] | None = None,
     microbatches: Microbatches | None = None,
+    replicas: Replicas = ONE,
 ) -> Partition:
     """Which stages form a section of at most `budget` (0 to 1) of the machine's units, and how they stream.
 
-    Without `fuse`, a section is one stage, but for what `rules` fuse.
+    Without `fuse`, a section is one stage, but for what `rules` fuse. `replicas` of them are taken to exchange their
+    gradients.
     """
     graph, indexed = prepare_graph(graph, machine)
     if rules is not None:
         return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)
-    stages = form_stages(graph, fuse=fuse, gathers=indexed.gathers)
-    cutter = Cutter(graph, stages, machine, budget, microbatches, WINDOW if fuse else 1, indexed)
-    return Partition(graph, indexed, tuple(stages), tuple(cutter.best()))
+    if not fuse:
+        stages = form_stages(graph, fuse=False, gathers=indexed.gathers)
+        single = Cutter(graph, stages, machine, budget, microbatches, 1, indexed)
+        return Partition(graph, indexed, tuple(stages), tuple(single.best()))
+
+    def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
+        weigh = Weigher(graph, stages, indexed, machine, replicas).cycles
+        return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed, weigh)
+
+    stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
+    return Partition(graph, indexed, tuple(stages), tuple(sections))
 
 
 def prepare_graph(graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
@@ -113,6 +83,7 @@ def stream_partition(
     fuse: bool,
     budget: float,
     microbatches: Microbatches | None = None,
+    replicas: Replicas = ONE,
 ) -> Partition:
     """The partition into sections of so many stages each, streamed as is fastest.
 
@@ -125,7 +96,10 @@ def stream_partition(
         sections = list(members)
         first, last = ends[sections[0]], ends[sections[-1] + 1]
         own, window = partition.stages[first:last], WINDOW if fuse or partition.rules else 1
-        cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed)
+        weigh = None
+        if fuse and not partition.rules:
+            weigh = Weigher(partition.graph, own, partition.indexed, machine, replicas).cycles
+        cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed, weigh)
         cutters[group] = (first, cutter)
     found = []
     for group, (start, end) in zip(groups, itertools.pairwise(ends)):
@@ -135,7 +109,7 @@ def stream_partition(
             names = ", ".join(stage.name for stage in partition.stages[start:end])
             hint = "cut it into several sections"
             raise InfeasibleError(Problem(f"these stages do not fit one section: {names}", hint=hint))
-        found.append(section)
+        found.append(cutter.weighed(section, start - first))
     return replace(partition, sections=tuple(found))
 
 
@@ -152,17 +126,52 @@ def _partition_by_rules(
     labels: list[str] = []
     sections: list[Section] = []
     groups: list[int] = []
+
+    def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
+        return Cutter(graph, stages, machine, budget, microbatches, indexed=indexed)
+
     for number, group in enumerate(fuse_by_rules(graph, rules)):
-        own = form_stages(graph, fuse=True, nodes=group.nodes, gathers=indexed.gathers)
+        own, parts = _cut(graph, group.nodes, indexed, cutter_of, _best_parts)
         if not own:
             continue
-        parts = _best_parts(Cutter(graph, own, machine, budget, microbatches, indexed=indexed))
         count = len(parts)
         labels += [f"{group.label}, cut {i} of {count}" if count > 1 else group.label for i in range(1, count + 1)]
         sections += parts
         stages += own
         groups += [number] * count
     return Partition(graph, indexed, tuple(stages), tuple(sections), tuple(labels), tuple(groups))
+
+
+def _cut(
+    graph: Graph,
+    nodes: Sequence[Node] | None,
+    indexed: Indexed,
+    cutter_of: Callable[[Sequence[StageNodes]], Cutter],
+    best: Callable[[Cutter], list[Section]],
+) -> tuple[list[StageNodes], list[Section]]:
+    """The stages and sections of a graph, or of some of its nodes.
+
+    Operators of a stage that does not fit even alone are stages of their own: a product with something behind it
+    cannot be summed over a loop.
+    """
+    apart: set[str] = set()
+    while True:
+        stages = form_stages(graph, fuse=True, nodes=nodes, gathers=indexed.gathers, apart=apart)
+        sections = best(cutter_of(stages)) if stages else []
+        large = set(_too_large(stages, sections)) - apart
+        if not large:
+            return stages, sections
+        apart |= large
+
+
+def _too_large(stages: Sequence[StageNodes], sections: Sequence[Section]) -> Iterator[str]:
+    """What the operators make that share a stage which does not fit."""
+    position = 0
+    for section in sections:
+        busy = stages[position].busy
+        if section.excess and section.length == 1 and len(busy) > 1:
+            yield from (result.name for node in busy for result in node.results)
+        position += section.length
 
 
 def _best_parts(cutter: Cutter) -> list[Section]:
@@ -186,7 +195,7 @@ def materialise(partition: Partition) -> CutGraph:
     stored_as: dict[str, str] = {value.name: value.name for value in graph.inputs}
     stored_as |= {gather.value.name: gather.table.name for gather in indexed.gathers.values()}
     for output in graph.outputs:
-        store = _output_store(graph, output)
+        store = output_store(graph, output)
         update = indexed.updates.get(output.symbol)
         if update is not None:
             store = replace(store, update=update)
@@ -273,7 +282,7 @@ def _with_constants_made(graph: Graph) -> Graph:
     """The graph with a stage of its own for every output that is a view of an immediate: no memory holds it yet."""
     nodes, outputs = list(graph.nodes), []
     for output in graph.outputs:
-        store = _output_store(graph, output)
+        store = output_store(graph, output)
         producer = graph.producers.get(store.base.name)
         if producer is not None and producer.op.is_free:
             made = Value(f"{graph.kind.value.lower()}.{output.symbol}.made", output.value.type)
@@ -281,16 +290,6 @@ def _with_constants_made(graph: Graph) -> Graph:
             output = Output(output.symbol, made)
         outputs.append(output)
     return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
-
-
-def _output_store(graph: Graph, output: Output) -> Store:
-    """The store of one output: back through free operators to what it is a view of, an immediate at the furthest."""
-    views: list[Node] = []
-    value = output.value
-    while (producer := graph.producers.get(value.name)) is not None and producer.op.is_free and producer.operands:
-        views.append(producer)
-        value = producer.operands[0]
-    return Store(value, tuple(reversed(views)), output.value, output.symbol)
 
 
 def _refuse_stale_reads(graph: Graph, sections: Sequence[CutSection]) -> None:

@@ -6,7 +6,7 @@ pipeline, with at most one reducing operator at the end of a chain. Free operato
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -95,12 +95,14 @@ def form_stages(
     fuse: bool,
     nodes: Sequence[Node] | None = None,
     gathers: Mapping[str, Gather] | None = None,
+    apart: Collection[str] = (),
 ) -> list[StageNodes]:
     """Partition the busy nodes of `graph`, or those in `nodes`, into stages, in an order in which each reads only
     earlier ones.
 
     With `fuse` off every busy node is a stage of its own. `nodes` must be able to run at one time: nothing they make
-    comes back to them through others. What `gathers` names is fetched by index, and no stage makes it.
+    comes back to them through others. What `gathers` names is fetched by index, and no stage makes it; what `apart`
+    names is made by stages of one operator.
     """
     gathers = gathers or {}
     base = base_values(graph)
@@ -112,7 +114,8 @@ def form_stages(
         for guide in _guides(node, base, group_of, gathers):
             guide.open = False
         sources = _source_groups(node, base, group_of)
-        home = _fused_home(node, sources) if fuse else None
+        alone = node.results[0].name in apart
+        home = _fused_home(node, sources) if fuse and not alone else None
         if home is None:
             home = _Group()
             groups.append(home)
@@ -120,6 +123,7 @@ def form_stages(
             if source is not home and not _absorb(source, home, group_of, groups):
                 source.open = False
         home.add(node, number, sources)
+        home.open = home.open and not alone
         group_of.update((result.name, home) for result in node.results)
     order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
     position = {id(node): index for index, node in enumerate(graph.nodes)}
