@@ -30,7 +30,7 @@ COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
 SMALL_PRODUCT = 1_000_000
-"""Multiplications up to which OpenBLAS multiplies matrices where they are, without packing them first."""
+"""Multiplications up to which BLAS multiplies matrices where they are, without packing them first."""
 
 MINIMUM_COLUMNS = 256
 """Columns below which a matrix product is dominated by calls, or by the packing of its other operand."""

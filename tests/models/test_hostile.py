@@ -70,6 +70,25 @@ def layers(m: Subject, x: Tensor) -> Tensor:
     return m.second(torch.tanh(m.first(x))).square().mean()
 
 
+def alignments(m: Subject, x: Tensor) -> Tensor:
+    """CTC with a repeated label, a blank among the targets' padding, and a target longer than its input."""
+    scores = functional.log_softmax(m.first(x), -1)[:, None].expand(-1, 2, -1) * torch.tensor([1.0, 1.1]).view(1, 2, 1)
+    targets, lengths = torch.tensor([[1, 2, 2], [3, 1, 0]]), torch.tensor([3, 2])
+    loss = functional.ctc_loss(scores, targets, torch.tensor([6, 5]), lengths)
+    short = functional.ctc_loss(scores, targets, torch.tensor([6, 1]), lengths, reduction="sum", zero_infinity=True)
+    return loss + short + m.second(x).square().mean()
+
+
+def pooled_in_fractions(m: Subject, x: Tensor) -> Tensor:
+    """Fractional pooling whose random numbers are given."""
+    places = torch.tensor([[[0.1, 0.7], [0.99, 0.0]]])
+    image = torch.stack([m.first(x), m.second(x)])[None]
+    pooled, _ = functional.fractional_max_pool2d(
+        image, 2, output_size=(3, 2), return_indices=True, _random_samples=places
+    )
+    return pooled.square().sum()
+
+
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "sgd": lambda m: torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.9),
     "adamw": lambda m: torch.optim.AdamW(m.parameters(), lr=0.02),
@@ -98,8 +117,9 @@ def test_an_optimizer_goes_on_from_the_steps_it_has_made(optimizer: str, steps: 
     assert {name: error for name, error in worst.items() if not error <= TOLERANCE} == {}
 
 
-def test_a_bias_that_is_not_read_may_hold_anything() -> None:
-    spec = subject(unread_bias)
+@pytest.mark.parametrize("body", [unread_bias, alignments, pooled_in_fractions])
+def test_rare_operators_equal_pytorch(body: Callable[[Subject, Tensor], Tensor]) -> None:
+    spec = subject(body)
     worst = train_beside_torch(spec, compiled(spec), STEPS)
     assert {name: error for name, error in worst.items() if not error <= TOLERANCE} == {}
 
