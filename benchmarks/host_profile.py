@@ -16,7 +16,7 @@ from runtime.numbers.fast.executor import FunctionalSimulator
 from runtime.numbers.fast.plan import Step
 from runtime.session import Session
 
-ROUNDS = 5
+ROUNDS = 10
 SHOWN_SHARE = 0.01
 
 

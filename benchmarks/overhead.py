@@ -12,6 +12,7 @@ import cProfile
 import pstats
 import time
 from collections.abc import Callable
+from itertools import cycle
 from statistics import median
 
 import torch
@@ -28,6 +29,7 @@ from compiler.passes import standard_pipeline
 from runtime.session import Session
 
 REPEATS = 7
+BATCHES = 512
 
 
 class LogReg(nn.Module):
@@ -43,24 +45,31 @@ class LogReg(nn.Module):
         return nn.functional.cross_entropy(logits, label), logits
 
 
-def session_step(module: nn.Module, inputs: dict[str, Tensor]) -> Callable[[], object]:
+def batches() -> list[dict[str, Tensor]]:
+    """Images and labels by turns. One alone would be learned until gradients are denormal numbers, which are slow."""
+    return [{"image": torch.randn(1, 784), "label": torch.randint(10, (1,))} for _ in range(BATCHES)]
+
+
+def session_step(module: nn.Module, given: list[dict[str, Tensor]]) -> Callable[[], object]:
     """A training step on the simulated RDU."""
+    inputs = given[0]
     captured = capture(ModelSpec(module, inputs, optimizer=sgd(module.parameters()), name="logreg"), inference=False)
     program = PassManager(standard_pipeline("mp0")).run(captured.program)
     session = Session(compile_program(program, load_machine("sn30")))
     known = {symbol.name for symbol in program.symbols}
     session.load_weights({name: value for name, value in captured.values.items() if name in known}, strict=False)
-    arrays = {name: to_array(tensor) for name, tensor in inputs.items()}
-    return lambda: session.run(inputs=arrays)
+    turns = cycle([{name: to_array(tensor) for name, tensor in inputs.items()} for inputs in given])
+    return lambda: session.run(inputs=next(turns))
 
 
-def torch_step(module: nn.Module, inputs: dict[str, Tensor]) -> Callable[[], object]:
+def torch_step(module: nn.Module, given: list[dict[str, Tensor]]) -> Callable[[], object]:
     """A training step in PyTorch eager."""
+    turns = cycle(given)
     optimizer = sgd(module.parameters())
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = module(**inputs)[0]
+        loss = module(**next(turns))[0]
         loss.backward()
         optimizer.step()
         return float(loss.detach())
@@ -83,8 +92,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module, inputs = LogReg(), {"image": torch.randn(1, 784), "label": torch.randint(10, (1,))}
-    simulated, eager = session_step(module, inputs), torch_step(module, inputs)
+    module, given = LogReg(), batches()
+    simulated, eager = session_step(module, given), torch_step(module, given)
     for step in (simulated, eager):
         rate(step, 50)
     if arguments.profile:

@@ -86,6 +86,8 @@ class Op:
     """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
     whole: ClassVar[str] = ""
     """Why its spaces hold an axis whole (`!`): why tiles cut along that axis would not make the same result."""
+    laid_out: ClassVar[int | None] = None
+    """The operand that the kernel lays out anew, such as the images of a convolution as columns; None: none."""
     any_layout: ClassVar[bool] = False
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
     is_elementwise: ClassVar[bool] = False
@@ -124,6 +126,15 @@ class Op:
     def gemm(self, *operands: TensorType) -> Gemm:
         """The matrix product a systolic operator amounts to."""
         raise ValueError(f"operator {self.name} is not systolic")
+
+    def laid_out_bytes(self, *operands: TensorType) -> int:
+        """Bytes that the kernel writes to lay out its operand `laid_out` before it computes."""
+        return 0
+
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        """The operand of this shape of which `result` is the view, so that what is written into it stands in `result`;
+        None where there is none."""
+        return None
 
     def retyped(self, result: TensorType) -> Op:
         """The same operator for a tile: operators whose attributes spell out the result's shape replace it."""

@@ -49,8 +49,8 @@ about.
 
 An error is one line, `error[CODE]: file:line: what is wrong`, and below it `try:` with the remedy. Several problems of
 a kind are reported at once. A command ends with status 0 if it did what it was asked for, with 2 for a command, call or
-file that cannot be used (`USAGE`), else with 1. `-v` adds the traceback of errors that are not foreseen. What a model's
-code does to end the process is heard (`sys.exit`, `os._exit`), unless it ends it below Python, by a signal or from C.
+file that cannot be used (`USAGE`), else with 1. `-v` adds the traceback of an unforeseen error. Where a model's code
+ends the process (`sys.exit`, `os._exit`), that is an error too, unless it does so below Python, by a signal or from C.
 
 Lines that begin with `note:` or `warning:` change no exit status.
 """

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.rdu.allocate.buffers import Layout
-from backends.rdu.allocate.plan import plan_section
-from backends.rdu.cut.sections import CutSection, Partition, materialise, partition_graph, stream_partition
+from backends.rdu.cut.cut_section import CutSection
+from backends.rdu.cut.sections import Partition, materialise, partition_graph, stream_partition
 from backends.rdu.cut.signature import Signature, signature
+from backends.rdu.cut.weigh import fastest_plan
 from backends.rdu.emit.memory import place_symbols
 from backends.rdu.emit.predict import predict_configuration
 from backends.rdu.emit.records import emit_configuration
@@ -30,6 +31,7 @@ from backends.rdu.wire.nets import wire
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.location import Location
+from ir.types import TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_type
 from pef.decoded import Configuration
@@ -64,14 +66,28 @@ class BackendOptions:
     def partition(self, graph: Graph, machine: Machine, budget: float) -> Partition:
         """The sections of a graph."""
         pieces = self.pieces(graph.kind)
-        return partition_graph(graph, machine, fuse=self.fuse, budget=budget, rules=self.rules, microbatches=pieces)
+        return partition_graph(
+            graph,
+            machine,
+            fuse=self.fuse,
+            budget=budget,
+            rules=self.rules,
+            microbatches=pieces,
+            replicas=self.predicted,
+        )
 
     def streamed(self, graph: PlannedGraph, machine: Machine, budget: float) -> Partition:
         """The partition of a graph into sections that are given."""
         assert graph.partition is not None
         pieces = self.pieces(graph.graph.kind)
         return stream_partition(
-            graph.partition, graph.lengths, machine, fuse=self.fuse, budget=budget, microbatches=pieces
+            graph.partition,
+            graph.lengths,
+            machine,
+            fuse=self.fuse,
+            budget=budget,
+            microbatches=pieces,
+            replicas=self.predicted,
         )
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
@@ -150,15 +166,13 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     for graph in program.graphs:
         cut = materialise(options.partition(graph, machine, options.budgets[0]))
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
-        predictions: dict[Signature, pb.Prediction] = {}
+        predictions: dict[Signature, float] = {}
         for section in cut.sections:
             key = signature(section, known)
             if key not in predictions:
-                layout = plan_section(section, machine)
-                decoded = Configuration.of(unplaced(layout, key, known, machine), machine, "estimate")
-                tiers = [0] * len(key.symbols)
-                predictions[key] = predict_configuration(decoded, tiers, machine, options.predicted)
-            total += predictions[key].cycles + predictions[key].load_cycles
+                types = {name: known[name].type for name in key.symbols}
+                predictions[key] = fastest_plan(section, types, machine, options.predicted)[1]
+            total += predictions[key]
     return total
 
 
@@ -225,7 +239,8 @@ class _Planner:
             key = signature(section, known)
             keys.append(key)
             if key not in fresh and self.last.includes(Step.ALLOCATE):
-                fresh[key] = self._configured(section, self.plan.configurations.get(key))
+                types = {name: known[name].type for name in key.symbols}
+                fresh[key] = self._configured(section, types, self.plan.configurations.get(key))
         return replace(graph, keys=tuple(keys)), fresh
 
     def _cut(self, graph: PlannedGraph, budget: float) -> PlannedGraph:
@@ -243,10 +258,10 @@ class _Planner:
             return graph
         return replace(graph, cut=materialise(graph.partition))
 
-    def _configured(self, section: CutSection, known: Configured | None) -> Configured:
-        """A configuration up to the last step, from wherever it is."""
+    def _configured(self, section: CutSection, types: Mapping[str, TensorType], known: Configured | None) -> Configured:
+        """A configuration up to the last step, from wherever it is; `types` are those of its symbols."""
         if known is None:
-            layout = plan_section(section, self.machine)
+            layout, _ = fastest_plan(section, types, self.machine, self.options.predicted)
             known = Configured(layout, wire(layout, self.machine))
         netlist = known.wiring.netlist
         if known.placement is None and self.last.includes(Step.PLACE):

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from backends.rdu.allocate.buffers import Layout
-from backends.rdu.cut.sections import CutGraph, Partition
+from backends.rdu.cut.cut_section import CutGraph
+from backends.rdu.cut.sections import Partition
 from backends.rdu.cut.signature import Signature
 from backends.rdu.route.route import Routing
 from backends.rdu.wire.netlist import Placement

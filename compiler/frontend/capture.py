@@ -14,7 +14,7 @@ from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.optimizer_options import optimizer_spec
+from compiler.frontend.optimizer_options import optimizer_spec, state_of
 from compiler.frontend.partition import Split, partition
 from compiler.frontend.tracing import trace
 from compiler.optimizers import OptimizerSpec, Update, build_update
@@ -118,10 +118,12 @@ def _update(spec: ModelSpec, joint: Joint) -> Update | None:
         return None
     types = {source.name: tensor_type(source.tensor) for source in joint.placeholders if source.role is Role.PARAMETER}
     trained = {name: types[name] for name in joint.gradients if name in types}
-    optimizer = spec.optimizer
-    if not isinstance(optimizer, OptimizerSpec):
-        optimizer = optimizer_spec(optimizer, spec.model, trained)
-    return build_update(optimizer.over(trained), trained, spec.max_grad_norm)
+    if isinstance(spec.optimizer, OptimizerSpec):
+        return build_update(spec.optimizer.over(trained), trained, spec.max_grad_norm)
+    optimizer = optimizer_spec(spec.optimizer, spec.model, trained)
+    update = build_update(optimizer.over(trained), trained, spec.max_grad_norm)
+    update.values.update(state_of(spec.optimizer, spec.model, trained, update.values))
+    return update
 
 
 def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split, update: Update | None) -> Program:

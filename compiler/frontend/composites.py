@@ -38,19 +38,25 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query key^T * scale + mask) value, of [..., length, features] tensors."""
+    """softmax(query key^T * scale + mask) value, of [..., length, features] tensors. A row whose mask leaves it nothing
+    is zero, as in PyTorch, and its gradients are: padding on the left makes such rows."""
     if enable_gqa:
         groups = query.size(-3) // key.size(-3)
         key, value = (_repeated(tensor, groups) for tensor in (key, value))
     scale = query.size(-1) ** -0.5 if scale is None else scale
     scores = (query @ key.transpose(-2, -1)) * scale
+    sees: Tensor | None = None
     if is_causal:
-        attn_mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = torch.where(attn_mask, scores, float("-inf"))
+        mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
+        scores = torch.where(mask, scores, float("-inf"))
+    elif attn_mask is not None and attn_mask.dtype == torch.bool:
+        sees = attn_mask.any(-1, keepdim=True)
+        scores = torch.where(attn_mask | ~sees, scores, float("-inf"))
     elif attn_mask is not None:
-        scores = scores + attn_mask
-    return dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
+        sees = (attn_mask != float("-inf")).any(-1, keepdim=True)
+        scores = scores + torch.where(sees, attn_mask, 0.0)
+    result = dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
+    return result if sees is None else torch.where(sees, result, 0.0)
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:

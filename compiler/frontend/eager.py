@@ -6,10 +6,12 @@ run again, tensors changed in place, and modules that assign new tensors to thei
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -70,6 +72,7 @@ class EagerRun:
         self.replaced: Mapping[int, str] = {}
         self.left_out: list[str] = []
         self.left_behind: Sequence[tuple[str, str]] = ()
+        self.draws_on_host = False
         self.hollow: Mapping[int, Tensor] = {}
 
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
@@ -79,7 +82,9 @@ class EagerRun:
         values = [stand_in(source.tensor) for source in self.sources]
         held = Holdings(self.spec.model).tensors()
         self.hollow = {id(tensor): stand_in(tensor) for tensor in held if not has_content(tensor)}
+        drawn = _host_draws()
         module = make_fx(self.run, decomposition_table=decompositions, tracing_mode="real")(*values)
+        self.draws_on_host = _host_draws() != drawn
         taken = {source.name for source in self.sources}
         names = output_names(self.made.results, self.spec.loss is not None, taken)
         sources = [*self.sources, *self.tangents(module.graph, names), *_lifted_constants(module)]
@@ -243,6 +248,12 @@ class EagerRun:
             start=self.locator.start,
             draws=recorder.draws,
         )
+
+
+def _host_draws() -> tuple[Any, ...]:
+    """Where the random numbers of Python and of NumPy stand."""
+    name, key, *rest = np.random.get_state(legacy=True)
+    return random.getstate(), name, key.tobytes(), *rest  # type: ignore[union-attr]
 
 
 def _key(path: Sequence[Any]) -> str:

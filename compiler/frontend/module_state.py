@@ -15,7 +15,7 @@ TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class Attributes:
-    """What the modules of a model hold besides what they register, and which buffers are None."""
+    """What the modules of a model hold besides parameters and buffers, and which buffers are None."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = dict(model.named_modules())
@@ -32,8 +32,8 @@ class Attributes:
 
 
 def _unregistered(module: nn.Module) -> dict[str, Any]:
-    """A module's attributes, and of its buffers whether there is one; containers are copied."""
-    own = {name: value for name, value in vars(module).items() if name not in TABLES}
+    """A module's attributes and submodules, and of its buffers whether there is one; containers are copied."""
+    own = {name: value for name, value in vars(module).items() if name not in TABLES} | module._modules
     own |= {name: buffer is None for name, buffer in module._buffers.items()}
     return {name: value.copy() if type(value) in CONTAINERS else value for name, value in own.items()}
 

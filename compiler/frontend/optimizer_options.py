@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
+from compiler.frontend.dtypes import has_content, to_array
 from compiler.optimizers import OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
+from ir.op import Array
 
 KINDS: dict[str, Literal["sgd", "adam", "adamw"]] = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw"}
 REFUSED = ("amsgrad", "maximize", "dampening", "differentiable")
@@ -23,13 +26,53 @@ def optimizer_spec(optimizer: torch.optim.Optimizer, model: torch.nn.Module, tra
         raise UnsupportedError(
             Problem(f"optimizer {type(optimizer).__name__} is not supported", hint=f"use one of torch.optim's {known}")
         )
-    if any(base.__name__ == "AdamW" for base in type(optimizer).__mro__):
+    decoupled = {bool(group.get("decoupled_weight_decay")) for group in optimizer.param_groups}
+    if True in decoupled or any(base.__name__ == "AdamW" for base in type(optimizer).__mro__):
         kind = "adamw"
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     problems = [problem for group in optimizer.param_groups for problem in _problems(kind, group, names)]
+    if len(decoupled) > 1:
+        what = "adam with decoupled_weight_decay in some of its groups only is not supported"
+        problems.append(Problem(what, hint="give all groups the same decoupled_weight_decay"))
     UnsupportedError.raise_if(list(dict.fromkeys(problems)))
     groups = [_group(group, names, trained) for group in optimizer.param_groups]
     return OptimizerSpec(kind, tuple(group for group in groups if group.parameters))
+
+
+def state_of(
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module, trained: Collection[str], states: Collection[str]
+) -> dict[str, Array]:
+    """What an optimizer that has made steps before holds, for those of `states` that it has.
+
+    Raises UnsupportedError where its parameters have made different numbers of steps: the device counts one.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    held = {names[id(p)]: state for p, state in optimizer.state.items() if names.get(id(p)) in trained}
+    if not held:
+        return {}
+    found = {
+        f"{name}.{key}": to_array(value)
+        for name, state in held.items()
+        for key, value in state.items()
+        if f"{name}.{key}" in states and isinstance(value, torch.Tensor) and has_content(value)
+    }
+    if "step" in states:
+        steps = {
+            float(held.get(name, {}).get("step", 0))
+            for group in optimizer.param_groups
+            for name in _names(group, names, trained)
+        }
+        if len(steps) > 1:
+            what = f"the optimizer's parameters have made {', '.join(f'{step:g}' for step in sorted(steps))} steps"
+            hint = "make the optimizer anew: the device counts the same steps for all parameters"
+            raise UnsupportedError(Problem(what, hint=hint))
+        found["step"] = np.asarray(steps.pop(), np.float32)
+    return found
+
+
+def _names(group: dict[str, Any], names: dict[int, str], trained: Collection[str]) -> list[str]:
+    """The trained parameters of a group."""
+    return [name for parameter in group["params"] if (name := names.get(id(parameter), "")) in trained]
 
 
 def _problems(kind: str, group: dict[str, Any], names: dict[int, str]) -> list[Problem]:
@@ -50,9 +93,8 @@ def _problems(kind: str, group: dict[str, Any], names: dict[int, str]) -> list[P
 
 def _group(group: dict[str, Any], names: dict[int, str], trained: Collection[str]) -> ParameterGroup:
     """A parameter group; Adam's decoupled weight decay is AdamW."""
-    found = [names[id(parameter)] for parameter in group["params"]]
     return ParameterGroup(
-        parameters=tuple(name for name in found if name in trained),
+        parameters=tuple(_names(group, names, trained)),
         lr=float(group["lr"]),
         weight_decay=float(group.get("weight_decay", 0.0)),
         momentum=float(group.get("momentum", 0.0)) or None,

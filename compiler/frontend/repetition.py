@@ -25,8 +25,9 @@ from ir.errors import CaptureError, Problem
 
 
 def require_repeatable(run: EagerRun, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> None:
-    """Raise CaptureError where what a first call left in attributes changes what a second one computes."""
-    if not run.left_behind:
+    """Raise CaptureError where what a first call left in attributes changes what a second one computes, or random
+    numbers do that are not PyTorch's."""
+    if not run.left_behind and not run.draws_on_host:
         return
     again = EagerRun(run.spec, run.locator, inference=run.inference)
     again.hollow = run.hollow
@@ -38,6 +39,9 @@ def require_repeatable(run: EagerRun, stand_in: Callable[[Tensor], Tensor], deco
         what = "and the next call computes something else because of it"
     except Exception as error:  # whatever the user's forward raises when it runs again
         what = f"and the next call fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if not run.left_behind:
+        drawn = f"forward draws random numbers with Python or NumPy, {what}"
+        raise CaptureError(Problem(drawn, run.locator.start, "draw them with PyTorch, such as torch.rand(())"))
     path, name = run.left_behind[0]
     more = len(run.left_behind) - 1
     shown = f"{path}.{name}".removeprefix(".") + (f" (and {more} more attributes)" if more else "")

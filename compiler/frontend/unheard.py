@@ -57,6 +57,10 @@ def check_constants(
     problems = []
     for node, source in placeholders.items():
         if source.role is not Role.CONSTANT and id(source.tensor) in own:
+            sharing = [changing[number] for number in spans.overlapping(source.tensor)]
+            writers = [owner for owner in sharing if owner is not source and not _is_learned(owner)]
+            if writers and (node.users or source in written) and source.role is not Role.INPUT:
+                problems.append(_sharing(f"{source.role.value} {source.name}", writers[0], locator))
             continue
         if source.role is Role.TANGENT or not (node.users or source in written):
             continue

@@ -30,7 +30,7 @@ COLUMN_ELEMENTS = 1 << 18
 """Elements of a block's columns: 1 MiB, what a core's second-level cache holds."""
 
 SMALL_PRODUCT = 1_000_000
-"""Multiplications up to which OpenBLAS multiplies matrices where they are, without packing them first."""
+"""Multiplications up to which BLAS multiplies matrices where they are, without packing them first."""
 
 MINIMUM_COLUMNS = 256
 """Columns below which a matrix product is dominated by calls, or by the packing of its other operand."""
@@ -133,8 +133,9 @@ class Columns(Geometry):
         """Images x convolved with w into y."""
         weight = w.reshape(self.groups, -1, self.depth)
         if self.windows.is_pointwise and y.flags.c_contiguous:
-            shape = (self.images, self.groups, -1, self.pixels)
-            np.matmul(weight, x.reshape(shape), out=y.reshape(shape))
+            shape = (self.groups, -1, self.pixels)
+            for image, made in zip(x, y):
+                matmul(weight, image.reshape(shape), made.reshape(shape))
             return
         for images in self.image_blocks():
             windows = self.windows_of(x[images], padded)

@@ -100,11 +100,6 @@ class Depthwise:
         """Bytes of the images as they are laid out."""
         return 4 * self.images * self.channels * self.phases.count * self.phases.pixels
 
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes that every call makes of the weight, however many images there are."""
-        return 0
-
     def convolve(self, x: Array, w: Array, y: Array, phases: Array, outputs: Array, factors: Array) -> None:
         """Images x convolved with w into y."""
         loops = load("depthwise")

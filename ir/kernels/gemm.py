@@ -94,6 +94,52 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
     return None not in stacks and bool(loops.products(*stacks, adds, buffer))
 
 
+def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
+    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the start of `lines`.
+
+    `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
+    `LINE_SLACK` elements behind it. Only where `native` has loops.
+    """
+    loops = _required()
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
+
+
+def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: Array) -> None:
+    """out [m, n] = a [m, k] times the k rows of what windows read: of window j, `table[i]` bytes behind the pixel
+    `windows[j]` of `lines`. Only where `native` has loops."""
+    loops = _required()
+    places = lines.ctypes.data, out.ctypes.data
+    loops.multiply_windows(a, places[0], table, 4 * windows, places[1], out.strides[0] // 4, _buffer(loops))
+
+
+def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
+    """total [positions, m, n] += dy [images, m, windows] times what each position reads of lines [phases, n, pixels].
+
+    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting phases one
+    after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
+    `native` has loops.
+    """
+    loops = _required()
+    address, row_bytes = panels.ctypes.data, 4 * PANEL
+    loops.lay_out_panels(lines, address)
+    step = lines.shape[0] * lines.shape[2] * row_bytes
+    loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
+
+
+def _required() -> ModuleType:
+    loops = native()
+    if loops is None:
+        raise ValueError("the compiled loops are switched off since this was planned")
+    return loops
+
+
+LINE_SLACK = 32
+"""Elements that loops may read beyond a line."""
+PANEL = 32
+"""Elements that lie side by side for a product."""
+
+
 def _stack(array: Array) -> Array | None:
     """An array of matrices with all leading axes as one; None where that is no view."""
     stack: Array = array.reshape(-1, *array.shape[-2:])

@@ -26,11 +26,6 @@ class Geometry:
         """Rows of the columns of one group: the length of the inner products."""
         return self.inputs // self.groups * math.prod(self.windows.kernel)
 
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes that every call makes of the weight, however many images there are."""
-        return 0
-
     @cached_property
     def pixels(self) -> int:
         """Output pixels of one image: its columns."""

@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from ir.kernels.native import load
 from ir.kernels.window import Pair, Windows
 from ir.op import Array
 
@@ -64,6 +65,10 @@ class Phases:
 
     def spread(self, x: Array, lines: Array, around: float = 0) -> None:
         """Lay images [images, channels, h, w] out in phases, with the number `around` about them."""
+        loops = load("lines") if lines.flags.c_contiguous and lines.dtype == x.dtype == np.float32 else None
+        if loops is not None and x.flags.writeable:
+            loops.spread(x, *self.windows.stride, *self.windows.padding, *self.grid, around, lines)
+            return
         for phase, inside, pixels in self._shares(x, lines):
             np.copyto(phase[..., inside[0], inside[1]], pixels)
         self.surround(x, lines, around)
@@ -85,6 +90,14 @@ class Phases:
         """Lay one number per window [images, channels, oh, ow] out on the grid, with zeros behind them."""
         grid.fill(0)
         np.copyto(self.true(grid), y)
+
+    def deliver(self, grid: Array, y: Array) -> None:
+        """The true windows of the grid as results y [images, channels, oh, ow]."""
+        loops = load("lines") if grid.flags.c_contiguous and grid.dtype == y.dtype == np.float32 else None
+        if loops is None or y.strides[3] != y.itemsize:
+            np.copyto(y, self.true(grid))
+        else:
+            loops.collect(grid, self.pixels, self.grid[1], y)
 
     def true(self, grid: Array) -> Array:
         """The true windows among the grid's [channels, images * pixels]: a view [images, channels, oh, ow]."""

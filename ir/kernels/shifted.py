@@ -16,14 +16,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ir.kernels.gemm import add_matmul, matmul
+from ir.kernels.gemm import (
+    LINE_SLACK,
+    PANEL,
+    add_line_products,
+    add_matmul,
+    matmul,
+    multiply_lines,
+    multiply_windows,
+    native,
+)
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
+from ir.kernels.native import load, owned
 from ir.kernels.phases import Phases, phases_of
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -33,6 +43,15 @@ LEAST_DEPTH = 16
 
 MOST_WASTE = 1.3
 """Windows that may be computed, beside the true ones."""
+
+MOST_LINE_WASTE = 1.1
+"""The same where lines are multiplied where they lie. Beyond it, what the true windows read is copied."""
+
+LEAST_OUTPUTS = 8
+"""Rows of a product of lines from which it outweighs laying them out."""
+
+LEAST_CHANNELS = 8
+"""Channels of the images from which those that lie side by side fill enough of a vector."""
 
 LINE_ELEMENTS = 4096
 """Pixels of the lines of a block of images, at least, where there are as many."""
@@ -77,12 +96,40 @@ class Shifted(Geometry):
             return False
         return self.phases.pixels <= MOST_WASTE * self.pixels
 
+    @cached_property
+    def line_windows(self) -> int:
+        """Windows of an image's line from its first true one to its last."""
+        height, width = self.windows.count
+        return (height - 1) * self.phases.grid[1] + width
+
+    @cached_property
+    def pays_by_lines(self) -> bool:
+        """Whether one product for all positions of the window is possible and worthwhile."""
+        return self.outputs >= LEAST_OUTPUTS * self.groups and native() is not None
+
+    @cached_property
+    def is_wide(self) -> bool:
+        """Whether lines are multiplied where they lie."""
+        return -(-self.line_windows // PANEL) * PANEL <= MOST_LINE_WASTE * self.pixels
+
+    @cached_property
+    def transposed(self) -> Shifted | None:
+        """The convolution of the result's gradient that makes the images'; None where windows move by several pixels
+        or are padded beyond their reach."""
+        windows = self.windows
+        reach = [dilation * (kernel - 1) for kernel, dilation in zip(windows.kernel, windows.dilation)]
+        padding = tuple(extent - padding for extent, padding in zip(reach, windows.padding))
+        if windows.stride != (1, 1) or min(padding) < 0:
+            return None
+        other = replace(windows, image=windows.count, padding=padding)
+        return Shifted(self.images, self.groups, self.outputs, self.inputs, other)
+
     def scratch(self) -> tuple[TensorType, ...]:
         """A block's images as lines, its results as lines, products, and a weight by position."""
         line = self.block * self.phases.pixels
         terms = self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)
         shapes = (
-            (self.phases.count, self.inputs, line),
+            (self.phases.count * self.inputs * line + LINE_SLACK,),
             (self.outputs, line),
             (terms,),
             (self.positions, self.outputs, self.inputs // self.groups),
@@ -90,11 +137,29 @@ class Shifted(Geometry):
         return tuple(TensorType(DType.F32, shape) for shape in shapes)
 
     def input_gradient_scratch(self) -> tuple[TensorType, ...]:
-        """The same for the gradient of the images."""
-        return self.scratch()
+        """The same for the gradient of the images, and a weight with its channels exchanged."""
+        if self.transposed is None or not self.transposed.pays_by_lines:
+            return self.scratch()
+        return (*self.transposed.scratch(), TensorType(DType.F32, (self.inputs, self.depth_backwards)))
+
+    def weight_gradient_scratch(self) -> tuple[TensorType, ...]:
+        """The same for the gradient of the weight, with lines whose channels lie side by side for products."""
+        lines, results, product, weights = self.scratch()
+        if self.weight_pays_by_lines:
+            panels = self.phases.count * self._panels * PANEL * self.block * self.phases.pixels
+            product = TensorType(DType.F32, (panels,))
+        return lines, results, product, weights
+
+    @property
+    def depth_backwards(self) -> int:
+        """Terms of the sums that make an element of the images' gradient."""
+        return self.outputs // self.groups * self.positions
 
     def convolve(self, x: Array, w: Array, y: Array, lines: Array, results: Array, _: Array, weights: Array) -> None:
         """Images x convolved with w into y."""
+        if self.pays_by_lines:
+            self._convolve_lines(x, w, y, lines, results, weights)
+            return
         by_position = weights.reshape(*self.windows.kernel, self.groups, -1, self.inputs // self.groups)
         np.copyto(by_position, self._grouped(w).transpose(3, 4, 0, 1, 2))
         by_position = by_position.reshape(self.positions, *by_position.shape[2:])
@@ -105,12 +170,49 @@ class Shifted(Geometry):
                 made = total[:, :, stretch]
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     (add_matmul if number else matmul)(by_position[number], pixels, made)
-            np.copyto(y[images], self.phases.true(total.reshape(self.outputs, -1)))
+            self.phases.deliver(total.reshape(self.outputs, -1), y[images])
 
-    def input_gradient(
+    def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
+        """The same, with one product for all positions of the window."""
+        rows: Array = weights.reshape(self.groups, self.outputs // self.groups, -1)
+        if w.flags.carray:
+            rows = w.reshape(rows.shape)
+        else:
+            np.copyto(rows.reshape(w.shape), w)
+        for images in self._blocks():
+            count = len(x[images])
+            laid_out, total = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            table = _places(self, count)
+            if self.is_wide:
+                step, windows = self.phases.pixels, self.line_windows
+                for weight, pixels, made in zip(rows, laid_out[0], total):
+                    multiply_lines(weight, pixels, table, windows, made, count, step)
+                self.phases.deliver(total.reshape(self.outputs, -1), y[images])
+            else:
+                compact = cut(results, self.groups, self.outputs // self.groups, count * self.pixels)
+                for weight, pixels, made in zip(rows, laid_out[0], compact):
+                    multiply_windows(weight, pixels, table, _window_places(self, count)[0], made)
+                np.copyto(y[images], compact.reshape(self.outputs, count, *self.windows.count).swapaxes(0, 1))
+
+    def input_gradient(self, dy: Array, w: Array, dx: Array, *scratch: Array) -> None:
+        """The gradient dx of the images, from dy of the result."""
+        if self.transposed is None or not self.transposed.pays_by_lines:
+            self._add_up(dy, w, dx, *scratch)
+            return
+        loops = load("lines")
+        if loops is None:
+            raise ValueError("the compiled loops are switched off since this was planned")
+        *others, weight = scratch
+        exchanged = weight.reshape(self.groups, self.inputs // self.groups, -1, *self.windows.kernel)
+        for given, made in zip(self._grouped(owned(w)), exchanged):
+            loops.exchange(given, made)
+        self.transposed.convolve(dy, exchanged.reshape(self.inputs, *exchanged.shape[2:]), dx, *others)
+
+    def _add_up(
         self, dy: Array, w: Array, dx: Array, lines: Array, results: Array, product: Array, weights: Array
     ) -> None:
-        """The gradient dx of the images, from dy of the result."""
+        """The same by products for every position, added up where the pixels lie."""
         transposed = weights.reshape(self.groups, *self.windows.kernel, self.inputs // self.groups, -1)
         np.copyto(transposed, self._grouped(w).transpose(0, 3, 4, 2, 1))
         transposed = transposed.reshape(self.groups, -1, transposed.shape[-1])
@@ -127,9 +229,12 @@ class Shifted(Geometry):
             self.phases.collect(laid_out.reshape(self.phases.count, self.inputs, -1), dx[images])
 
     def weight_gradient(
-        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, _: Array, weights: Array
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, product: Array, weights: Array
     ) -> None:
         """The gradient dw of the weight, from dy of the result."""
+        if self.weight_pays_by_lines:
+            self._weight_gradient_by_lines(dy, x, dw, lines, results, product, weights)
+            return
         total = weights.reshape(self.positions, self.groups, -1, self.inputs // self.groups)
         total.fill(0)
         for images in self._blocks():
@@ -141,6 +246,36 @@ class Shifted(Geometry):
                     add_matmul(given[:, :, stretch], pixels.swapaxes(1, 2), total[number])
         by_position = total.reshape(*self.windows.kernel, *total.shape[1:])
         np.copyto(self._grouped(dw), by_position.transpose(2, 3, 4, 0, 1))
+
+    def _weight_gradient_by_lines(
+        self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, panels: Array, weights: Array
+    ) -> None:
+        """The same, with one sum over all windows of a block for every position."""
+        total = weights.reshape(self.groups, self.positions, -1, self.inputs // self.groups)
+        total.fill(0)
+        for images in self._blocks():
+            laid_out, _ = self._cut(x[images], lines, results)
+            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            given = cut(results, *dy[images].shape)
+            np.copyto(given, dy[images])
+            by_group = given.reshape(len(given), self.groups, -1, self.pixels)
+            windows, shifts = _window_places(self, len(given))
+            for group in range(self.groups):
+                add_line_products(by_group[:, group], laid_out[:, group], panels, windows, shifts, total[group])
+        by_position = total.reshape(self.groups, *self.windows.kernel, *total.shape[2:])
+        np.copyto(self._grouped(dw), by_position.transpose(0, 3, 4, 1, 2))
+
+    @property
+    def _panels(self) -> int:
+        """Panels of the channels of a group."""
+        return -(-self.inputs // self.groups // PANEL)
+
+    @cached_property
+    def weight_pays_by_lines(self) -> bool:
+        """The same for the gradient of the weight, where channels lie side by side."""
+        channels = self.inputs // self.groups
+        is_wide = self.outputs >= LEAST_OUTPUTS * self.groups and channels >= LEAST_CHANNELS
+        return is_wide and native() is not None
 
     def _grouped(self, w: Array) -> Array:
         """A weight as [groups, co / g, ci / g, kh, kw]."""
@@ -170,3 +305,21 @@ class Shifted(Geometry):
         line = len(x) * self.phases.pixels
         images = cut(lines, self.phases.count, self.groups, self.inputs // self.groups, line)
         return images, cut(results, self.groups, self.outputs // self.groups, line)
+
+
+@lru_cache(maxsize=1024)
+def _places(sizes: Shifted, images: int) -> Array:
+    """Where the lines of a group begin that the channels and positions of a weight are multiplied with, in bytes."""
+    line = images * sizes.phases.pixels
+    channels = np.arange(sizes.inputs // sizes.groups)[:, None] * line
+    positions = np.array([phase * sizes.inputs * line + ahead for phase, ahead in sizes.phases.positions])
+    return np.ascontiguousarray(4 * (channels + positions).reshape(-1), np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _window_places(sizes: Shifted, images: int) -> tuple[Array, Array]:
+    """The pixels of lines at which the true windows of so many images lie, and how far ahead each position reads."""
+    (height, width), pitch, pixels = sizes.windows.count, sizes.phases.grid[1], sizes.phases.pixels
+    places = np.arange(images)[:, None, None] * pixels + np.arange(height)[:, None] * pitch + np.arange(width)
+    shifts = np.array([phase * images * pixels + ahead for phase, ahead in sizes.phases.positions])
+    return places.reshape(-1), shifts

@@ -1,8 +1,7 @@
 """Convolution and its two gradients: the systolic array's work.
 
 How the simulator multiplies depends on the sizes (`method`): channels by themselves as small products (`depthwise.py`),
-windows of 3 x 3 pixels by tiles (`winograd.py`), many channels position by position (`shifted.py`), anything else by
-columns of pixels (`columns.py`).
+lines of pixels where they lie (`shifted.py`), anything else by columns of pixels (`columns.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
-from typing import ClassVar
 
 from ir.kernels.columns import Columns
 from ir.kernels.depthwise import Depthwise
@@ -18,7 +16,6 @@ from ir.kernels.geometry import Geometry
 from ir.kernels.layout import in_order
 from ir.kernels.shifted import Shifted
 from ir.kernels.window import Pair, Windows
-from ir.kernels.winograd import Winograd
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -40,17 +37,8 @@ class Convolution(Op):
     dilation: Pair
     groups: int
     dtype: DType
-    images_operand: ClassVar[int] = 0
-    """The operand of which columns are made."""
+    laid_out = 0
     whole = "windows that overlap share elements between tiles; those that do not are cut"
-
-    def column_bytes(self, *operands: TensorType) -> int:
-        """Bytes of the columns that are made of the images on the way."""
-        raise ValueError(f"operator {self.name} does not say what columns it makes")
-
-    def fixed_bytes(self, *operands: TensorType) -> int:
-        """Bytes that every call makes of the weight, however many images there are."""
-        raise ValueError(f"operator {self.name} does not say what it makes of its weight")
 
     def geometry(self, x_shape: Pair, w_shape: Pair) -> Geometry:
         """The sizes for an image batch and a weight. Raises ValueError where they do not fit."""
@@ -89,11 +77,8 @@ class Conv2d(Convolution):
         operands = f"n (g! ci) {rows} {columns}, (g! co) ci kh! kw!"
         return sizes.space(operands, "n (g! co) oh ow", (x, w), self.infer(x, w))
 
-    def column_bytes(self, x: TensorType, w: TensorType) -> int:
+    def laid_out_bytes(self, x: TensorType, w: TensorType) -> int:
         return method(self.geometry(x.shape, w.shape), Role.FORWARD).column_bytes
-
-    def fixed_bytes(self, x: TensorType, w: TensorType) -> int:
-        return method(self.geometry(x.shape, w.shape), Role.FORWARD).fixed_bytes
 
     def gemm(self, x: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, w.shape)
@@ -129,12 +114,9 @@ class Conv2dInputGradient(Convolution):
         operands = f"n (g! co) {oh} {ow}, (g! co) ci kh! kw!"
         return sizes.space(operands, f"n (g! ci) {h} {w_axis}", (dy, w), self.infer(dy, w))
 
-    def column_bytes(self, dy: TensorType, w: TensorType) -> int:
+    def laid_out_bytes(self, dy: TensorType, w: TensorType) -> int:
         by = method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT)
         return (by.transposed or by).column_bytes if isinstance(by, Columns) else by.column_bytes
-
-    def fixed_bytes(self, dy: TensorType, w: TensorType) -> int:
-        return method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT).fixed_bytes
 
     def gemm(self, dy: TensorType, w: TensorType) -> Gemm:
         sizes = self.geometry(self.input_shape, w.shape)
@@ -161,7 +143,7 @@ class Conv2dWeightGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
-    images_operand = 1
+    laid_out = 1
 
     def infer(self, dy: TensorType, x: TensorType) -> TensorType:
         self.check_gradient(dy, self.geometry(x.shape, self.weight_shape))
@@ -173,18 +155,16 @@ class Conv2dWeightGradient(Convolution):
         operands = f"n (g! co) oh ow, n (g! ci) {rows} {columns}"
         return sizes.space(operands, "(g! co) ci kh! kw!", (dy, x), self.infer(dy, x))
 
-    def column_bytes(self, dy: TensorType, x: TensorType) -> int:
+    def laid_out_bytes(self, dy: TensorType, x: TensorType) -> int:
         return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).column_bytes
-
-    def fixed_bytes(self, dy: TensorType, x: TensorType) -> int:
-        return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).fixed_bytes
 
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, self.weight_shape)
         return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
-        return method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT).scratch()
+        by = method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT)
+        return by.weight_gradient_scratch() if isinstance(by, Shifted) else by.scratch()
 
     def retyped(self, result: TensorType) -> Op:
         return replace(self, weight_shape=result.shape)
@@ -208,7 +188,7 @@ def _geometry(x_shape: Pair, w_shape: Pair, stride: Pair, padding: Pair, dilatio
 
 
 @lru_cache(maxsize=1024)
-def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winograd:
+def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted:
     """What multiplies fastest for these sizes."""
     if sizes.groups == sizes.inputs == sizes.outputs:
         return Depthwise(sizes.images, sizes.groups, sizes.windows)
@@ -218,8 +198,13 @@ def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winog
         Role.INPUT_GRADIENT: sizes.outputs,
         Role.WEIGHT_GRADIENT: min(sizes.inputs, sizes.outputs),
     }
-    winograd = Winograd(*fields)
-    if winograd.pays and (role is not Role.INPUT_GRADIENT or winograd.transposed is not None):
-        return winograd
     shifted = Shifted(*fields)
+    is_wide = not sizes.windows.is_pointwise
+    by_lines = {
+        Role.FORWARD: is_wide and shifted.pays_by_lines,
+        Role.INPUT_GRADIENT: is_wide and shifted.transposed is not None and shifted.transposed.pays_by_lines,
+        Role.WEIGHT_GRADIENT: shifted.weight_pays_by_lines,
+    }
+    if by_lines[role]:
+        return shifted
     return shifted if shifted.pays(depth[role] // sizes.groups) else Columns(*fields)

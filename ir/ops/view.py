@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,6 +23,8 @@ class Full(FreeOp):
     dtype: DType
 
     def infer(self) -> TensorType:
+        if self.dtype is DType.I32 and not -(2**31) <= self.value < 2**31:
+            raise ValueError(f"{self.value:.0f} does not fit a whole number of 32 bits")
         return TensorType(self.dtype, self.shape)
 
     def space(self) -> Space:
@@ -55,6 +58,10 @@ class Reshape(FreeOp):
         reshaped: Array = x.reshape(self.shape)
         return reshaped
 
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        source: Array = result.reshape(tuple(shape))
+        return source if np.may_share_memory(source, result) else None
+
     def kernel(self, x: Array, out: Array) -> None:
         if out.flags.c_contiguous:
             copy(out.reshape(x.shape), x)
@@ -84,6 +91,9 @@ class Permute(FreeOp):
     def view(self, x: Array) -> Array:
         permuted: Array = x.transpose(self.dims)
         return permuted
+
+    def source_of(self, result: Array, shape: Sequence[int]) -> Array | None:
+        return result.transpose(np.argsort(self.dims)) if self.dims else result
 
 
 @op("expand")

@@ -35,6 +35,7 @@ class Door(HttpToolsProtocol):
         else:
             self._refused = True
             self._write(refusal, began)
+            self._rest()
 
     def on_body(self, body: bytes) -> None:
         """The body of a refused request is not kept."""
@@ -61,6 +62,7 @@ class Door(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits any more."""
         self._count(-self._open)
+        self._gate.pace.forget(self)
         super().connection_lost(exc)
 
     def _count(self, requests: int) -> None:
@@ -74,6 +76,12 @@ class Door(HttpToolsProtocol):
         if behind or self.expect_100_continue or not self._gate.is_closed:
             return None
         return self._gate.refusal(self._method, self._path, dict(self.headers))
+
+    def _rest(self) -> None:
+        """Read no more until the client's turn comes, where it came back too soon."""
+        if not self._gate.pace.covers_one():
+            self.flow.pause_reading()
+            self._gate.pace.rest(self, self.flow.resume_reading)
 
     def _write(self, refusal: Refusal, began: float) -> None:
         code, fields, body = self._gate.written(refusal, self._path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelbox.refusal import Reason, Refusal
 from modelbox.service import logs
+from modelbox.service.pace import Pace
 from modelbox.service.service import Service
 
 Message = MutableMapping[str, Any]
@@ -53,6 +54,7 @@ class Gate:
         self._app, self._service, self.written = app, service, written
         self.in_flight = 0
         """Requests that were let in and are not answered yet."""
+        self.pace = Pace()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,7 +89,7 @@ class Gate:
     @property
     def is_closed(self) -> bool:
         """Whether no request to the model can be taken at this moment."""
-        return self._service.full(self.in_flight) is not None
+        return not self._service.has_room(self.in_flight)
 
     def refusal(self, method: str, path: str, headers: Mapping[bytes, bytes], besides: int = 0) -> Refusal | None:
         """Why a request is refused before its body is read: its sender may not call, it is too large, or there is no

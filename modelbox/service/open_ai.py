@@ -140,6 +140,7 @@ def routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
     refusals = answers(OpenAIError)
+    written: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
     card = ModelCard(id=service.name, created=service.started, owned_by="snc")
 
     @router.get("/models", response_model=ModelList, responses=refusals)
@@ -151,7 +152,7 @@ def routes(service: Service) -> APIRouter:
         service.require_model(model)
         return card
 
-    @router.post("/completions", responses=refusals, openapi_extra=takes(CompletionRequest))
+    @router.post("/completions", responses=refusals | written, openapi_extra=takes(CompletionRequest))
     async def completions(request: Request) -> Response:
         asked = validated(CompletionRequest, parsed(await request.body()))
         service.require_model(asked.model)
@@ -161,7 +162,7 @@ def routes(service: Service) -> APIRouter:
         prompts = _drawn(asked, [_tokens(service, prompt) for prompt in _prompts(asked.prompt)], parameters)
         return await _answer(service, request, asked, prompts, chat=False)
 
-    @router.post("/chat/completions", responses=refusals, openapi_extra=takes(ChatCompletionRequest))
+    @router.post("/chat/completions", responses=refusals | written, openapi_extra=takes(ChatCompletionRequest))
     async def chat_completions(request: Request) -> Response:
         asked = validated(ChatCompletionRequest, parsed(await request.body()))
         service.require_model(asked.model)

@@ -28,6 +28,7 @@ from modelbox.protocol import box_pb2, box_pb2_grpc, open_inference_pb2, open_in
 from modelbox.service import logs
 from modelbox.service.app import create_app
 from modelbox.service.door import Door
+from modelbox.service.gate import Gate
 from modelbox.service.grpc_calls import Calls
 from modelbox.service.open_inference_grpc import OpenInference
 from modelbox.service.service import Service
@@ -76,7 +77,8 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     home = service.home
     listen, security = home.box.listen, home.box.security
     listening = _socket(listen.host, listen.http)
-    http = _Http(http_config(service))
+    gate = create_app(service)
+    http = _Http(http_config(gate, home))
     calls, health_of = _grpc(service, jobs)
     grpc_port = _listen(calls, home)
     ending = asyncio.Event()
@@ -93,6 +95,7 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     await asyncio.wait({serving, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     service.refuse()
+    gate.pace.wake()
     for name in ("", *SERVICES):
         await health_of.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     await jobs.stop()
@@ -102,11 +105,9 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     await asyncio.gather(serving, calls.stop(GRACE_SECONDS))
 
 
-def http_config(service: Service) -> uvicorn.Config:
-    """How the service is spoken to over HTTP."""
-    home = service.home
+def http_config(gate: Gate, home: Home) -> uvicorn.Config:
+    """How what is behind the gate is spoken to over HTTP."""
     certificate, key = home.box.security.tls_certificate, home.box.security.tls_key
-    gate = create_app(service)
     return uvicorn.Config(
         gate,
         http=partial(Door, gate),  # type: ignore[arg-type]

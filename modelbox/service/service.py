@@ -200,6 +200,10 @@ class Service:
             for ticket in tickets:
                 ticket.cancelled.set()
 
+    def has_room(self, in_flight: int = 0) -> bool:
+        """Whether a request can be taken at this moment."""
+        return self._model.waiting.has_room(in_flight)
+
     def full(self, in_flight: int = 0) -> Refusal | None:
         """Why no request can be taken at this moment, if so. in_flight: requests that were let in and have no answer
         yet, waiting or not."""

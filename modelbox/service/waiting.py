@@ -69,16 +69,24 @@ class Waiting(Generic[T]):
             self.pending += len(tickets)
             self._changed.notify_all()
 
-    def full(self, in_flight: int = 0) -> Refusal | None:
-        """Why not one more request could wait, if so: what it costs to read it can then be saved.
+    def has_room(self, in_flight: int = 0) -> bool:
+        """Whether one more request could wait.
 
         Those in flight that are not pending are still being read, or written, and are counted too: of many that come
         at one moment, none waits yet when the last one comes.
         """
+        return self._refuses is None and self._waiting(in_flight) < self._limits.queue
+
+    def full(self, in_flight: int = 0) -> Refusal | None:
+        """Why not one more request could wait, if so: what it costs to read it can then be saved."""
+        if self.has_room(in_flight):
+            return None
         if self._refuses is not None:
             return self._ending(self._refuses)
-        waiting = len(self._tickets) + max(0, in_flight - self.pending)
-        return _busy(waiting, self._seconds_each) if waiting >= self._limits.queue else None
+        return _busy(self._waiting(in_flight), self._seconds_each)
+
+    def _waiting(self, in_flight: int) -> int:
+        return len(self._tickets) + max(0, in_flight - self.pending)
 
     def take(self, fits: Callable[[T], bool], wait: bool = False) -> T | None:
         """The first request that fits; None where there is none, or, with `wait`, once the queue has ended.

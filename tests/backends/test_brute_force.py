@@ -15,6 +15,7 @@ from backends.rdu.compile import BUDGETS, unplaced
 from backends.rdu.cut.search import Cutter, Section
 from backends.rdu.cut.sections import Partition, materialise
 from backends.rdu.cut.signature import signature
+from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import form_stages
 from backends.rdu.infeasibility import DoesNotFitError
@@ -204,5 +205,6 @@ def test_no_other_mapping_is_much_faster(seed: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Network, "_depth", lambda self, net: HOPS)
     net = RandomNet(seed)
     brute_force = BruteForce(net, MACHINE)
-    own = brute_force.cycles(Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0]).best())
+    weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE).cycles
+    own = brute_force.cycles(Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0], weigh=weigh).best())
     assert own <= MOST_TIMES * brute_force.best() + 1

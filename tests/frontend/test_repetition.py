@@ -72,6 +72,23 @@ class OneMask(Keeping):
         return self.linear(x) * self.kept
 
 
+class Swapped(Keeping):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(4, 4)
+
+    def step(self, x: Tensor) -> Tensor:
+        self.linear, self.other = self.other, self.linear
+        return self.linear(x)
+
+
+class Grown(Keeping):
+    def step(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "activation"):
+            self.activation = nn.ReLU()
+        return self.activation(self.linear(x))
+
+
 class Once(Keeping):
     def step(self, x: Tensor) -> Tensor:
         if self.count:
@@ -103,8 +120,8 @@ class Inspected(Keeping):
         return self.norm(torch.dropout(self.kept, 0.5, self.training))
 
 
-REFUSED = [FirstMean, FirstMeanInBuffer, WarmUp, Previous, OneMask, Once]
-ACCEPTED = [Table, Inspected]
+REFUSED = [FirstMean, FirstMeanInBuffer, WarmUp, Previous, OneMask, Once, Swapped]
+ACCEPTED = [Table, Inspected, Grown]
 
 
 def captured(model: nn.Module, inference: bool) -> Captured:
@@ -116,7 +133,7 @@ def captured(model: nn.Module, inference: bool) -> Captured:
 def test_what_changes_the_next_call_is_refused(model: type[Keeping], inference: bool) -> None:
     subject = model()
     with pytest.raises(
-        CaptureError, match=r"forward leaves (kept|mean|count|history) .*behind, and the next call"
+        CaptureError, match=r"forward leaves (kept|mean|count|history|linear) .*behind, and the next call"
     ) as told:
         captured(subject, inference)
     assert "register a buffer" in str(told.value)

@@ -12,7 +12,11 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
+from modelbox.box_file import Home
 from modelbox.refusal import Reason, Refusal
+from modelbox.service import pace
+from modelbox.service.app import create_app
+from modelbox.service.gate import Gate
 from modelbox.service.server import http_config
 from modelbox.service.service import Service
 
@@ -21,10 +25,15 @@ BUSY = Refusal(Reason.BUSY, "7 requests wait already: try again later", retry_af
 
 
 @pytest.fixture(scope="module")
-def port(dense_service: Service) -> Iterator[int]:
+def gate(dense_service: Service) -> Gate:
+    return create_app(dense_service)
+
+
+@pytest.fixture(scope="module")
+def port(gate: Gate, dense: Home) -> Iterator[int]:
     """Where the service is spoken to over HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(http_config(dense_service))
+        server = uvicorn.Server(http_config(gate, dense))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
         thread.start()
         while not server.started:
@@ -35,9 +44,10 @@ def port(dense_service: Service) -> Iterator[int]:
 
 
 @pytest.fixture
-def full(dense_service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def full(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No request finds room."""
-    monkeypatch.setattr(dense_service, "full", lambda in_flight: BUSY)
+    monkeypatch.setattr(gate, "refusal", lambda *request, besides=0: BUSY if request[0] == "POST" else None)
+    monkeypatch.setattr(Gate, "is_closed", True)
     yield
 
 
@@ -92,6 +102,7 @@ def test_a_refusal_says_when_to_come_back_and_to_whom(client: Client, full: None
 
 def test_the_connection_goes_on(client: Client, dense_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
+        patched.setattr(dense_service, "has_room", lambda in_flight: False)
         patched.setattr(dense_service, "full", lambda in_flight: BUSY)
         client.send(post(), BODY[:9], BODY[9:])
         assert client.answer()[0] == 429
@@ -109,8 +120,9 @@ def test_refusals_and_answers_come_in_order(
     client: Client, dense_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three requests in one packet: the door opens after the first, and one that waits for an answer is behind it."""
-    states = iter([BUSY, BUSY])
-    monkeypatch.setattr(dense_service, "full", lambda in_flight: next(states, None))
+    rooms, refusals = iter([False]), iter([BUSY])
+    monkeypatch.setattr(dense_service, "has_room", lambda in_flight: next(rooms, True))
+    monkeypatch.setattr(dense_service, "full", lambda in_flight: next(refusals, None))
     client.send((post() + BODY) + (post() + BODY) + (post() + BODY))
     assert [client.answer()[0] for _ in range(3)] == [429, 200, 200]
 
@@ -144,6 +156,30 @@ def test_no_more_are_let_in_at_one_moment_than_can_wait(port: int, dense_service
         assert queue / 4 < statuses.count(200) <= queue
         for client in clients:
             client.socket.close()
+
+
+def test_who_comes_back_at_once_is_heard_later(
+    client: Client, gate: Gate, full: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the budget is spent; at its end the service hears everyone again."""
+    while len(gate.pace):  # clients of other tests, who have left
+        time.sleep(0.05)
+    monkeypatch.setattr(pace, "SHARE", 0.0)
+    monkeypatch.setattr(pace, "LONGEST_REST_SECONDS", 1e9)
+    monkeypatch.setattr(gate.pace, "_covered", 1.0)
+    for _ in range(2):
+        assert len(gate.pace) == 0
+        client.send(post() + BODY)
+        assert client.answer()[0] == 429
+    while len(gate.pace) == 0:
+        time.sleep(0.01)
+    client.send(post() + BODY)
+    client.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        client.socket.recv(1, socket.MSG_PEEK)
+    client.socket.settimeout(20)
+    gate.pace.wake()
+    assert client.answer()[0] == 429
 
 
 def test_refusals_are_counted(client: Client, dense_service: Service, full: None) -> None:

@@ -132,3 +132,9 @@ def test_text_is_written_over_the_open_inference_protocol_too(client: TestClient
     answer = client.post("/v2/models/llama/infer", json={"inputs": [tensor], "parameters": {"max_tokens": 7}}).json()
     expected = [complete(client, prompt=prompt, max_tokens=7)["choices"][0]["text"] for prompt in PROMPTS[:2]]
     assert answer["outputs"][0]["data"] == expected
+
+
+def test_the_page_of_the_interface_says_that_answers_may_be_streamed(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        assert set(paths[path]["post"]["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}

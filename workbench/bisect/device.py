@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backends.rdu.cut.sections import CutSection
+from backends.rdu.cut.cut_section import CutSection
 from backends.rdu.plan import Plan
 from ir.graph import Program
 from ir.interpreter import evaluate

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.rdu.allocate.units import AllocatedPhase
-from backends.rdu.cut.sections import CutSection, Store
+from backends.rdu.cut.cut_section import CutSection, Store
 from backends.rdu.fuse.indexed import Update
 from backends.rdu.fuse.stages import StageNodes
 from backends.rdu.stream.estimate import Load, kept_loads, loads_of, made_by, ring_depth, serving, starts, stored
@@ -32,9 +32,6 @@ PORT_PATIENCE = 32
 
 HOPS = 16
 """Switches a slice is assumed to cross between two units, before placement knows."""
-
-SPARE_SHARE = 0.5
-"""The part of the PMUs left over that makes load rings deeper: memory then works ahead while a phase fills."""
 
 
 @dataclass(slots=True)
@@ -137,9 +134,12 @@ class Layout:
         return nest.events(level_of(stream.slicing))
 
 
-def lay_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, resident_bytes: int) -> Layout:
-    """Buffers, ports and streams of a section."""
-    return _LayoutBuilder(section, phases, machine, resident_bytes).build()
+def lay_out(
+    section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, resident_bytes: int, deepening: float
+) -> Layout:
+    """Buffers, ports and streams of a section. `deepening` is the part of the PMUs left over that makes the rings of
+    loads deeper: memory then works ahead of their phase, at the expense of what it moves meanwhile."""
+    return _LayoutBuilder(section, phases, machine, resident_bytes, deepening).build()
 
 
 def moved_bytes(section: CutSection, phase: Phase, made: set[str], resident_bytes: int) -> int:
@@ -152,9 +152,15 @@ def moved_bytes(section: CutSection, phase: Phase, made: set[str], resident_byte
 
 class _LayoutBuilder:
     def __init__(
-        self, section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, resident_bytes: int
+        self,
+        section: CutSection,
+        phases: Sequence[AllocatedPhase],
+        machine: Machine,
+        resident_bytes: int,
+        deepening: float,
     ) -> None:
         self.section = section
+        self.deepening = deepening
         self.machine = machine
         self.resident_bytes = resident_bytes
         self.layout = Layout(section, [PhaseLayout(phase) for phase in phases], [])
@@ -386,7 +392,7 @@ class _LayoutBuilder:
     def _deepen_loads(self) -> None:
         """Let load rings use PMUs that are left over: first those they have anyway, then a share of the others."""
         rings = [b for b in self.layout.buffers if b.loaded and b.depth < b.slices]
-        spare = int(max(0, self._spare()) * SPARE_SHARE)
+        spare = int(max(0, self._spare()) * self.deepening)
         for buffer in rings:
             buffer.depth = min(buffer.slices, max(buffer.depth, self._capacity(buffer.pmus, buffer)))
         for buffer in sorted(rings, key=lambda ring: ring.slice_bytes * ring.slices):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backends.rdu.allocate.buffers import Layout, lay_out, moved_bytes
 from backends.rdu.allocate.units import AllocatedPhase, allocate
-from backends.rdu.cut.sections import CutSection
+from backends.rdu.cut.cut_section import CutSection
 from backends.rdu.infeasibility import Contributor, Resource, require
 from backends.rdu.stream.choices import resident_bytes
 from backends.rdu.stream.estimate import PCU_SHARE, kept_loads
@@ -16,20 +16,20 @@ from pef.machine import Machine, SiteKind
 from pef.nest import Nest
 
 
-def plan_section(section: CutSection, machine: Machine) -> Layout:
-    """The section with its fastest allocation; one without stages moves data.
+def plan_section(section: CutSection, machine: Machine, deepening: float = 0.0) -> Layout:
+    """The section with its fastest allocation; one without stages moves data. `deepening` as of `lay_out`.
 
     Raises DoesNotFitError with the biggest contributors.
     """
     most = resident_bytes(machine)
     if not section.stages:
-        return lay_out(section, [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())], machine, most)
+        return lay_out(section, [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())], machine, most, deepening)
     phases = section.phases
     pcus = len(machine.working_sites(SiteKind.PCU))
     pmus = len(machine.working_sites(SiteKind.PMU))
     require(Resource.PCU, pcus, _least_pcus(phases, machine))
     allocated = allocate(phases, _traffic(section, machine, most), machine, int(pcus * PCU_SHARE))
-    layout = lay_out(section, allocated, machine, most)
+    layout = lay_out(section, allocated, machine, most, deepening)
     require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
     return layout
 

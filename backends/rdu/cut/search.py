@@ -13,8 +13,9 @@ once.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -27,7 +28,23 @@ from backends.rdu.stream.nests import NestedStage, Phase
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 
+WORTHWHILE_GAIN = 5e-3
+"""The part of all its time that a graph must seem to save for further sections to be weighed."""
+
+MOST_ROUNDS = 12
+"""Paths that are weighed at most."""
+
+OTHERS = 2
+"""Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
+
+UNFIT = 1e3
+"""How many times as long as modelled a section counts that does not fit when it is planned."""
+
 T = TypeVar("T")
+
+Weigh = Callable[[int, Sequence[Phase]], float]
+"""The cycles of the section that begins at a stage and has these phases, loads included, as predicted of it when it is
+planned; infinite where it does not fit."""
 
 WINDOW = 48
 """Stages that a section may have at most."""
@@ -52,11 +69,17 @@ class Rival:
 @dataclass(frozen=True)
 class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
-    the units that it needs beyond the budget: a single stage that has to go somewhere."""
+    the units that it needs beyond the budget: a single stage that has to go somewhere.
+
+    `others` are phases in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
+    position.
+    """
 
     phases: tuple[Phase, ...]
     cycles: float
     rivals: tuple[Rival, ...] = ()
+    others: tuple[tuple[Phase, ...], ...] = ()
+    kind: tuple[int, int] = (0, 0)
     excess: int = 0
 
     @property
@@ -98,7 +121,10 @@ class Cutter:
         microbatches: Microbatches | None = None,
         window: int = WINDOW,
         indexed: Indexed | None = None,
+        weigh: Weigh | None = None,
     ) -> None:
+        self.weigh = weigh
+        self._weighed: dict[tuple[int, int], tuple[float, int]] = {}
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -130,32 +156,87 @@ class Cutter:
                 reached.add(end)
                 if end < count:
                     waiting.append(end)
-        total = {count: 0.0}
-        chosen: dict[int, Section] = {}
-        for start in sorted(ways, reverse=True):
-            chosen[start] = min(ways[start], key=lambda s: s.cycles + total[start + s.length])
-            total[start] = chosen[start].cycles + total[start + chosen[start].length]
-        position, found = 0, []
-        while position < count:
-            best = chosen[position]
+        path, total = self._weighed_path(ways)
+        found: list[Section] = []
+        position = 0
+        for best in path:
             rivals = (
-                Rival(s.length, len(s.phases), s.cycles + total[position + s.length] - total[position])
+                Rival(s.length, len(s.phases), self._weight(s) + total[position + s.length] - total[position])
                 for s in ways[position]
-                if s.length != best.length
+                if s.length != best.length and self._weight(s) < UNFIT * s.cycles
             )
-            found.append(replace(best, rivals=tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))))
+            ranked = tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))
+            found.append(replace(self.weighed(best, position), rivals=ranked))
             position += best.length
         return found
+
+    def _weighed_path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[list[Section], dict[int, float]]:
+        """The best sections from the first stage on, and the cycles of all sections from every position.
+
+        Weighing takes long, so it is done for the sections of the path that seems best, until none of those that would
+        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`.
+        """
+        best: list[Section] = []
+        total: dict[int, float] = {}
+        least = math.inf
+        for _ in range(MOST_ROUNDS):
+            chosen, total = self._path(ways)
+            path, position = [], 0
+            while position < len(self.stages):
+                path.append(chosen[position])
+                position += chosen[position].length
+            if best and total[0] >= least * (1 - WORTHWHILE_GAIN):
+                break
+            cycles = sum(self.weighed(section, start).cycles for section, start in zip(path, _starts_of(path)))
+            if not best or cycles < least:
+                best, least = path, cycles
+        return best, total
+
+    def weighed(self, section: Section, start: int) -> Section:
+        """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
+        nobody predicts. What does not fit is the last resort."""
+        if self.weigh is None:
+            return replace(section, others=())
+        ways = (section.phases, *section.others)
+        if section.kind not in self._weighed:
+            cycles = [self.weigh(start, phases) for phases in ways]
+            least = min(cycles)
+            number = cycles.index(least)
+            self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
+        least, number = self._weighed[section.kind]
+        return replace(section, phases=ways[number], cycles=least, others=())
+
+    def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
+        """The best section from every position on, and the cycles of all sections from there."""
+        total = {len(self.stages): 0.0}
+        chosen: dict[int, Section] = {}
+        for start in sorted(ways, reverse=True):
+            chosen[start] = min(ways[start], key=lambda s: self._weight(s) + total[start + s.length])
+            total[start] = self._weight(chosen[start]) + total[start + chosen[start].length]
+        return chosen, total
+
+    def _weight(self, section: Section) -> float:
+        """Cycles as predicted where that has been asked for, else as modelled."""
+        found = self._weighed.get(section.kind)
+        return section.cycles if found is None else found[0]
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
         found = self._sections.find(start)
         if found is None:
             sections, reach = self._search(start)
+            sections = [replace(section, kind=(start, number)) for number, section in enumerate(sections)]
             self._sections.keep(start, reach, sections)
             return sections
         sections, origin = found
-        return [replace(section, phases=self._moved(section.phases, origin, start)) for section in sections]
+        return [
+            replace(
+                section,
+                phases=self._moved(section.phases, origin, start),
+                others=tuple(self._moved(phases, origin, start) for phases in section.others),
+            )
+            for section in sections
+        ]
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
@@ -190,9 +271,11 @@ class Cutter:
             if position > start:
                 ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
                 excess = self._excess(ranked[0])
-                found.append(Section(ranked[0].phases, self._cycles(ranked[0], start, position), excess=excess))
                 fits |= excess == 0
                 kept = _varied(ranked)
+                others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
+                cycles = self._cycles(ranked[0], start, position)
+                found.append(Section(ranked[0].phases, cycles, excess=excess, others=others))
             if position >= stop:
                 continue
             nexts, looked = self._choices_at(position)
@@ -327,8 +410,7 @@ class Cutter:
         stage = self.stages[index]
         if index == 0 or stage.work.gemm is not None:
             return Break.ALWAYS
-        before = {value.name for value in self.stages[index - 1].stage.writes}
-        return Break.NEVER if any(value.name in before for value in stage.stage.reads) else Break.SOMETIMES
+        return Break.SOMETIMES
 
     def _structure(self, start: int, reach: int) -> tuple[object, ...]:
         """What phases of the next `reach` stages depend on: forms, and what comes from where."""
@@ -374,6 +456,11 @@ class _Alike(Generic[T]):
         """Remember what was worked out at a position by looking at so many stages."""
         known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
         known[self._look(position, reach)] = what, position
+
+
+def _starts_of(sections: Sequence[Section]) -> Iterator[int]:
+    """The stage at which each of some sections begins, one after another."""
+    return itertools.accumulate((section.length for section in sections[:-1]), initial=0)
 
 
 def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:

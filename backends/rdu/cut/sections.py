@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from backends.rdu.cut.cut_section import CutGraph, CutSection, Store, output_store
 from backends.rdu.cut.search import WINDOW, Cutter, Section
+from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.groups import fuse_by_rules
-from backends.rdu.fuse.indexed import Gather, Indexed, Update, by_index
+from backends.rdu.fuse.indexed import Indexed, Update, by_index
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.fuse.stages import StageNodes, form_stages
 from backends.rdu.microbatches import Microbatches
@@ -19,50 +21,8 @@ from backends.rdu.stream.nests import Phase
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
 from ir.ops.elementwise import Cast
+from pef.exchange import ONE, Replicas
 from pef.machine import Machine
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A value that a section leaves in memory: the busy result `base`, through free operators, into `symbol`, or over
-    those slices of it that an `update` names."""
-
-    base: Value
-    views: tuple[Node, ...]
-    value: Value
-    symbol: str
-    update: Update | None = None
-
-    @property
-    def needs(self) -> tuple[Value, ...]:
-        """What must have been made before."""
-        return (self.base,) if self.update is None else (self.base, self.update.index)
-
-
-@dataclass(frozen=True, slots=True)
-class CutSection:
-    """Stages on the fabric at one time, the symbol each value from outside is loaded from, what is stored, and the
-    phases in which the stages stream.
-
-    `rule` says what fused them at o1: a rule, or a region of the program. `gathers` are the values that are fetched by
-    index.
-    """
-
-    graph: Graph
-    stages: tuple[StageNodes, ...]
-    loads: dict[str, str]
-    stores: tuple[Store, ...]
-    phases: tuple[Phase, ...]
-    rule: str = ""
-    gathers: Mapping[str, Gather] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CutGraph:
-    """The sections of one graph in running order, and the symbols that carry values between them."""
-
-    sections: tuple[CutSection, ...]
-    symbols: tuple[Symbol, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +47,12 @@ def partition_graph(
     budget: float,
     rules: Sequence[Rule] | None = None,
     microbatches: Microbatches | None = None,
+    replicas: Replicas = ONE,
 ) -> Partition:
     """Which stages form a section of at most `budget` (0 to 1) of the machine's units, and how they stream.
 
-    Without `fuse`, a section is one stage, but for what `rules` fuse.
+    Without `fuse`, a section is one stage, but for what `rules` fuse. `replicas` of them are taken to exchange their
+    gradients.
     """
     graph, indexed = prepare_graph(graph, machine)
     if rules is not None:
@@ -101,7 +63,8 @@ def partition_graph(
         return Partition(graph, indexed, tuple(stages), tuple(single.best()))
 
     def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
-        return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed)
+        weigh = Weigher(graph, stages, indexed, machine, replicas).cycles
+        return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed, weigh)
 
     stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
     return Partition(graph, indexed, tuple(stages), tuple(sections))
@@ -120,6 +83,7 @@ def stream_partition(
     fuse: bool,
     budget: float,
     microbatches: Microbatches | None = None,
+    replicas: Replicas = ONE,
 ) -> Partition:
     """The partition into sections of so many stages each, streamed as is fastest.
 
@@ -132,7 +96,10 @@ def stream_partition(
         sections = list(members)
         first, last = ends[sections[0]], ends[sections[-1] + 1]
         own, window = partition.stages[first:last], WINDOW if fuse or partition.rules else 1
-        cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed)
+        weigh = None
+        if fuse and not partition.rules:
+            weigh = Weigher(partition.graph, own, partition.indexed, machine, replicas).cycles
+        cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed, weigh)
         cutters[group] = (first, cutter)
     found = []
     for group, (start, end) in zip(groups, itertools.pairwise(ends)):
@@ -142,7 +109,7 @@ def stream_partition(
             names = ", ".join(stage.name for stage in partition.stages[start:end])
             hint = "cut it into several sections"
             raise InfeasibleError(Problem(f"these stages do not fit one section: {names}", hint=hint))
-        found.append(section)
+        found.append(cutter.weighed(section, start - first))
     return replace(partition, sections=tuple(found))
 
 
@@ -228,7 +195,7 @@ def materialise(partition: Partition) -> CutGraph:
     stored_as: dict[str, str] = {value.name: value.name for value in graph.inputs}
     stored_as |= {gather.value.name: gather.table.name for gather in indexed.gathers.values()}
     for output in graph.outputs:
-        store = _output_store(graph, output)
+        store = output_store(graph, output)
         update = indexed.updates.get(output.symbol)
         if update is not None:
             store = replace(store, update=update)
@@ -315,7 +282,7 @@ def _with_constants_made(graph: Graph) -> Graph:
     """The graph with a stage of its own for every output that is a view of an immediate: no memory holds it yet."""
     nodes, outputs = list(graph.nodes), []
     for output in graph.outputs:
-        store = _output_store(graph, output)
+        store = output_store(graph, output)
         producer = graph.producers.get(store.base.name)
         if producer is not None and producer.op.is_free:
             made = Value(f"{graph.kind.value.lower()}.{output.symbol}.made", output.value.type)
@@ -323,16 +290,6 @@ def _with_constants_made(graph: Graph) -> Graph:
             output = Output(output.symbol, made)
         outputs.append(output)
     return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
-
-
-def _output_store(graph: Graph, output: Output) -> Store:
-    """The store of one output: back through free operators to what it is a view of, an immediate at the furthest."""
-    views: list[Node] = []
-    value = output.value
-    while (producer := graph.producers.get(value.name)) is not None and producer.op.is_free and producer.operands:
-        views.append(producer)
-        value = producer.operands[0]
-    return Store(value, tuple(reversed(views)), output.value, output.symbol)
 
 
 def _refuse_stale_reads(graph: Graph, sections: Sequence[CutSection]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from backends.rdu.cut.sections import CutSection
+from backends.rdu.cut.cut_section import CutSection
 from ir.graph import Symbol
 
 

@@ -19,7 +19,8 @@ import yaml
 
 from backends.rdu.allocate.buffers import Buffer, Layout, PhaseLayout
 from backends.rdu.compile import BackendOptions
-from backends.rdu.cut.sections import CutGraph, CutSection, Partition, Store, prepare_graph
+from backends.rdu.cut.cut_section import CutGraph, CutSection, Store
+from backends.rdu.cut.sections import Partition, prepare_graph
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.dump.codec import Codec, Data
 from backends.rdu.dump.decisions import decode_routes, decode_sites, encode_routes, encode_sites

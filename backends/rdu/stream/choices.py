@@ -46,12 +46,11 @@ OPTIONS_KEPT = 3
 
 
 class Break(Enum):
-    """Whether a phase may end before a stage although it could go on: at products always, where the stage reads nothing
-    of the one before it only for lengths that double, of which there are few."""
+    """Whether a phase may end before a stage although it could go on: at products always, elsewhere only for lengths
+    that double, of which there are few."""
 
-    NEVER = 0
-    SOMETIMES = 1
-    ALWAYS = 2
+    SOMETIMES = 0
+    ALWAYS = 1
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ def cut_form(form: Form, facts: tuple[tuple[int, int], ...], seed: Seed | None) 
     Facts spread through each operator's iteration space, forwards and backwards, until nothing changes. None where they
     contradict each other, where an operator cannot be cut along the dim they ask for, or where a value is used against
     its nature: a partial result inside the stage, a cut value by an operator that is not, or a result that every
-    iteration computes anew outside.
+    iteration computes anew outside. None also where all that is cut is within the stage, as the sum of an expanded
+    number: it would fire once, and sum up one part.
     """
     axes: dict[int, int] = dict(facts)
     settled: dict[int, Cut] = {}
@@ -200,6 +201,8 @@ def cut_form(form: Form, facts: tuple[tuple[int, int], ...], seed: Seed | None) 
         if axis == WHOLE
     )
     if _misused(form, axes, accumulators, settled):
+        return None
+    if all(axes.get(value, WHOLE) == WHOLE for value in (*form.reads, *form.writes)):
         return None
     dims = tuple((form.operations[index].op.name, cut.dim) for index, cut in settled.items())
     return Cutting(tuple(axes.get(value, WHOLE) for value in range(len(form.types))), divisor, accumulators, dims)

@@ -65,19 +65,25 @@ class _SharedPmu:
         return self.buffers < SHARERS and self.bytes + nbytes <= machine.pmu_bytes
 
 
-def wire(layout: Layout, machine: Machine) -> Wiring:
-    """Number the units of a section, choose AGCUs for its streams, and connect everything."""
+def number_units(layout: Layout, machine: Machine) -> Wiring:
+    """Number the units of a section and choose AGCUs for its streams; nothing is connected."""
     units: list[Unit] = []
     pcus = _number_pcus(layout, units)
     pmus = _number_pmus(layout, units, machine)
-    agcus = _choose_agcus(layout, machine)
+    return Wiring(tuple(units), pcus, pmus, _choose_agcus(layout, machine), (), Netlist(tuple(units), ()))
+
+
+def wire(layout: Layout, machine: Machine) -> Wiring:
+    """Number the units of a section, choose AGCUs for its streams, and connect everything."""
+    numbered = number_units(layout, machine)
+    units, pcus, pmus, agcus = numbered.units, numbered.pcus, numbered.pmus, numbered.agcus
     connections: list[Connection] = []
     for index, phase in enumerate(layout.phases):
         for position in range(len(phase.phase.stages)):
             connections += _stage_nets(phase, index, position, pcus[index][position], pmus, machine)
         connections += _stream_nets(layout, index, pmus, agcus[index])
     nets = tuple(_net(connection, layout, machine) for connection in connections)
-    return Wiring(tuple(units), pcus, pmus, agcus, tuple(connections), Netlist(tuple(units), nets))
+    return Wiring(units, pcus, pmus, agcus, tuple(connections), Netlist(units, nets))
 
 
 def _number_pcus(layout: Layout, units: list[Unit]) -> tuple[tuple[tuple[int, ...], ...], ...]:

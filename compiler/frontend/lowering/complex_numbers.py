@@ -347,7 +347,7 @@ def matmul(context: Context, a: Number, b: Number) -> Pair:
 @lowers_complex(aten.addmm.default, aten.baddbmm.default)
 def addmm(context: Context, bias: Number, a: Number, b: Number, *, beta: complex = 1, alpha: complex = 1) -> Pair:
     product = times(context, matmul(context, a, b), alpha)  # type: ignore[arg-type]
-    return plus(context, product, times(context, bias, beta))
+    return plus(context, product, times(context, bias, beta)) if beta else product
 
 
 @lowers_complex(aten.mv.default)

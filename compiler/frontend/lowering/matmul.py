@@ -18,6 +18,8 @@ def matmul(context: Context, a: Value, b: Value) -> Value:
 @lowers(aten.addmm.default, aten.baddbmm.default)
 def addmm(context: Context, bias: Value, a: Value, b: Value, *, beta: Scalar = 1, alpha: Scalar = 1) -> Value:
     product = context.scaled(context.emit("matmul", a, b, dtype=context.dtype), alpha)
+    if not beta:  # PyTorch then reads no bias, which may hold NaN
+        return product
     return context.emit("add", product, context.scaled(bias, beta))
 
 

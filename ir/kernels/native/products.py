@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numba
+import numpy as np
 from llvmlite import ir as llvm
 from numba.core import cgutils
 
@@ -113,7 +114,11 @@ def _prefetch(b: llvm.IRBuilder, address: Any) -> None:
 
 def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
     """A tile of c of so many rows and columns is, or with `adds` grows by, the slice times the panel. Steps in bytes
-    lead from an element of the slice to the next column's, and from a row of c to the next."""
+    lead from an element of the slice to the next column's, and from a row of c to the next.
+
+    With the address of a table behind these numbers, row i of the panel lies as many bytes behind its address as the
+    number i of the table says; else rows follow one another.
+    """
     rows, columns, *_ = values
     wide = b.icmp_signed(">", columns, WORD(LANES))
     end = b.append_basic_block("end")
@@ -131,7 +136,7 @@ def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
 
 
 def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) -> None:
-    _, columns, depth, a, a_step, panel, c, c_step, adds = values
+    _, columns, depth, a, a_step, panel, c, c_step, adds, *tables = values
     starts = [b.add(c, b.mul(c_step, WORD(row))) for row in range(rows)]
     places = [[b.add(start, WORD(4 * LANES * vector)) for vector in range(vectors)] for start in starts]
     for row in places:
@@ -140,17 +145,18 @@ def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) ->
     before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
     b.branch(loop)
     b.position_at_end(loop)
-    left, at_a, at_panel = b.phi(WORD), b.phi(WORD), b.phi(WORD)
+    left, at_a, at_row = b.phi(WORD), b.phi(WORD), b.phi(WORD)
     sums = [[b.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
-    factors = [_load(b, b.add(at_panel, WORD(4 * LANES * vector))) for vector in range(vectors)]
+    row = b.add(panel, b.load(b.inttoptr(at_row, WORD.as_pointer()))) if tables else at_row
+    factors = [_load(b, b.add(row, WORD(4 * LANES * vector))) for vector in range(vectors)]
     made = []
     for number, totals in enumerate(sums):
         element = b.load(b.inttoptr(b.add(at_a, WORD(4 * number)), FLOAT.as_pointer()), align=4)
         share = _splat(b, element, VECTOR)
         made.append([_fma(b, share, factor, total) for factor, total in zip(factors, totals)])
     fewer = b.sub(left, WORD(1))
-    next_row = b.add(at_panel, WORD(4 * WIDTH))
-    steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_panel, panel, next_row)]
+    first_row, row_step = (tables[0], 8) if tables else (panel, 4 * WIDTH)
+    steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_row, first_row, b.add(at_row, WORD(row_step)))]
     steps += [(total, ZERO, new) for row, news in zip(sums, made) for total, new in zip(row, news)]
     for phi, first, new in steps:
         phi.add_incoming(first, before)
@@ -192,6 +198,23 @@ def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
     _store(b, _masked_load(b, source, _below(b, count)), target)
 
 
+def _emit_copy_part(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """The first `count` elements at an address, at most `LANES`."""
+    source, count, target = values
+    mask = _below(b, count)
+    _masked_store(b, _masked_load(b, source, mask), target, mask)
+
+
+def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """Every other of the first `2 * count - 1` elements at an address, `count` at most `LANES`."""
+    source, count, target = values
+    reach = b.sub(b.add(count, count), WORD(1))
+    first = _masked_load(b, source, _below(b, reach))
+    second = _masked_load(b, b.add(source, WORD(4 * LANES)), _below(b, b.sub(reach, WORD(LANES))))
+    chosen = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
+    _masked_store(b, b.shuffle_vector(first, second, chosen), target, _below(b, count))
+
+
 def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
     """One element."""
     source, target = (b.inttoptr(value, FLOAT.as_pointer()) for value in values)
@@ -201,6 +224,11 @@ def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
 @_instruction
 def _tile(typing, rows, columns, depth, a, a_step, panel, c, c_step, adds):  # type: ignore[no-untyped-def]
     return _emitted(9, _emit_tile)
+
+
+@_instruction
+def _tile_of_lines(typing, rows, columns, depth, a, a_step, line, c, c_step, adds, table):  # type: ignore[no-untyped-def]
+    return _emitted(10, _emit_tile)
 
 
 @_instruction
@@ -214,7 +242,20 @@ def _copy(typing, source, count, target):  # type: ignore[no-untyped-def]
 
 
 @_instruction
-def _move(typing, source, target):  # type: ignore[no-untyped-def]
+def copy_part(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_part`."""
+    return _emitted(3, _emit_copy_part)
+
+
+@_instruction
+def copy_every_other(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """See `_emit_copy_every_other`."""
+    return _emitted(3, _emit_copy_every_other)
+
+
+@_instruction
+def move(typing, source, target):  # type: ignore[no-untyped-def]
+    """See `_emit_move`."""
     return _emitted(2, _emit_move)
 
 
@@ -232,7 +273,7 @@ def _pack(source: int, along: int, across: int, count: int, depth: int, target: 
         _transpose(source + 4 * i, 4 * across, count, target + 4 * i * pitch, 4 * pitch)
     for i in range(whole, depth):
         for line in range(count):
-            _move(source + 4 * (i + line * across), target + 4 * (i * pitch + line))
+            move(source + 4 * (i + line * across), target + 4 * (i * pitch + line))
 
 
 @compiled("void(" + ", ".join(["int64"] * 5) + ")")
@@ -290,6 +331,133 @@ def multiply(
                                 min(height, rows - line), min(WIDTH, columns - start), depth,
                                 slices + 4 * line * depth, 4 * height, panel, place, 4 * c_row, has_sums,
                             )  # fmt: skip
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64, int64, int64, int64, int64, int64)")
+def multiply_lines(
+    a: Array, lines: int, table: Array, n: int, c: int, c_row: int, images: int, step: int, buffer: int
+) -> None:
+    """For every image, c [m, n] is a [m, k] times the k rows of n elements that lie `table[i]` bytes behind `lines`.
+
+    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `step` leads from an image to the
+    next, in elements, in the lines as in c.
+    """
+    m, k = a.shape
+    deep = -(-k // -(-k // DEPTH))
+    for first in range(0, k, deep):
+        depth = min(deep, k - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                source = a.ctypes.data + 4 * ((top + start) * k + first)
+                _pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
+            for image in range(images):
+                for start in range(0, n, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
+                            c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
+                            table.ctypes.data + 8 * first,
+                        )  # fmt: skip
+
+
+@compiled("int64(int64[::1], int64[:,::1])")
+def _runs(places: Array, runs: Array) -> int:
+    """Bytes that follow one another, as runs of at most `LANES` elements: rows of where a run begins, how many elements
+    it has and the number of its first. Returns how many runs there are."""
+    count, at = 0, 0
+    while at < len(places):
+        end = at + 1
+        while end < len(places) and end - at < LANES and places[end] == places[end - 1] + 4:
+            end += 1
+        runs[count, 0], runs[count, 1], runs[count, 2] = places[at], end - at, at
+        count += 1
+        at = end
+    return count
+
+
+@compiled("void(float32[:,::1], int64, int64[::1], int64[::1], int64, int64, int64)")
+def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, c_row: int, buffer: int) -> None:
+    """c [m, n] is a [m, k] times k rows of n elements: that of row i and column j lies `table[i] + places[j]` bytes
+    behind `lines`."""
+    m, k, n = a.shape[0], a.shape[1], len(places)
+    slices = buffer + 4 * DEPTH * WIDTH * PANELS
+    deep = -(-k // -(-k // DEPTH))
+    runs = np.empty((WIDTH, 3), np.int64)
+    for left in range(0, n, WIDTH * PANELS):
+        columns = min(WIDTH * PANELS, n - left)
+        for first in range(0, k, deep):
+            depth = min(deep, k - first)
+            for start in range(0, columns, WIDTH):
+                count = _runs(places[left + start : min(n, left + start + WIDTH)], runs)
+                panel = buffer + 4 * start * depth
+                for i in range(depth):
+                    line = lines + table[first + i]
+                    for run in range(count):
+                        copy_part(line + runs[run, 0], runs[run, 1], panel + 4 * (i * WIDTH + runs[run, 2]))
+            for top in range(0, m, ROWS * SLICES):
+                rows = min(ROWS * SLICES, m - top)
+                height = -(-rows // -(-rows // ROWS))
+                for start in range(0, rows, height):
+                    source = a.ctypes.data + 4 * ((top + start) * k + first)
+                    _pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
+                for start in range(0, columns, WIDTH):
+                    for line in range(0, rows, height):
+                        _tile(
+                            min(height, rows - line), min(WIDTH, columns - start), depth,
+                            slices + 4 * line * depth, 4 * height, buffer + 4 * start * depth,
+                            c + 4 * ((top + line) * c_row + left + start), 4 * c_row, 1 if first else 0,
+                        )  # fmt: skip
+
+
+@compiled("void(float32[:,:,:], int64)")
+def lay_out_panels(lines: Array, panels: int) -> None:
+    """Lines [phases, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, phases, pixels,
+    WIDTH]: pixel by pixel, the channels of a panel side by side."""
+    phases, channels, pixels = lines.shape
+    for start in range(0, channels, LANES):
+        for phase in range(phases):
+            source = lines[phase, start:].ctypes.data
+            target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
+            _pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
+
+
+@compiled("void(float32[:,:,:], int64, int64, int64[::1], int64[::1], float32[:,:,::1], int64)")
+def add_line_products(
+    dy: Array, panels: int, panel_step: int, table: Array, shifts: Array, total: Array, buffer: int
+) -> None:
+    """total[position] [m, n] grows by the sum over windows of dy [images, m, windows] times the channels that the
+    window's position reads: row (`table[window]` + `shifts[position]`) / 4 / WIDTH of the panels, both in bytes.
+
+    The windows of an image follow one another in dy. `panel_step` bytes lead from a panel to the next.
+    """
+    images, m, windows = dy.shape
+    positions, _, n = total.shape
+    for first in range(0, images * windows, DEPTH):
+        depth = min(DEPTH, images * windows - first)
+        for top in range(0, m, ROWS * SLICES):
+            rows = min(ROWS * SLICES, m - top)
+            height = -(-rows // -(-rows // ROWS))
+            for start in range(0, rows, height):
+                at = first
+                while at < first + depth:
+                    image, inside = at // windows, at % windows
+                    length = min(windows - inside, first + depth - at)
+                    source = dy[image, top + start :].ctypes.data + 4 * inside
+                    target = buffer + 4 * (start * depth + (at - first) * height)
+                    _pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
+                    at += length
+            for start in range(0, n, WIDTH):
+                for position in range(positions):
+                    for line in range(0, rows, height):
+                        _tile_of_lines(
+                            min(height, rows - line), min(WIDTH, n - start), depth,
+                            buffer + 4 * line * depth, 4 * height,
+                            panels + start // WIDTH * panel_step + shifts[position],
+                            total[position, top + line, start:].ctypes.data, 4 * n, 1, table.ctypes.data + 8 * first,
+                        )  # fmt: skip
 
 
 @inlined

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 
 from ir.op import CostClass
-from ir.ops.conv import Convolution
 from runtime.numbers.fast.program import Phase, Program, Stage
 from runtime.numbers.fast.scratch import compute_bytes
 
@@ -127,9 +126,7 @@ def _group_size(phase: Phase, lanes: int, worthwhile: float, rates: Rates) -> in
 def _overhead_ns(phase: Phase, program: Program, rates: Rates) -> float:
     """Roughly what one group costs beyond its tiles: calls, packing of weights, columns, additions to sums."""
     calls = sum(len(stage.operations) for stage in phase.stages)
-    walked = sum(
-        _resident_bytes(stage) + _column_bytes(stage) + _fixed_bytes(stage, phase.tiles) for stage in phase.stages
-    )
+    walked = sum(_resident_bytes(stage) + _laid_out_bytes(stage) for stage in phase.stages)
     return calls * rates.call_ns + (walked + 3 * _summed_bytes(phase, program)) / rates.bytes_per_ns
 
 
@@ -170,28 +167,15 @@ def _resident_bytes(stage: Stage) -> int:
     return sum(compute_bytes(stage.values[port.value].type) for port in stage.inputs if port.axis < 0)
 
 
-def _column_bytes(stage: Stage) -> int:
-    """Bytes of the columns that every group makes anew, of images that all tiles use whole."""
+def _laid_out_bytes(stage: Stage) -> int:
+    """Bytes that every group lays out anew, of operands that all tiles use whole."""
     total = 0
     for operation in stage.operations:
-        if isinstance(operation.op, Convolution):
+        if operation.op.laid_out is not None:
             values = [stage.values[i] for i in operation.operands]
-            images = values[operation.op.images_operand]
-            if images.grown(2) == images.type:
-                total += operation.op.column_bytes(*(value.type for value in values))
-    return total
-
-
-def _fixed_bytes(stage: Stage, tiles: int) -> int:
-    """Bytes that every group makes anew of operands that all tiles use whole, by the method for many tiles at once:
-    transformed weights."""
-    many = max(1, tiles // 2)
-    total = 0
-    for operation in stage.operations:
-        if isinstance(operation.op, Convolution):
-            op = operation.op.retyped(stage.values[operation.results[0]].grown(many))
-            assert isinstance(op, Convolution)
-            total += op.fixed_bytes(*(stage.values[i].grown(many) for i in operation.operands))
+            laid_out = values[operation.op.laid_out]
+            if laid_out.grown(2) == laid_out.type:
+                total += operation.op.laid_out_bytes(*(value.type for value in values))
     return total
 
 

@@ -17,7 +17,6 @@ from ir.types import DType
 from runtime.numbers.fast.plan import Lane
 from runtime.numbers.fast.program import Program, Stream
 from runtime.numbers.fast.scratch import Scratch
-from runtime.numbers.fast.views import inverse_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class Residence:
             expected = operation.operands[0]
             tensor = stream.values[expected].grown(store.tiles)
             result = stream.values[operation.results[0]].grown(store.tiles)
-            array = inverse_view(operation.op.retyped(result), tensor.shape, array)
+            array = operation.op.retyped(result).source_of(array, tensor.shape)
         return array
 
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from ir.errors import IllegalPefError
 from ir.op import Array, Op
-from ir.ops.elementwise import Elementwise
-from ir.ops.view import Reshape
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
 from runtime.collective import Exchange
@@ -20,7 +18,7 @@ from runtime.numbers.fast.plan import Lane
 from runtime.numbers.fast.program import Operation, Phase, Port, Program, Stage, Stream
 from runtime.numbers.fast.residence import Residence
 from runtime.numbers.fast.scratch import Temporaries
-from runtime.numbers.fast.views import constant, copy_reshaped, cut, inverse_view, same_view
+from runtime.numbers.fast.views import constant, cut, same_view
 from runtime.numbers.indexed import gather
 
 
@@ -168,7 +166,7 @@ class StagePlanner:
             (operand,), (result,) = operation.operands, operation.results
             if result in self.targets and operand not in self.targets:
                 tensor = self.types[operand]
-                source = inverse_view(operation.op.retyped(self.types[result]), tensor.shape, self.targets[result])
+                source = operation.op.retyped(self.types[result]).source_of(self.targets[result], tensor.shape)
                 if source is not None:
                     self.targets[operand] = source
 
@@ -191,10 +189,7 @@ class StagePlanner:
             self.arrays[result] = view
             return
         target = self._result(result, contiguous=True)
-        if isinstance(op, Reshape):
-            self.steps.append((copy_reshaped, (operands[0], target)))
-        else:
-            self.steps.append((op.kernel, (*operands, target)))
+        self.steps.append((op.kernel, (*operands, target)))
         self.arrays[result] = target
 
     def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
@@ -266,7 +261,7 @@ def _order(op: Op, operands: Sequence[Array]) -> Sequence[int]:
     Elementwise, that of the first operand whose neighbours along the last axis are not neighbours in memory, as in a
     permuted view.
     """
-    if isinstance(op, Elementwise):
+    if op.is_elementwise:
         for operand in operands:
             if (
                 operand.ndim

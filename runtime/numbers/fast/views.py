@@ -1,29 +1,12 @@
-"""Free operators on arrays: views where the layout allows it, and their inverses."""
+"""Free operators on arrays: constants, and what a view is of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ir.kernels.layout import copy
 from ir.op import Array, Op
-from ir.ops.view import Permute, Reshape
 from ir.rounding import round_to_bf16
 from ir.types import DType, TensorType
-
-
-def inverse_view(op: Op, operand_shape: Sequence[int], result: Array) -> Array | None:
-    """The array of `operand_shape` of which `op` makes `result` as a view; None where there is none.
-
-    Whatever is written into it thereby stands in `result`.
-    """
-    if isinstance(op, Permute):
-        return result.transpose(np.argsort(op.dims)) if op.dims else result
-    if isinstance(op, Reshape):
-        source: Array = result.reshape(tuple(operand_shape))
-        return source if np.may_share_memory(source, result) else None
-    return None
 
 
 def constant(op: Op, tensor: TensorType) -> Array:
@@ -38,11 +21,6 @@ def constant(op: Op, tensor: TensorType) -> Array:
     rounded = np.array(array)
     round_to_bf16(rounded)
     return rounded
-
-
-def copy_reshaped(operand: Array, result: Array) -> None:
-    """Fill contiguous `result` with the elements of `operand` in row-major order, without a temporary."""
-    copy(result.reshape(operand.shape), operand)
 
 
 def same_view(first: Array, second: Array) -> bool:

@@ -1,0 +1,131 @@
+"""What a section will take if it is cut so: planned as it would be, and predicted as the PEF will say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from backends.rdu.allocate.buffers import Layout
+from backends.rdu.allocate.plan import plan_section
+from backends.rdu.cut.cut_section import CutSection, Store, output_store
+from backends.rdu.emit.predict import predict_configuration
+from backends.rdu.emit.records import emit_configuration
+from backends.rdu.fuse.indexed import Indexed
+from backends.rdu.fuse.stages import StageNodes
+from backends.rdu.infeasibility import DoesNotFitError
+from backends.rdu.route.route import Routing
+from backends.rdu.stream.nests import Phase
+from backends.rdu.wire.netlist import Placement
+from backends.rdu.wire.nets import number_units
+from ir.graph import Graph
+from ir.types import TensorType
+from pef import pef_pb2 as pb
+from pef.decoded import Configuration
+from pef.exchange import Replicas
+from pef.machine import Machine
+
+DEEPENINGS = (0.0, 0.5)
+"""The parts of the PMUs left over that are tried for the rings of loads."""
+
+WORTHWHILE_GAIN = 1e-3
+"""The part of its time that deeper rings must save a section: smaller designs place better."""
+
+
+MEMORY_BOUND = 0.02
+"""A section that takes so little longer than memory needs gains nothing by deeper rings."""
+
+
+def fastest_plan(
+    section: CutSection, types: Mapping[str, TensorType], machine: Machine, replicas: Replicas
+) -> tuple[Layout, float]:
+    """The section planned in the way that is predicted to be fastest, and its cycles, loads included; everything that
+    it moves is taken to be in the fastest tier of memory. `types` are those of the symbols it binds.
+
+    Raises DoesNotFitError.
+    """
+    best: tuple[Layout, float] | None = None
+    for deepening in DEEPENINGS:
+        layout = plan_section(section, machine, deepening)
+        expected = _predicted(layout, types, machine, replicas)
+        cycles = expected.cycles + expected.load_cycles
+        if best is None or cycles < best[1] * (1 - WORTHWHILE_GAIN):
+            best = layout, cycles
+        moved = (expected.dram_read_bytes + expected.dram_write_bytes) / machine.tier_bytes_per_cycle(0)
+        deeper = any(buffer.loaded and buffer.depth < buffer.slices for buffer in layout.buffers)
+        if not deeper or expected.cycles <= moved * (1 + MEMORY_BOUND):
+            break
+    assert best is not None
+    return best
+
+
+def _predicted(layout: Layout, types: Mapping[str, TensorType], machine: Machine, replicas: Replicas) -> pb.Prediction:
+    wiring = number_units(layout, machine)
+    placement = Placement((0,) * len(wiring.units))
+    slots = {name: number for number, name in enumerate(types)}
+    record = emit_configuration(layout, wiring, placement, Routing((), ()), slots, list(types.values()), machine)
+    decoded = Configuration.of(record, machine, "section")
+    return predict_configuration(decoded, [0] * len(types), machine, replicas)
+
+
+class Weigher:
+    """Sections of one graph's stages, with everything that they move in the fastest tier of memory."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        stages: Sequence[StageNodes],
+        indexed: Indexed,
+        machine: Machine,
+        replicas: Replicas,
+    ) -> None:
+        self.graph = graph
+        self.stages = stages
+        self.indexed = indexed
+        self.machine = machine
+        self.replicas = replicas
+        self.outputs: dict[str, list[Store]] = {}
+        for output in graph.outputs:
+            store = output_store(graph, output)
+            update = indexed.updates.get(output.symbol)
+            self.outputs.setdefault(store.base.name, []).append(replace(store, update=update))
+        self.last_read = {value.name: index for index, stage in enumerate(stages) for value in stage.needs}
+
+    def cycles(self, start: int, phases: Sequence[Phase]) -> float:
+        """Cycles of the section of these phases, which begins at stage `start`, loads included; infinite where it does
+        not fit."""
+        section, types = self._section(start, phases)
+        try:
+            return fastest_plan(section, types, self.machine, self.replicas)[1]
+        except DoesNotFitError:
+            return float("inf")
+
+    def _section(self, start: int, phases: Sequence[Phase]) -> tuple[CutSection, dict[str, TensorType]]:
+        """The section, and the types of its symbols; a value that crosses its border has one of its own name."""
+        stop = start + sum(len(phase.stages) for phase in phases)
+        own = list(self.stages[start:stop])
+        stores: list[Store] = []
+        types: dict[str, TensorType] = {}
+        for stage in self.stages[start:stop]:
+            for value in stage.writes:
+                kept = self.outputs.get(value.name, [])
+                stores += kept
+                if not kept and self.last_read.get(value.name, -1) >= stop:
+                    stores.append(Store(value, (), value, f"{value.name} (stored)"))
+        for store in stores:
+            types[store.symbol] = store.update.symbol.type if store.update is not None else store.value.type
+        read = {value.name for stage in own for value in stage.reads}
+        dropped = {s.update.updated.name for s in stores if s.update is not None} - read
+        own = [stage for stage in own if not {value.name for value in stage.writes} <= dropped]
+        streaming = [
+            replace(phase, stages=tuple(stage for stage in phase.stages if stage.stage in own)) for phase in phases
+        ]
+        made = {value.name for stage in own for value in stage.writes}
+        wanted = [*(value for stage in own for value in stage.needs), *(v for store in stores for v in store.needs)]
+        needed = [value for value in wanted if value.name not in made]
+        gathers = {v.name: self.indexed.gathers[v.name] for v in needed if v.name in self.indexed.gathers}
+        for value in needed:
+            stored = gathers[value.name].table if value.name in gathers else value
+            types.setdefault(stored.name, stored.type)
+        loads = {v.name: gathers[v.name].table.name if v.name in gathers else v.name for v in needed}
+        filled = tuple(phase for phase in streaming if phase.stages)
+        return CutSection(self.graph, tuple(own), loads, tuple(stores), filled, gathers=gathers), types
