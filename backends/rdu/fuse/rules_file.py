@@ -32,6 +32,7 @@ from typing import Any
 
 import yaml
 
+import ir.ops  # noqa: F401  (registers every operator)
 from backends.extensions import RULES, added, load_added
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind
