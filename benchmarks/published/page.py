@@ -207,7 +207,8 @@ LIMITS = """## What this does not show
   embedding, loss and optimizer, is where ours is much faster than published, and where these choices weigh most.
 - The vendor's sections are not published. With rules our sections keep the scores of attention in memory between
   forward and backward pass, as the published times suggest theirs do; the sections that our compiler finds fastest do
-  so less. That they take less time than published says that they are better or that the model of time is too fast;
+  so less. For BERT with short sequences rules fuse far less than the vendor did, and `o1` takes twice the time. That
+  `o3` takes less time than published says that its sections are better or that the model of time is too fast;
   these rows cannot tell which.
 - Nothing here tests compute-bound sections: all rows are bound by memory, whose bandwidth is published as 100 GB/s and
   could be 204.8.
