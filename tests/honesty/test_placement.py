@@ -87,26 +87,36 @@ def test_distance_never_helps_any_unit(links: str, number: int, request: pytest.
     assert {unit: cycles for unit, cycles in after.items() if cycles < AT_LEAST[links] * before} == {}
 
 
+BACKWARD = 1
+"""The configuration whose first phase has a critical path of several stages."""
+UPDATE = 2
+"""The one whose stages, each the update of a parameter, wait for nobody."""
+
+
+def critical_of(base: pb.Pef, number: int) -> tuple[pb.Phase, list[int]]:
+    """The first phase of a configuration, and its critical stages."""
+    record = base.configurations[number].phases[0]
+    section = next(i for i, section in enumerate(base.sections) if section.configuration == number)
+    return record, critical_stages(base, simulate(base, [section]).sections[0].execution.phases[0], record)
+
+
 def test_a_far_unit_of_the_critical_path_costs_time(wide: pb.Pef) -> None:
-    base = rerouted(wide, 0, sites_of(wide, 0))
-    before = cycles(base, 0)
-    record = base.configurations[0].phases[0]
-    assert list(record.loops) == [8]
-    critical = critical_stages(base, simulate(base, [0]).sections[0].execution.phases[0], record)
-    assert len(critical) >= 5
-    after = {stage: cycles(with_unit_far_away(wide, 0, record.stages[stage].units[0]), 0) for stage in critical}
+    base = rerouted(wide, BACKWARD, sites_of(wide, BACKWARD))
+    before = cycles(base, BACKWARD)
+    record, critical = critical_of(base, BACKWARD)
+    assert len(record.loops) == 1 and len(critical) >= 3
+    units = {stage: record.stages[stage].units[0] for stage in critical}
+    after = {stage: cycles(with_unit_far_away(wide, BACKWARD, unit), BACKWARD) for stage, unit in units.items()}
     assert {stage: cycles for stage, cycles in after.items() if cycles <= before} == {}
 
 
 def test_a_far_unit_off_the_critical_path_costs_nothing(wide: pb.Pef) -> None:
-    """The bias of the second norm arrives long before it is needed, wherever it lies."""
-    configuration = wide.configurations[0]
-    record = configuration.phases[0]
-    base = rerouted(wide, 0, sites_of(wide, 0))
-    critical = critical_stages(base, simulate(base, [0]).sections[0].execution.phases[0], record)
+    """Updates of small parameters end long before that of the largest, wherever they are made."""
+    base = rerouted(wide, UPDATE, sites_of(wide, UPDATE))
+    record, critical = critical_of(base, UPDATE)
     idle = next(i for i in range(len(record.stages)) if i not in critical)
     unit = record.stages[idle].units[0]
-    assert cycles(with_unit_far_away(wide, 0, unit), 0) == cycles(base, 0)
+    assert cycles(with_unit_far_away(wide, UPDATE, unit), UPDATE) == cycles(base, UPDATE)
 
 
 def test_another_placement_takes_another_time(narrow: pb.Pef) -> None:

@@ -69,7 +69,7 @@ class Rival:
 @dataclass(frozen=True)
 class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
-    the units that it needs beyond the budget: a single stage that has to go somewhere.
+    the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
     `others` are phases in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
     position.
@@ -130,8 +130,9 @@ class Cutter:
         self.window = window
         self.stages = [NestedStage.of(stage) for stage in stages]
         self.machine = machine
-        self.pcus = max(1, int(budget * len(machine.working_sites(SiteKind.PCU))))
-        self.pmus = int(budget * len(machine.working_sites(SiteKind.PMU)))
+        self.all_pcus, self.all_pmus = (len(machine.working_sites(kind)) for kind in (SiteKind.PCU, SiteKind.PMU))
+        self.pcus = max(1, int(budget * self.all_pcus))
+        self.pmus = int(budget * self.all_pmus)
         self.rate = machine.tier_bytes_per_cycle(0)
         self.keep_bytes = KEEP_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
@@ -270,8 +271,8 @@ class Cutter:
             kept = partials.pop(position)
             if position > start:
                 ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
-                excess = self._excess(ranked[0])
-                fits |= excess == 0
+                excess = self._excess(ranked[0], self.all_pcus, self.all_pmus)
+                fits |= self._excess(ranked[0], self.pcus, self.pmus) == 0
                 kept = _varied(ranked)
                 others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
                 cycles = self._cycles(ranked[0], start, position)
@@ -290,10 +291,13 @@ class Cutter:
 
     def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
         """Those that fit by time, before those that do not, by what they need."""
-        return self._excess(partial), self._cycles(partial, start, stop), partial.pmus
+        excess = self._excess(partial, self.pcus, self.pmus)
+        return excess, self._cycles(partial, start, stop), partial.pmus
 
-    def _excess(self, partial: _Partial) -> int:
-        return max(0, partial.pmus - self.pmus) + max(0, partial.pcus - self.pcus)
+    @staticmethod
+    def _excess(partial: _Partial, pcus: int, pmus: int) -> int:
+        """Units that it needs beyond so many."""
+        return max(0, partial.pmus - pmus) + max(0, partial.pcus - pcus)
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """Phases that begin at a position, and how many stages had to be looked at."""
