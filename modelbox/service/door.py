@@ -90,8 +90,8 @@ class Door(HttpToolsProtocol):
         lines.append(b"%s: %s\r\n" % (HEADER, identity.encode()))
         if not self.parser.should_keep_alive():
             lines.append(b"connection: close\r\n")
-        self.transport.write(b"".join([STATUS_LINE[code], *lines, b"\r\n", body]))
         self._gate.note(self._method, self._path, "other", code, time.perf_counter() - began, identity)
+        self.transport.write(b"".join([STATUS_LINE[code], *lines, b"\r\n", body]))
 
     @property
     def _method(self) -> str:
