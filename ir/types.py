@@ -24,7 +24,7 @@ class DType(Enum):
     @property
     def itemsize(self) -> int:
         """Bytes of one element on the device."""
-        return {"f32": 4, "bf16": 2, "i32": 4, "i8": 1, "bool": 1}[self.value]
+        return _ITEMSIZE[self]
 
     @property
     def is_float(self) -> bool:
@@ -44,6 +44,8 @@ class DType(Enum):
     def __str__(self) -> str:
         return self.value
 
+
+_ITEMSIZE = {DType.F32: 4, DType.BF16: 2, DType.I32: 4, DType.I8: 1, DType.BOOL: 1}
 
 _COMPUTE: dict[str, np.dtype] = {
     "f32": np.dtype(np.float32),

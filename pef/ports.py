@@ -8,7 +8,6 @@ happen outside the steady state and do not count in it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,12 +16,51 @@ from pef.cycles import operand_bytes, port_cycles
 from pef.decoded import Configuration, Port, Stage
 from pef.machine import Machine
 
-Sent = dict[int, dict[int, Fraction]]
-"""Bytes per event through the ports of each PMU, by the number of events and the index of the unit."""
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """Somebody who moves bytes through ports of every PMU of a buffer: `share` of each, at every one of its events."""
+
+    share: Fraction
+    events: int
 
 
-def _nothing() -> Sent:
-    return defaultdict(lambda: defaultdict(Fraction))
+@dataclass(slots=True)
+class _Side:
+    """The users of one kind of port. PMUs of one buffer mostly have the same ones, so what a PMU sees is worked out
+    once for each set of users."""
+
+    users: list[_User] = field(default_factory=list)
+    at: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Who uses each PMU, by their numbers, ascending."""
+    _seen: dict[tuple[tuple[int, ...], int], Fraction] = field(default_factory=dict)
+
+    def add(self, units: Sequence[int], user: _User) -> None:
+        """One more user of these PMUs."""
+        number = len(self.users)
+        self.users.append(user)
+        self._seen.clear()
+        for unit in units:
+            self.at[unit] = (*self.at.get(unit, ()), number)
+
+    def seen(self, unit: int, events: int) -> Fraction:
+        """`events` times the bytes that a user with so many events sees at each of them."""
+        users = self.at.get(unit, ())
+        key = users, events
+        found = self._seen.get(key)
+        if found is None:
+            parts = (self.users[number] for number in users)
+            found = self._seen[key] = sum((user.share * min(events, user.events) for user in parts), Fraction(0))
+        return found
+
+    def most(self, units: Sequence[int], events: int) -> Fraction:
+        """The same of that PMU of which it is most."""
+        distinct = {self.at.get(unit, ()): unit for unit in units}
+        return max((self.seen(unit, events) for unit in distinct.values()), default=Fraction(0))
+
+    def total(self, unit: int) -> Fraction:
+        """The bytes of the whole phase."""
+        return sum((self.users[n].share * self.users[n].events for n in self.at.get(unit, ())), Fraction(0))
 
 
 @dataclass(slots=True)
@@ -30,39 +68,27 @@ class PortLoad:
     """What passes the ports of each PMU in one phase."""
 
     machine: Machine
-    read: Sent = field(default_factory=_nothing)
-    write: Sent = field(default_factory=_nothing)
+    read: _Side = field(default_factory=_Side)
+    write: _Side = field(default_factory=_Side)
 
     def add(self, units: Sequence[int], sent_bytes: int, events: int, write: bool) -> None:
         """Spread `sent_bytes` per event evenly over the PMUs `units`."""
-        load = (self.write if write else self.read)[events]
-        share = Fraction(sent_bytes, len(units))
-        for unit in units:
-            load[unit] += share
+        (self.write if write else self.read).add(units, _User(Fraction(sent_bytes, len(units)), events))
 
     def cycles(self, units: Sequence[int], sent_bytes: int, events: int, write: bool) -> int:
         """Cycles per event of a user of the PMUs `units` that moves `sent_bytes`, others of the phase included."""
         machine = self.machine
-        load, ports = (self.write, machine.pmu_write_ports) if write else (self.read, machine.pmu_read_ports)
+        side, ports = (self.write, machine.pmu_write_ports) if write else (self.read, machine.pmu_read_ports)
         width = ports * machine.pmu_port_bytes_per_cycle * events
-        most = max((self._seen(load, unit, events) for unit in units), default=Fraction(0))
+        most = side.most(units, events)
         return max(-(-most.numerator // (most.denominator * width)), port_cycles(sent_bytes, len(units), machine))
 
     def busy_cycles(self, unit: int) -> float:
         """Cycles of the phase in which the PMU moves data, reading and writing at once where it does both."""
         width = self.machine.pmu_port_bytes_per_cycle
-        reading = self._total(self.read, unit) / (self.machine.pmu_read_ports * width)
-        writing = self._total(self.write, unit) / (self.machine.pmu_write_ports * width)
+        reading = self.read.total(unit) / (self.machine.pmu_read_ports * width)
+        writing = self.write.total(unit) / (self.machine.pmu_write_ports * width)
         return float(max(reading, writing))
-
-    @staticmethod
-    def _seen(load: Sent, unit: int, events: int) -> Fraction:
-        """`events` times the bytes that a user with so many events sees at each of them."""
-        return sum((at[unit] * min(events, others) for others, at in load.items() if unit in at), Fraction(0))
-
-    @staticmethod
-    def _total(load: Sent, unit: int) -> Fraction:
-        return sum((at[unit] * events for events, at in load.items() if unit in at), Fraction(0))
 
 
 def input_bytes(stage: Stage, port: Port, machine: Machine) -> int:

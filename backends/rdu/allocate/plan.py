@@ -21,16 +21,31 @@ def plan_section(section: CutSection, machine: Machine, deepening: float = 0.0) 
 
     Raises DoesNotFitError with the biggest contributors.
     """
-    most = resident_bytes(machine)
+    return laid_out(section, allocated_phases(section, machine), machine, deepening)
+
+
+def allocated_phases(section: CutSection, machine: Machine) -> list[AllocatedPhase]:
+    """The section's phases with their PCUs.
+
+    Raises DoesNotFitError with the biggest contributors.
+    """
     if not section.stages:
-        return lay_out(section, [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())], machine, most, deepening)
-    phases = section.phases
+        return [AllocatedPhase(Phase(Nest((1,)), ()), (), 1.0, ())]
     pcus = len(machine.working_sites(SiteKind.PCU))
-    pmus = len(machine.working_sites(SiteKind.PMU))
-    require(Resource.PCU, pcus, _least_pcus(phases, machine))
-    allocated = allocate(phases, _traffic(section, machine, most), machine, int(pcus * PCU_SHARE))
-    layout = lay_out(section, allocated, machine, most, deepening)
-    require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
+    require(Resource.PCU, pcus, _least_pcus(section.phases, machine))
+    traffic = _traffic(section, machine, resident_bytes(machine))
+    return allocate(section.phases, traffic, machine, int(pcus * PCU_SHARE))
+
+
+def laid_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Machine, deepening: float) -> Layout:
+    """The section with buffers and streams for its allocated phases; `deepening` as of `lay_out`.
+
+    Raises DoesNotFitError with the biggest contributors.
+    """
+    layout = lay_out(section, phases, machine, resident_bytes(machine), deepening)
+    if section.stages:
+        pmus = len(machine.working_sites(SiteKind.PMU))
+        require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
     return layout
 
 

@@ -8,6 +8,7 @@ none buys enough to be worth its place, memory is slower, or the budget is spent
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,6 +110,7 @@ class _PhasePlan:
         self.phase = phase
         self.tables = [options(stage.work, machine) for stage in phase.stages]
         self.events = [phase.events(stage) for stage in phase.stages]
+        self.speeds = [[-events * option.cycles for option in table] for events, table in zip(self.events, self.tables)]
         self.fills = [fill_cycles(s.work, t[0].parallel, machine) for s, t in zip(phase.stages, self.tables)]
         self.sources = _sources(phase)
         self.readers: list[list[int]] = [[] for _ in phase.stages]
@@ -142,10 +144,7 @@ class _PhasePlan:
         return hull
 
     def _point(self, pace: float) -> _Point:
-        choice = tuple(
-            next((i for i, option in enumerate(table) if events * option.cycles <= pace), len(table) - 1)
-            for events, table in zip(self.events, self.tables)
-        )
+        choice = tuple(min(bisect.bisect_left(speeds, -pace), len(speeds) - 1) for speeds in self.speeds)
         units = sum(table[i].units for table, i in zip(self.tables, choice))
         return _Point(choice, units, self._cycles(choice))
 

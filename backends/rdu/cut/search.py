@@ -42,9 +42,9 @@ UNFIT = 1e3
 
 T = TypeVar("T")
 
-Weigh = Callable[[int, Sequence[Phase]], float]
-"""The cycles of the section that begins at a stage and has these phases, loads included, as predicted of it when it is
-planned; infinite where it does not fit."""
+Weigh = Callable[[int, Sequence[Sequence[Phase]]], tuple[float, int]]
+"""The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
+of it when it is planned, and which of them that is; infinite where none fits."""
 
 WINDOW = 48
 """Stages that a section may have at most."""
@@ -138,6 +138,7 @@ class Cutter:
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
+        self.value_pmus = {name: self._pmus_of(value.type.nbytes) for name, value in self.values.items()}
         self.last_use = _last_uses(graph, stages)
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
@@ -200,9 +201,7 @@ class Cutter:
             return replace(section, others=())
         ways = (section.phases, *section.others)
         if section.kind not in self._weighed:
-            cycles = [self.weigh(start, phases) for phases in ways]
-            least = min(cycles)
-            number = cycles.index(least)
+            least, number = self.weigh(start, ways)
             self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
         least, number = self._weighed[section.kind]
         return replace(section, phases=ways[number], cycles=least, others=())
@@ -353,10 +352,9 @@ class Cutter:
                         continue
                     staying += nbytes
                 if name not in held:
-                    held = (
-                        {**held, name: self._pmus_of(self.values[name].type.nbytes)} if held is partial.held else held
-                    )
-                    held.setdefault(name, self._pmus_of(self.values[name].type.nbytes))
+                    if held is partial.held:
+                        held = dict(held)
+                    held[name] = self.value_pmus[name]
                     held_pmus += held[name]
         if not alone and rings + held_pmus > self.pmus:
             return None

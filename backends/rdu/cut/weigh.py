@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from backends.rdu.allocate.buffers import Layout
-from backends.rdu.allocate.plan import plan_section
+from backends.rdu.allocate.plan import allocated_phases, laid_out
 from backends.rdu.cut.cut_section import CutSection, Store, output_store
 from backends.rdu.emit.predict import predict_configuration
 from backends.rdu.emit.records import emit_configuration
@@ -32,7 +33,7 @@ WORTHWHILE_GAIN = 1e-3
 
 
 MEMORY_BOUND = 0.02
-"""A section that takes so little longer than memory needs gains nothing by deeper rings."""
+"""A section that takes so little longer than memory needs gains nothing by deeper rings, or by streaming otherwise."""
 
 
 def fastest_plan(
@@ -44,8 +45,9 @@ def fastest_plan(
     Raises DoesNotFitError.
     """
     best: tuple[Layout, float] | None = None
+    phases = allocated_phases(section, machine)
     for deepening in DEEPENINGS:
-        layout = plan_section(section, machine, deepening)
+        layout = laid_out(section, phases, machine, deepening)
         expected = _predicted(layout, types, machine, replicas)
         cycles = expected.cycles + expected.load_cycles
         if best is None or cycles < best[1] * (1 - WORTHWHILE_GAIN):
@@ -60,9 +62,8 @@ def fastest_plan(
 
 def _predicted(layout: Layout, types: Mapping[str, TensorType], machine: Machine, replicas: Replicas) -> pb.Prediction:
     wiring = number_units(layout, machine)
-    placement = Placement((0,) * len(wiring.units))
     slots = {name: number for number, name in enumerate(types)}
-    record = emit_configuration(layout, wiring, placement, Routing((), ()), slots, list(types.values()), machine)
+    record = emit_configuration(layout, wiring, Placement(()), Routing((), ()), slots, list(types.values()), machine)
     decoded = Configuration.of(record, machine, "section")
     return predict_configuration(decoded, [0] * len(types), machine, replicas)
 
@@ -90,14 +91,31 @@ class Weigher:
             self.outputs.setdefault(store.base.name, []).append(replace(store, update=update))
         self.last_read = {value.name: index for index, stage in enumerate(stages) for value in stage.needs}
 
-    def cycles(self, start: int, phases: Sequence[Phase]) -> float:
-        """Cycles of the section of these phases, which begins at stage `start`, loads included; infinite where it does
-        not fit."""
-        section, types = self._section(start, phases)
-        try:
-            return fastest_plan(section, types, self.machine, self.replicas)[1]
-        except DoesNotFitError:
-            return float("inf")
+    def fastest(self, start: int, ways: Sequence[Sequence[Phase]]) -> tuple[float, int]:
+        """Cycles of the section that begins at stage `start` in the fastest of these ways to stream, loads included,
+        and which that is; infinite where none fits. The others are left alone once one takes hardly longer than memory
+        needs for what crosses the section's border."""
+        best, number = math.inf, 0
+        for index, phases in enumerate(ways):
+            section, types = self._section(start, phases)
+            try:
+                cycles = fastest_plan(section, types, self.machine, self.replicas)[1]
+            except DoesNotFitError:
+                continue
+            if cycles < best:
+                best, number = cycles, index
+            if best <= (1 + MEMORY_BOUND) * self._least_cycles(section, types):
+                break
+        return best, number
+
+    def _least_cycles(self, section: CutSection, types: Mapping[str, TensorType]) -> float:
+        """What a section takes at least: memory moves every symbol that it moves whole, once."""
+        picked = {gather.table.name for gather in section.gathers.values()}
+        picked |= {store.symbol for store in section.stores if store.update is not None}
+        nbytes = sum(kind.nbytes for name, kind in types.items() if name not in picked)
+        machine = self.machine
+        load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+        return nbytes / machine.tier_bytes_per_cycle(0) + load
 
     def _section(self, start: int, phases: Sequence[Phase]) -> tuple[CutSection, dict[str, TensorType]]:
         """The section, and the types of its symbols; a value that crosses its border has one of its own name."""

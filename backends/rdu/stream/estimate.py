@@ -168,13 +168,20 @@ def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> li
             fetched_bytes = gather.moved_bytes(phase.nest, cut) if gather is not None else 0
             load = Load(value, cut, resident, times, fetched_bytes)
             found.setdefault((value.name, load.slicing), load)
-    return [load for load in found.values() if serving(found.values(), load.value, load.slicing) is load]
+    ways: dict[str, list[Load]] = {}
+    for load in found.values():
+        ways.setdefault(load.value.name, []).append(load)
+    return [
+        load
+        for load in found.values()
+        if len(ways[load.value.name]) == 1 or serving(ways[load.value.name], load.value, load.slicing) is load
+    ]
 
 
 def serving(loads: Iterable[Load], value: Value, slicing: Slicing) -> Load | None:
     """The load from which a reader that cuts a value so gets it: one of larger slices, if there is one, rather than one
     of its own, so that nothing is loaded twice."""
-    serving = [load for load in loads if load.value == value and load.covers(slicing)]
+    serving = [load for load in loads if load.value.name == value.name and load.covers(slicing)]
     return min(serving, key=lambda load: len(load.slicing), default=None)
 
 

@@ -66,17 +66,19 @@ class _SharedPmu:
 
 
 def number_units(layout: Layout, machine: Machine) -> Wiring:
-    """Number the units of a section and choose AGCUs for its streams; nothing is connected."""
-    units: list[Unit] = []
-    pcus = _number_pcus(layout, units)
-    pmus = _number_pmus(layout, units, machine)
-    return Wiring(tuple(units), pcus, pmus, _choose_agcus(layout, machine), (), Netlist(tuple(units), ()))
+    """Number the units of a section and choose AGCUs for its streams; nothing is connected, nor has a unit a name."""
+    count = itertools.count()
+    pcus = tuple(
+        tuple(tuple(itertools.islice(count, option.units)) for option in phase.phase.options) for phase in layout.phases
+    )
+    return Wiring((), pcus, _number_pmus(layout, count, machine), _choose_agcus(layout, machine), (), Netlist((), ()))
 
 
 def wire(layout: Layout, machine: Machine) -> Wiring:
     """Number the units of a section, choose AGCUs for its streams, and connect everything."""
     numbered = number_units(layout, machine)
-    units, pcus, pmus, agcus = numbered.units, numbered.pcus, numbered.pmus, numbered.agcus
+    pcus, pmus, agcus = numbered.pcus, numbered.pmus, numbered.agcus
+    units = _units(layout, pmus)
     connections: list[Connection] = []
     for index, phase in enumerate(layout.phases):
         for position in range(len(phase.phase.stages)):
@@ -86,27 +88,24 @@ def wire(layout: Layout, machine: Machine) -> Wiring:
     return Wiring(units, pcus, pmus, agcus, tuple(connections), Netlist(units, nets))
 
 
-def _number_pcus(layout: Layout, units: list[Unit]) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    groups = itertools.count()
-    numbered = []
-    for phase in layout.phases:
-        stages = []
-        for stage, option in zip(phase.phase.stages, phase.phase.options):
-            group = next(groups)
-            first = len(units)
-            name = stage.stage.name
-            units += [Unit(f"{name}[{i}]", SiteKind.PCU, group) for i in range(option.units)]
-            stages.append(tuple(range(first, len(units))))
-        numbered.append(tuple(stages))
-    return tuple(numbered)
+def _units(layout: Layout, pmus: Sequence[Sequence[int]]) -> tuple[Unit, ...]:
+    """Every unit in the order of its number: the PCUs of each stage, then the PMUs that each buffer is the first in."""
+    units: list[Unit] = []
+    stages = ((s, o) for phase in layout.phases for s, o in zip(phase.phase.stages, phase.phase.options))
+    for group, (stage, option) in enumerate(stages):
+        name = stage.stage.name
+        units += [Unit(f"{name}[{i}]", SiteKind.PCU, group) for i in range(option.units)]
+    for index, (buffer, numbers) in enumerate(zip(layout.buffers, pmus)):
+        if numbers[0] == len(units):
+            units += [Unit(f"{buffer.name}[{i}]", SiteKind.PMU, -1 - index) for i in range(buffer.pmus)]
+    return tuple(units)
 
 
-def _number_pmus(layout: Layout, units: list[Unit], machine: Machine) -> tuple[tuple[int, ...], ...]:
+def _number_pmus(layout: Layout, count: Iterator[int], machine: Machine) -> tuple[tuple[int, ...], ...]:
     loaded = {stream.buffer for phase in layout.phases for stream in phase.streams if stream.store is None}
     numbered: list[tuple[int, ...]] = []
     shared: dict[int, _SharedPmu] = {}
     for index, buffer in enumerate(layout.buffers):
-        group = -1 - index
         sharing = shared.get(buffer.first)
         small = index in loaded and buffer.slices == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
         if small and sharing is not None and sharing.has_room(buffer.bytes, machine):
@@ -114,11 +113,10 @@ def _number_pmus(layout: Layout, units: list[Unit], machine: Machine) -> tuple[t
             sharing.bytes += buffer.bytes
             numbered.append((sharing.unit,))
             continue
-        first = len(units)
-        units += [Unit(f"{buffer.name}[{i}]", SiteKind.PMU, group) for i in range(buffer.pmus)]
-        numbered.append(tuple(range(first, len(units))))
+        own = tuple(itertools.islice(count, buffer.pmus))
+        numbered.append(own)
         if small:
-            shared[buffer.first] = _SharedPmu(first, 1, buffer.bytes)
+            shared[buffer.first] = _SharedPmu(own[0], 1, buffer.bytes)
     return tuple(numbered)
 
 
