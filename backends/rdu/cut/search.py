@@ -481,19 +481,20 @@ def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> 
     if len(works) == 1:
         return [max(works[0] / pcus, floors[0])]
     bound = [max(floor, 1e-9) for floor in floors]
+    roots = [math.sqrt(work) for work in works]
     limited: set[int] = set()
+    left: float = pcus
     while True:
-        left = pcus - sum(works[p] / bound[p] for p in limited)
-        free = [p for p in range(len(works)) if p not in limited]
-        if left <= 0:
-            limited, free, left = set(), list(range(len(works))), pcus
-            bound = [0.0] * len(works)
-        roots = sum(math.sqrt(works[p]) for p in free)
-        spans = [bound[p] if p in limited else math.sqrt(works[p]) * roots / left for p in range(len(works))]
-        slower = [p for p in free if spans[p] < bound[p]]
+        total = sum(root for p, root in enumerate(roots) if p not in limited) if limited else sum(roots)
+        spans = [bound[p] if p in limited else root * total / left for p, root in enumerate(roots)]
+        slower = [p for p, (span, least) in enumerate(zip(spans, bound)) if span < least]
         if not slower:
             return spans
         limited.update(slower)
+        left = pcus - sum(works[p] / bound[p] for p in limited)
+        if left <= 0:
+            limited, left = set(), pcus
+            bound = [0.0] * len(works)
 
 
 def _last_uses(graph: Graph, stages: Sequence[StageNodes]) -> dict[str, int]:

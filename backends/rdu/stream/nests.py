@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.rdu.fuse.stages import SMALL_ELEMENTS, StageNodes
@@ -51,10 +51,10 @@ class NestedStage:
         """The loops down to the innermost that cuts what it reads or writes."""
         return max((level_of(self.slicings[i]) for i in (*self.form.reads, *self.form.writes)), default=0)
 
-    @functools.cached_property
-    def numbers(self) -> dict[str, int]:
+    @property
+    def numbers(self) -> Mapping[str, int]:
         """The number of each value."""
-        return {name: number for number, name in enumerate(self.names)}
+        return _numbers(self.names)
 
     @property
     def work(self) -> StageWork:
@@ -85,6 +85,12 @@ class NestedStage:
             slicings,
             self.accumulated | cutting.accumulators,
         )
+
+
+@functools.lru_cache(maxsize=None)
+def _numbers(names: tuple[str, ...]) -> Mapping[str, int]:
+    """The number of each name: a stage is cut in many ways, which all have the same."""
+    return {name: number for number, name in enumerate(names)}
 
 
 @dataclass(frozen=True)
