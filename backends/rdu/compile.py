@@ -15,12 +15,13 @@ from typing import Any
 
 from backends.rdu.allocate.buffers import Layout
 from backends.rdu.cut.cut_section import CutSection
-from backends.rdu.cut.sections import Partition, materialise, partition_graph, stream_partition
+from backends.rdu.cut.sections import Partition, materialise, partition_graph, prepare_graph, stream_partition
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.cut.weigh import fastest_plan
 from backends.rdu.emit.memory import place_symbols
 from backends.rdu.emit.predict import predict_configuration
 from backends.rdu.emit.records import emit_configuration
+from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.place.place import place
@@ -75,6 +76,10 @@ class BackendOptions:
             microbatches=pieces,
             replicas=self.predicted,
         )
+
+    def prepared(self, graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
+        """The graph that sections are cut from, and what of it goes by index."""
+        return prepare_graph(graph, machine, repeat=self.fuse)
 
     def streamed(self, graph: PlannedGraph, machine: Machine, budget: float) -> Partition:
         """The partition of a graph into sections that are given."""

@@ -205,6 +205,6 @@ def test_no_other_mapping_is_much_faster(seed: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Network, "_depth", lambda self, net: HOPS)
     net = RandomNet(seed)
     brute_force = BruteForce(net, MACHINE)
-    weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE).cycles
+    weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE).fastest
     own = brute_force.cycles(Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0], weigh=weigh).best())
     assert own <= MOST_TIMES * brute_force.best() + 1

@@ -14,6 +14,7 @@ from backends.rdu.cut.search import WINDOW, Cutter, Section
 from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.groups import fuse_by_rules
 from backends.rdu.fuse.indexed import Indexed, Update, by_index
+from backends.rdu.fuse.repeat import with_repeats
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.fuse.stages import StageNodes, form_stages
 from backends.rdu.microbatches import Microbatches
@@ -54,7 +55,7 @@ def partition_graph(
     Without `fuse`, a section is one stage, but for what `rules` fuse. `replicas` of them are taken to exchange their
     gradients.
     """
-    graph, indexed = prepare_graph(graph, machine)
+    graph, indexed = prepare_graph(graph, machine, repeat=fuse)
     if rules is not None:
         return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)
     if not fuse:
@@ -70,9 +71,11 @@ def partition_graph(
     return Partition(graph, indexed, tuple(stages), tuple(sections))
 
 
-def prepare_graph(graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
-    """The graph that sections are cut from, and what of it goes by index."""
-    return by_index(_with_constants_made(graph), machine)
+def prepare_graph(graph: Graph, machine: Machine, *, repeat: bool) -> tuple[Graph, Indexed]:
+    """The graph that sections are cut from, and what of it goes by index; with `repeat`, each reader computes again
+    what is cheap (`with_repeats`)."""
+    graph = _with_constants_made(graph)
+    return by_index(with_repeats(graph) if repeat else graph, machine)
 
 
 def stream_partition(

@@ -20,7 +20,7 @@ import yaml
 from backends.rdu.allocate.buffers import Buffer, Layout, PhaseLayout
 from backends.rdu.compile import BackendOptions
 from backends.rdu.cut.cut_section import CutGraph, CutSection, Store
-from backends.rdu.cut.sections import Partition, prepare_graph
+from backends.rdu.cut.sections import Partition
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.dump.codec import Codec, Data
 from backends.rdu.dump.decisions import decode_routes, decode_sites, encode_routes, encode_sites
@@ -48,10 +48,10 @@ def print_plan(plan: Plan, machine: Machine, options: BackendOptions, last: Step
         "step": last.value,
         "options": {name: plain.encode(getattr(options, name)) for name in _OPTIONS},
         "machine": plain.encode(machine),
-        "graphs": [_graph(graph, plan.program, machine, last) for graph in plan.graphs],
+        "graphs": [_graph(graph, plan.program, machine, options, last) for graph in plan.graphs],
     }
     if last.includes(Step.ALLOCATE):
-        data["configurations"] = list(_configurations(plan, machine, last))
+        data["configurations"] = list(_configurations(plan, machine, options, last))
     return _yaml(data)
 
 
@@ -68,7 +68,7 @@ def parse_plan(text: str, program: Program, source: str) -> tuple[Plan, Machine,
     if len(data["graphs"]) != len(program.graphs):
         raise UsageError(Problem("the plan and the program have different graphs", source))
     for number, (entry, graph) in enumerate(zip(data["graphs"], program.graphs)):
-        reader = _GraphReader(entry, graph, program, machine, f"{source}: graphs[{number}]")
+        reader = _GraphReader(entry, graph, program, machine, options, f"{source}: graphs[{number}]")
         plan.graphs[number] = reader.cut_only() if last is Step.CUT else reader.streaming(symbols)
         codecs.append(reader.codec)
     for number, entry in enumerate(data.get("configurations", [])):
@@ -82,8 +82,8 @@ def parse_plan(text: str, program: Program, source: str) -> tuple[Plan, Machine,
 # -- to data --------------------------------------------------------------------------------------------------------
 
 
-def _graph(planned: PlannedGraph, program: Program, machine: Machine, last: Step) -> Data:
-    prepared, _ = prepare_graph(planned.graph, machine)
+def _graph(planned: PlannedGraph, program: Program, machine: Machine, options: BackendOptions, last: Step) -> Data:
+    prepared, _ = options.prepared(planned.graph, machine)
     cut = planned.cut if last is not Step.CUT else None
     stages = _stages(planned, cut)
     table = Codec((planned.graph, prepared), program.symbols)
@@ -130,11 +130,11 @@ def _section_fields(section: CutSection) -> dict[str, Any]:
     }
 
 
-def _configurations(plan: Plan, machine: Machine, last: Step) -> Iterator[Data]:
+def _configurations(plan: Plan, machine: Machine, options: BackendOptions, last: Step) -> Iterator[Data]:
     done: set[Signature] = set()
     for number, planned in enumerate(plan.graphs):
         assert planned.cut is not None
-        prepared, _ = prepare_graph(planned.graph, machine)
+        prepared, _ = options.prepared(planned.graph, machine)
         codec = Codec((planned.graph, prepared), plan.program.symbols, _stages(planned, planned.cut))
         for position, (section, key) in enumerate(zip(planned.cut.sections, planned.keys)):
             if key not in done:
@@ -193,11 +193,13 @@ def _decode_options(data: Data, where: str) -> BackendOptions:
 class _GraphReader:
     """Reads what is planned about one graph."""
 
-    def __init__(self, entry: Data, graph: Graph, program: Program, machine: Machine, where: str) -> None:
+    def __init__(
+        self, entry: Data, graph: Graph, program: Program, machine: Machine, options: BackendOptions, where: str
+    ) -> None:
         self.entry = entry
         self.graph = graph
         self.where = where
-        self.prepared, self.indexed = prepare_graph(graph, machine)
+        self.prepared, self.indexed = options.prepared(graph, machine)
         table = Codec((graph, self.prepared), program.symbols)
         stages = [
             table.decode(StageNodes, {k: v for k, v in stage.items() if k != "stage"}, f"{where}.stages[{number}]")

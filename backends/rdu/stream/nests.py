@@ -87,7 +87,7 @@ class NestedStage:
         )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _numbers(names: tuple[str, ...]) -> Mapping[str, int]:
     """The number of each name: a stage is cut in many ways, which all have the same."""
     return {name: number for number, name in enumerate(names)}
