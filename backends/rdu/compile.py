@@ -18,7 +18,7 @@ from backends.rdu.cut.cut_section import CutSection
 from backends.rdu.cut.sections import Partition, materialise, partition_graph, prepare_graph, stream_partition
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.cut.weigh import fastest_plan
-from backends.rdu.emit.memory import place_symbols
+from backends.rdu.emit.memory import place_symbols, with_shared_bandwidth
 from backends.rdu.emit.predict import predict_configuration
 from backends.rdu.emit.records import emit_configuration
 from backends.rdu.fuse.indexed import Indexed
@@ -168,6 +168,7 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
     """Modelled cycles of all sections, loads included, planned but neither placed nor routed: quick enough to compare
     alternatives."""
     total = 0.0
+    machine = with_shared_bandwidth(machine, program.symbols)
     for graph in program.graphs:
         cut = materialise(options.partition(graph, machine, options.budgets[0]))
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
@@ -201,6 +202,7 @@ class _Planner:
     def __init__(self, plan: Plan, machine: Machine, options: BackendOptions, last: Step) -> None:
         self.plan = plan
         self.machine = machine
+        self.reckoned = with_shared_bandwidth(machine, plan.program.symbols)
         self.options = options
         self.last = last
         self.symbols = dict(plan.program.symbol)
@@ -254,11 +256,11 @@ class _Planner:
         if graph.cut is not None:
             return graph
         if graph.partition is None:
-            partition = self.options.partition(graph.graph, self.machine, budget)
+            partition = self.options.partition(graph.graph, self.reckoned, budget)
             lengths = tuple(section.length for section in partition.sections)
             graph = replace(graph, partition=partition, lengths=lengths)
         elif not graph.partition.sections:
-            graph = replace(graph, partition=self.options.streamed(graph, self.machine, budget))
+            graph = replace(graph, partition=self.options.streamed(graph, self.reckoned, budget))
         if self.last is Step.CUT or graph.partition is None:
             return graph
         return replace(graph, cut=materialise(graph.partition))
@@ -266,7 +268,7 @@ class _Planner:
     def _configured(self, section: CutSection, types: Mapping[str, TensorType], known: Configured | None) -> Configured:
         """A configuration up to the last step, from wherever it is; `types` are those of its symbols."""
         if known is None:
-            layout, _ = fastest_plan(section, types, self.machine, self.options.predicted)
+            layout, _ = fastest_plan(section, types, self.reckoned, self.options.predicted)
             known = Configured(layout, wire(layout, self.machine))
         netlist = known.wiring.netlist
         if known.placement is None and self.last.includes(Step.PLACE):

@@ -7,8 +7,8 @@ would overflow it go to the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from backends.rdu.infeasibility import Contributor, DoesNotFitError, Infeasibility, Resource
 from ir.graph import Symbol, SymbolKind
@@ -45,6 +45,20 @@ def place_symbols(
         taken[place.tier].append((place, _aligned(symbol.type.nbytes)))
         places[symbol.name] = place
     return places
+
+
+def with_shared_bandwidth(machine: Machine, symbols: Iterable[Symbol]) -> Machine:
+    """The machine as the cut reckons with it, before any symbol has a place: where persistent symbols overflow the
+    fastest tier, its bandwidth is that of one pass over all of them, with each tier serving what it holds."""
+    held = sum(symbol.type.nbytes for symbol in symbols if is_persistent(symbol))
+    if held <= machine.tiers[0].capacity_bytes:
+        return machine
+    seconds, left = 0.0, held
+    for tier in machine.tiers:
+        part = left if tier is machine.tiers[-1] else min(left, tier.capacity_bytes)
+        seconds += part / tier.bandwidth_bytes_per_s
+        left -= part
+    return replace(machine, tiers=(replace(machine.tiers[0], bandwidth_bytes_per_s=held / seconds), *machine.tiers[1:]))
 
 
 def is_persistent(symbol: Symbol) -> bool:
