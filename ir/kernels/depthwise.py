@@ -29,6 +29,10 @@ LINE_ELEMENTS = 4096
 """Elements that one operation should go over in a line, to outweigh what beginning a line costs."""
 
 
+LOOP_SLACK = 128
+"""Elements behind lines that compiled loops may read and write."""
+
+
 @dataclass(frozen=True)
 class WindowRows:
     """The rows of the window that read one row phase: their numbers, and how far ahead of the window's number each."""
@@ -84,8 +88,8 @@ class Depthwise:
         images, channels = self.block
         line = images * self.phases.pixels
         shapes = (
-            (self.phases.count, channels, line),
-            (channels, line),
+            (self.phases.count * channels * line + LOOP_SLACK,),
+            (channels * line + self.phases.farthest + LOOP_SLACK,),
             (channels, sum(self.windows.kernel), line),
         )
         phases, outputs, factors = (TensorType(DType.F32, shape) for shape in shapes)
@@ -104,7 +108,8 @@ class Depthwise:
         """Images x convolved with w into y."""
         loops = load("depthwise")
         if loops is not None:
-            loops.convolve(owned(x), self._weight(w), y, *self._layout, *self._channel(phases, outputs))
+            table, sizes = self._layout
+            loops.convolve(owned(x), self._weight(w), y, table, sizes, *self._channel(phases, outputs))
             return
         for images, channels in self._blocks():
             lines, total = self._cut(x[images, channels], phases, outputs)
@@ -123,7 +128,10 @@ class Depthwise:
         """The gradient dx of the images, from dy of the result."""
         loops = load("depthwise")
         if loops is not None:
-            loops.input_gradient(owned(dy), self._weight(w), dx, *self._layout, *self._channel(phases, outputs))
+            order, behind = self._backwards
+            own = self._channel(phases, outputs)
+            front, sizes = self.phases.farthest, self._layout[1]
+            loops.input_gradient(owned(dy), self._weight(w), dx, order, behind, sizes, front, *own)
             return
         for images, channels in self._blocks():
             lines, given = self._cut(dx[images, channels], phases, outputs)
@@ -145,7 +153,8 @@ class Depthwise:
         loops = load("depthwise")
         if loops is not None:
             total = dw.reshape(self.channels, -1)
-            loops.weight_gradient(owned(dy), owned(x), total, *self._layout, *self._channel(phases, outputs))
+            table, sizes = self._layout
+            loops.weight_gradient(owned(dy), owned(x), total, table, sizes, *self._channel(phases, outputs))
             return
         dw.fill(0)
         for images, channels in self._blocks():
@@ -161,11 +170,22 @@ class Depthwise:
                     np.add(total, share[:, :, 0], out=total)
 
     @cached_property
-    def _layout(self) -> tuple[Array, Array, Array]:
-        """For compiled loops: of each position the phase it reads and how far ahead, and the sizes of the layout."""
-        phases, ahead = (np.array(numbers, np.int64) for numbers in zip(*self.phases.positions))
+    def _layout(self) -> tuple[Array, Array]:
+        """For compiled loops: how many bytes behind the window's number each position reads, phases following one
+        another, and the sizes of the layout."""
+        table = [4 * (phase * self.phases.pixels + ahead) for phase, ahead in self.phases.positions]
         sizes = (*self.windows.stride, *self.windows.padding, *self.phases.grid)
-        return phases, ahead, np.array(sizes, np.int64)
+        return np.array(table, np.int64), np.array(sizes, np.int64)
+
+    @cached_property
+    def _backwards(self) -> tuple[Array, Array]:
+        """For compiled loops: the positions by the phase that they read, and where each phase's begin; and how many
+        bytes behind a pixel's number lies the window that reads it at the position."""
+        positions = self.phases.positions
+        order = sorted(range(len(positions)), key=lambda position: positions[position][0])
+        begin = [sum(phase < wanted for phase, _ in positions) for wanted in range(self.phases.count + 1)]
+        behind = [-4 * positions[position][1] for position in order]
+        return np.array([*order, *begin], np.int64), np.array(behind, np.int64)
 
     def _weight(self, w: Array) -> Array:
         """The weight [channels, positions], contiguous."""
@@ -173,7 +193,10 @@ class Depthwise:
 
     def _channel(self, phases: Array, outputs: Array) -> tuple[Array, Array]:
         """Temporary arrays for one channel of an image: its phases, and one number per window of the grid."""
-        return cut(phases, self.phases.count, self.phases.pixels), cut(outputs, self.phases.pixels)
+        outside = self.phases.farthest + LOOP_SLACK
+        return cut(phases, self.phases.count * self.phases.pixels + LOOP_SLACK), cut(
+            outputs, self.phases.pixels + outside
+        )
 
     def _read(self, lines: Array, group: WindowRows) -> Iterator[tuple[Array, int]]:
         """For each column of the window the lines [channels, pixels] that it reads, and how far ahead."""

@@ -10,7 +10,7 @@ IMAGES = "float32[:,:,:,:]"
 
 
 @compiled("void(int64, int64, int64, int64)")
-def _copy_row(source: int, step: int, count: int, target: int) -> None:
+def copy_row(source: int, step: int, count: int, target: int) -> None:
     """`count` elements, `step` apart, to places side by side."""
     if step == 1:
         for i in range(0, count, LANES):
@@ -21,6 +21,16 @@ def _copy_row(source: int, step: int, count: int, target: int) -> None:
     else:
         for i in range(count):
             move(source + 4 * step * i, target + 4 * i)
+
+
+@compiled("void(int64, int64, int64, int64)")
+def place_row(source: int, count: int, target: int, step: int) -> None:
+    """`count` elements side by side, to places `step` apart."""
+    if step == 1:
+        copy_row(source, 1, count, target)
+        return
+    for i in range(count):
+        move(source + 4 * i, target + 4 * step * i)
 
 
 @compiled(f"void({IMAGES}, int64, int64, int64, int64, int64, int64, float32, float32[:,:,::1])")
@@ -43,7 +53,7 @@ def spread(
                 source = x[image, channel].ctypes.data + 4 * column * next_pixel
                 target = line.ctypes.data + 4 * (below * pitch + beside)
                 for at in range(row, height, down):
-                    _copy_row(source + at * next_row, across * next_pixel, count, target)
+                    copy_row(source + at * next_row, across * next_pixel, count, target)
                     target += 4 * pitch
 
 
@@ -56,7 +66,7 @@ def collect(lines: Array, pixels: int, pitch: int, y: Array) -> None:
         for channel in range(channels):
             source, target = lines[channel].ctypes.data + 4 * image * pixels, y[image, channel].ctypes.data
             for row in range(height):
-                _copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
+                copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
 
 
 @compiled(f"void({IMAGES}, float32[:,:,:,::1])")

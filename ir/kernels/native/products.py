@@ -205,7 +205,7 @@ def move(typing, source, target):  # type: ignore[no-untyped-def]
 
 
 @compiled("void(" + ", ".join(["int64"] * 7) + ")")
-def _pack(source: int, along: int, across: int, count: int, depth: int, target: int, pitch: int) -> None:
+def pack(source: int, along: int, across: int, count: int, depth: int, target: int, pitch: int) -> None:
     """`count` lines of `depth` elements, at most `LANES` of them, side by side: row i of the target, `pitch` elements
     from the last, holds element i of every line. `along` a line and `across` to the next are distances; one of them is
     1. Rows are written `LANES` wide."""
@@ -260,14 +260,14 @@ def multiply(
                     for start in range(0, columns, LANES):
                         panel = buffer + 4 * (start // WIDTH * WIDTH * depth + start % WIDTH)
                         count = min(LANES, columns - start)
-                        _pack(source + 4 * start * b_column, b_row, b_column, count, depth, panel, WIDTH)
+                        pack(source + 4 * start * b_column, b_row, b_column, count, depth, panel, WIDTH)
                 for top in range(0, m, ROWS * SLICES):
                     rows = min(ROWS * SLICES, m - top)
                     height = -(-rows // -(-rows // ROWS))
                     for start in range(0, rows, height):
                         source = at_a + 4 * ((top + start) * a_row + first * a_column)
                         count = min(height, rows - start)
-                        _pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
+                        pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
                     for start in range(0, columns, WIDTH):
                         panel = buffer + 4 * start * depth
                         for line in range(0, rows, height):
@@ -296,7 +296,7 @@ def multiply_lines(
             height = -(-rows // -(-rows // ROWS))
             for start in range(0, rows, height):
                 source = a.ctypes.data + 4 * ((top + start) * k + first)
-                _pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
+                pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
             for image in range(images):
                 for start in range(0, n, WIDTH):
                     for line in range(0, rows, height):
@@ -347,7 +347,7 @@ def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, 
                 height = -(-rows // -(-rows // ROWS))
                 for start in range(0, rows, height):
                     source = a.ctypes.data + 4 * ((top + start) * k + first)
-                    _pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
+                    pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
                 for start in range(0, columns, WIDTH):
                     for line in range(0, rows, height):
                         _tile(
@@ -366,7 +366,7 @@ def lay_out_panels(lines: Array, panels: int) -> None:
         for phase in range(phases):
             source = lines[phase, start:].ctypes.data
             target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
-            _pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
+            pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
 
 
 @compiled("void(float32[:,:,:], int64, int64, int64[::1], int64[::1], float32[:,:,::1], int64)")
@@ -392,7 +392,7 @@ def add_line_products(
                     length = min(windows - inside, first + depth - at)
                     source = dy[image, top + start :].ctypes.data + 4 * inside
                     target = buffer + 4 * (start * depth + (at - first) * height)
-                    _pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
+                    pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
                     at += length
             for start in range(0, n, WIDTH):
                 for position in range(positions):
