@@ -51,7 +51,7 @@ def _looped(b: llvm.IRBuilder, count: Any, emit_body: Any, totals: list[Any]) ->
     b.branch(loop)
     b.position_at_end(loop)
     number, sums = b.phi(WORD), [b.phi(total.type) for total in totals]
-    made = emit_body(number, sums)
+    made: list[Any] = emit_body(number, sums)
     following = b.add(number, WORD(1))
     for phi, first, new in [(number, WORD(0), following), *zip(sums, totals, made)]:
         phi.add_incoming(first, before)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ir.kernels.native.compiler import compiled
-from ir.kernels.native.products import LANES, copy_every_other, copy_part, move
+from ir.kernels.native.products import copy_every_other, copy_part, move
+from ir.kernels.native.vectors import LANES
 from ir.op import Array
 
 IMAGES = "float32[:,:,:,:]"
