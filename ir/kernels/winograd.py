@@ -16,6 +16,7 @@ that are not all finite are computed again by lines (`shifted.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -24,7 +25,7 @@ import numpy as np
 
 from ir.kernels.gemm import LINE_SLACK, matmul, multiply_stack, native
 from ir.kernels.geometry import Geometry
-from ir.kernels.layout import cut
+from ir.kernels.layout import cut, in_order
 from ir.kernels.native import load, owned
 from ir.kernels.shifted import Shifted
 from ir.kernels.window import Pair
@@ -142,11 +143,12 @@ class Winograd(Geometry):
 
     def _multiply(self, x: Array, weights: Array, y: Array, pixels: Array, products: Array, lines: Array) -> None:
         """The results y of images x and a transformed weight [16, co, ci]."""
-        for images, first, rows in self._blocks():
-            factor = self._transformed(x[images], first, rows, pixels, lines)
-            planes, product = _planes(products, self.outputs, factor.shape[2])
-            multiply_stack(weights, factor, product)
-            _loaded("winograd").transform_results(planes, y[images], first, rows, self.tiles[1])
+        with in_order(y) if y.strides[-1] != y.itemsize else nullcontext([y]) as (made,):
+            for images, first, rows in self._blocks():
+                factor = self._transformed(x[images], first, rows, pixels, lines)
+                planes, product = _planes(products, self.outputs, factor.shape[2])
+                multiply_stack(weights, factor, product)
+                _loaded("winograd").transform_results(planes, made[images], first, rows, self.tiles[1])
 
     def weight_gradient(
         self, dy: Array, x: Array, dw: Array, pixels: Array, gradients: Array, lines: Array, weights: Array

@@ -155,6 +155,8 @@ CONVOLUTIONS = [
     *convolution((6, 4, 16, 18), (10, 4, 2, 3), stride=(2, 3)),
     *convolution((4, 6, 9, 10), (8, 3, 3, 3), padding=(1, 1), groups=2),
     *convolution((4, 6, 9, 10), (6, 1, 3, 3), stride=(2, 2), padding=(1, 1), groups=6),
+    *convolution((2, 6, 12, 10), (6, 1, 5, 5), padding=(2, 1), groups=6),
+    *convolution((4, 24, 9, 10), (48, 24, 3, 3), padding=(1, 1)),
     *convolution((6, 16, 9, 10), (18, 16, 3, 3), padding=(1, 1)),
     *convolution((4, 32, 15, 21), (36, 16, 3, 2), stride=(2, 3), padding=(0, 1), dilation=(2, 1), groups=2),
     *convolution((2, 16, 70, 80), (18, 16, 4, 4), stride=(2, 2), padding=(1, 1)),

@@ -152,9 +152,10 @@ def _spread(image: Array, sizes: Array, lines: Array, front: int) -> None:
 
 @inlined
 def _collect(lines: Array, sizes: Array, image: Array) -> None:
-    """The image, whose rows are contiguous, that phases hold."""
+    """The image that phases hold."""
     down, across, top, left, rows, pitch = sizes
     height, width = image.shape
+    step = image.strides[1] // 4
     for row in range(height):
         below, phase = divmod(row + top, down)
         target = image.ctypes.data + row * image.strides[0]
@@ -163,7 +164,7 @@ def _collect(lines: Array, sizes: Array, image: Array) -> None:
             if first < width:
                 place = (phase * across + column_phase) * rows * pitch + below * pitch + (first + left) // across
                 count = (width - first + across - 1) // across
-                place_row(lines.ctypes.data + 4 * place, count, target + 4 * first, across)
+                place_row(lines.ctypes.data + 4 * place, count, target + 4 * step * first, step * across)
 
 
 @inlined
@@ -177,7 +178,7 @@ def _lay_out(windows: Array, pitch: int, line: Array, front: int) -> None:
 
 @compiled(f"void({IMAGES}, {WEIGHT}, {IMAGES}, {SIZES}, {SCRATCH})")
 def convolve(x: Array, w: Array, y: Array, table: Array, sizes: Array, lines: Array, total: Array) -> None:
-    """Images x [n, c, h, w] convolved with w [c, positions] into y [n, c, oh, ow], whose rows are contiguous."""
+    """Images x [n, c, h, w] convolved with w [c, positions] into y [n, c, oh, ow]."""
     images, channels, height, width = y.shape
     pitch = sizes[5]
     count = (height - 1) * pitch + width
@@ -193,14 +194,15 @@ def convolve(x: Array, w: Array, y: Array, table: Array, sizes: Array, lines: Ar
                     weight, total.ctypes.data + 4 * start,
                 )  # fmt: skip
             for row in range(height):
-                copy_row(total.ctypes.data + 4 * row * pitch, 1, width, y[image, channel, row].ctypes.data)
+                target = y[image, channel, row].ctypes.data
+                place_row(total.ctypes.data + 4 * row * pitch, width, target, y.strides[3] // 4)
 
 
 @compiled(f"void({IMAGES}, {WEIGHT}, {IMAGES}, {NUMBERS}, {SIZES}, int64, {SCRATCH})")
 def input_gradient(
     dy: Array, w: Array, dx: Array, order: Array, table: Array, sizes: Array, front: int, lines: Array, given: Array
 ) -> None:
-    """The gradient dx of the images, whose rows are contiguous, from dy of the result.
+    """The gradient dx of the images, from dy of the result.
 
     A pixel of a phase sums over the positions that read it: `order` and `table` have the positions, phase by phase, and
     behind them where each phase's begin. `given` has `front` zeros before the windows, which positions look back to.
