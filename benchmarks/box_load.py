@@ -181,15 +181,26 @@ async def under_load(
 @click.option("--seconds", default=10.0, show_default=True, help="Of each run.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
+@click.option(
+    "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="Of the closed loop's rate."
+)
 @click.option("--json", "as_json", is_flag=True)
-def main(models: tuple[str, ...], clients: int, seconds: float, rounds: int, queue: int, as_json: bool) -> None:
+def main(
+    models: tuple[str, ...],
+    clients: int,
+    seconds: float,
+    rounds: int,
+    queue: int,
+    factors: tuple[float, ...],
+    as_json: bool,
+) -> None:
     """Measure."""
     os.sched_setaffinity(0, shared_out()[1])
     found: dict[str, Any] = {}
     for model in models:
         with tempfile.TemporaryDirectory() as folder:
             with box(Path(folder), model, queue) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, FACTORS))
+                measured = asyncio.run(under_load(server, clients, seconds, rounds, factors))
                 found[f"{model}, box"] = measured
             with plain(Path(folder)) as server:
                 measured = asyncio.run(under_load(server, clients, seconds, rounds, ()))

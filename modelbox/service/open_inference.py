@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ir.op import Array
@@ -144,19 +144,20 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"])
     refusals = answers(Error)
     path, versioned = MODEL_PATH, VERSION_PATH
+    known: Any = Path(json_schema_extra={"enum": [service.name]})
+    known_version: Any = Path(json_schema_extra={"enum": [VERSION]})
 
     # First, because routes are tried in order. Most requests never come here: the door answers them itself.
-    async def infer(request: Request, model: str, version: str = "") -> Response:
-        service.require_model(model, version)
-        asked = read(await request.body(), request.headers.get(HEADER_LENGTH))
-        work = service.infer(asked.arrays, asked.parameters, profile=asked.profile, seconds=asked.seconds)
-        fields, content = written(service, asked.request, await until_gone(request, work))
-        return Response(content, headers=fields)
+    async def infer(request: Request, model: str = known) -> Response:
+        return await _infer(service, request, model)
 
-    for where in (path, versioned):
+    async def infer_version(request: Request, model: str = known, version: str = known_version) -> Response:
+        return await _infer(service, request, model, version)
+
+    for where, called in ((path, infer), (versioned, infer_version)):
         router.add_api_route(
             f"{where}/infer",
-            infer,
+            called,
             methods=["POST"],
             response_model=InferenceResponse,
             responses=refusals,
@@ -177,25 +178,42 @@ def routes(service: Service) -> APIRouter:
         return ServerMetadata(name=SERVER, version=SERVER_VERSION, extensions=list(EXTENSIONS))
 
     @router.get(path, response_model=ModelMetadata, responses=refusals)
+    async def metadata(model: str = known) -> ModelMetadata:
+        return _metadata(service, model)
+
     @router.get(versioned, response_model=ModelMetadata, responses=refusals)
-    async def metadata(model: str, version: str = "") -> ModelMetadata:
-        service.require_model(model, version)
-        return ModelMetadata(
-            name=service.name,
-            versions=[VERSION],
-            platform=PLATFORM,
-            inputs=[_told(tensor) for tensor in service.inputs],
-            outputs=[_told(tensor) for tensor in service.outputs],
-        )
+    async def metadata_version(model: str = known, version: str = known_version) -> ModelMetadata:
+        return _metadata(service, model, version)
 
     @router.get(f"{path}/ready", response_model=ModelReady, responses=refusals)
+    async def model_ready(response: Response, model: str = known) -> ModelReady:
+        return _model_ready(service, response, model)
+
     @router.get(f"{versioned}/ready", response_model=ModelReady, responses=refusals)
-    async def model_ready(model: str, response: Response, version: str = "") -> ModelReady:
-        service.require_model(model, version)
-        response.status_code = 200 if service.ready else 503
-        return ModelReady(name=model, ready=service.ready)
+    async def model_version_ready(response: Response, model: str = known, version: str = known_version) -> ModelReady:
+        return _model_ready(service, response, model, version)
 
     return router
+
+
+async def _infer(service: Service, request: Request, model: str, version: str = "") -> Response:
+    service.require_model(model, version)
+    asked = read(await request.body(), request.headers.get(HEADER_LENGTH))
+    work = service.infer(asked.arrays, asked.parameters, profile=asked.profile, seconds=asked.seconds)
+    fields, content = written(service, asked.request, await until_gone(request, work))
+    return Response(content, headers=fields)
+
+
+def _metadata(service: Service, model: str, version: str = "") -> ModelMetadata:
+    service.require_model(model, version)
+    inputs, outputs = ([_told(tensor) for tensor in tensors] for tensors in (service.inputs, service.outputs))
+    return ModelMetadata(name=service.name, versions=[VERSION], platform=PLATFORM, inputs=inputs, outputs=outputs)
+
+
+def _model_ready(service: Service, response: Response, model: str, version: str = "") -> ModelReady:
+    service.require_model(model, version)
+    response.status_code = 200 if service.ready else 503
+    return ModelReady(name=model, ready=service.ready)
 
 
 def options(parameters: Mapping[str, Any]) -> tuple[str | None, float | None]:
