@@ -218,7 +218,7 @@ class Abs(Unary, NumberOnly):
 
 @op("sign")
 class Sign(Unary, NumberOnly):
-    """-1, 0 or 1, as x is negative, zero or positive."""
+    """-1, 0 or 1, as x is negative, zero or positive; 0 for NaN."""
 
     cost = Cost(CostClass.SIMD, operations=2)
 
@@ -227,6 +227,8 @@ class Sign(Unary, NumberOnly):
 
     def kernel(self, x: Array, out: Array) -> None:
         np.sign(x, out=out)
+        if out.dtype.kind == "f":
+            np.copyto(out, 0, where=np.not_equal(x, x))
 
 
 @op("rsqrt")

@@ -200,8 +200,8 @@ def elu_backward(
 def threshold_backward(context: Context, grad: Value, x: Value, threshold: Scalar) -> Value:
     if threshold == 0:
         return context.apply("relu_backward", grad, x)
-    passes = context.emit("gt", x, context.scalar(threshold, x.type.dtype))
-    return context.emit("where", passes, grad, context.scalar(0, grad.type.dtype))
+    held = context.emit("le", x, context.scalar(threshold, x.type.dtype))  # which NaN is not
+    return context.emit("where", held, context.scalar(0, grad.type.dtype), grad)
 
 
 @lowers(aten.hardshrink_backward.default, aten.softshrink_backward.default)
