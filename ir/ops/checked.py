@@ -40,9 +40,7 @@ BY_ZERO = "make the divisor different from zero where it can be zero, for exampl
 def keep(wide: Array, out: Array, what: str) -> None:
     """Write 64-bit integers into 32-bit ones. Raises IntegerError where one does not fit; `what` says what they are."""
     if wide.size and (wide.min() < LOW or wide.max() > HIGH):
-        raise IntegerError(
-            Problem(f"{what} does not fit the 32 bits of the device's integers", hint=TOO_WIDE)
-        )
+        raise IntegerError(Problem(f"{what} does not fit the 32 bits of the device's integers", hint=TOO_WIDE))
     np.copyto(out, wide, casting="same_kind")
 
 
