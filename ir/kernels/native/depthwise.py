@@ -1,8 +1,8 @@
 """Convolution of every channel by itself, a channel of an image at a time (`ir/kernels/depthwise.py`).
 
-A channel is laid out in the phases of the stride (`ir/kernels/phases.py`), where a position of the window is a shift of
-a whole line: for the position, `phases[position]` is the line, `ahead[position]` the shift. So the loops over pixels
-are long whatever the width of an image, and a channel stays in the first-level cache for all positions.
+A channel is laid out by residues of the stride (`ir/kernels/residues.py`), where a position of the window is a shift
+of a whole line: for the position, `residues[position]` is the line, `ahead[position]` the shift. So the loops over
+pixels are long whatever the width of an image, and a channel stays in the first-level cache for all positions.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ SCRATCH = "float32[:,::1], float32[::1]"
 
 @inlined
 def _spread(image: Array, sizes: Array, lines: Array) -> None:
-    """An image [h, w] in phases; sizes are stride, padding and grid, each down and across."""
+    """An image [h, w] in residues; sizes are stride, padding and grid, each down and across."""
     down, across, top, left, _, pitch = sizes
     lines[:] = 0
     height, width = image.shape
     for row in range(height):
-        below, phase = divmod(row + top, down)
+        below, residue = divmod(row + top, down)
         source = image[row]
-        for column_phase in range(across):
-            first = (column_phase - left) % across
+        for column_residue in range(across):
+            first = (column_residue - left) % across
             if first < width:
                 start = below * pitch + (first + left) // across
-                target = lines[phase * across + column_phase, start:]
+                target = lines[residue * across + column_residue, start:]
                 read = source[first:]
                 for column in range((width - first + across - 1) // across):
                     target[column] = read[column * across]
@@ -38,17 +38,17 @@ def _spread(image: Array, sizes: Array, lines: Array) -> None:
 
 @inlined
 def _collect(lines: Array, sizes: Array, image: Array) -> None:
-    """The image that phases hold."""
+    """The image that residues hold."""
     down, across, top, left, _, pitch = sizes
     height, width = image.shape
     for row in range(height):
-        below, phase = divmod(row + top, down)
+        below, residue = divmod(row + top, down)
         made = image[row]
-        for column_phase in range(across):
-            first = (column_phase - left) % across
+        for column_residue in range(across):
+            first = (column_residue - left) % across
             if first < width:
                 start = below * pitch + (first + left) // across
-                source = lines[phase * across + column_phase, start:]
+                source = lines[residue * across + column_residue, start:]
                 written = made[first:]
                 for column in range((width - first + across - 1) // across):
                     written[column * across] = source[column]
@@ -66,29 +66,29 @@ def _lay_out(windows: Array, pitch: int, line: Array) -> None:
 
 @compiled(f"void({IMAGES}, {WEIGHT}, {IMAGES}, {LAYOUT}, {SCRATCH})")
 def convolve(
-    x: Array, w: Array, y: Array, phases: Array, ahead: Array, sizes: Array, lines: Array, total: Array
+    x: Array, w: Array, y: Array, residues: Array, ahead: Array, sizes: Array, lines: Array, total: Array
 ) -> None:
     """Images x [n, c, h, w] convolved with w [c, positions] into y [n, c, oh, ow]."""
     images, channels, height, width = y.shape
     pitch = sizes[5]
     count = (height - 1) * pitch + width
-    positions = len(phases)
+    positions = len(residues)
     for image in range(images):
         for channel in range(channels):
             _spread(x[image, channel], sizes, lines)
             total[:count] = 0
             made = total[:count]
             for position in range(0, positions - 3, 4):
-                a = lines[phases[position], ahead[position] :]
-                b = lines[phases[position + 1], ahead[position + 1] :]
-                c = lines[phases[position + 2], ahead[position + 2] :]
-                d = lines[phases[position + 3], ahead[position + 3] :]
+                a = lines[residues[position], ahead[position] :]
+                b = lines[residues[position + 1], ahead[position + 1] :]
+                c = lines[residues[position + 2], ahead[position + 2] :]
+                d = lines[residues[position + 3], ahead[position + 3] :]
                 wa, wb = w[channel, position], w[channel, position + 1]
                 wc, wd = w[channel, position + 2], w[channel, position + 3]
                 for i in range(count):
                     made[i] += (wa * a[i] + wb * b[i]) + (wc * c[i] + wd * d[i])
             for position in range(positions - positions % 4, positions):
-                a, wa = lines[phases[position], ahead[position] :], w[channel, position]
+                a, wa = lines[residues[position], ahead[position] :], w[channel, position]
                 for i in range(count):
                     made[i] += wa * a[i]
             for row in range(height):
@@ -99,7 +99,7 @@ def convolve(
 
 @compiled(f"void({IMAGES}, {WEIGHT}, {IMAGES}, {LAYOUT}, {SCRATCH})")
 def input_gradient(
-    dy: Array, w: Array, dx: Array, phases: Array, ahead: Array, sizes: Array, lines: Array, given: Array
+    dy: Array, w: Array, dx: Array, residues: Array, ahead: Array, sizes: Array, lines: Array, given: Array
 ) -> None:
     """The gradient dx of the images, from dy of the result."""
     images, channels, height, width = dy.shape
@@ -109,8 +109,8 @@ def input_gradient(
         for channel in range(channels):
             _lay_out(dy[image, channel], pitch, given)
             lines[:] = 0
-            for position in range(len(phases)):
-                made, factor = lines[phases[position], ahead[position] :], w[channel, position]
+            for position in range(len(residues)):
+                made, factor = lines[residues[position], ahead[position] :], w[channel, position]
                 for i in range(count):
                     made[i] += factor * given[i]
             _collect(lines, sizes, dx[image, channel])
@@ -118,7 +118,7 @@ def input_gradient(
 
 @compiled(f"void({IMAGES}, {IMAGES}, {WEIGHT}, {LAYOUT}, {SCRATCH})", reassociates=True)
 def weight_gradient(
-    dy: Array, x: Array, dw: Array, phases: Array, ahead: Array, sizes: Array, lines: Array, given: Array
+    dy: Array, x: Array, dw: Array, residues: Array, ahead: Array, sizes: Array, lines: Array, given: Array
 ) -> None:
     """The gradient dw [c, positions] of the weight, from dy of the result."""
     images, channels, height, width = dy.shape
@@ -129,8 +129,8 @@ def weight_gradient(
         for channel in range(channels):
             _spread(x[image, channel], sizes, lines)
             _lay_out(dy[image, channel], pitch, given)
-            for position in range(len(phases)):
-                read = lines[phases[position], ahead[position] :]
+            for position in range(len(residues)):
+                read = lines[residues[position], ahead[position] :]
                 share = np.float32(0)
                 for i in range(count):
                     share += given[i] * read[i]
