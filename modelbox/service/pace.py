@@ -36,6 +36,7 @@ class Pace:
         self._told: dict[object, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle_ticks = 0
+        self._ended = False
 
     def __len__(self) -> int:
         return len(self._held)
@@ -45,7 +46,7 @@ class Pace:
         self._refill()
         covered = self._covered >= 1
         self._covered -= covered
-        return covered
+        return covered or self._ended
 
     def hold(self, who: object, tell: Callable[[], Callable[[], None]]) -> None:
         """Have `tell` called when the turn of `who` comes, after LONGEST_HOLD_SECONDS at most, and what it returns
@@ -66,6 +67,11 @@ class Pace:
         held, self._held = self._held, {}
         for _, tell in held.values():
             tell()()
+
+    def end(self) -> None:
+        """Tell everyone now, and hold nothing any more: the service ends, and a held refusal would be cut off."""
+        self._ended = True
+        self.release()
 
     def _tick(self) -> None:
         self._refill()

@@ -65,8 +65,10 @@ def test_held_refusals_are_told_in_order_as_the_budget_grows_and_at_last_anyway(
             await asyncio.sleep(0)
         assert told == [0, 2, 3, 4, 5]
         budget.hold(7, partial(tell, 7))
-        budget.release()
+        assert not budget.covers_one()
+        budget.end()
         assert told[-1] == heard[-1] == 7 and len(budget) == 0
+        assert budget.covers_one()
 
     asyncio.run(hold())
 
