@@ -182,7 +182,7 @@ async def under_load(
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
 @click.option(
-    "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="Of the closed loop's rate."
+    "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="The closed loop's rate."
 )
 @click.option("--json", "as_json", is_flag=True)
 def main(

@@ -170,3 +170,23 @@ def test_the_image_is_valid_and_serves_under_runc(dense: Home, tmp_path: Path) -
         assert httpx.post(f"{where}/v2/models/dense/infer", json={"inputs": [given]}).status_code == 200
         subprocess.run(["runc", "--root", str(tmp_path / "runc"), "kill", name, "TERM"], check=True)
         assert container.wait(timeout=60) == 0
+    _serves_under_podman(image, tmp_path)
+
+
+def _serves_under_podman(image: Path, folder: Path) -> None:
+    """Where podman is: the same image, by one command, until SIGTERM. Its limits are given, as not every computer lets
+    podman raise those it would choose."""
+    if shutil.which("podman") is None:
+        return
+    storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+    command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", *storage, "run", "--rm"]
+    command += ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    command += ["--security-opt", "seccomp=unconfined", f"oci:{image}:latest", "--http-port=0", "--grpc-port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as container:
+        assert container.stdout is not None and container.stderr is not None
+        line = container.stdout.readline()
+        assert line, container.stderr.read()[-3000:]
+        where = json.loads(line)["http"].replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{where}/v2/health/ready").json() == {"ready": True}
+        container.terminate()
+        assert container.wait(timeout=60) == 0
