@@ -122,11 +122,12 @@ def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: 
 
 
 def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
-    """total [positions, m, n] += dy [images, m, windows] times what each position reads of lines [phases, n, pixels].
+    """total [positions, m, n] += dy [images, m, windows] times what each position reads of
+    lines [residues, n, pixels].
 
-    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting phases one
-    after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
-    `native` has loops.
+    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting residues
+    one after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only
+    where `native` has loops.
     """
     loops = _required()
     address, row_bytes = panels.ctypes.data, 4 * PANEL

@@ -30,7 +30,7 @@ class Sample:
 
     Floating-point operands are normally distributed, or lie above 0.1 where `positive`, or are rounded to
     `whole_numbers`, which are often equal. Integers lie in `-below .. below - 1`, or in `0 .. below - 1` where they
-    are an `index`.
+    are an `index`, or in `1 .. below - 1` where `positive`.
     """
 
     op: Op
@@ -50,7 +50,7 @@ class Sample:
         if type.dtype is DType.BOOL:
             return rng.random(type.shape) < 0.5
         if not type.dtype.is_float:
-            low = 0 if self.index else -self.below
+            low = 1 if self.positive else 0 if self.index else -self.below
             return rng.integers(low, self.below, type.shape).astype(type.dtype.compute)
         normal = rng.standard_normal(type.shape).astype(np.float32)
         if self.whole_numbers:

@@ -8,7 +8,7 @@ would overflow it go to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.rdu.infeasibility import Contributor, DoesNotFitError, Infeasibility, Resource
 from ir.graph import Symbol, SymbolKind
@@ -35,16 +35,44 @@ def place_symbols(
     """A place for each symbol: persistent ones first, then the others, largest first, each at the lowest offset free
     during its life. Raises DoesNotFitError where no tier has room."""
     end = max((last for _, last in lifetimes.values()), default=0)
-    order = sorted(symbols, key=lambda s: (not is_persistent(s), -s.type.nbytes if not is_persistent(s) else 0))
-    taken: list[list[tuple[Place, int]]] = [[] for _ in machine.tiers]
+    tiers = [_Tier(tier.capacity_bytes) for tier in machine.tiers]
     places = {}
-    for symbol in order:
-        persistent = is_persistent(symbol)
-        first, last = (0, end) if persistent else lifetimes[symbol.name]
-        place = _fit(symbol, persistent, first, last, taken, machine)
-        taken[place.tier].append((place, _aligned(symbol.type.nbytes)))
-        places[symbol.name] = place
+    for symbol in filter(is_persistent, symbols):
+        number, offset = _fit(symbol, 0, end, tiers)
+        tiers[number].lasting_bytes += _aligned(symbol.type.nbytes)
+        places[symbol.name] = Place(number, offset, True, 0, end)
+    for symbol in sorted(symbols, key=lambda symbol: -symbol.type.nbytes):
+        if not is_persistent(symbol):
+            first, last = lifetimes[symbol.name]
+            number, offset = _fit(symbol, first, last, tiers)
+            places[symbol.name] = Place(number, offset, False, first, last)
+            tiers[number].passing.append((first, last, offset, _aligned(symbol.type.nbytes)))
     return places
+
+
+@dataclass
+class _Tier:
+    """What of a tier is taken: its first `lasting_bytes` for good, and above them pieces, each between two positions:
+    first, last, offset, and bytes."""
+
+    capacity_bytes: int
+    lasting_bytes: int = 0
+    passing: list[tuple[int, int, int, int]] = field(default_factory=list)
+
+    def lowest(self, size: int, first: int, last: int) -> int:
+        """The lowest offset that is free from one position to another."""
+        offset = self.lasting_bytes
+        alive = ((start, length) for begin, end, start, length in self.passing if begin <= last and first <= end)
+        for start, length in sorted(alive):
+            if offset + size <= start:
+                break
+            offset = max(offset, start + length)
+        return offset
+
+    @property
+    def pieces(self) -> list[int]:
+        """Bytes of everything that was placed."""
+        return [self.lasting_bytes, *(length for *_, length in self.passing)]
 
 
 def is_persistent(symbol: Symbol) -> bool:
@@ -52,28 +80,16 @@ def is_persistent(symbol: Symbol) -> bool:
     return symbol.kind is not SymbolKind.ACTIVATION
 
 
-def _fit(
-    symbol: Symbol,
-    persistent: bool,
-    first: int,
-    last: int,
-    taken: Sequence[Sequence[tuple[Place, int]]],
-    machine: Machine,
-) -> Place:
+def _fit(symbol: Symbol, first: int, last: int, tiers: Sequence[_Tier]) -> tuple[int, int]:
+    """The first tier that has room, and the offset there."""
     size = _aligned(symbol.type.nbytes)
-    for tier, others in enumerate(taken):
-        offset = 0
-        alive = [
-            (p.offset, n) for p, n in others if persistent or p.persistent or (p.first <= last and first <= p.last)
-        ]
-        for start, length in sorted(alive):
-            if offset + size <= start:
-                break
-            offset = max(offset, start + length)
-        if offset + size <= machine.tiers[tier].capacity_bytes:
-            return Place(tier, offset, persistent, first, last)
-    bound = max(tier.capacity_bytes for tier in machine.tiers)
-    everyone = [Contributor(symbol.name, size), *(Contributor("symbols placed before", n) for _, n in taken[-1])]
+    for number, tier in enumerate(tiers):
+        offset = tier.lowest(size, first, last)
+        if offset + size <= tier.capacity_bytes:
+            return number, offset
+    bound = max(tier.capacity_bytes for tier in tiers)
+    placed = (Contributor("symbols placed before", length) for length in tiers[-1].pieces if length)
+    everyone = [Contributor(symbol.name, size), *placed]
     raise DoesNotFitError(Infeasibility(Resource.MEMORY, sum(c.amount for c in everyone), bound, tuple(everyone)))
 
 

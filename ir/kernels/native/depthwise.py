@@ -1,6 +1,6 @@
 """Convolution of every channel by itself, a channel of an image at a time (`ir/kernels/depthwise.py`).
 
-A channel is laid out in the phases of the stride (`ir/kernels/phases.py`), where a position of the window is a shift of
+A channel is laid out by residues of the stride (`ir/kernels/residues.py`), where a position of the window is a shift of
 a whole line. A sum over positions keeps `VECTORS` vectors of results in registers, and so goes once over the results,
 whatever the window. A channel stays in the first-level cache for all positions.
 
@@ -134,35 +134,35 @@ def _products(typing, elements, given, source, table, count, sums):  # type: ign
 
 @inlined
 def _spread(image: Array, sizes: Array, lines: Array, front: int) -> None:
-    """An image [h, w] in phases, `front` elements into `lines`; sizes are stride, padding and grid, each down and
+    """An image [h, w] in residues, `front` elements into `lines`; sizes are stride, padding and grid, each down and
     across. What is about the images must be zero already."""
     down, across, top, left, rows, pitch = sizes
     height, width = image.shape
     step, start = image.strides[1] // 4, lines.ctypes.data + 4 * front
     for row in range(height):
-        below, phase = divmod(row + top, down)
+        below, residue = divmod(row + top, down)
         source = image.ctypes.data + row * image.strides[0]
-        for column_phase in range(across):
-            first = (column_phase - left) % across
+        for column_residue in range(across):
+            first = (column_residue - left) % across
             if first < width:
-                place = (phase * across + column_phase) * rows * pitch + below * pitch + (first + left) // across
+                place = (residue * across + column_residue) * rows * pitch + below * pitch + (first + left) // across
                 count = (width - first + across - 1) // across
                 copy_row(source + 4 * step * first, step * across, count, start + 4 * place)
 
 
 @inlined
 def _collect(lines: Array, sizes: Array, image: Array) -> None:
-    """The image that phases hold."""
+    """The image that residues hold."""
     down, across, top, left, rows, pitch = sizes
     height, width = image.shape
     step = image.strides[1] // 4
     for row in range(height):
-        below, phase = divmod(row + top, down)
+        below, residue = divmod(row + top, down)
         target = image.ctypes.data + row * image.strides[0]
-        for column_phase in range(across):
-            first = (column_phase - left) % across
+        for column_residue in range(across):
+            first = (column_residue - left) % across
             if first < width:
-                place = (phase * across + column_phase) * rows * pitch + below * pitch + (first + left) // across
+                place = (residue * across + column_residue) * rows * pitch + below * pitch + (first + left) // across
                 count = (width - first + across - 1) // across
                 place_row(lines.ctypes.data + 4 * place, count, target + 4 * step * first, step * across)
 
@@ -204,8 +204,9 @@ def input_gradient(
 ) -> None:
     """The gradient dx of the images, from dy of the result.
 
-    A pixel of a phase sums over the positions that read it: `order` and `table` have the positions, phase by phase, and
-    behind them where each phase's begin. `given` has `front` zeros before the windows, which positions look back to.
+    A pixel of a residue sums over the positions that read it: `order` and `table` have the positions, residue by
+    residue, and behind them where each residue's begin. `given` has `front` zeros before the windows, which positions
+    look back to.
     """
     images, channels, _, _ = dy.shape
     down, across, _, _, rows, pitch = sizes
@@ -216,11 +217,11 @@ def input_gradient(
         weight = w[channel].ctypes.data
         for image in range(images):
             _lay_out(dy[image, channel], pitch, given, front)
-            for phase in range(down * across):
-                first, last = order[positions + phase], order[positions + phase + 1]
-                target = lines.ctypes.data + 4 * phase * pixels
+            for residue in range(down * across):
+                first, last = order[positions + residue], order[positions + residue + 1]
+                target = lines.ctypes.data + 4 * residue * pixels
                 if first == last:
-                    lines[phase * pixels : (phase + 1) * pixels] = 0
+                    lines[residue * pixels : (residue + 1) * pixels] = 0
                     continue
                 for start in range(0, pixels, STRETCH):
                     _sum(

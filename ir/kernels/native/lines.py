@@ -1,4 +1,4 @@
-"""Copies between images and the lines of their phases (`ir/kernels/phases.py`), whose rows may be short."""
+"""Copies between images and the lines of their residues (`ir/kernels/residues.py`), whose rows may be short."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def place_row(source: int, count: int, target: int, step: int) -> None:
 def spread(
     x: Array, down: int, across: int, top: int, left: int, rows: int, pitch: int, around: float, lines: Array
 ) -> None:
-    """Images x [n, c, h, w], padded by `top` and `left`, as lines [down * across, c, n * rows * pitch] of their phases,
-    with the number `around` about them."""
+    """Images x [n, c, h, w], padded by `top` and `left`, as lines [down * across, c, n * rows * pitch] by residue, with
+    the number `around` about them."""
     images, channels, height, width = x.shape
     next_row, next_pixel = x.strides[2], x.strides[3] // 4
-    for phase in range(down * across):
-        row, column = (phase // across - top) % down, (phase % across - left) % across
+    for residue in range(down * across):
+        row, column = (residue // across - top) % down, (residue % across - left) % across
         below, beside = (row + top) // down, (column + left) // across
         count = (width - column + across - 1) // across
         for channel in range(channels):
             for image in range(images):
-                line = lines[phase, channel, image * rows * pitch : (image + 1) * rows * pitch]
+                line = lines[residue, channel, image * rows * pitch : (image + 1) * rows * pitch]
                 for i in range(len(line)):
                     line[i] = around
                 source = x[image, channel].ctypes.data + 4 * column * next_pixel

@@ -359,13 +359,13 @@ def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, 
 
 @compiled("void(float32[:,:,:], int64)")
 def lay_out_panels(lines: Array, panels: int) -> None:
-    """Lines [phases, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, phases, pixels,
-    WIDTH]: pixel by pixel, the channels of a panel side by side."""
-    phases, channels, pixels = lines.shape
+    """Lines [residues, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, residues,
+    pixels, WIDTH]: pixel by pixel, the channels of a panel side by side."""
+    residues, channels, pixels = lines.shape
     for start in range(0, channels, LANES):
-        for phase in range(phases):
-            source = lines[phase, start:].ctypes.data
-            target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
+        for residue in range(residues):
+            source = lines[residue, start:].ctypes.data
+            target = panels + 4 * ((start // WIDTH * residues + residue) * pixels * WIDTH + start % WIDTH)
             pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
 
 
