@@ -12,6 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,9 @@ class Outcome:
     """What became of the requests of one run. latency: seconds, of answers with status 200."""
 
     seconds: float = 0.0
+    """How long the run was: what comes later was neither answered in time nor is it paid for here."""
+    service_seconds: float = 0.0
+    """Processor time of the service in the run."""
     statuses: Counter[int] = field(default_factory=Counter)
     latency: list[float] = field(default_factory=list)
     wrong: int = 0
@@ -34,12 +38,17 @@ class Outcome:
     """Connections that ended without an answer."""
     without_retry_after: int = 0
     in_time: int = 0
-    """Right answers before the deadline."""
+    """Right answers before the deadline, within the run."""
 
     @property
     def goodput(self) -> float:
         """Right answers in time, per second."""
         return self.in_time / self.seconds
+
+    @property
+    def per_service_second(self) -> float:
+        """The same, per second of the service's processor time."""
+        return self.in_time / self.service_seconds
 
     def summary(self) -> dict[str, Any]:
         """For JSON: rates per second of host time, latencies in milliseconds of host time."""
@@ -51,6 +60,7 @@ class Outcome:
             "offered": round(requests / self.seconds, 1),
             "statuses": {str(code): count for code, count in sorted(self.statuses.items())},
             "goodput": round(self.goodput, 1),
+            "goodput_per_cpu_second": round(self.per_service_second, 1),
             **points,
             "wrong": self.wrong,
             "lost": self.lost,
@@ -113,18 +123,20 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Load:
-    """Requests for one service. bodies: sent in turn; deadline: seconds each may take to count as answered in time."""
+    """Requests for one service. bodies: sent in turn; service_clock: processor
+    time of the service so far; deadline: seconds each may take to count as answered in time."""
 
     url: str
     path: str
     bodies: list[bytes]
     check: Check
+    service_clock: Callable[[], float]
     deadline: float = float("inf")
 
     async def closed(self, clients: int, seconds: float) -> Outcome:
         """As many requests as so many clients get answered."""
         outcome = Outcome()
-        began = time.perf_counter()
+        spent, began = self.service_clock(), time.perf_counter()
 
         async def client(number: int) -> None:
             connection = Connection(self.url)
@@ -134,7 +146,7 @@ class Load:
             connection.close()
 
         await asyncio.gather(*(client(number) for number in range(clients)))
-        outcome.seconds = time.perf_counter() - began
+        outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent
         return outcome
 
     async def open(self, rate: float, seconds: float, connections: int, seed: int = 0) -> Outcome:
@@ -142,24 +154,33 @@ class Load:
         outcome = Outcome()
         moments = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds))))
         idle = [Connection(self.url) for _ in range(connections)]
-        began = time.perf_counter()
+        freed = asyncio.Event()
+        spent, began = self.service_clock(), time.perf_counter()
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(number: int) -> None:
             connection = idle.pop()
             await self._ask(connection, number, outcome)
             idle.append(connection)
+            freed.set()
 
-        for number, moment in enumerate(moments):
-            await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
-            if time.perf_counter() > began + seconds:
-                break
-            if len(tasks) < connections:
-                task = asyncio.create_task(one(number))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+        number = 0
+        while number < len(moments) and time.perf_counter() < began + seconds:
+            if len(tasks) == connections:
+                freed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(freed.wait(), max(0.0, began + seconds - time.perf_counter()))
+                number = max(number, int(np.searchsorted(moments, time.perf_counter() - began)))
+                continue
+            await asyncio.sleep(max(0.0, began + min(moments[number], seconds) - time.perf_counter()))
+            task = asyncio.create_task(one(number))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            number += 1
+        outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent
+        in_time = outcome.in_time
         await asyncio.gather(*tasks)
-        outcome.seconds = time.perf_counter() - began
+        outcome.in_time = in_time
         for connection in idle:
             connection.close()
         return outcome

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,46 +139,38 @@ def requests(count: int) -> list[bytes]:
     return [json.dumps({"inputs": [tensor]}).encode() for tensor in tensors]
 
 
-async def load(url: str, bodies: list[bytes]) -> Load:
+async def load(server: Server, bodies: list[bytes]) -> Load:
     """Requests, and for each the answer that it gets alone."""
     path = "/v2/models/deep/infer"
     alone = []
-    connection = Connection(url)
+    connection = Connection(server.url)
     for body in bodies:
         status, _, content = await connection.post(path, body)
         assert status == 200, content
         alone.append(json.loads(content)["outputs"])
     connection.close()
-    return Load(url, path, bodies, lambda number, answer: answer["outputs"] == alone[number])
+    right = lambda number, answer: answer["outputs"] == alone[number]  # noqa: E731
+    return Load(server.url, path, bodies, right, server.cpu_seconds)
 
 
 async def under_load(
     server: Server, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
 ) -> dict[str, Any]:
     """Rounds of a closed loop and of open ones at multiples of its rate."""
-    ready = await load(server.url, requests(32))
+    ready = await load(server, requests(32))
     await ready.closed(clients, WARM_UP_SECONDS)
     resident = server.mib("VmRSS")
-    runs: dict[str, list[tuple[Outcome, float]]] = {}
-
-    async def measured(label: str, running: Awaitable[Outcome]) -> Outcome:
-        before = server.cpu_seconds()
-        outcome = await running
-        runs.setdefault(label, []).append((outcome, server.cpu_seconds() - before))
-        return outcome
-
+    runs: dict[str, list[Outcome]] = {}
     for _ in range(rounds):
         ready.deadline = float("inf")
-        closed = await measured("closed", ready.closed(clients, seconds))
+        closed = await ready.closed(clients, seconds)
+        runs.setdefault("closed", []).append(closed)
         ready.deadline = PATIENCE * max(closed.latency)
         for factor in factors:
-            rate = closed.goodput * factor
-            await measured(f"{factor:g}", ready.open(rate, seconds, connections=10 * clients))
+            found = await ready.open(closed.goodput * factor, seconds, connections=10 * clients)
+            runs.setdefault(f"{factor:g}", []).append(found)
     return {
-        "runs": {
-            label: [{**run.summary(), "goodput_per_cpu_second": round(run.in_time / cpu, 1)} for run, cpu in found]
-            for label, found in runs.items()
-        },
+        "runs": {label: [run.summary() for run in found] for label, found in runs.items()},
         "resident_mib": {"after_warm_up": resident, "peak": server.mib("VmHWM")},
     }
 
@@ -189,15 +181,26 @@ async def under_load(
 @click.option("--seconds", default=10.0, show_default=True, help="Of each run.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
+@click.option(
+    "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="The closed loop's rate."
+)
 @click.option("--json", "as_json", is_flag=True)
-def main(models: tuple[str, ...], clients: int, seconds: float, rounds: int, queue: int, as_json: bool) -> None:
+def main(
+    models: tuple[str, ...],
+    clients: int,
+    seconds: float,
+    rounds: int,
+    queue: int,
+    factors: tuple[float, ...],
+    as_json: bool,
+) -> None:
     """Measure."""
     os.sched_setaffinity(0, shared_out()[1])
     found: dict[str, Any] = {}
     for model in models:
         with tempfile.TemporaryDirectory() as folder:
             with box(Path(folder), model, queue) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, FACTORS))
+                measured = asyncio.run(under_load(server, clients, seconds, rounds, factors))
                 found[f"{model}, box"] = measured
             with plain(Path(folder)) as server:
                 measured = asyncio.run(under_load(server, clients, seconds, rounds, ()))

@@ -159,7 +159,8 @@ def _gpt2_xl(layers: int | None) -> Workload:
     return _language(transformers.GPT2LMHeadModel, config, 4, 1024, training=True)
 
 
-def _bert_large(layers: int | None) -> Workload:
+def bert_large(layers: int | None = None, *, batch: int = 32, length: int = 512) -> Workload:
+    """BERT-large for training."""
     config = transformers.BertConfig(
         hidden_size=1024,
         num_hidden_layers=layers or 24,
@@ -169,7 +170,7 @@ def _bert_large(layers: int | None) -> Workload:
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    return _language(transformers.BertForMaskedLM, config, 32, 512, training=True, masked=False)
+    return _language(transformers.BertForMaskedLM, config, batch, length, training=True, masked=False)
 
 
 def _vit_large(layers: int | None) -> Workload:
@@ -283,7 +284,7 @@ MODELS: dict[str, Callable[[int | None], Workload]] = {
     "llama-2-7b-decode": _decode(LLAMA_2_7B),
     "gpt-2-xl-training": _gpt2_xl,
     "llama-2-7b-training": _llama_training,
-    "bert-large-training": _bert_large,
+    "bert-large-training": bert_large,
     "vit-large-training": _vit_large,
     "resnet-50-training": _resnet_50,
     "unet-2d-training": _unet(2, 512, 4, 3, 64),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from typing_extensions import Self
+
 from ir.location import Location
 
 SHOWN_MODULES = 3
@@ -83,6 +85,10 @@ class SncError(Exception):
             lines.append(f"error[{self.code}]: and {len(groups) - SHOWN_PROBLEMS} more of the kind")
         return "\n".join(lines)
 
+    def at(self, where: Location | str) -> Self:
+        """The same error at this place, for those of its problems that name none."""
+        return type(self)(*(p if p.where is not None else replace(p, where=where) for p in self.problems))
+
     @classmethod
     def raise_if(cls, problems: Sequence[Problem]) -> None:
         """Raise one error that holds all `problems`, if there are any."""
@@ -142,6 +148,12 @@ class IndexOutsideError(SncError, IndexError):
     """Cause: a label or an index beyond the classes or rows there are. Fix: the data, or a larger table."""
 
     code = "INDEX"
+
+
+class IntegerError(SncError, ArithmeticError):
+    """Cause: a 64-bit integer that outgrows the device's 32 bits, or one divided by zero. Fix: as the hint says."""
+
+    code = "INTEGER"
 
 
 class ReplicaError(SncError):

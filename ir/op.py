@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import dataclass_transform
 
+from ir.ranges import Range
 from ir.space import Space
 from ir.types import DType, TensorType
 
@@ -92,6 +93,8 @@ class Op:
     """Whether the kernel writes results of any strides about as fast as contiguous ones."""
     is_elementwise: ClassVar[bool] = False
     """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
+    refuses: ClassVar[bool] = False
+    """Whether the kernel ends a run for the sake of the numbers it is given: an index outside, a sum too large."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
@@ -139,6 +142,11 @@ class Op:
     def retyped(self, result: TensorType) -> Op:
         """The same operator for a tile: operators whose attributes spell out the result's shape replace it."""
         return self
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        """Which whole numbers the first result holds, had they any number of bits, where the operands' lie in `ranges`
+        (None: of one without whole numbers); None where the operator does not say."""
+        return None
 
     def results(self, *operands: TensorType) -> tuple[TensorType, ...]:
         """The types of the results, always as a tuple."""

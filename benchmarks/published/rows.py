@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import transformers
 
 from backends.rdu.machine import load_machine
-from benchmarks.mapping_models import MODELS, Workload
+from benchmarks.mapping_models import MODELS, Workload, bert_large
 from examples.transformer import Transformer
 from pef.machine import Machine
 
@@ -58,23 +57,6 @@ def gpt2(layers: int) -> Workload:
     return Workload(model, tokens, training=True)
 
 
-def bert_large() -> Workload:
-    """BERT-large for training on 256 sequences of 128 tokens."""
-    config = transformers.BertConfig(
-        hidden_size=1024,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        intermediate_size=4096,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",
-    )
-    with torch.device("meta"):
-        model = transformers.BertForMaskedLM(config).bfloat16()
-    ids = torch.zeros(256, 128, dtype=torch.int64)
-    return Workload(model, {"input_ids": ids, "labels": ids}, training=True)
-
-
 def _gpt2_rows(group: str, how: str, levels: tuple[str, ...], seconds: dict[int, float]) -> tuple[Row, ...]:
     setting = f"GPT-2, 1600 wide, 25 heads, sequence 1024, batch 16, mp4, half an SN30, {how}"
     return tuple(
@@ -94,7 +76,7 @@ BERT_ROW = Row(
     "BERT-large, sequence 128, batch 256 an instance, mp4, an instance on half an SN30",
     256 * 128 * 16 / 570e3,
     (RULES, FUSED),
-    bert_large,
+    lambda: bert_large(batch=256, length=128),
     half_sn30,
     24,
     "from 570,000 tokens a second on 8 SN30 (16 instances): host and exchange of gradients included, ours without",

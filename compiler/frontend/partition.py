@@ -90,8 +90,8 @@ class _Partition:
 
     def reads(self) -> Iterator[Value]:
         """What gradients, and what they alone need, take from the forward pass and from symbols."""
-        needed = _needed(self.joint, (output.value for output in self.gradients))
-        own = [node for node in self.joint.nodes if node.results[0].name in needed - self.forward]
+        late = _needed(self.joint, (output.value for output in self.gradients)) - self.forward
+        own = [node for node in self.joint.nodes if node.results[0].name in late]
         operands = [operand for node in own for operand in node.operands]
         made = {result.name for node in own for result in node.results}
         yield from (value for value in (*operands, *(out.value for out in self.gradients)) if value.name not in made)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import networkx as nx
-from networkx.algorithms.flow import boykov_kolmogorov
 
+from compiler.frontend.contraction import source_side
 from ir.graph import Graph, Node, Value
 from ir.op import CostClass
 from ir.ops.elementwise import Cast
@@ -46,12 +46,12 @@ def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str], 
     network = _network(joint, read, bound, may_repeat)
     if NEEDED not in network:
         return set()
-    flow = boykov_kolmogorov(network, NOWHERE, NEEDED)
-    unavailable, _ = flow.graph["trees"]
+    reached = set(network)
+    unavailable = source_side(network, NOWHERE, NEEDED)
     return {
         result.name
         for node in joint.nodes
-        if (vertex := _of_node(node)) in network and vertex not in unavailable
+        if (vertex := _of_node(node)) in reached and vertex not in unavailable
         for result in node.results
     }
 

@@ -11,6 +11,7 @@ from compiler.passes.cse import Cse
 from compiler.passes.dce import Dce
 from compiler.passes.fold_constants import FoldConstants
 from compiler.passes.precision import Precision
+from compiler.passes.prove_integers import ProveIntegers
 from ir.graph import Program
 
 
@@ -24,7 +25,7 @@ class Pass(Protocol):
 
 
 PASSES: dict[str, Callable[..., Pass]] = {
-    kind.name: kind for kind in (Precision, Canonicalize, FoldConstants, Algebra, Cse, Dce)
+    kind.name: kind for kind in (Precision, Canonicalize, FoldConstants, ProveIntegers, Algebra, Cse, Dce)
 }
 """Every pass by name."""
 
@@ -35,4 +36,13 @@ def standard_pipeline(preset: str) -> tuple[Pass, ...]:
     Canonical forms come first so that presets cast each value once; folding and algebra leave views for a second
     round; what became equal or unused goes last.
     """
-    return (Canonicalize(), Precision(preset), FoldConstants(), Algebra(), Canonicalize(), Cse(), Dce())
+    return (
+        Canonicalize(),
+        Precision(preset),
+        FoldConstants(),
+        ProveIntegers(),
+        Algebra(),
+        Canonicalize(),
+        Cse(),
+        Dce(),
+    )

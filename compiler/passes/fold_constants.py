@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from compiler.passes.rewrite import Rewriter, rewrite
+from ir.errors import IntegerError
 from ir.graph import Node, Program
 from ir.op import Array, Op
 from ir.ops.elementwise import Elementwise
@@ -43,7 +44,10 @@ def folded(node: Node, rewriter: Rewriter) -> Node | None:
         found = [replace(constant, shape=()) for constant in found]
     if any(constant.infer().numel > LARGEST for constant in found):
         return None
-    value = _uniform(_evaluate(node.op, found, node.results[0].type))
+    try:
+        value = _uniform(_evaluate(node.op, found, node.results[0].type))
+    except IntegerError as error:
+        raise error.at(node.location) from None
     if value is None:
         return None
     result = node.results[0].type

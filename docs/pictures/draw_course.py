@@ -148,7 +148,7 @@ def ablation(rows: dict[str, float]) -> Canvas:
         canvas.text(20, y + 20, name, 13, INK, bold=name == "base")
         shade = colour(2) if share < 1 else colour(7) if share > 1 else colour(9)
         canvas.box(120, y, min(share, 2) * 200, 28, tint(shade, 0.6), shade, 3)
-        canvas.text(128 + min(share, 2) * 200, y + 19, f"{share:.2f}", 12, QUIET)
+        canvas.text(532, y + 19, f"{share:.2f}", 12, QUIET)
     canvas.line(320, 66, 320, 74 + 44 * len(rows), LINE, 1, dash="4 3")
     return canvas
 

@@ -147,9 +147,7 @@ def ring(facts: Facts) -> Canvas:
                 2,
                 tip=f"slice {event} held",
             )
-            canvas.text(
-                (at(float(made.starts[event])) + at(freed)) / 2, y + 20, f"slice {event}", 10.5, anchor="middle"
-            )
+            canvas.text((at(born) + at(freed)) / 2, y + 20, f"slice {event}", 10.5, anchor="middle")
     _axis(canvas, start, end, height - 34, at)
     return canvas
 

@@ -18,6 +18,9 @@ BLOCK_ELEMENTS = 1 << 16
 ROW_BLOCK_ELEMENTS = 1 << 17
 """The same for kernels that go over whole rows, with as many small calls per block as large ones."""
 
+ROW_SLACK = 16
+"""Elements behind a block of rows."""
+
 
 def block_of(x: TensorType) -> TensorType:
     """The type of a temporary array for blocks of x."""
@@ -41,8 +44,9 @@ def blocks(arrays: Sequence[Array], temporaries: Sequence[Array]) -> Iterator[li
 
 
 def row_block_of(x: TensorType, axes: int) -> TensorType:
-    """The type of a temporary array for blocks of rows of x, which are its last `axes` axes."""
-    return x.with_shape((max(math.prod(x.shape[x.rank - axes :]), min(x.numel, ROW_BLOCK_ELEMENTS)),))
+    """The type of a temporary array for blocks of rows of x, its last `axes` axes; loops may write `ROW_SLACK`
+    elements beyond a block."""
+    return x.with_shape((max(math.prod(x.shape[x.rank - axes :]), min(x.numel, ROW_BLOCK_ELEMENTS)) + ROW_SLACK,))
 
 
 def row_blocks(axes: int, arrays: Sequence[Array], temporaries: Sequence[Array]) -> Iterator[list[Array]]:

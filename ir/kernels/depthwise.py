@@ -1,6 +1,6 @@
 """Convolution of every channel by itself: by compiled loops (`native/depthwise.py`), else as small matrix products.
 
-With an image laid out in phases (`phases.py`), the shifts of its lines along the window's columns are the rows of a
+With an image laid out in residues (`residues.py`), the shifts of its lines along the window's columns are the rows of a
 matrix S [kw, pixels] per channel. Its product with the channel's weight [kh, kw] has a row for each row of the window;
 shifted by that many rows of pixels, they add up to the result. So kw copies and kh additions of whole lines do for the
 kh * kw positions of a window. The images' gradient is the same backwards: shifts along rows, a product with the
@@ -17,7 +17,7 @@ import numpy as np
 
 from ir.kernels.layout import cut
 from ir.kernels.native import load, owned
-from ir.kernels.phases import Phases
+from ir.kernels.residues import Residues
 from ir.kernels.window import Pair, Windows
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -29,11 +29,15 @@ LINE_ELEMENTS = 4096
 """Elements that one operation should go over in a line, to outweigh what beginning a line costs."""
 
 
+LOOP_SLACK = 128
+"""Elements behind lines that compiled loops may read and write."""
+
+
 @dataclass(frozen=True)
 class WindowRows:
-    """The rows of the window that read one row phase: their numbers, and how far ahead of the window's number each."""
+    """The rows of the window that read rows of one residue: their numbers, and how far ahead of the window each is."""
 
-    phase: int
+    residue: int
     rows: list[int]
     ahead: list[int]
 
@@ -47,49 +51,49 @@ class Depthwise:
     windows: Windows
 
     @cached_property
-    def phases(self) -> Phases:
+    def residues(self) -> Residues:
         """How images are laid out."""
-        return Phases(self.windows)
+        return Residues(self.windows)
 
     @cached_property
     def columns(self) -> list[Pair]:
-        """For each column of the window the column phase that it reads, and how far ahead of the window's number."""
+        """For each column of the window the column residue that it reads, and how far ahead of the window's number."""
         stride, dilation = self.windows.stride[1], self.windows.dilation[1]
         found = (divmod(column * dilation, stride) for column in range(self.windows.kernel[1]))
-        return [(phase, ahead) for ahead, phase in found]
+        return [(residue, ahead) for ahead, residue in found]
 
     @cached_property
     def rows(self) -> list[WindowRows]:
-        """The rows of the window by the row phase that they read."""
-        stride, dilation, width = self.windows.stride[0], self.windows.dilation[0], self.phases.grid[1]
+        """The rows of the window by the row residue that they read."""
+        stride, dilation, width = self.windows.stride[0], self.windows.dilation[0], self.residues.grid[1]
         found = [divmod(row * dilation, stride) for row in range(self.windows.kernel[0])]
         return [
             WindowRows(
                 wanted,
-                [row for row, (_, phase) in enumerate(found) if phase == wanted],
-                [ahead * width for ahead, phase in found if phase == wanted],
+                [row for row, (_, residue) in enumerate(found) if residue == wanted],
+                [ahead * width for ahead, residue in found if residue == wanted],
             )
-            for wanted in sorted({phase for _, phase in found})
+            for wanted in sorted({residue for _, residue in found})
         ]
 
     @cached_property
     def block(self) -> Pair:
         """How many images and channels are best worked on at once."""
-        images = max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
-        lines = max(self.phases.count, sum(self.windows.kernel))
-        return images, max(1, min(self.channels, BLOCK_ELEMENTS // (self.phases.pixels * images * lines)))
+        images = max(1, min(self.images, -(-LINE_ELEMENTS // self.residues.pixels)))
+        lines = max(self.residues.count, sum(self.windows.kernel))
+        return images, max(1, min(self.channels, BLOCK_ELEMENTS // (self.residues.pixels * images * lines)))
 
     def scratch(self) -> tuple[TensorType, TensorType, TensorType]:
-        """A block's phases, its output pixels, and both factors of a product."""
+        """A block's residues, its output pixels, and both factors of a product."""
         images, channels = self.block
-        line = images * self.phases.pixels
+        line = images * self.residues.pixels
         shapes = (
-            (self.phases.count, channels, line),
-            (channels, line),
+            (self.residues.count * channels * line + LOOP_SLACK,),
+            (channels * line + self.residues.farthest + LOOP_SLACK,),
             (channels, sum(self.windows.kernel), line),
         )
-        phases, outputs, factors = (TensorType(DType.F32, shape) for shape in shapes)
-        return phases, outputs, factors
+        residues, outputs, factors = (TensorType(DType.F32, shape) for shape in shapes)
+        return residues, outputs, factors
 
     def input_gradient_scratch(self) -> tuple[TensorType, ...]:
         """The same for the gradient of the images."""
@@ -98,17 +102,18 @@ class Depthwise:
     @property
     def column_bytes(self) -> int:
         """Bytes of the images as they are laid out."""
-        return 4 * self.images * self.channels * self.phases.count * self.phases.pixels
+        return 4 * self.images * self.channels * self.residues.count * self.residues.pixels
 
-    def convolve(self, x: Array, w: Array, y: Array, phases: Array, outputs: Array, factors: Array) -> None:
+    def convolve(self, x: Array, w: Array, y: Array, residues: Array, outputs: Array, factors: Array) -> None:
         """Images x convolved with w into y."""
         loops = load("depthwise")
         if loops is not None:
-            loops.convolve(owned(x), self._weight(w), y, *self._layout, *self._channel(phases, outputs))
+            table, sizes = self._layout
+            loops.convolve(owned(x), self._weight(w), y, table, sizes, *self._channel(residues, outputs))
             return
         for images, channels in self._blocks():
-            lines, total = self._cut(x[images, channels], phases, outputs)
-            self.phases.spread(x[images, channels], lines)
+            lines, total = self._cut(x[images, channels], residues, outputs)
+            self.residues.spread(x[images, channels], lines)
             total.fill(0)
             for group in self.rows:
                 shifted, products = self._factors(total, group, factors)
@@ -117,17 +122,20 @@ class Depthwise:
                 for number, ahead in enumerate(group.ahead):
                     count = total.shape[1] - ahead
                     np.add(total[:, :count], products[:, number, ahead:], out=total[:, :count])
-            np.copyto(y[images, channels], self.phases.true(total))
+            np.copyto(y[images, channels], self.residues.true(total))
 
-    def input_gradient(self, dy: Array, w: Array, dx: Array, phases: Array, outputs: Array, factors: Array) -> None:
+    def input_gradient(self, dy: Array, w: Array, dx: Array, residues: Array, outputs: Array, factors: Array) -> None:
         """The gradient dx of the images, from dy of the result."""
         loops = load("depthwise")
         if loops is not None:
-            loops.input_gradient(owned(dy), self._weight(w), dx, *self._layout, *self._channel(phases, outputs))
+            order, behind = self._backwards
+            own = self._channel(residues, outputs)
+            front, sizes = self.residues.farthest, self._layout[1]
+            loops.input_gradient(owned(dy), self._weight(w), dx, order, behind, sizes, front, *own)
             return
         for images, channels in self._blocks():
-            lines, given = self._cut(dx[images, channels], phases, outputs)
-            self.phases.lay_out(dy[images, channels], given)
+            lines, given = self._cut(dx[images, channels], residues, outputs)
+            self.residues.lay_out(dy[images, channels], given)
             lines.fill(0)
             for group in self.rows:
                 products, shifted = self._factors(given, group, factors)
@@ -138,20 +146,21 @@ class Depthwise:
                 for number, (line, ahead) in enumerate(self._read(lines, group)):
                     pixels = line[:, ahead:]
                     np.add(pixels, products[:, number, : pixels.shape[1]], out=pixels)
-            self.phases.collect(lines, dx[images, channels])
+            self.residues.collect(lines, dx[images, channels])
 
-    def weight_gradient(self, dy: Array, x: Array, dw: Array, phases: Array, outputs: Array, factors: Array) -> None:
+    def weight_gradient(self, dy: Array, x: Array, dw: Array, residues: Array, outputs: Array, factors: Array) -> None:
         """The gradient dw of the weight, from dy of the result."""
         loops = load("depthwise")
         if loops is not None:
             total = dw.reshape(self.channels, -1)
-            loops.weight_gradient(owned(dy), owned(x), total, *self._layout, *self._channel(phases, outputs))
+            table, sizes = self._layout
+            loops.weight_gradient(owned(dy), owned(x), total, table, sizes, *self._channel(residues, outputs))
             return
         dw.fill(0)
         for images, channels in self._blocks():
-            lines, given = self._cut(x[images, channels], phases, outputs)
-            self.phases.spread(x[images, channels], lines)
-            self.phases.lay_out(dy[images, channels], given)
+            lines, given = self._cut(x[images, channels], residues, outputs)
+            self.residues.spread(x[images, channels], lines)
+            self.residues.lay_out(dy[images, channels], given)
             for group in self.rows:
                 shifted, _ = self._factors(given, group, factors)
                 self._shift_columns(lines, group, shifted)
@@ -161,24 +170,38 @@ class Depthwise:
                     np.add(total, share[:, :, 0], out=total)
 
     @cached_property
-    def _layout(self) -> tuple[Array, Array, Array]:
-        """For compiled loops: of each position the phase it reads and how far ahead, and the sizes of the layout."""
-        phases, ahead = (np.array(numbers, np.int64) for numbers in zip(*self.phases.positions))
-        sizes = (*self.windows.stride, *self.windows.padding, *self.phases.grid)
-        return phases, ahead, np.array(sizes, np.int64)
+    def _layout(self) -> tuple[Array, Array]:
+        """For compiled loops: how many bytes behind the window's number each position reads, residues following one
+        another, and the sizes of the layout."""
+        table = [4 * (residue * self.residues.pixels + ahead) for residue, ahead in self.residues.positions]
+        sizes = (*self.windows.stride, *self.windows.padding, *self.residues.grid)
+        return np.array(table, np.int64), np.array(sizes, np.int64)
+
+    @cached_property
+    def _backwards(self) -> tuple[Array, Array]:
+        """For compiled loops: the positions by the residue that they read, and where each residue's begin; and how many
+        bytes behind a pixel's number lies the window that reads it at the position."""
+        positions = self.residues.positions
+        order = sorted(range(len(positions)), key=lambda position: positions[position][0])
+        begin = [sum(residue < wanted for residue, _ in positions) for wanted in range(self.residues.count + 1)]
+        behind = [-4 * positions[position][1] for position in order]
+        return np.array([*order, *begin], np.int64), np.array(behind, np.int64)
 
     def _weight(self, w: Array) -> Array:
         """The weight [channels, positions], contiguous."""
         return owned(np.ascontiguousarray(w.reshape(self.channels, -1)))
 
-    def _channel(self, phases: Array, outputs: Array) -> tuple[Array, Array]:
-        """Temporary arrays for one channel of an image: its phases, and one number per window of the grid."""
-        return cut(phases, self.phases.count, self.phases.pixels), cut(outputs, self.phases.pixels)
+    def _channel(self, residues: Array, outputs: Array) -> tuple[Array, Array]:
+        """Temporary arrays for one channel of an image: its residues, and one number per window of the grid."""
+        outside = self.residues.farthest + LOOP_SLACK
+        return cut(residues, self.residues.count * self.residues.pixels + LOOP_SLACK), cut(
+            outputs, self.residues.pixels + outside
+        )
 
     def _read(self, lines: Array, group: WindowRows) -> Iterator[tuple[Array, int]]:
         """For each column of the window the lines [channels, pixels] that it reads, and how far ahead."""
-        for phase, ahead in self.columns:
-            yield lines[group.phase * self.windows.stride[1] + phase], ahead
+        for residue, ahead in self.columns:
+            yield lines[group.residue * self.windows.stride[1] + residue], ahead
 
     def _shift_columns(self, lines: Array, group: WindowRows, shifted: Array) -> None:
         """The lines that the window's columns read, each shifted to its window's number; zeros behind them."""
@@ -203,7 +226,7 @@ class Depthwise:
             for image in range(0, self.images, images):
                 yield slice(image, image + images), slice(channel, channel + channels)
 
-    def _cut(self, x: Array, phases: Array, outputs: Array) -> tuple[Array, Array]:
+    def _cut(self, x: Array, residues: Array, outputs: Array) -> tuple[Array, Array]:
         """The scratch arrays for a block of images x."""
-        line = (x.shape[1], len(x) * self.phases.pixels)
-        return cut(phases, self.phases.count, *line), cut(outputs, *line)
+        line = (x.shape[1], len(x) * self.residues.pixels)
+        return cut(residues, self.residues.count, *line), cut(outputs, *line)

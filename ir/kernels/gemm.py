@@ -94,6 +94,14 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
     return None not in stacks and bool(loops.products(*stacks, adds, buffer))
 
 
+def multiply_stack(a: Array, b: Array, out: Array, adds: bool = False) -> None:
+    """out = a @ b, or out += a @ b, for stacks of equally many matrices however small, whose rows or columns are
+    contiguous, and those of `out` its rows. Only where `native` has loops."""
+    loops = _required()
+    if not loops.products(a, b, out, adds, _buffer(loops)):
+        raise ValueError(f"matrices with strides {a.strides}, {b.strides}, {out.strides} do not lie in rows or columns")
+
+
 def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
     """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the start of `lines`.
 
@@ -114,11 +122,12 @@ def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: 
 
 
 def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, shifts: Array, total: Array) -> None:
-    """total [positions, m, n] += dy [images, m, windows] times what each position reads of lines [phases, n, pixels].
+    """total [positions, m, n] += dy [images, m, windows] times what each position reads of
+    lines [residues, n, pixels].
 
-    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting phases one
-    after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only where
-    `native` has loops.
+    A window is at the pixel `windows[i]` of the lines, a position so many `shifts` of pixels ahead, counting residues
+    one after another. `panels` is temporary memory for the lines, their n rounded up to a multiple of `PANEL`. Only
+    where `native` has loops.
     """
     loops = _required()
     address, row_bytes = panels.ctypes.data, 4 * PANEL

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ir.kernels.layout import cut
-from ir.kernels.phases import BLOCK_ELEMENTS, Phases, phases_of
+from ir.kernels.residues import BLOCK_ELEMENTS, Residues, residues_of
 from ir.kernels.window import Pair, Windows
 from ir.op import Array
 from ir.types import DType, TensorType
@@ -27,25 +27,25 @@ class Planes:
     shape: Pair
 
     @cached_property
-    def phases(self) -> Phases:
+    def residues(self) -> Residues:
         """How planes are laid out where windows overlap or move by several pixels."""
-        return phases_of(self.windows)
+        return residues_of(self.windows)
 
     @cached_property
     def size(self) -> int:
         """Planes that are worked on at once."""
         count = math.prod(self.shape[:-2])
-        most = max(1, BLOCK_ELEMENTS // (self.phases.pixels * self.phases.count))
+        most = max(1, BLOCK_ELEMENTS // (self.residues.pixels * self.residues.count))
         return max(1, -(-count // max(1, -(-count // most))))
 
     def lines(self, dtype: DType) -> TensorType:
-        """A temporary array for a block's phases."""
-        return TensorType(dtype, (self.phases.count, 1, self.size * self.phases.pixels))
+        """A temporary array for a block's residues."""
+        return TensorType(dtype, (self.residues.count, 1, self.size * self.residues.pixels))
 
     def line(self, dtype: DType) -> TensorType:
         """A temporary array for a number per window of a block, or for its rows of windows as wide as the images."""
         rows = self.windows.count[0] * self.shape[-1]
-        return TensorType(dtype, (1, self.size * max(self.phases.pixels, rows)))
+        return TensorType(dtype, (1, self.size * max(self.residues.pixels, rows)))
 
     def blocks(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
         """The arrays [..., height, width] block by block, each as [planes, 1, height, width]."""
@@ -60,42 +60,42 @@ class Planes:
 
         The rank of a position counts from the last, which has one; the first of equals has the highest rank.
         """
-        phases, count = self._phases_of(x, lines, -np.inf)
-        positions = [line[:count] for line in phases]
-        best, rank, flags = (cut(array, 1, len(x) * self.phases.pixels) for array in (best, rank, is_largest))
+        residues, count = self._residues_of(x, lines, -np.inf)
+        positions = [line[:count] for line in residues]
+        best, rank, flags = (cut(array, 1, len(x) * self.residues.pixels) for array in (best, rank, is_largest))
         highest, first, here = best[0, :count], rank[0, :count], flags[0, :count].view(np.bool_)
         np.copyto(highest, positions[0])
         for line in positions[1:]:
             np.maximum(highest, line, out=highest)
-        self.phases.surround(x, self._lines(x, lines), np.nan)  # which nothing equals, not even minus infinity
+        self.residues.surround(x, self._lines(x, lines), np.nan)  # which nothing equals, not even minus infinity
         first.fill(1)
         for number, line in enumerate(positions[:-1]):
             np.equal(line, highest, out=here)
             np.multiply(here.view(np.int8), np.int8(len(positions) - number), out=here.view(np.int8))
             np.maximum(first, here.view(np.int8), out=first)
         np.subtract(np.int8(len(positions)), first, out=first)
-        np.copyto(y, self.phases.true(best))
-        np.copyto(index, self.phases.true(rank))
+        np.copyto(y, self.residues.true(best))
+        np.copyto(index, self.residues.true(rank))
 
     def sum(self, x: Array, y: Array, lines: Array, sums: Array) -> None:
         """The sum of each window."""
-        phases, count = self._phases_of(x, lines, 0)
-        sums = cut(sums, 1, len(x) * self.phases.pixels)
+        residues, count = self._residues_of(x, lines, 0)
+        sums = cut(sums, 1, len(x) * self.residues.pixels)
         total = sums[0, :count]
         total.fill(0)
-        for line in phases:
+        for line in residues:
             np.add(total, line[:count], out=total)
-        np.copyto(y, self.phases.true(sums))
+        np.copyto(y, self.residues.true(sums))
 
     def add(self, share: Array, x: Array, lines: Array, grid: Array) -> None:
         """The images whose pixels are the sums of the shares of all windows they lie in."""
-        grid, lines = cut(grid, 1, len(x) * self.phases.pixels), self._lines(x, lines)
-        self.phases.lay_out(share, grid)
+        grid, lines = cut(grid, 1, len(x) * self.residues.pixels), self._lines(x, lines)
+        self.residues.lay_out(share, grid)
         lines.fill(0)
-        for phase, ahead in self.phases.positions:
-            line = lines[phase, 0, ahead:]
+        for residue, ahead in self.residues.positions:
+            line = lines[residue, 0, ahead:]
             np.add(line, grid[0, : line.size], out=line)
-        self.phases.collect(lines, x)
+        self.residues.collect(lines, x)
 
     def sum_tiles(self, x: Array, y: Array, rows: Array) -> None:
         """The sum of each window, where windows lie side by side: of their rows, then along the row that is left."""
@@ -156,12 +156,12 @@ class Planes:
             np.copyto(x[:, 0], target[:, top : top + rows, left : left + columns])
 
     def _lines(self, x: Array, lines: Array) -> Array:
-        """The part of a temporary array that holds the phases of x."""
-        return cut(lines, self.phases.count, 1, len(x) * self.phases.pixels)
+        """The part of a temporary array that holds the residues of x."""
+        return cut(lines, self.residues.count, 1, len(x) * self.residues.pixels)
 
-    def _phases_of(self, x: Array, lines: Array, around: float) -> tuple[list[Array], int]:
+    def _residues_of(self, x: Array, lines: Array, around: float) -> tuple[list[Array], int]:
         """For each position of the window the line that it reads; and how many windows all of them have."""
         laid_out = self._lines(x, lines)
-        self.phases.spread(x, laid_out, around)
-        read = [laid_out[phase, 0, ahead:] for phase, ahead in self.phases.positions]
-        return read, laid_out.shape[2] - self.phases.farthest
+        self.residues.spread(x, laid_out, around)
+        read = [laid_out[residue, 0, ahead:] for residue, ahead in self.residues.positions]
+        return read, laid_out.shape[2] - self.residues.farthest

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from ir.kernels.layout import cut
+from ir.kernels.native import are_lines, load
 from ir.op import Array
 
 
@@ -93,3 +95,29 @@ def _lines(x: Array, axes: int, together: bool) -> Array:
     lead = (math.prod(x.shape[: x.ndim - axes]),) if together and x.flags.c_contiguous else x.shape[: x.ndim - axes]
     lines: Array = x.reshape(*lead, length)
     return lines
+
+
+def contiguous_rows(x: Array, length: int, copy: Array) -> Array:
+    """x as contiguous rows [rows, length]: itself where it lies so, else in `copy`, a temporary block of rows."""
+    if are_lines(x):
+        itself: Array = x.reshape(-1, length)
+        return itself
+    made = cut(copy, x.size // length, length)
+    loops, axis = load("rows"), _axis_of_columns(x)
+    if loops is None or axis is None or x.shape[-1] != length or x.dtype != np.float32 or not x.flags.writeable:
+        np.copyto(made.reshape(x.shape), x)
+        return made
+    count = math.prod(x.shape[axis:-1])
+    for number, index in enumerate(np.ndindex(x.shape[:axis])):
+        columns = x[index].reshape(count, length)
+        loops.turn(columns, made[number * count :].ctypes.data)
+    return made
+
+
+def _axis_of_columns(x: Array) -> int | None:
+    """The first axis from which all but the last follow one another in memory, so that x is columns; None if none."""
+    axis, step = x.ndim - 1, x.itemsize
+    while axis > 0 and x.strides[axis - 1] == step:
+        axis -= 1
+        step *= x.shape[axis]
+    return axis if axis < x.ndim - 1 else None

@@ -1,7 +1,7 @@
 """Convolution and its two gradients as a matrix product per position of the window, without copying columns.
 
-With images laid out in phases (`phases.py`) as lines [ci, pixels] and one number per window as lines [co, pixels], a
-position of the window is a shift between the two:
+With images laid out by residues (`residues.py`) as lines [ci, pixels] and one number per window as lines [co, pixels],
+a position of the window is a shift between the two:
 
     y[i]            += w[position] @ x[i + ahead]
     x[i + ahead]    += w[position]^T @ dy[i]
@@ -34,7 +34,7 @@ from ir.kernels.gemm import (
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import cut
 from ir.kernels.native import load, owned
-from ir.kernels.phases import Phases, phases_of
+from ir.kernels.residues import Residues, residues_of
 from ir.op import Array
 from ir.types import DType, TensorType
 
@@ -68,14 +68,14 @@ class Shifted(Geometry):
     """How the products are blocked."""
 
     @cached_property
-    def phases(self) -> Phases:
+    def residues(self) -> Residues:
         """How images are laid out."""
-        return phases_of(self.windows)
+        return residues_of(self.windows)
 
     @cached_property
     def block(self) -> int:
         """Images laid out at once."""
-        return max(1, min(self.images, -(-LINE_ELEMENTS // self.phases.pixels)))
+        return max(1, min(self.images, -(-LINE_ELEMENTS // self.residues.pixels)))
 
     @cached_property
     def positions(self) -> int:
@@ -85,7 +85,7 @@ class Shifted(Geometry):
     @cached_property
     def column_bytes(self) -> int:
         """Bytes of the images as they are laid out."""
-        return 4 * self.images * self.inputs * self.phases.count * self.phases.pixels
+        return 4 * self.images * self.inputs * self.residues.count * self.residues.pixels
 
     def pays(self, depth: int) -> bool:
         """Whether this is worthwhile where the products sum over so many channels.
@@ -94,13 +94,13 @@ class Shifted(Geometry):
         """
         if max(self.windows.stride) == 1 or self.positions == 1 or depth < LEAST_DEPTH:
             return False
-        return self.phases.pixels <= MOST_WASTE * self.pixels
+        return self.residues.pixels <= MOST_WASTE * self.pixels
 
     @cached_property
     def line_windows(self) -> int:
         """Windows of an image's line from its first true one to its last."""
         height, width = self.windows.count
-        return (height - 1) * self.phases.grid[1] + width
+        return (height - 1) * self.residues.grid[1] + width
 
     @cached_property
     def pays_by_lines(self) -> bool:
@@ -126,10 +126,10 @@ class Shifted(Geometry):
 
     def scratch(self) -> tuple[TensorType, ...]:
         """A block's images as lines, its results as lines, products, and a weight by position."""
-        line = self.block * self.phases.pixels
+        line = self.block * self.residues.pixels
         terms = self.positions * self.inputs * self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)
         shapes = (
-            (self.phases.count * self.inputs * line + LINE_SLACK,),
+            (self.residues.count * self.inputs * line + LINE_SLACK,),
             (self.outputs, line),
             (terms,),
             (self.positions, self.outputs, self.inputs // self.groups),
@@ -146,7 +146,7 @@ class Shifted(Geometry):
         """The same for the gradient of the weight, with lines whose channels lie side by side for products."""
         lines, results, product, weights = self.scratch()
         if self.weight_pays_by_lines:
-            panels = self.phases.count * self._panels * PANEL * self.block * self.phases.pixels
+            panels = self.residues.count * self._panels * PANEL * self.block * self.residues.pixels
             product = TensorType(DType.F32, (panels,))
         return lines, results, product, weights
 
@@ -165,12 +165,12 @@ class Shifted(Geometry):
         by_position = by_position.reshape(self.positions, *by_position.shape[2:])
         for images in self._blocks():
             laid_out, total = self._cut(x[images], lines, results)
-            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            self.residues.spread(x[images], laid_out.reshape(self.residues.count, self.inputs, -1))
             for stretch in self._stretches(total, self._step(self.outputs, STRETCH_ELEMENTS)):
                 made = total[:, :, stretch]
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     (add_matmul if number else matmul)(by_position[number], pixels, made)
-            self.phases.deliver(total.reshape(self.outputs, -1), y[images])
+            self.residues.deliver(total.reshape(self.outputs, -1), y[images])
 
     def _convolve_lines(self, x: Array, w: Array, y: Array, lines: Array, results: Array, weights: Array) -> None:
         """The same, with one product for all positions of the window."""
@@ -182,13 +182,13 @@ class Shifted(Geometry):
         for images in self._blocks():
             count = len(x[images])
             laid_out, total = self._cut(x[images], lines, results)
-            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            self.residues.spread(x[images], laid_out.reshape(self.residues.count, self.inputs, -1))
             table = _places(self, count)
             if self.is_wide:
-                step, windows = self.phases.pixels, self.line_windows
+                step, windows = self.residues.pixels, self.line_windows
                 for weight, pixels, made in zip(rows, laid_out[0], total):
                     multiply_lines(weight, pixels, table, windows, made, count, step)
-                self.phases.deliver(total.reshape(self.outputs, -1), y[images])
+                self.residues.deliver(total.reshape(self.outputs, -1), y[images])
             else:
                 compact = cut(results, self.groups, self.outputs // self.groups, count * self.pixels)
                 for weight, pixels, made in zip(rows, laid_out[0], compact):
@@ -218,7 +218,7 @@ class Shifted(Geometry):
         transposed = transposed.reshape(self.groups, -1, transposed.shape[-1])
         for images in self._blocks():
             laid_out, given = self._cut(dx[images], lines, results)
-            self.phases.lay_out(dy[images], given.reshape(self.outputs, -1))
+            self.residues.lay_out(dy[images], given.reshape(self.outputs, -1))
             laid_out.fill(0)
             for stretch in self._stretches(given, self._step(self.positions * self.inputs, PRODUCT_ELEMENTS)):
                 terms = cut(product, self.groups, transposed.shape[1], stretch.stop - stretch.start)
@@ -226,7 +226,7 @@ class Shifted(Geometry):
                 by_position = terms.reshape(self.groups, self.positions, -1, terms.shape[2])
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     np.add(pixels, by_position[:, number], out=pixels)
-            self.phases.collect(laid_out.reshape(self.phases.count, self.inputs, -1), dx[images])
+            self.residues.collect(laid_out.reshape(self.residues.count, self.inputs, -1), dx[images])
 
     def weight_gradient(
         self, dy: Array, x: Array, dw: Array, lines: Array, results: Array, product: Array, weights: Array
@@ -239,8 +239,8 @@ class Shifted(Geometry):
         total.fill(0)
         for images in self._blocks():
             laid_out, given = self._cut(x[images], lines, results)
-            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
-            self.phases.lay_out(dy[images], given.reshape(self.outputs, -1))
+            self.residues.spread(x[images], laid_out.reshape(self.residues.count, self.inputs, -1))
+            self.residues.lay_out(dy[images], given.reshape(self.outputs, -1))
             for stretch in self._stretches(given, self._step(self.outputs, STRETCH_ELEMENTS)):
                 for number, pixels in enumerate(self._read(laid_out, stretch)):
                     add_matmul(given[:, :, stretch], pixels.swapaxes(1, 2), total[number])
@@ -255,7 +255,7 @@ class Shifted(Geometry):
         total.fill(0)
         for images in self._blocks():
             laid_out, _ = self._cut(x[images], lines, results)
-            self.phases.spread(x[images], laid_out.reshape(self.phases.count, self.inputs, -1))
+            self.residues.spread(x[images], laid_out.reshape(self.residues.count, self.inputs, -1))
             given = cut(results, *dy[images].shape)
             np.copyto(given, dy[images])
             by_group = given.reshape(len(given), self.groups, -1, self.pixels)
@@ -284,16 +284,16 @@ class Shifted(Geometry):
 
     def _read(self, laid_out: Array, stretch: slice) -> Iterator[Array]:
         """For each position of the window, the pixels [g, ci / g, count] that a stretch of windows reads."""
-        for phase, ahead in self.phases.positions:
-            yield laid_out[phase, :, :, stretch.start + ahead : stretch.stop + ahead]
+        for residue, ahead in self.residues.positions:
+            yield laid_out[residue, :, :, stretch.start + ahead : stretch.stop + ahead]
 
     def _step(self, channels: int, elements: int) -> int:
         """Windows worked on at once, so that so many channels of them have about this many elements."""
-        return min(self.block * self.phases.pixels, max(256, elements // channels))
+        return min(self.block * self.residues.pixels, max(256, elements // channels))
 
     def _stretches(self, line: Array, step: int) -> Iterator[slice]:
         """All windows of a block, as many at once; `line` is an example of its lines."""
-        count = line.shape[-1] - self.phases.farthest
+        count = line.shape[-1] - self.residues.farthest
         return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
     def _blocks(self) -> Iterator[slice]:
@@ -301,25 +301,25 @@ class Shifted(Geometry):
         return (slice(start, min(start + self.block, self.images)) for start in range(0, self.images, self.block))
 
     def _cut(self, x: Array, lines: Array, results: Array) -> tuple[Array, Array]:
-        """The scratch arrays for a block of images x: [phases, g, ci / g, pixels] and [g, co / g, pixels]."""
-        line = len(x) * self.phases.pixels
-        images = cut(lines, self.phases.count, self.groups, self.inputs // self.groups, line)
+        """The scratch arrays for a block of images x: [residues, g, ci / g, pixels] and [g, co / g, pixels]."""
+        line = len(x) * self.residues.pixels
+        images = cut(lines, self.residues.count, self.groups, self.inputs // self.groups, line)
         return images, cut(results, self.groups, self.outputs // self.groups, line)
 
 
 @lru_cache(maxsize=1024)
 def _places(sizes: Shifted, images: int) -> Array:
     """Where the lines of a group begin that the channels and positions of a weight are multiplied with, in bytes."""
-    line = images * sizes.phases.pixels
+    line = images * sizes.residues.pixels
     channels = np.arange(sizes.inputs // sizes.groups)[:, None] * line
-    positions = np.array([phase * sizes.inputs * line + ahead for phase, ahead in sizes.phases.positions])
+    positions = np.array([residue * sizes.inputs * line + ahead for residue, ahead in sizes.residues.positions])
     return np.ascontiguousarray(4 * (channels + positions).reshape(-1), np.int64)
 
 
 @lru_cache(maxsize=1024)
 def _window_places(sizes: Shifted, images: int) -> tuple[Array, Array]:
     """The pixels of lines at which the true windows of so many images lie, and how far ahead each position reads."""
-    (height, width), pitch, pixels = sizes.windows.count, sizes.phases.grid[1], sizes.phases.pixels
+    (height, width), pitch, pixels = sizes.windows.count, sizes.residues.grid[1], sizes.residues.pixels
     places = np.arange(images)[:, None, None] * pixels + np.arange(height)[:, None] * pitch + np.arange(width)
-    shifts = np.array([phase * images * pixels + ahead for phase, ahead in sizes.phases.positions])
+    shifts = np.array([residue * images * pixels + ahead for residue, ahead in sizes.residues.positions])
     return places.reshape(-1), shifts

@@ -2,6 +2,7 @@
 
 from ir.ops import (
     activation,
+    checked,
     collective,
     comparison,
     concat,
@@ -26,7 +27,7 @@ from ir.ops import (
 )
 
 __all__ = [
-    "activation", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian", "grouped",
-    "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax", "sort",
-    "special", "view",
+    "activation", "checked", "collective", "comparison", "concat", "conv", "elementwise", "functions", "gaussian",
+    "grouped", "indexing", "integer", "matmul", "norm", "pool", "random", "reduce", "scan", "scatter", "softmax",
+    "sort", "special", "view",
 ]  # fmt: skip

@@ -99,13 +99,14 @@ class Relu(Unary, NumberOnly):
 
 @op("relu_backward")
 class ReluBackward(Gradient):
-    """dy where y is positive, else 0; where y = relu(x)."""
+    """dy where y is positive, or NaN, else 0; where y = relu(x)."""
 
     cost = Cost(CostClass.SIMD, operations=2)
     temporaries = (False,)
 
     def compute(self, dy: Array, y: Array, out: Array, positive: Array) -> None:
-        np.greater(y, 0, out=positive)
+        np.less_equal(y, 0, out=positive)
+        np.logical_not(positive, out=positive)
         keep(positive, dy, out)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ir.kernels.mask import select
 from ir.op import Array, Op, broadcast_shape, limit, op
 from ir.ops.elementwise import Binary, InBlocks, Unary
+from ir.ranges import Range, hull
 from ir.types import DType, TensorType
 
 
@@ -103,6 +106,10 @@ class Where(InBlocks):
     """a where the condition holds, else b."""
 
     temporaries = (True,)
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges[1:]
+        return hull((a, b)) if a and b else None
 
     def infer(self, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
         if condition.dtype is not DType.BOOL:

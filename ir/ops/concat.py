@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ir.op import Array, Cost, CostClass, Op, op
+from ir.ranges import Range, hull
 from ir.space import Axis, Space
 from ir.types import TensorType
 
@@ -15,6 +18,10 @@ class Cat(Op):
     cost = Cost(CostClass.GATHER, operations=0)
     any_layout = True
     whole = "elements of a tile come to lie in another tile"
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        known = [one for one in ranges if one]
+        return hull(known) if len(known) == len(ranges) else None
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:

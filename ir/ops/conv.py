@@ -1,7 +1,8 @@
 """Convolution and its two gradients: the systolic array's work.
 
 How the simulator multiplies depends on the sizes (`method`): channels by themselves as small products (`depthwise.py`),
-lines of pixels where they lie (`shifted.py`), anything else by columns of pixels (`columns.py`).
+windows of 3 x 3 pixels by tiles (`winograd.py`), lines of pixels where they lie (`shifted.py`), anything else by
+columns of pixels (`columns.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ir.kernels.geometry import Geometry
 from ir.kernels.layout import in_order
 from ir.kernels.shifted import Shifted
 from ir.kernels.window import Pair, Windows
+from ir.kernels.winograd import Winograd
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
 from ir.space import Space
 from ir.types import DType, TensorType
@@ -188,7 +190,7 @@ def _geometry(x_shape: Pair, w_shape: Pair, stride: Pair, padding: Pair, dilatio
 
 
 @lru_cache(maxsize=1024)
-def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted:
+def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winograd:
     """What multiplies fastest for these sizes."""
     if sizes.groups == sizes.inputs == sizes.outputs:
         return Depthwise(sizes.images, sizes.groups, sizes.windows)
@@ -198,6 +200,9 @@ def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted:
         Role.INPUT_GRADIENT: sizes.outputs,
         Role.WEIGHT_GRADIENT: min(sizes.inputs, sizes.outputs),
     }
+    winograd = Winograd(*fields)
+    if winograd.pays and (role is not Role.INPUT_GRADIENT or winograd.transposed is not None):
+        return winograd
     shifted = Shifted(*fields)
     is_wide = not sizes.windows.is_pointwise
     by_lines = {

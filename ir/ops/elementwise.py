@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ir.kernels.blocks import block_of, blocks
 from ir.op import Array, Cost, CostClass, Op, broadcast_shape, limit, op
+from ir.ranges import Range, products
 from ir.space import Space
 from ir.types import DType, TensorType
 
@@ -88,6 +90,10 @@ class FloatOnly(Op):
 class Add(Binary, NumberOnly):
     """a + b"""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return (a[0] + b[0], a[1] + b[1]) if a and b else None
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.add(a, b, out=out)
 
@@ -96,6 +102,10 @@ class Add(Binary, NumberOnly):
 class Sub(Binary, NumberOnly):
     """a - b"""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return (a[0] - b[1], a[1] - b[0]) if a and b else None
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.subtract(a, b, out=out)
 
@@ -103,6 +113,10 @@ class Sub(Binary, NumberOnly):
 @op("mul")
 class Mul(Binary, NumberOnly):
     """a * b"""
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return products(a, b) if a and b else None
 
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.multiply(a, b, out=out)
@@ -141,6 +155,10 @@ class Pow(Binary, FloatOnly):
 class Maximum(Binary, NumberOnly):
     """The larger of a and b; NaN where either is."""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return (max(a[0], b[0]), max(a[1], b[1])) if a and b else None
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.maximum(a, b, out=out)
 
@@ -148,6 +166,10 @@ class Maximum(Binary, NumberOnly):
 @op("minimum")
 class Minimum(Binary, NumberOnly):
     """The smaller of a and b; NaN where either is."""
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return (min(a[0], b[0]), min(a[1], b[1])) if a and b else None
 
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.minimum(a, b, out=out)
@@ -174,6 +196,10 @@ class Clamp(Unary, FloatOnly):
 class Neg(Unary, NumberOnly):
     """-x"""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        (x,) = ranges
+        return x and (-x[1], -x[0])
+
     def kernel(self, x: Array, out: Array) -> None:
         np.negative(x, out=out)
 
@@ -182,18 +208,27 @@ class Neg(Unary, NumberOnly):
 class Abs(Unary, NumberOnly):
     """Absolute value."""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        (x,) = ranges
+        return x and (max(x[0], -x[1], 0), max(-x[0], x[1]))
+
     def kernel(self, x: Array, out: Array) -> None:
         np.absolute(x, out=out)
 
 
 @op("sign")
 class Sign(Unary, NumberOnly):
-    """-1, 0 or 1, as x is negative, zero or positive."""
+    """-1, 0 or 1, as x is negative, zero or positive; 0 for NaN."""
 
     cost = Cost(CostClass.SIMD, operations=2)
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return -1, 1
+
     def kernel(self, x: Array, out: Array) -> None:
         np.sign(x, out=out)
+        if out.dtype.kind == "f":
+            np.copyto(out, 0, where=np.not_equal(x, x))
 
 
 @op("rsqrt")
@@ -212,6 +247,9 @@ class Cast(Elementwise):
     """The same numbers as another element type: to integers toward zero, to bool whether not zero."""
 
     dtype: DType
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0] if self.dtype is DType.I32 else None
 
     def infer(self, x: TensorType) -> TensorType:
         return x.with_dtype(self.dtype)

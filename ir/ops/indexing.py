@@ -10,6 +10,8 @@ import numpy as np
 from ir.kernels.layout import in_order
 from ir.kernels.places import check_index, is_inside, places, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ops.elementwise import Elementwise
+from ir.ranges import Range
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -18,6 +20,31 @@ class Indexed(Op):
     """An operator whose last operand is a tensor of indices."""
 
     whole = "an index may name any element of the axis"
+    refuses = True
+
+    @limit
+    def integer_index(self, *operands: TensorType) -> bool:
+        "an index is an i32 tensor"
+        return operands[-1].dtype is DType.I32
+
+
+@op("wrap_index")
+class WrapIndex(Elementwise):
+    """Indices of an axis of `extent` elements, negative ones counted from its end."""
+
+    extent: int
+    cost = Cost(CostClass.SIMD, operations=3)
+    refuses = True
+
+    def infer(self, index: TensorType) -> TensorType:
+        return index
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return 0, max(self.extent - 1, 0)
+
+    def kernel(self, index: Array, out: Array) -> None:
+        np.add(index, np.less(index, 0) * np.int32(self.extent), out=out)
+        check_index(np.ascontiguousarray(out), self.extent)
 
     @limit
     def integer_index(self, *operands: TensorType) -> bool:
@@ -33,13 +60,16 @@ class IndexSelect(Indexed):
     cost = Cost(CostClass.GATHER, operations=0)
     tables = (0,)
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
+
     def infer(self, x: TensorType, index: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank:
             raise ValueError(f"{x} has no axis {self.dim}")
         return x.with_shape((*x.shape[: self.dim], *index.shape, *x.shape[self.dim + 1 :]))
 
     def space(self, x: TensorType, index: TensorType) -> Space:
-        lead, rest = _around(self.dim, x)
+        lead, rest = around(self.dim, x)
         return Space.parse(f"{lead} v! {rest}, * -> {lead} * {rest}", (x, index), (self.infer(x, index),))
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
@@ -70,7 +100,7 @@ class IndexAdd(Indexed):
 
     def space(self, x: TensorType, index: TensorType) -> Space:
         result = self.infer(x, index)
-        lead, rest = _around(self.dim, result)
+        lead, rest = around(self.dim, result)
         return Space.parse(f"{lead} * {rest}, * -> {lead} v! {rest}", (x, index), (result,))
 
     def elements(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
@@ -99,7 +129,7 @@ SHORT_ROW = 8
 """Rows shorter than this are added element by element."""
 
 
-def _around(dim: int, tensor: TensorType) -> tuple[str, str]:
+def around(dim: int, tensor: TensorType) -> tuple[str, str]:
     """Names for the axes before and after `dim`."""
     return " ".join(f"b{axis}" for axis in range(dim)), " ".join(f"r{axis}" for axis in range(dim + 1, tensor.rank))
 
@@ -138,6 +168,9 @@ class Gather(Indexed):
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
     tables = (0,)
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     def infer(self, x: TensorType, index: TensorType) -> TensorType:
         if x.rank != index.rank or not 0 <= self.dim < x.rank:

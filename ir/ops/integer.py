@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.elementwise import TAIL, Binary, FloatOnly, NumberOnly, Unary
+from ir.ranges import Range, is_within, products
 from ir.types import DType, TensorType
 
 
@@ -24,6 +27,10 @@ class FloorDiv(Binary, NumberOnly):
 
     cost = TAIL
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        return (min(a[0], 0), max(a[1], 0)) if a and b and b[0] > 0 else None
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.floor_divide(a, b, out=out)
 
@@ -34,6 +41,10 @@ class Remainder(Binary, NumberOnly):
 
     cost = TAIL
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        by = ranges[1]
+        return (0, by[1] - 1) if by and by[0] > 0 else None
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.remainder(a, b, out=out)
 
@@ -43,6 +54,9 @@ class Fmod(Binary, NumberOnly):
     """What a / b leaves, with the sign of a: a - b * trunc(a / b)."""
 
     cost = TAIL
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0] and (min(ranges[0][0], 0), max(ranges[0][1], 0))
 
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.fmod(a, b, out=out)
@@ -61,6 +75,10 @@ class Atan2(Binary, FloatOnly):
 @op("bitwise_and")
 class BitwiseAnd(Binary, BitsOnly):
     """The bits that both a and b have."""
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        highs = [one[1] for one in ranges if one and one[0] >= 0]
+        return (0, min(highs)) if highs else None
 
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.bitwise_and(a, b, out=out)
@@ -86,6 +104,10 @@ class BitwiseXor(Binary, BitsOnly):
 class BitwiseNot(Unary, BitsOnly):
     """The bits that x does not have."""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        (x,) = ranges
+        return x and (-x[1] - 1, -x[0] - 1)
+
     def kernel(self, x: Array, out: Array) -> None:
         np.invert(x, out=out)
 
@@ -94,6 +116,12 @@ class BitwiseNot(Unary, BitsOnly):
 class ShiftLeft(Binary, BitsOnly):
     """a's bits moved up by b places."""
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a, b = ranges
+        if not a or not b or not is_within(b, (0, 31)):
+            return None
+        return products(a, (1 << b[0], 1 << b[1]))
+
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.left_shift(a, b, out=out)
 
@@ -101,6 +129,10 @@ class ShiftLeft(Binary, BitsOnly):
 @op("shift_right")
 class ShiftRight(Binary, BitsOnly):
     """a's bits moved down by b places, the sign kept."""
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        a = ranges[0]
+        return a and (min(a[0], -1 if a[0] < 0 else 0), max(a[1], -1 if a[1] < 0 else 0))
 
     def kernel(self, a: Array, b: Array, out: Array) -> None:
         np.right_shift(a, b, out=out)

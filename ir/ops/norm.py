@@ -8,7 +8,7 @@ import numpy as np
 
 from ir.kernels.blocks import row_block_of, row_blocks
 from ir.kernels.native import are_lines, load
-from ir.kernels.rows import dot_along, dot_rows, outer_sum, sum_over
+from ir.kernels.rows import contiguous_rows, dot_along, dot_rows, outer_sum, sum_over
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
 from ir.types import TensorType
@@ -86,10 +86,12 @@ class LayerNorm(RowNormalisation):
         shift: Array,
     ) -> None:
         loops, length = load("rows"), gamma.size
-        if loops is not None and are_lines(x, gamma, beta, y, mean, rstd):
-            matrices = (x.reshape(-1, length), gamma.reshape(-1), beta.reshape(-1))
-            results = (y.reshape(-1, length), mean.reshape(-1), rstd.reshape(-1))
-            loops.normalise(*matrices, np.float32(self.eps), *results)
+        if loops is not None and are_lines(gamma, beta, y, mean, rstd):
+            arrays = [x, y, mean, rstd]
+            for source, made, means, deviations in [arrays] if are_lines(x) else row_blocks(self.axes, arrays, ()):
+                matrices = (contiguous_rows(source, length, scale), gamma.reshape(-1), beta.reshape(-1))
+                results = (made.reshape(-1, length), means.reshape(-1), deviations.reshape(-1))
+                loops.normalise(*matrices, np.float32(self.eps), *results)
             return
         share.fill(1 / share.size)
         for row, values in enumerate((0, gamma.reshape(-1), beta.reshape(-1))):
@@ -167,10 +169,14 @@ class LayerNormBackward(RowNormalisation):
         for total in (dgamma, dbeta):
             total.fill(0)
         loops, length = load("rows"), gamma.size
-        if loops is not None and are_lines(dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
-            lines = [array.reshape(-1) for array in (mean, rstd, gamma, dgamma, dbeta)]
-            given, pixels, made = (array.reshape(-1, length) for array in (dy, x, dx))
-            loops.normalise_gradient(given, pixels, *lines[:3], made, *lines[3:])
+        if loops is not None and are_lines(mean, rstd, gamma, dx, dgamma, dbeta) and x.size:
+            arrays = [dy, x, mean, rstd, dx]
+            parts = [arrays] if are_lines(dy, x) else row_blocks(self.axes, arrays, ())
+            totals = (dgamma.reshape(-1), dbeta.reshape(-1))
+            for given, pixels, means, deviations, made in parts:
+                matrices = contiguous_rows(given, length, centred), contiguous_rows(pixels, length, product)
+                lines = (means.reshape(-1), deviations.reshape(-1), gamma.reshape(-1))
+                loops.normalise_gradient(*matrices, *lines, made.reshape(-1, length), *totals)
             return
         np.multiply(gamma, 1 / gamma.size, out=weights)
         for row, values in enumerate((0, gamma.reshape(-1))):

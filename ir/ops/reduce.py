@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ir.kernels.rows import ones_along, square_sum_along, sum_along
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
+from ir.ranges import Range
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -23,11 +26,14 @@ class Reduction(Op):
         return x.with_shape(_reduced_shape(x, self.dims, self.keepdim))
 
     def space(self, x: TensorType) -> Space:
-        return _reduced_space(x, self.dims, self.keepdim)
+        return reduced_space(x, self.dims, self.keepdim)
 
 
 class Extremum(Reduction):
     """The largest or smallest element."""
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     @limit
     def numbers_only(self, x: TensorType) -> bool:
@@ -49,6 +55,11 @@ class Sum(Reduction):
 
     def infer(self, x: TensorType) -> TensorType:
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        (of,), (x,) = ranges, operands
+        count = math.prod(x.shape[dim] for dim in self.dims)
+        return of and (of[0] * count, of[1] * count)
 
     def scratch(self, x: TensorType) -> tuple[TensorType, ...]:
         return (x.with_shape((ones_along(x.shape, self.dims),)),)
@@ -114,7 +125,7 @@ class Prod(Reduction):
         return super().infer(x).with_dtype(x.dtype if x.dtype.is_float else DType.I32)
 
     def space(self, x: TensorType) -> Space:
-        return _reduced_space(x, self.dims, self.keepdim, held=True)
+        return reduced_space(x, self.dims, self.keepdim, held=True)
 
     def kernel(self, x: Array, out: Array) -> None:
         np.multiply.reduce(x, axis=self.dims, dtype=out.dtype, out=out, keepdims=self.keepdim)
@@ -133,7 +144,10 @@ class Argmax(Op):
         return TensorType(DType.I32, _reduced_shape(x, (self.dim,), self.keepdim))
 
     def space(self, x: TensorType) -> Space:
-        return _reduced_space(x, (self.dim,), self.keepdim, held=True)
+        return reduced_space(x, (self.dim,), self.keepdim, held=True)
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return 0, max(operands[0].shape[self.dim] - 1, 0)
 
     def kernel(self, x: Array, out: Array) -> None:
         out[...] = np.argmax(x, axis=self.dim, keepdims=self.keepdim)
@@ -151,7 +165,7 @@ def _reduced_shape(x: TensorType, dims: tuple[int, ...], keepdim: bool) -> tuple
     return tuple(1 if dim in dims else extent for dim, extent in enumerate(x.shape) if keepdim or dim not in dims)
 
 
-def _reduced_space(x: TensorType, dims: tuple[int, ...], keepdim: bool, held: bool = False) -> Space:
+def reduced_space(x: TensorType, dims: tuple[int, ...], keepdim: bool, held: bool = False) -> Space:
     """The axes of x, and those that stay; the reduced ones are held whole where `held`."""
     names = [f"d{axis}" for axis in range(x.rank)]
     kept = [Axis(() if dim in dims else (name,)) for dim, name in enumerate(names) if keepdim or dim not in dims]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ir.op import Array, Cost, CostClass, Op, limit, op
+from ir.ranges import Range, hull
 from ir.space import Space
 from ir.types import DType, TensorType
 
@@ -37,6 +39,10 @@ class Cumsum(Scan):
     """The sum of all elements up to each."""
 
     dim: int
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        (of,), (x,) = ranges, operands
+        return of and hull((of, (of[0] * x.shape[self.dim], of[1] * x.shape[self.dim])))
 
     def kernel(self, x: Array, out: Array) -> None:
         np.cumsum(x, axis=self.dim, dtype=out.dtype, out=out)

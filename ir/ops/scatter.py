@@ -22,6 +22,7 @@ class Scattering(Op):
     cost: ClassVar[Cost] = Cost(CostClass.GATHER)
     any_layout: ClassVar[bool] = True
     whole = "an index may name any element of the axis"
+    refuses = True
 
     def infer(self, x: TensorType, index: TensorType, src: TensorType) -> TensorType:
         if not x.rank == index.rank == src.rank or not 0 <= self.dim < x.rank:

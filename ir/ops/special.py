@@ -16,7 +16,7 @@ SERIES = Cost(CostClass.SIMD, operations=24, tail=True)
 
 @op("lgamma")
 class LogGamma(Unary, FloatOnly):
-    """The logarithm of the absolute value of the gamma function."""
+    """The logarithm of the absolute value of the gamma function; inf for either infinity."""
 
     cost = SERIES
 
@@ -24,6 +24,7 @@ class LogGamma(Unary, FloatOnly):
         from scipy.special import gammaln  # here, as it takes longer to import than many a run
 
         gammaln(x, out=out)
+        np.copyto(out, np.inf, where=np.isneginf(x))
 
 
 @op("digamma")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ir.kernels.layout import copy
 from ir.op import Array, FreeOp, Op, broadcast_shape, op
+from ir.ranges import Range
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
@@ -21,6 +22,9 @@ class Full(FreeOp):
     shape: tuple[int, ...]
     value: float
     dtype: DType
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return None if self.dtype.is_float else (int(self.value), int(self.value))
 
     def infer(self) -> TensorType:
         if self.dtype is DType.I32 and not -(2**31) <= self.value < 2**31:
@@ -45,6 +49,9 @@ class Reshape(FreeOp):
 
     shape: tuple[int, ...]
     whole = "elements of a tile come to lie in another tile"
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     def infer(self, x: TensorType) -> TensorType:
         if x.numel != math.prod(self.shape):
@@ -78,6 +85,9 @@ class Permute(FreeOp):
 
     dims: tuple[int, ...]
 
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
+
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.dims) != list(range(x.rank)):
             raise ValueError(f"{list(self.dims)} is not a permutation of {x.rank} axes")
@@ -101,6 +111,9 @@ class Expand(FreeOp):
     """Broadcast to a larger shape: axes of extent one, and new leading axes, are repeated."""
 
     shape: tuple[int, ...]
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     def infer(self, x: TensorType) -> TensorType:
         if broadcast_shape((x, x.with_shape(self.shape))) != self.shape:
@@ -126,6 +139,9 @@ class Slice(FreeOp):
     stop: int
     step: int
     whole = "elements of a tile come to lie in another tile"
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     def infer(self, x: TensorType) -> TensorType:
         if not 0 <= self.dim < x.rank or not 0 <= self.start <= self.stop <= x.shape[self.dim] or self.step < 1:
@@ -153,6 +169,9 @@ class Flip(FreeOp):
 
     dims: tuple[int, ...]
     whole = "elements of a tile come to lie in another tile"
+
+    def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
+        return ranges[0]
 
     def infer(self, x: TensorType) -> TensorType:
         if len(set(self.dims)) != len(self.dims) or not all(0 <= dim < x.rank for dim in self.dims):

@@ -98,7 +98,7 @@ def _written(refusal: Refusal, path: str) -> tuple[int, dict[str, Any]]:
 def _raw(refusal: Refusal, path: str) -> Written:
     """The same for the gate, which stands before the application."""
     code, body = _written(refusal, path)
-    content = json.dumps(body).encode()
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     fields = {"Content-Type": "application/json", "Content-Length": str(len(content)), **fields_of(refusal)}
     return code, [(name.lower().encode(), value.encode()) for name, value in fields.items()], content
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelbox.refusal import Reason, Refusal
 from modelbox.service import logs
+from modelbox.service.direct import Direct
 from modelbox.service.pace import Pace
 from modelbox.service.service import Service
 
@@ -54,7 +55,8 @@ class Gate:
         self._app, self._service, self.written = app, service, written
         self.in_flight = 0
         """Requests that were let in and are not answered yet."""
-        self.pace = Pace()
+        self.direct = Direct(service)
+        self.pace = Pace(lambda: self.in_flight == 0 and service.idle)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,16 +106,20 @@ class Gate:
             return Refusal(Reason.TOO_LARGE, f"the body has {int(size)} bytes: at most {box.limits.body_bytes}")
         return self._service.full(self.in_flight - besides) if method == "POST" else None
 
+    def too_large(self, taken: int) -> Refusal | None:
+        """The same, for a body of which so many bytes came and which did not say how long it is."""
+        most = self._service.home.box.limits.body_bytes
+        return Refusal(Reason.TOO_LARGE, f"the body has more than {most} bytes") if taken > most else None
+
     def _bounded(self, receive: Receive) -> Receive:
-        """The same, for bodies that do not say how long they are."""
-        most, taken = self._service.home.box.limits.body_bytes, 0
+        taken = 0
 
         async def bounded() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > most:
-                raise Refusal(Reason.TOO_LARGE, f"the body has more than {most} bytes")
+            if refusal := self.too_large(taken):
+                raise refusal
             return message
 
         return bounded

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ir.op import Array
 from ir.version import VERSION as TOOLCHAIN_VERSION
 from modelbox.refusal import Reason, Refusal
 from modelbox.service.http import SIMULATED_HEADER, answers, parsed, takes, until_gone, validated
-from modelbox.service.service import PLATFORM, VERSION, Inference, Service
+from modelbox.service.service import PLATFORM, VERSION, Service
+from modelbox.service.tensor_model import Inference
 from modelbox.service.tensors import Described, from_list, from_raw, to_list, to_raw
 
 EXTENSIONS = ("binary_tensor_data",)
 HEADER_LENGTH = "Inference-Header-Content-Length"
 SIMULATED = "simulated_rdu_ns"
 RESERVED = ("binary_data_size", "binary_data", "binary_data_output", "profile", "timeout", "classification")
+
+PREFIX = "/v2"
+MODEL_PATH = "/models/{model}"
+VERSION_PATH = MODEL_PATH + "/versions/{version}"
+INFER_PATH, INFER_VERSION_PATH = (f"{PREFIX}{path}/infer" for path in (MODEL_PATH, VERSION_PATH))
 
 Parameters = dict[str, bool | int | float | str]
 
@@ -134,24 +141,23 @@ SERVER_VERSION = TOOLCHAIN_VERSION
 
 def routes(service: Service) -> APIRouter:
     """The protocol's routes."""
-    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    router = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"])
     refusals = answers(Error)
-    path = "/models/{model}"
-    versioned = path + "/versions/{version}"
+    path, versioned = MODEL_PATH, VERSION_PATH
+    known: Any = Path(json_schema_extra={"enum": [service.name]})
+    known_version: Any = Path(json_schema_extra={"enum": [VERSION]})
 
-    # First, because routes are tried in order.
-    async def infer(request: Request, model: str, version: str = "") -> Response:
-        service.require_model(model, version)
-        asked, arrays = read(await request.body(), request.headers.get(HEADER_LENGTH))
-        profile, seconds = options(asked.parameters)
-        given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
-        work = service.infer(arrays, given, profile=profile, seconds=seconds)
-        return respond(service, asked, await until_gone(request, work))
+    # First, because routes are tried in order. Most requests never come here: the door answers them itself.
+    async def infer(request: Request, model: str = known) -> Response:
+        return await _infer(service, request, model)
 
-    for where in (path, versioned):
+    async def infer_version(request: Request, model: str = known, version: str = known_version) -> Response:
+        return await _infer(service, request, model, version)
+
+    for where, called in ((path, infer), (versioned, infer_version)):
         router.add_api_route(
             f"{where}/infer",
-            infer,
+            called,
             methods=["POST"],
             response_model=InferenceResponse,
             responses=refusals,
@@ -172,25 +178,42 @@ def routes(service: Service) -> APIRouter:
         return ServerMetadata(name=SERVER, version=SERVER_VERSION, extensions=list(EXTENSIONS))
 
     @router.get(path, response_model=ModelMetadata, responses=refusals)
+    async def metadata(model: str = known) -> ModelMetadata:
+        return _metadata(service, model)
+
     @router.get(versioned, response_model=ModelMetadata, responses=refusals)
-    async def metadata(model: str, version: str = "") -> ModelMetadata:
-        service.require_model(model, version)
-        return ModelMetadata(
-            name=service.name,
-            versions=[VERSION],
-            platform=PLATFORM,
-            inputs=[_told(tensor) for tensor in service.inputs],
-            outputs=[_told(tensor) for tensor in service.outputs],
-        )
+    async def metadata_version(model: str = known, version: str = known_version) -> ModelMetadata:
+        return _metadata(service, model, version)
 
     @router.get(f"{path}/ready", response_model=ModelReady, responses=refusals)
+    async def model_ready(response: Response, model: str = known) -> ModelReady:
+        return _model_ready(service, response, model)
+
     @router.get(f"{versioned}/ready", response_model=ModelReady, responses=refusals)
-    async def model_ready(model: str, response: Response, version: str = "") -> ModelReady:
-        service.require_model(model, version)
-        response.status_code = 200 if service.ready else 503
-        return ModelReady(name=model, ready=service.ready)
+    async def model_version_ready(response: Response, model: str = known, version: str = known_version) -> ModelReady:
+        return _model_ready(service, response, model, version)
 
     return router
+
+
+async def _infer(service: Service, request: Request, model: str, version: str = "") -> Response:
+    service.require_model(model, version)
+    asked = read(await request.body(), request.headers.get(HEADER_LENGTH))
+    work = service.infer(asked.arrays, asked.parameters, profile=asked.profile, seconds=asked.seconds)
+    fields, content = written(service, asked.request, await until_gone(request, work))
+    return Response(content, headers=fields)
+
+
+def _metadata(service: Service, model: str, version: str = "") -> ModelMetadata:
+    service.require_model(model, version)
+    inputs, outputs = ([_told(tensor) for tensor in tensors] for tensors in (service.inputs, service.outputs))
+    return ModelMetadata(name=service.name, versions=[VERSION], platform=PLATFORM, inputs=inputs, outputs=outputs)
+
+
+def _model_ready(service: Service, response: Response, model: str, version: str = "") -> ModelReady:
+    service.require_model(model, version)
+    response.status_code = 200 if service.ready else 503
+    return ModelReady(name=model, ready=service.ready)
 
 
 def options(parameters: Mapping[str, Any]) -> tuple[str | None, float | None]:
@@ -203,8 +226,19 @@ def options(parameters: Mapping[str, Any]) -> tuple[str | None, float | None]:
     return profile, None if not timeout else timeout / 1e6
 
 
-def read(body: bytes, header_length: str | None) -> tuple[InferenceRequest, dict[str, Array]]:
-    """A request and its inputs. Raises Refusal for what is not as the protocol says."""
+@dataclass(frozen=True)
+class Question:
+    """A request that was read: its inputs, the box's parameters, the profile, and the seconds it may take."""
+
+    request: InferenceRequest
+    arrays: dict[str, Array]
+    parameters: dict[str, Any]
+    profile: str | None
+    seconds: float | None
+
+
+def read(body: bytes, header_length: str | None) -> Question:
+    """A request's body. Raises Refusal for what is not as the protocol says."""
     header, rest = memoryview(body), memoryview(b"")
     if header_length is not None:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length[:20]) > len(body):
@@ -227,7 +261,9 @@ def read(body: bytes, header_length: str | None) -> tuple[InferenceRequest, dict
         rest = rest[size:]
     if len(rest):
         raise Refusal(Reason.INVALID, f"{len(rest)} bytes at the end of the body belong to no input")
-    return asked, arrays
+    profile, seconds = options(asked.parameters)
+    given = {name: value for name, value in asked.parameters.items() if name not in RESERVED}
+    return Question(asked, arrays, given, profile, seconds)
 
 
 def chosen(service: Service, names: Sequence[str] | None) -> list[Described]:
@@ -238,8 +274,8 @@ def chosen(service: Service, names: Sequence[str] | None) -> list[Described]:
     return [known[name] for name in names or known]
 
 
-def respond(service: Service, asked: InferenceRequest, found: Inference) -> Response:
-    """The answer, in JSON and, where it is asked for, bytes after it."""
+def written(service: Service, asked: InferenceRequest, found: Inference) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an answer: JSON and, where they are asked for, bytes after it."""
     wanted = {tensor.name: tensor for tensor in asked.outputs or ()}
     everything = asked.parameters.get("binary_data_output", False) is True
     outputs, raw = [], []
@@ -259,11 +295,11 @@ def respond(service: Service, asked: InferenceRequest, found: Inference) -> Resp
     body["parameters"] = {SIMULATED: found.simulated_rdu_ns, "profile": found.profile}
     body["outputs"] = outputs
     text = json.dumps(body, separators=(",", ":")).encode()
-    headers = {SIMULATED_HEADER: str(found.simulated_rdu_ns)}
-    if not raw:
-        return Response(text, media_type="application/json", headers=headers)
-    headers[HEADER_LENGTH] = str(len(text))
-    return Response(b"".join([text, *raw]), media_type="application/octet-stream", headers=headers)
+    fields = {SIMULATED_HEADER: str(found.simulated_rdu_ns), "Content-Type": "application/json"}
+    if raw:
+        fields |= {HEADER_LENGTH: str(len(text)), "Content-Type": "application/octet-stream"}
+    content = b"".join([text, *raw])
+    return {**fields, "Content-Length": str(len(content))}, content
 
 
 def _told(tensor: Described) -> TensorMetadata:

@@ -95,7 +95,7 @@ async def _serve(service: Service, jobs: Jobs) -> None:
     await asyncio.wait({serving, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     service.refuse()
-    gate.pace.wake()
+    gate.pace.end()
     for name in ("", *SERVICES):
         await health_of.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     await jobs.stop()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from modelbox.box_file import Home
 from modelbox.parameters import legal
 from modelbox.refusal import Reason, Refusal
 from modelbox.service.metrics import Metrics
-from modelbox.service.tensor_model import TensorModel
+from modelbox.service.tensor_model import Inference, TensorModel
 from modelbox.service.tensors import BYTES, Described
 from modelbox.service.waiting import deadline
 
@@ -31,15 +32,6 @@ TEXT_IN, TEXT_OUT = "text_input", "text_output"
 
 LATE_SECONDS = 1.0
 """What the device is given to notice a deadline by itself."""
-
-
-@dataclass(frozen=True)
-class Inference:
-    """The answer to a request for tensors. simulated_rdu_ns is simulated time of the RDU."""
-
-    outputs: dict[str, Array]
-    profile: str
-    simulated_rdu_ns: int
 
 
 @dataclass(frozen=True)
@@ -117,16 +109,27 @@ class Service:
         seconds: float | None = None,
     ) -> Inference:
         """Answer a request for tensors; of a text model, prompts as BYTES. Raises Refusal."""
-        checked = legal(self.home.box, parameters)
         if self.tensors is None:
-            return await self._write(arrays, checked, profile, seconds)
-        limits = self.home.box.limits
-        future = self.tensors.submit(arrays, deadline(limits, seconds), profile)
+            return await self._write(arrays, legal(self.home.box, parameters), profile, seconds)
+        future = self.submit(arrays, parameters, profile=profile, seconds=seconds)
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(future), limits.request_seconds)
+            return await asyncio.wait_for(asyncio.wrap_future(future), self.home.box.limits.request_seconds)
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
-        return Inference(answer.outputs, answer.profile, answer.simulated_rdu_ns)
+            raise late() from error
+
+    def submit(
+        self,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, Any],
+        *,
+        profile: str | None = None,
+        seconds: float | None = None,
+        wake: bool = True,
+    ) -> Future[Inference]:
+        """The answer of a model of tensors, in the future. Raises Refusal. wake: as for `Waiting.offer`."""
+        assert self.tensors is not None
+        legal(self.home.box, parameters)
+        return self.tensors.submit(arrays, deadline(self.home.box.limits, seconds), profile, wake)
 
     async def _write(
         self, arrays: Mapping[str, Array], parameters: Mapping[str, Any], profile: str | None, seconds: float | None
@@ -195,10 +198,15 @@ class Service:
                 yield number, piece
                 running -= piece.finished is not None
         except asyncio.TimeoutError as error:
-            raise Refusal(Reason.LATE, "the request took longer than it is allowed to") from error
+            raise late() from error
         finally:
             for ticket in tickets:
                 ticket.cancelled.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and nothing is worked on."""
+        return self._model.waiting.pending == 0
 
     def has_room(self, in_flight: int = 0) -> bool:
         """Whether a request can be taken at this moment."""
@@ -226,6 +234,11 @@ class Service:
     def close(self) -> None:
         """End the device's thread."""
         self._model.close()
+
+
+def late() -> Refusal:
+    """What a request gets that took too long."""
+    return Refusal(Reason.LATE, "the request took longer than it is allowed to")
 
 
 def _fingerprint(home: Home) -> str:

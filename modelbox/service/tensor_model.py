@@ -17,6 +17,7 @@ from modelbox.box_file import Home, Profile
 from modelbox.refusal import Reason, Refusal
 from modelbox.service.loading import open_profile
 from modelbox.service.metrics import Metrics
+from modelbox.service.post import Post
 from modelbox.service.tensors import DEVICE, Described, as_device
 from modelbox.service.waiting import Waiting, guarded
 from runtime.session import Session
@@ -27,8 +28,8 @@ FORWARD = ("FWD",)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a request gets: its outputs, by name, and where they come from."""
+class Inference:
+    """The answer to a request for tensors. simulated_rdu_ns is simulated time of the RDU."""
 
     outputs: dict[str, Array]
     profile: str
@@ -43,7 +44,7 @@ class TensorTicket:
     inputs: dict[str, Array]
     rows: int
     deadline: float
-    answer: Future[Answer] = field(default_factory=Future)
+    answer: Future[Inference] = field(default_factory=Future)
 
     @property
     def nbytes(self) -> int:
@@ -107,8 +108,8 @@ class LoadedProfile:
         rows = len(next(iter(inputs.values()))) if self.shares else self.batch
         return TensorTicket(self.name, inputs, rows, deadline)
 
-    def run(self, tickets: Sequence[TensorTicket]) -> list[Answer]:
-        """Answer requests from batches that they share."""
+    def run(self, tickets: Sequence[TensorTicket]) -> list[Inference]:
+        """Inference requests from batches that they share."""
         rows = sum(ticket.rows for ticket in tickets)
         if not self.shares:
             return [self._answer(self.session.run(FORWARD, inputs=ticket.inputs), 1) for ticket in tickets]
@@ -125,8 +126,8 @@ class LoadedProfile:
             start += ticket.rows
         return answers
 
-    def _answer(self, outputs: dict[str, Array], runs: int) -> Answer:
-        return Answer(outputs, self.name, runs * self.simulated_rdu_ns)
+    def _answer(self, outputs: dict[str, Array], runs: int) -> Inference:
+        return Inference(outputs, self.name, runs * self.simulated_rdu_ns)
 
     def _described(self, kind: SymbolKind) -> list[Described]:
         symbols = [self.session.symbols[name] for name in self.session.names(kind)]
@@ -162,6 +163,7 @@ class TensorModel:
     def __init__(self, home: Home, metrics: Metrics) -> None:
         self.profiles = {p.name: LoadedProfile(p, open_profile(home, p)) for p in home.box.of_use("inference")}
         self.waiting: Waiting[TensorTicket] = Waiting(home.box.limits)
+        self.post = Post()
         self._metrics = metrics
         self._thread = threading.Thread(target=guarded, args=(self._work, self.waiting), name="device", daemon=True)
         self._thread.start()
@@ -182,10 +184,13 @@ class TensorModel:
             faults.append(fault)
         raise Refusal(Reason.INVALID, faults[0])
 
-    def submit(self, arrays: Mapping[str, Array], deadline: float, profile: str | None = None) -> Future[Answer]:
-        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room."""
+    def submit(
+        self, arrays: Mapping[str, Array], deadline: float, profile: str | None = None, wake: bool = True
+    ) -> Future[Inference]:
+        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room. wake: as for
+        `Waiting.offer`."""
         ticket = self.choose(arrays, profile).ticket(arrays, deadline)
-        self.waiting.offer([ticket])
+        self.waiting.offer([ticket], wake)
         return ticket.answer
 
     def close(self) -> None:
@@ -218,7 +223,7 @@ class TensorModel:
         return found
 
     def _run(self, profile: LoadedProfile, tickets: list[TensorTicket]) -> None:
-        """Answer every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
+        """Inference every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
         began = time.perf_counter()
         try:
             answers = profile.run(tickets)
@@ -234,5 +239,6 @@ class TensorModel:
         runs = -(-rows // profile.batch)
         simulated = runs * profile.simulated_rdu_ns
         self._metrics.ran(time.perf_counter() - began, simulated, rows / (runs * profile.batch))
-        for ticket, answer in zip(tickets, answers):
-            ticket.answer.set_result(answer)
+        with self.post.together():
+            for ticket, answer in zip(tickets, answers):
+                ticket.answer.set_result(answer)

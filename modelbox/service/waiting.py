@@ -52,8 +52,11 @@ class Waiting(Generic[T]):
     def __len__(self) -> int:
         return len(self._tickets)
 
-    def offer(self, tickets: Sequence[T]) -> None:
-        """Let requests wait, all or none of them. Raises Refusal where there is no room, or no more are taken."""
+    def offer(self, tickets: Sequence[T], wake: bool = True) -> None:
+        """Let requests wait, all or none of them. Raises Refusal where there is no room, or no more are taken.
+
+        wake: False where others come at the same moment, and `wake` is called after the last.
+        """
         size = sum(ticket.nbytes for ticket in tickets)
         with self._changed:
             if self._refuses is not None:
@@ -67,6 +70,12 @@ class Waiting(Generic[T]):
             self._tickets.extend(tickets)
             self._bytes += size
             self.pending += len(tickets)
+            if wake:
+                self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Whoever waits for a request looks again."""
+        with self._changed:
             self._changed.notify_all()
 
     def has_room(self, in_flight: int = 0) -> bool:

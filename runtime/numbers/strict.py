@@ -29,6 +29,7 @@ from pef.nest import WHOLE, Nest, Reader, Writer, freed_by, needed, read_slices,
 from runtime.collective import Collective, Exchange
 from runtime.numbers.combiners import COMBINERS
 from runtime.numbers.memory import Memory
+from runtime.numbers.origin import kernel_at, naming_sources
 from runtime.numbers.simulator import Run
 
 
@@ -63,7 +64,8 @@ class StrictSimulator:
             for number in sections:
                 section = self._pef.record.sections[number]
                 configuration = self._pef.configuration(section.configuration)
-                _Section(configuration, section.bindings, self._memory, self._exchange, self._observer).run()
+                with naming_sources(self._pef, number):
+                    _Section(configuration, section.bindings, self._memory, self._exchange, self._observer).run()
 
     def close(self) -> None:
         """There are no threads to give back."""
@@ -193,7 +195,7 @@ class _Section:
             op, operands = application.op, [values[i] for i in application.operands]
             results = [_array(tensor) for tensor in body.types(application.results)]
             scratch = [_array(tensor) for tensor in op.scratch(*body.types(application.operands))]
-            kernel = self.exchange.mean if op.exchanges else op.kernel
+            kernel = self.exchange.mean if op.exchanges else kernel_at(op, application.where)
             kernel(*operands, *results, *scratch)
             for index, result in zip(application.results, results):
                 if body.values[index].type.dtype is DType.BF16 and index not in unrounded:

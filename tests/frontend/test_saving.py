@@ -6,13 +6,16 @@ import random
 from itertools import product
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
+from networkx.algorithms.flow import boykov_kolmogorov
 from torch import Tensor, nn
 
 from compiler.driver import LEVELS, CompileRequest
 from compiler.frontend.capture import Captured, capture
+from compiler.frontend.contraction import source_side
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.partition import partition
 from compiler.frontend.saving import FLOPS_PER_SAVED_BYTE, computed_again, may_repeat, work
@@ -259,3 +262,40 @@ def test_a_deep_transformer_is_cut_whole() -> None:
 def test_every_second_join_along_residual_connections_is_saved(blocks: int) -> None:
     whole = [tensor for tensor in saved(captured(Residuals(blocks), 4, 8, 16, 16)) if tensor.shape == (4, 8, 16, 16)]
     assert len(whole) == blocks + (blocks - 1) // 2
+
+
+def random_network(seed: int) -> nx.DiGraph:
+    """A small network in which no way from end to end is without a price."""
+    pick = random.Random(seed)
+    count = pick.randint(1, 12)
+    network = nx.DiGraph()
+    network.add_nodes_from(["source", "sink", *range(count)])
+    for _ in range(pick.randint(1, 3 * count)):
+        giver, taker = pick.choice(["source", *range(count)]), pick.choice(["sink", *range(count)])
+        if giver != taker and (giver, taker) != ("source", "sink"):
+            network.add_edge(
+                giver, taker, **({"capacity": pick.choice([0, 1, 2, 3, 5])} if pick.random() < 0.75 else {})
+            )
+    free = nx.DiGraph((a, b) for a, b, arc in network.edges(data=True) if "capacity" not in arc)
+    if "source" in free and "sink" in free and nx.has_path(free, "source", "sink"):
+        return random_network(seed + 10_000)
+    return network
+
+
+@pytest.mark.parametrize("start", range(0, 1000, 100))
+def test_a_contracted_network_is_cut_in_the_same_place(start: int) -> None:
+    for seed in range(start, start + 100):
+        network = random_network(seed)
+        whole = boykov_kolmogorov(network, "source", "sink").graph["trees"][0]
+        assert source_side(network.copy(), "source", "sink") == set(whole), seed
+
+
+def test_a_chain_leaves_nothing_to_search() -> None:
+    network = nx.DiGraph()
+    for number in range(2000):
+        network.add_edge("source", number, capacity=1)
+        network.add_edge(number, number + 1, capacity=100 + number % 7)
+    network.add_edge(2000, "sink")
+    side = source_side(network, "source", "sink")
+    assert set(network) == {"source", "sink"}
+    assert side == {"source", *range(1996)}

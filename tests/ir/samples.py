@@ -30,7 +30,7 @@ class Sample:
 
     Floating-point operands are normally distributed, or lie above 0.1 where `positive`, or are rounded to
     `whole_numbers`, which are often equal. Integers lie in `-below .. below - 1`, or in `0 .. below - 1` where they
-    are an `index`.
+    are an `index`, or in `1 .. below - 1` where `positive`.
     """
 
     op: Op
@@ -50,7 +50,7 @@ class Sample:
         if type.dtype is DType.BOOL:
             return rng.random(type.shape) < 0.5
         if not type.dtype.is_float:
-            low = 0 if self.index else -self.below
+            low = 1 if self.positive else 0 if self.index else -self.below
             return rng.integers(low, self.below, type.shape).astype(type.dtype.compute)
         normal = rng.standard_normal(type.shape).astype(np.float32)
         if self.whole_numbers:
@@ -155,6 +155,8 @@ CONVOLUTIONS = [
     *convolution((6, 4, 16, 18), (10, 4, 2, 3), stride=(2, 3)),
     *convolution((4, 6, 9, 10), (8, 3, 3, 3), padding=(1, 1), groups=2),
     *convolution((4, 6, 9, 10), (6, 1, 3, 3), stride=(2, 2), padding=(1, 1), groups=6),
+    *convolution((2, 6, 12, 10), (6, 1, 5, 5), padding=(2, 1), groups=6),
+    *convolution((4, 24, 9, 10), (48, 24, 3, 3), padding=(1, 1)),
     *convolution((6, 16, 9, 10), (18, 16, 3, 3), padding=(1, 1)),
     *convolution((4, 32, 15, 21), (36, 16, 3, 2), stride=(2, 3), padding=(0, 1), dilation=(2, 1), groups=2),
     *convolution((2, 16, 70, 80), (18, 16, 4, 4), stride=(2, 2), padding=(1, 1)),

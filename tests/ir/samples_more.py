@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +53,49 @@ INTEGERS = [
     Sample(op("bitwise_not"), (i32(4, 6),), torch.bitwise_not),
     Sample(op("shift_left"), (i32(4, 6), i32(6)), torch.bitwise_left_shift, index=True, below=9),
     Sample(op("shift_right"), (i32(4, 6), i32(6)), torch.bitwise_right_shift, index=True, below=9),
+]
+
+
+def checked(name: str, function: Callable[..., Tensor], **options: Any) -> Sample:
+    """On operands that broadcast."""
+    return Sample(op(f"checked_{name}"), (i32(4, 6), i32(6)), function, **options)
+
+
+CHECKED = [
+    checked("add", torch.add),
+    checked("sub", torch.sub),
+    checked("mul", torch.mul),
+    checked("shift_left", torch.bitwise_left_shift, index=True, below=9),
+    checked("pow", torch.pow, index=True, below=9),
+    checked("floor_div", lambda a, b: torch.floor_divide(a, b), positive=True),
+    checked("remainder", lambda a, b: torch.remainder(a, b), positive=True),
+    checked("fmod", lambda a, b: torch.fmod(a, b), positive=True),
+    Sample(op("checked_neg"), (i32(4, 6),), torch.neg),
+    Sample(op("checked_abs"), (i32(4, 6),), torch.abs),
+    Sample(op("checked_cast"), (f32(4, 6),), lambda x: (x * 1).to(torch.int32)),
+    Sample(op("checked_sum", dims=(0, 2), keepdim=False), (i32(4, 6, 9),), lambda x: x.sum((0, 2))),
+    Sample(op("checked_prod", dims=(1,), keepdim=True), (i32(4, 3),), lambda x: x.prod(1, keepdim=True)),
+    Sample(op("checked_cumsum", dim=1), (i32(4, 6),), lambda x: x.cumsum(1)),
+    Sample(op("checked_cumprod", dim=1), (i32(4, 6),), lambda x: x.cumprod(1)),
+    Sample(op("checked_matmul"), (i32(4, 6), i32(6, 9)), torch.matmul),
+    Sample(
+        op("checked_index_add", dim=0, extent=10),
+        (i32(9, 4), i32(9)),
+        lambda x, i: torch.zeros(10, 4, dtype=torch.int64).index_add(0, i, x.long()),
+        index=True,
+        below=10,
+    ),
+    *[
+        Sample(
+            op(f"checked_{name}", dim=0),
+            (i32(9, 4), i32(6, 4), i32(6, 4)),
+            lambda x, i, src, r=reduce: x.scatter_reduce(0, i.long(), src, r),
+            index=True,
+            below=9,
+        )
+        for name, reduce in (("scatter_add", "sum"), ("scatter_mul", "prod"))
+    ],
+    Sample(op("wrap_index", extent=4), (i32(4, 6),), lambda x: torch.where(x < 0, x + 4, x)),
 ]
 
 ORDERED = [
@@ -198,4 +243,4 @@ SPECIAL = [
     Sample(op("polygamma", n=2), (f32(4, 6),), partial(torch.polygamma, 2), positive=True),
 ]
 
-MORE_SAMPLES = [*ROUNDED, *INTEGERS, *ORDERED, *SCATTERED, *RANDOM, *GROUPED, *SPECIAL]
+MORE_SAMPLES = [*ROUNDED, *INTEGERS, *CHECKED, *ORDERED, *SCATTERED, *RANDOM, *GROUPED, *SPECIAL]

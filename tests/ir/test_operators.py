@@ -18,6 +18,7 @@ from samples_more import MORE_SAMPLES
 from ir.graph import Graph, Node, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location
 from ir.op import OPS, Array, Combine, Op
+from ir.ops.checked import Checked
 from ir.space import Cut, Space
 from ir.text import parse_program, print_program
 from ir.types import DType, TensorType
@@ -190,6 +191,10 @@ def computes_the_same(sample: Sample, cut: Cut, expected: list[Array]) -> bool:
 @each_sample
 def test_space_allows_every_cut_that_computes_the_same(sample: Sample) -> None:
     declared = {(cut.operands, cut.results) for cut in sample.op.space(*sample.operands).cuts()}
+    if isinstance(sample.op, Checked):  # partial results that wrap around make the same whole one, without a check
+        plain = {(cut.operands, cut.results) for cut in sample.op.plain.space(*sample.operands).cuts()}
+        assert declared == {(operands, results) for operands, results in plain if -1 not in results}
+        return
     expected = run(sample.op, sample.arrays(), sample.operands)
     for cut in conceivable_cuts(sample):
         if (cut.operands, cut.results) not in declared:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from modelbox.box_file import Home
@@ -28,20 +29,14 @@ def served(llama: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 @pytest.mark.parametrize("kind", ["http", "grpc"])
 def test_the_clients_of_triton_see_a_server_of_their_protocol(dense: Home, tmp_path: Path, kind: str) -> None:
-    module = pytest.importorskip(f"tritonclient.{kind}")
+    """In a process of its own: this one may have our messages, and a process has one definition of each name."""
+    if importlib.util.find_spec("tritonclient") is None:
+        pytest.skip("tritonclient is not installed")
+    client = Path(__file__).with_name("triton_client.py")
     with serving(dense, tmp_path / "log") as (_, where):
-        client = module.InferenceServerClient(where[kind].removeprefix("http://"))
-        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("dense")
-        rows = np.ones((2, 8), np.float32)
-        given = module.InferInput("x", rows.shape, "FP32")
-        given.set_data_from_numpy(rows)
-        answer = client.infer("dense", [given], outputs=[module.InferRequestedOutput("output")], request_id="7")
-        found = answer.as_numpy("output")
-        assert found.shape == (2, 3) and np.array_equal(found[0], found[1])
-        wrong = module.InferInput("x", [2, 9], "FP32")
-        wrong.set_data_from_numpy(np.ones((2, 9), np.float32))
-        with pytest.raises(Exception, match=r"x is \[2, 9\], not \[-1, 8\]"):
-            client.infer("dense", [wrong])
+        url = where[kind].removeprefix("http://")
+        result = subprocess.run([sys.executable, client, kind, url], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 @pytest.mark.full

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 
@@ -69,6 +71,9 @@ class Client:
         lines = iter(lambda: self._file.readline().decode("latin-1").strip(), "")
         fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         return status, fields, self._file.read(int(fields["content-length"]))
+
+    def leave(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
 
     @property
     def ended(self) -> bool:
@@ -174,28 +179,41 @@ def test_no_more_are_let_in_at_one_moment_than_can_wait(
             client.socket.close()
 
 
-def test_who_comes_back_at_once_is_heard_later(
-    client: Client, gate: Gate, full: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once the budget is spent; at its end the service hears everyone again."""
+@pytest.fixture
+def held(gate: Gate, full: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No refusal is covered, and none is told by itself."""
     while len(gate.pace):  # clients of other tests, who have left
         time.sleep(0.05)
     monkeypatch.setattr(pace, "SHARE", 0.0)
-    monkeypatch.setattr(pace, "LONGEST_REST_SECONDS", 1e9)
-    monkeypatch.setattr(gate.pace, "_covered", 1.0)
-    for _ in range(2):
-        assert len(gate.pace) == 0
-        client.send(post() + BODY)
-        assert client.answer()[0] == 429
+    monkeypatch.setattr(pace, "LONGEST_HOLD_SECONDS", 1e9)
+    monkeypatch.setattr(gate.pace, "_idle", lambda: False)
+    monkeypatch.setattr(gate.pace, "_covered", 0.0)
+
+
+def test_a_refusal_that_the_budget_does_not_cover_is_held(client: Client, gate: Gate, held: None) -> None:
+    """Until its turn comes, here at the service's end; requests behind it on the connection keep their order."""
+    client.send(post("X-Request-Id: first"), BODY, HEALTH)
     while len(gate.pace) == 0:
         time.sleep(0.01)
-    client.send(post() + BODY)
     client.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
         client.socket.recv(1, socket.MSG_PEEK)
     client.socket.settimeout(20)
-    gate.pace.wake()
-    assert client.answer()[0] == 429
+    gate.pace._timer._loop.call_soon_threadsafe(gate.pace.release)  # type: ignore[union-attr]
+    status, fields, _ = client.answer()
+    assert (status, fields["x-request-id"]) == (429, "first") and len(gate.pace) == 0
+    assert client.answer()[0] == 200
+    client.send(HEALTH)
+    assert client.answer()[0] == 200
+
+
+def test_a_client_that_leaves_is_not_told(client: Client, gate: Gate, held: None) -> None:
+    client.send(post() + BODY)
+    while len(gate.pace) == 0:
+        time.sleep(0.01)
+    client.leave()
+    while len(gate.pace):
+        time.sleep(0.01)
 
 
 def test_refusals_are_counted(client: Client, dense_service: Service, full: None) -> None:
@@ -209,3 +227,85 @@ def test_refusals_are_counted(client: Client, dense_service: Service, full: None
     client.send(post() + BODY)
     client.answer()
     assert count() == before + 1
+
+
+def direct(client: Client, *fields: str, body: bytes = BODY, path: str = "/v2/models/dense/infer") -> tuple[int, Any]:
+    head = [f"POST {path} HTTP/1.1", "Host: box", *fields, f"Content-Length: {len(body)}", "", ""]
+    client.send("\r\n".join(head).encode() + body)
+    status, given, content = client.answer()
+    told = {k: v for k, v in given.items() if k not in ("date", "server", "x-request-id")}
+    return status, (told, content if told["content-type"] != "application/json" else json.loads(content))
+
+
+HEAD = json.dumps(
+    {"id": "7", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 8], "parameters": {"binary_data_size": 32}}]}
+)
+CASES = {
+    "answer": {},
+    "version": {"path": "/v2/models/dense/versions/1/infer"},
+    "bytes": {
+        "fields": (f"Inference-Header-Content-Length: {len(HEAD)}",),
+        "body": HEAD.encode() + np.arange(8, dtype=np.float32).tobytes(),
+    },
+    "binary output": {"body": BODY[:-1] + b', "parameters": {"binary_data_output": true}}'},
+    "no model": {"path": "/v2/models/other/infer"},
+    "no version": {"path": "/v2/models/dense/versions/3/infer"},
+    "no JSON": {"body": b"{"},
+    "not the protocol": {"body": b'{"inputs": 3}'},
+    "no output": {"body": BODY[:-1] + b', "outputs": [{"name": "y"}]}'},
+    "no parameter": {"body": BODY[:-1] + b', "parameters": {"heat": 1}}'},
+    "wrong shape": {"body": BODY.replace(b"[1, 8]", b"[2, 4]")},
+    "length of JSON": {"fields": ("Inference-Header-Content-Length: 1x",)},
+    "not finite": {"body": BODY.replace(b"0.5", b"NaN")},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_door_answers_is_what_the_application_answers(
+    client: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    asked: dict[str, Any] = CASES[case]
+    fields = asked.get("fields", ())
+    rest = {name: value for name, value in asked.items() if name != "fields"}
+    at_the_door = direct(client, *fields, **rest)
+    monkeypatch.setattr(gate.direct, "target", lambda method, url: None)
+    assert at_the_door == direct(client, *fields, **rest)
+    assert (at_the_door[0] == 200) == (case in ("answer", "version", "bytes", "binary output"))
+
+
+def test_a_request_that_takes_too_long_is_given_up(
+    client: Client, gate: Gate, dense_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the device does not notice; what it finds in the end reaches nobody, and the connection goes on."""
+    assert dense_service.tensors is not None
+    profile = next(iter(dense_service.tensors.profiles.values()))
+    run, goes_on = profile.run, threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(gate.direct, "seconds", 0.05)
+        patched.setattr(profile, "run", lambda tickets: (goes_on.wait(20), run(tickets))[1])
+        client.send(post() + BODY)
+        assert client.answer()[0] == 504
+        goes_on.set()
+    assert direct(client)[0] == 200
+
+
+def test_a_body_that_grows_too_large_is_refused(client: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "too_large", lambda taken: Refusal(Reason.TOO_LARGE, "no") if taken > 9 else None)
+    client.send(post("Transfer-Encoding: chunked", length=False) + b"5\r\n01234\r\n", b"5\r\n56789\r\n0\r\n\r\n")
+    assert client.answer()[0] == 413
+    client.send(HEALTH)
+    assert client.answer()[0] == 200
+
+
+def test_a_fault_is_told_and_logged(
+    client: Client, dense_service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert dense_service.tensors is not None
+    profile = next(iter(dense_service.tensors.profiles.values()))
+
+    def fails(tickets: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(profile, "run", fails)
+    assert direct(client)[0] == 500
+    assert "ZeroDivisionError" in caplog.text

@@ -1,8 +1,10 @@
-"""The budget of refusals: of processor time, with a burst; and who rests is heard in order, or at last."""
+"""The budget of refusals: of processor time, with a burst; and those that are held are told in order, or at last."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -25,39 +27,68 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_burst_is_covered_and_then_a_share_of_processor_time(clock: Clock) -> None:
-    budget = Pace()
+    budget = Pace(lambda: False)
     assert [budget.covers_one() for _ in range(BURST + 2)] == [True] * BURST + [False] * 2
     clock.processor += 3.5 * REFUSAL_SECONDS / SHARE
-    assert [budget.covers_one() for _ in range(4)] == [True, True, False, False]
+    assert [budget.covers_one() for _ in range(4)] == [True, True, True, False]
     clock.processor += 1e9
     assert sum(budget.covers_one() for _ in range(2 * BURST)) == BURST
 
 
-def test_who_rests_is_heard_in_order_as_the_budget_grows_and_at_last_anyway(
+def test_held_refusals_are_told_in_order_as_the_budget_grows_and_at_last_anyway(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "TICK_SECONDS", 0.0)
+    told: list[int] = []
     heard: list[int] = []
 
-    async def rest() -> None:
-        budget = Pace()
+    def tell(number: int) -> Callable[[], None]:
+        told.append(number)
+        return lambda: heard.append(number)
+
+    async def hold() -> None:
+        budget = Pace(lambda: False)
         monkeypatch.setattr(budget, "_covered", 0.0)
         for number in range(6):
-            budget.rest(number, lambda number=number: heard.append(number))
+            budget.hold(number, partial(tell, number))
         budget.forget(1)
         await asyncio.sleep(0.01)
-        assert heard == []
+        assert told == []
         clock.processor += 2.5 * REFUSAL_SECONDS / SHARE
         while len(budget) > 3:
             await asyncio.sleep(0)
-        assert heard == [0, 2]
-        monkeypatch.setattr(budget, "_covered", 0.0)
-        clock.wall += 1 + pace.LONGEST_REST_SECONDS
+        assert told == [0, 2] and heard == []
+        while heard != [0, 2]:  # a tick later
+            await asyncio.sleep(0)
+        clock.wall += 1 + pace.LONGEST_HOLD_SECONDS
         while len(budget):
             await asyncio.sleep(0)
-        assert heard == [0, 2, 3, 4, 5]
-        budget.rest(7, lambda: heard.append(7))
-        budget.wake()
-        assert heard[-1] == 7 and len(budget) == 0
+        assert told == [0, 2, 3, 4, 5]
+        budget.hold(7, partial(tell, 7))
+        assert not budget.covers_one()
+        budget.end()
+        assert told[-1] == heard[-1] == 7 and len(budget) == 0
+        assert budget.covers_one()
 
-    asyncio.run(rest())
+    asyncio.run(hold())
+
+
+def test_all_are_told_once_the_service_has_had_nothing_to_do_for_a_while(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment with nothing to do is none: between answers and the next requests there always is one."""
+    monkeypatch.setattr(pace, "TICK_SECONDS", 0.0)
+    idle = [True] * (pace.IDLE_TICKS - 1) + [False] + [True] * pace.IDLE_TICKS
+    asked = iter(idle)
+    told: list[int] = []
+
+    async def hold() -> None:
+        budget = Pace(lambda: next(asked))
+        monkeypatch.setattr(budget, "_covered", 0.0)
+        for number in range(3):
+            budget.hold(number, lambda: told.append(1) or (lambda: None))  # type: ignore[func-returns-value]
+        while len(budget):
+            await asyncio.sleep(0)
+
+    asyncio.run(hold())
+    assert len(told) == 3 and next(asked, None) is None

@@ -18,10 +18,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from compiler.driver import CompileRequest, compile_spec
+from compiler.frontend.model_file import load_model
 from modelbox.box_file import Home
 from modelbox.protocol import box_pb2 as pb
 from modelbox.protocol import box_pb2_grpc, open_inference_pb2_grpc
 from modelbox.protocol import open_inference_pb2 as oi
+from modelbox.sources import Source
+from pef.file import read
 from runtime.files.checkpoint import read_values
 from tests.modelbox.boxes import changed, serving
 
@@ -154,6 +158,35 @@ def test_a_cancelled_training_leaves_a_checkpoint_to_go_on_from(box: Any, dense:
     assert events[-2].checkpoint.step == len(losses(events)) + 1
     again = list(box.Train(pb.TrainRequest(dataset="some", steps=1, resume=job)))
     assert again[-1].finished.state == "done"
+
+
+def test_a_recompiled_pef_goes_on_only_where_that_is_accepted(dense: Home, copy: Copy, tmp_path: Path) -> None:
+    """Mapped around a unit between two runs of the service: the same program, so the losses are those of one run."""
+    home = copy(dense)
+    asked = {"dataset": "some", "seed": 3, "hyper": {"lr": 0.05}}
+    with serving(home, tmp_path / "log") as (_, where), grpc.insecure_channel(where["grpc"]) as channel:
+        box = box_pb2_grpc.ModelBoxStub(channel)
+        prepared(box)
+        whole = losses(list(box.Train(pb.TrainRequest(steps=8, **asked))))
+        half = list(box.Train(pb.TrainRequest(steps=5, **asked)))
+    profile = next(profile for profile in home.box.profiles if profile.use == "training")
+    before = home.path(profile.pef).read_bytes()
+    first = read(home.path(profile.pef)).configurations[0].units[0].site
+    source = load_model(str(home.path(Source.of(home.box.model).what)), profile.batch)
+    request = CompileRequest(
+        profile.name, False, profile.batch, tmp_path, profile.name, home.box.machine, avoid=(f"unit:{first}",)
+    )
+    home.path(profile.pef).write_bytes(compile_spec(source, request).pef_path.read_bytes())
+    assert home.path(profile.pef).read_bytes() != before
+    with serving(home, tmp_path / "log2") as (_, where), grpc.insecure_channel(where["grpc"]) as channel:
+        box = box_pb2_grpc.ModelBoxStub(channel)
+        refused = list(box.Train(pb.TrainRequest(steps=3, resume=half[0].job, **asked)))[-1].finished
+        assert refused.state == "failed" and "another PEF" in refused.message
+        again = pb.TrainRequest(steps=3, resume=half[0].job, accept_recompiled=True, **asked)
+        assert losses(half) + losses(list(box.Train(again))) == whole
+        with pytest.raises(grpc.RpcError) as error:
+            list(box.Train(pb.TrainRequest(steps=3, accept_recompiled=True, **asked)))
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_nothing_acknowledged_is_lost_when_the_service_is_killed(dense: Home, copy: Copy, tmp_path: Path) -> None:

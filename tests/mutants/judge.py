@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,11 +45,14 @@ VISIBILITY = frozenset({"snc.pef.Symbol.kind"})
 """Fields that say which of the tensors the host gets to see: what it sees of both is the same."""
 
 SECONDS = 30
-"""After which a change counts as one that hangs the toolchain."""
+"""Of CPU time, after which a change counts as one that hangs the toolchain: a crowded machine takes none of them."""
+
+WAITING_SECONDS = 1800
+"""By the clock, for what hangs without computing."""
 
 
 class HangsError(BaseException):
-    """The toolchain was still busy after SECONDS."""
+    """The toolchain was still busy after SECONDS, or did not answer within WAITING_SECONDS."""
 
 
 def judge(subject: Subject, pef: pb.Pef, changes: Sequence[Change], path: Path, usual: Mapping[str, Array]) -> str:
@@ -96,12 +100,16 @@ def time_limit() -> Iterator[None]:
     """Raises HangsError in a block that takes too long."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise HangsError
+        limit = f"{SECONDS} s of CPU time" if number == signal.SIGPROF else f"{WAITING_SECONDS} s by the clock"
+        raise HangsError(f"still busy after {limit}:\n{''.join(traceback.format_stack(frame, limit=8))}")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, SECONDS), signal.SIGALRM: (signal.ITIMER_REAL, WAITING_SECONDS)}
+    before = {number: signal.signal(number, ring) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -156,6 +157,8 @@ def fates(case: str, folder: Path, seeds: range) -> Counter[str]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
+            traceback.print_exc()
+            print(wrong[-1], flush=True)
     assert not wrong, f"{len(wrong)} of {len(seeds)}:\n" + "\n".join(wrong)
     return found
 

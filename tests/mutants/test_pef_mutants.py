@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,8 @@ def fates(name: str, folder: Path, path: Path, seeds: range) -> Counter[str]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             wrong.append(f"seed {seed}: {', '.join(map(str, changes))}: {type(error).__name__}: {error}")
+            traceback.print_exc()
+            print(wrong[-1], flush=True)
     assert not wrong, f"{len(wrong)} of {len(seeds)}:\n" + "\n".join(wrong)
     return found
 

@@ -173,7 +173,7 @@ class _LayoutBuilder:
         }
         self.held: set[str] = set()
         """What must be whole in its buffer, although no stage wants it so."""
-        self.update_phases = {store.symbol: self._update_phase(store) for store in section.stores if store.update}
+        self.store_phases = {store.symbol: self._store_phase(store) for store in section.stores}
         self.made: dict[str, int] = {}
         self.makers: dict[str, tuple[int, int]] = {}
         self.loaded: dict[tuple[str, Slicing, int], int] = {}
@@ -252,15 +252,16 @@ class _LayoutBuilder:
             self._index(phase, self.section.gathers[buffer.name].index)
         self.layout.phases[phase].streams.append(load)
 
-    def _update_phase(self, store: Store) -> int:
-        """The phase that stores an update: the first that has all it needs, and the last that loads the symbol. What it
-        needs must then be whole."""
+    def _store_phase(self, store: Store) -> int:
+        """The phase that stores: the first that has all it needs, but none before the last that loads the symbol. What
+        it needs must then be whole."""
         phases = [phase.phase.phase for phase in self.layout.phases]
         makers = {name: number for number, phase in enumerate(phases) for name in made_by(phase.stages)}
         updated = [value for value in self.section.loads if self.section.loads[value] == store.symbol]
         loading = [self.last_phase[name] for name in updated if name in self.last_phase]
         number = max([0, *loading, *(makers[value.name] for value in store.needs if value.name in makers)])
-        if loading or any(makers.get(value.name, number) != number for value in store.needs):
+        waits = any(makers.get(value.name, number) != number for value in store.needs)
+        if waits or (loading and store.update is not None):
             self.held |= {value.name for value in store.needs}
         elif store.update is not None:
             self.held.add(store.update.index.name)
@@ -325,23 +326,23 @@ class _LayoutBuilder:
             return
         if name not in self.made:
             loaded = self._load(0, Load(store.base, (), True, 1))
-            first = self.layout.buffers[loaded].first
-            self.layout.phases[first].streams.append(Stream(store.symbol, loaded, (), _views(store)))
+            number = max(self.layout.buffers[loaded].first, self.store_phases[store.symbol])
+            self.layout.phases[number].streams.append(Stream(store.symbol, loaded, (), _views(store)))
             return
-        index, position = self.makers[name]
+        (index, position), number = self.makers[name], self.store_phases[store.symbol]
         phase = self.layout.phases[index].phase.phase
         buffer = self.layout.buffers[self.made[name]]
-        views = self._streamed_views(store, phase, position)
+        views = self._streamed_views(store, phase, position) if number == index else None
         if views is None:
             buffer.depth = buffer.slices
             views = _views(store)
         stream = Stream(store.symbol, self.made[name], _trimmed(views.slicings[0]), views)
-        self.layout.phases[index].streams.append(stream)
+        self.layout.phases[number].streams.append(stream)
 
     def _store_by_index(self, store: Store, update: Update) -> None:
         """Stream new slices over those of a symbol: as they are made where nothing else of the section loads that
         symbol, and where memory need not move more for it; else when its last reader is done."""
-        number = self.update_phases[store.symbol]
+        number = self.store_phases[store.symbol]
         name, nest = store.base.name, self.layout.phases[number].nest
         at = self._index(number, update.index)
         views = None

@@ -202,7 +202,7 @@ def materialise(partition: Partition) -> CutGraph:
         update = indexed.updates.get(output.symbol)
         if update is not None:
             store = replace(store, update=update)
-            at = _update_home(update, store, groups, home)
+            at = _update_home(update, store, indexed, groups, home)
             stores[at].append(store)
             if all(
                 reader > at for reader in _readers(update.updated, groups) if reader != home.get(update.updated.name)
@@ -210,8 +210,9 @@ def materialise(partition: Partition) -> CutGraph:
                 stored_as[update.updated.name] = output.symbol
                 _drop_if_unread(update.updated, groups, phases, home)
             continue
-        stores[home.get(store.base.name, 0)].append(store)
         updated = any(value.name == output.symbol for value in graph.inputs)
+        read_last = max(_readers_of_symbol(output.symbol, indexed, groups), default=0) if updated else 0
+        stores[max(home.get(store.base.name, 0), read_last)].append(store)
         if not store.views and not updated:
             stored_as.setdefault(store.base.name, output.symbol)
     symbols = []
@@ -236,16 +237,26 @@ def materialise(partition: Partition) -> CutGraph:
 
 
 def _update_home(
-    update: Update, store: Store, groups: Sequence[tuple[StageNodes, ...]], home: Mapping[str, int]
+    update: Update,
+    store: Store,
+    indexed: Indexed,
+    groups: Sequence[tuple[StageNodes, ...]],
+    home: Mapping[str, int],
 ) -> int:
     """The section that stores an update: the first that has all it needs, and reads the symbol last."""
     needed = [home.get(value.name, 0) for value in (*store.needs, update.updated)]
-    return max(*needed, *_readers(update.symbol, groups))
+    return max(*needed, *_readers_of_symbol(update.symbol.name, indexed, groups))
 
 
 def _readers(value: Value, groups: Sequence[tuple[StageNodes, ...]]) -> list[int]:
     """The sections whose stages read a value."""
     return [index for index, group in enumerate(groups) for stage in group if value in stage.reads]
+
+
+def _readers_of_symbol(symbol: str, indexed: Indexed, groups: Sequence[tuple[StageNodes, ...]]) -> list[int]:
+    """The sections whose stages read a symbol of the graph, or what is fetched from it by index."""
+    names = {symbol, *(name for name, gather in indexed.gathers.items() if gather.table.name == symbol)}
+    return [i for i, group in enumerate(groups) for stage in group if any(v.name in names for v in stage.reads)]
 
 
 def _drop_if_unread(
@@ -299,7 +310,8 @@ def _refuse_stale_reads(graph: Graph, sections: Sequence[CutSection]) -> None:
     """A symbol updated in place must not be read again by a later section, which would see the new value."""
     updated: set[str] = set()
     for section in sections:
-        stale = updated.intersection(section.loads).intersection(value.name for value in graph.inputs)
+        read = {section.gathers[name].table.name if name in section.gathers else name for name in section.loads}
+        stale = updated.intersection(read).intersection(value.name for value in graph.inputs)
         if stale:
             hint = "give the machine more units, so that the update and its readers fit one section"
             raise InfeasibleError(Problem(f"{', '.join(sorted(stale))} would be read after its update", hint=hint))

@@ -84,7 +84,7 @@ def choices(
                 if length > 1 and not any(fits(choice.cost, machine) for choice in nests):
                     break
     if not found:
-        still = _costed(still_phase(stages), machine)
+        still = _costed(still_phase(stages, machine.pcu_lanes), machine)
         found[still.length], reach = [still], still.length + 1
     return [kept for group in found.values() for kept in _best(group, machine)], reach
 

@@ -23,9 +23,6 @@ from pef.nest import WHOLE, Nest, Reader, Slicing, Writer, level_of
 MOST_OUTER = 64
 """Iterations of an outer loop at most: beyond, fill and drain are already a small part of the phase."""
 
-SCALAR_ELEMENTS = 32
-"""Stages with no larger result than one vector are not worth a stream of their own."""
-
 
 @dataclass(frozen=True)
 class NestedStage:
@@ -227,11 +224,12 @@ def _streaks(still: Sequence[NestedStage], stages: Sequence[NestedStage]) -> lis
     return found
 
 
-def still_phase(stages: Sequence[NestedStage]) -> Phase:
-    """A phase of one firing: the first stage, and those behind it that are too small to stream."""
+def still_phase(stages: Sequence[NestedStage], lanes: int) -> Phase:
+    """A phase of one firing: the first stage, and those behind it whose results fit one vector of so many lanes, which
+    are not worth a stream of their own."""
     length = 1
     made = {value.name for value in stages[0].stage.writes}
-    while length < len(stages) and _largest_result(stages[length]) <= SCALAR_ELEMENTS:
+    while length < len(stages) and _largest_result(stages[length]) <= lanes:
         if any(gather.index.name in made for gather in stages[length].stage.gathers):
             break
         made |= {value.name for value in stages[length].stage.writes}

@@ -13,6 +13,7 @@ from compiler.frontend.dtypes import dtype_of
 from ir.builder import GraphBuilder
 from ir.graph import Symbol, SymbolKind, Value
 from ir.op import OPS, Array, Attribute
+from ir.ops.checked import CheckedDivision
 from ir.types import DType, TensorType
 
 Scalar = int | float | bool
@@ -54,6 +55,10 @@ def lowers(*overloads: Any) -> Callable[[Callable[..., Lowered]], Callable[..., 
         return function
 
     return register
+
+
+IN_BYTES = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right")
+"""What the device does on 8 bits; other arithmetic it does on 32, of which 8 are kept."""
 
 
 class Refused(Exception):
@@ -163,14 +168,43 @@ class Context:
         return tried
 
     def cast(self, operand: Operand, dtype: DType) -> Value:
-        """The operand in another element type; a number becomes a constant."""
+        """The operand in another element type; a number becomes a constant. 64-bit integers are checked to fit."""
         if not isinstance(operand, Value):
             return self.scalar(operand, dtype)
-        return operand if operand.type.dtype is dtype else self.emit("cast", operand, dtype=dtype)
+        if operand.type.dtype is dtype:
+            return operand
+        if operand.type.dtype.is_float and dtype is DType.I32 and self.meta().dtype is torch.int64:
+            return self.emit("checked_cast", operand)
+        return self.emit("cast", operand, dtype=dtype)
 
     def apply(self, op: str, *operands: Operand, **attributes: Attribute) -> Value:
         """An elementwise operator on operands cast to the result's element type."""
-        return self.emit(op, *(self.cast(operand, self.dtype) for operand in operands), **attributes)
+        return self.arithmetic(op, *(self.cast(operand, self.dtype) for operand in operands), **attributes)
+
+    def arithmetic(self, op: str, *operands: Value, **attributes: Attribute) -> Value:
+        """An operator that the program applies, on whole numbers as wide as the program's.
+
+        64-bit ones are checked to fit, divisions to have a divisor, and those of fewer bits wrap around as in PyTorch.
+        """
+        if operands[0].type.dtype is DType.I8 and op not in IN_BYTES:
+            wide = [self.cast(operand, DType.I32) for operand in operands]
+            return self.cast(self.arithmetic(op, *wide, **attributes), self.dtype)
+        if operands[0].type.dtype is not DType.I32:
+            return self.emit(op, *operands, **attributes)
+        checked = f"checked_{op}"
+        if checked in OPS and (self.meta().dtype is torch.int64 or issubclass(OPS[checked], CheckedDivision)):
+            return self.emit(checked, *operands, **attributes)
+        return self.wrapped(self.emit(op, *operands, **attributes))
+
+    def wrapped(self, x: Value) -> Value:
+        """Whole numbers that PyTorch holds in fewer than 32 bits: what those bits hold of them."""
+        kind = self.meta().dtype
+        if x.type.dtype is not DType.I32 or kind not in (torch.uint8, torch.int16):
+            return x
+        if kind is torch.uint8:
+            return self.emit("bitwise_and", x, self.scalar(255, DType.I32))
+        bits = self.scalar(16, DType.I32)
+        return self.emit("shift_right", self.emit("shift_left", x, bits), bits)
 
     def reshape(self, x: Value, shape: tuple[int, ...]) -> Value:
         """The value in another shape."""

@@ -89,7 +89,7 @@ LOWERINGS[aten.logical_xor.default] = partial(_logical, "ne")
 
 @lowers(aten._neg_view.default)
 def neg_view(context: Context, x: Value) -> Value:
-    return context.emit("neg", x)
+    return context.arithmetic("neg", x)
 
 
 @lowers(aten.sign.default, aten.sgn.default)
@@ -200,8 +200,8 @@ def elu_backward(
 def threshold_backward(context: Context, grad: Value, x: Value, threshold: Scalar) -> Value:
     if threshold == 0:
         return context.apply("relu_backward", grad, x)
-    passes = context.emit("gt", x, context.scalar(threshold, x.type.dtype))
-    return context.emit("where", passes, grad, context.scalar(0, grad.type.dtype))
+    held = context.emit("le", x, context.scalar(threshold, x.type.dtype))  # which NaN is not
+    return context.emit("where", held, context.scalar(0, grad.type.dtype), grad)
 
 
 @lowers(aten.hardshrink_backward.default, aten.softshrink_backward.default)
@@ -245,7 +245,7 @@ def clamp_max(context: Context, x: Value, high: Operand) -> Value:
 @lowers(aten._to_copy.default, aten.to.dtype, prims.convert_element_type.default)
 def convert(context: Context, x: Value, *_: Any, **__: Any) -> Value:
     """Another element type; layout and device mean nothing here."""
-    return _truth(context, x) if context.dtype is DType.BOOL else context.cast(x, context.dtype)
+    return _truth(context, x) if context.dtype is DType.BOOL else context.wrapped(context.cast(x, context.dtype))
 
 
 @lowers(
@@ -260,12 +260,13 @@ def identity(context: Context, x: Value, **_: Any) -> Value:
 
 @lowers(aten.copy.default)
 def copy(context: Context, x: Value, source: Value, *_: Any) -> Value:
-    return context.expand(context.cast(source, context.dtype), context.shape)
+    return context.expand(convert(context, source), context.shape)  # type: ignore[arg-type]
 
 
 @lowers(aten.fill.Scalar, aten.fill.Tensor)
 def fill(context: Context, x: Value, value: Operand) -> Value:
-    return context.expand(context.cast(value, context.dtype), context.shape)
+    number = context.wrapped(context.cast(value, context.dtype))
+    return context.expand(number, context.shape)
 
 
 @lowers(

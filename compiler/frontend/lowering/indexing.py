@@ -61,7 +61,7 @@ def _slices(context: Context, x: Value, indices: list[Value | None]) -> _Slices:
     extents = tuple(x.type.shape[axis] for axis in axes)
     number: Value | None = None
     for index, extent in zip(given, extents):
-        wrapped = _wrapped(context, index, extent)
+        wrapped = _wrapped(context, index, extent) if len(axes) == 1 else _inside(context, index, extent)
         number = wrapped if number is None else _combined(context, number, extent, wrapped)
     assert number is not None
     order = tuple(range(x.type.rank)) if adjacent else (*axes, *others)
@@ -76,6 +76,17 @@ def _wrapped(context: Context, index: Value, extent: int) -> Value:
     index = context.cast(index, DType.I32)
     negative = context.emit("lt", index, context.scalar(0, DType.I32))
     return context.emit("where", negative, context.emit("add", index, context.scalar(extent, DType.I32)), index)
+
+
+def _inside(context: Context, index: Value, extent: int) -> Value:
+    """The same, checked to lie within the axis: beside another index, one outside would name an element of another
+    row."""
+    known = context.known(index)
+    if known is None:
+        return context.emit("wrap_index", context.cast(index, DType.I32), extent=extent)
+    if known.size and not -extent <= known.min() <= known.max() < extent:
+        context.refuse(f"an index is outside the {extent} elements of its axis", "index what is there")
+    return _wrapped(context, index, extent)
 
 
 def _combined(context: Context, number: Value, extent: int, index: Value) -> Value:
@@ -118,7 +129,8 @@ def _written(context: Context, x: Value, slices: _Slices, source: Value, accumul
         return x
     dim, count = slices.dim, slices.index.type.numel
     if accumulate and x.type.dtype is not DType.BOOL:
-        return context.emit("add", x, context.emit("index_add", source, slices.index, dim=dim, extent=slices.extent))
+        added = context.arithmetic("index_add", source, slices.index, dim=dim, extent=slices.extent)
+        return context.arithmetic("add", x, added)
     shape = (*x.type.shape[:dim], count, *x.type.shape[dim + 1 :])
     index = context.reshape(slices.index, (count, *[1] * (x.type.rank - dim - 1)))
     op = "scatter_add" if accumulate else "scatter"
@@ -128,7 +140,7 @@ def _written(context: Context, x: Value, slices: _Slices, source: Value, accumul
 def _scatter(context: Context, op: str, x: Value, index: Value, source: Value, dim: int) -> Value:
     """The scatter; a sum of truth values is true where any of them is, a product where all are."""
     if op == "scatter" or x.type.dtype is not DType.BOOL:
-        return context.emit(op, x, index, source, dim=dim)
+        return context.arithmetic(op, x, index, source, dim=dim)
     op = {"scatter_add": "scatter_max", "scatter_mul": "scatter_min"}.get(op, op)
     numbers = context.emit(op, context.cast(x, DType.I32), index, context.cast(source, DType.I32), dim=dim)
     return context.emit("ne", numbers, context.scalar(0, DType.I32))
@@ -172,7 +184,8 @@ def put(context: Context, x: Value, index: Value, source: Value, accumulate: boo
         return x
     flat, index, source = (context.reshape(value, (value.type.numel,)) for value in (x, index, source))
     op = "scatter_add" if accumulate else "scatter"
-    return context.reshape(context.emit(op, flat, _wrapped(context, index, x.type.numel), source, dim=0), x.type.shape)
+    written = context.arithmetic(op, flat, _wrapped(context, index, x.type.numel), source, dim=0)
+    return context.reshape(written, x.type.shape)
 
 
 @lowers(aten.nonzero.default, aten.masked_select.default)

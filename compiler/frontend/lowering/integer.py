@@ -19,7 +19,12 @@ BITWISE = {
 }
 """ATen's operator, which is ours for integers, and what it is for truth values."""
 
-SHIFTS = {"bitwise_left_shift": "shift_left", "bitwise_right_shift": "shift_right"}
+SHIFTS = {
+    "bitwise_left_shift": "shift_left",
+    "bitwise_right_shift": "shift_right",
+    "__lshift__": "shift_left",
+    "__rshift__": "shift_right",
+}
 
 
 def _bitwise(name: str, context: Context, x: Operand, y: Operand) -> Value:
@@ -39,7 +44,7 @@ for _names, _rule in ((BITWISE, _bitwise), (SHIFTS, _shift)):
 
 @lowers(aten.bitwise_not.default)
 def bitwise_not(context: Context, x: Value) -> Value:
-    return context.emit("logical_not" if x.type.dtype is DType.BOOL else "bitwise_not", x)
+    return context.arithmetic("logical_not" if x.type.dtype is DType.BOOL else "bitwise_not", x)
 
 
 @lowers(aten.div.Tensor_mode, aten.div.Scalar_mode)
@@ -76,15 +81,17 @@ def atan2(context: Context, x: Operand, y: Operand) -> Value:
 
 def whole_power(context: Context, x: Operand, exponent: Operand) -> Value:
     """A power of integers, by squaring."""
+    if isinstance(exponent, Value) and context.meta().dtype is torch.int64:
+        return context.apply("pow", x, exponent)
     if isinstance(exponent, Value):
         return _power_by_bits(context, context.cast(x, context.dtype), context.cast(exponent, context.dtype))
     square = context.cast(x, context.dtype)
     result = context.full(square.type.shape, 1, context.dtype)
     number = int(exponent)
     while number:
-        result = context.emit("mul", result, square) if number % 2 else result
+        result = context.arithmetic("mul", result, square) if number % 2 else result
         number //= 2
-        square = context.emit("mul", square, square) if number else square
+        square = context.arithmetic("mul", square, square) if number else square
     return result
 
 
@@ -109,4 +116,4 @@ def _power_by_bits(context: Context, x: Value, exponent: Value) -> Value:
         square = context.emit("mul", square, square)
     is_unit = context.emit("eq", context.emit("abs", x), one)
     inverse = context.emit("where", is_unit, result, number(0))
-    return context.emit("where", context.emit("lt", exponent, number(0)), inverse, result)
+    return context.wrapped(context.emit("where", context.emit("lt", exponent, number(0)), inverse, result))

@@ -12,24 +12,31 @@ aten = torch.ops.aten
 
 @lowers(aten.mm.default, aten.bmm.default)
 def matmul(context: Context, a: Value, b: Value) -> Value:
-    return context.emit("matmul", a, b, dtype=context.dtype)
+    if context.meta().dtype is torch.int64:
+        return context.emit("checked_matmul", a, b)
+    return context.wrapped(context.emit("matmul", a, b, dtype=context.dtype))
 
 
 @lowers(aten.addmm.default, aten.baddbmm.default)
 def addmm(context: Context, bias: Value, a: Value, b: Value, *, beta: Scalar = 1, alpha: Scalar = 1) -> Value:
-    product = context.scaled(context.emit("matmul", a, b, dtype=context.dtype), alpha)
+    product = _scaled(context, matmul(context, a, b), alpha)  # type: ignore[arg-type]
     if not beta:  # PyTorch then reads no bias, which may hold NaN
         return product
-    return context.emit("add", product, context.scaled(bias, beta))
+    return context.arithmetic("add", product, _scaled(context, bias, beta))
+
+
+def _scaled(context: Context, x: Value, factor: Scalar) -> Value:
+    """x times a number."""
+    return x if factor == 1 else context.arithmetic("mul", x, context.scalar(factor, x.type.dtype))
 
 
 @lowers(aten.mv.default)
 def mv(context: Context, a: Value, x: Value) -> Value:
-    column = context.emit("matmul", a, context.reshape(x, (x.type.numel, 1)), dtype=context.dtype)
-    return context.reshape(column, context.shape)
+    column = matmul(context, a, context.reshape(x, (x.type.numel, 1)))
+    return context.reshape(column, context.shape)  # type: ignore[arg-type]
 
 
 @lowers(aten.dot.default)
 def dot(context: Context, x: Value, y: Value) -> Value:
     row, column = context.reshape(x, (1, x.type.numel)), context.reshape(y, (y.type.numel, 1))
-    return context.reshape(context.emit("matmul", row, column, dtype=context.dtype), ())
+    return context.reshape(matmul(context, row, column), ())  # type: ignore[arg-type]

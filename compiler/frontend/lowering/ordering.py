@@ -99,7 +99,7 @@ def cumprod(context: Context, x: Value, dim: int, *, dtype: torch.dtype | None =
 
 def _scan(context: Context, op: str, x: Value, dim: int) -> Value:
     x = context.cast(x, context.dtype)
-    return x if not x.type.rank else context.emit(op, x, dim=dim % x.type.rank)
+    return x if not x.type.rank else context.arithmetic(op, x, dim=dim % x.type.rank)
 
 
 @lowers(aten.cummax.default)
@@ -153,10 +153,10 @@ def argmax(context: Context, x: Value, dim: int | None = None, keepdim: bool = F
 @lowers(aten.prod.default)
 def prod(context: Context, x: Value, **_: object) -> Value:
     x = context.cast(x, context.dtype)
-    return context.emit("prod", x, dims=tuple(range(x.type.rank)), keepdim=False) if x.type.rank else x
+    return context.arithmetic("prod", x, dims=tuple(range(x.type.rank)), keepdim=False) if x.type.rank else x
 
 
 @lowers(aten.prod.dim_int)
 def prod_dim(context: Context, x: Value, dim: int, keepdim: bool = False, **_: Scalar) -> Value:
     x = context.cast(x, context.dtype)
-    return context.emit("prod", x, dims=(dim % x.type.rank,), keepdim=keepdim) if x.type.rank else x
+    return context.arithmetic("prod", x, dims=(dim % x.type.rank,), keepdim=keepdim) if x.type.rank else x

@@ -17,7 +17,9 @@ Dims = int | list[int] | None
 
 @lowers(aten.sum.default, aten.sum.dim_IntList)
 def sum_(context: Context, x: Value, dims: Dims = None, keepdim: bool = False, **_: Any) -> Value:
-    return context.reshape(context.sum(context.cast(x, context.dtype), axes(dims, x.type.rank), keepdim), context.shape)
+    x, reduced = context.cast(x, context.dtype), axes(dims, x.type.rank)
+    total = context.arithmetic("sum", x, dims=reduced, keepdim=keepdim) if reduced else context.wrapped(x)
+    return context.reshape(total, context.shape)
 
 
 @lowers(aten.mean.default, aten.mean.dim)

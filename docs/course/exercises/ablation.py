@@ -26,8 +26,9 @@ def variants() -> dict[str, dict[str, Any]]:
 
 
 def ns_per_sample(options: Mapping[str, Any], folder: Path) -> tuple[float, str]:
-    """Simulated nanoseconds per sample of an inference PEF, and what its longest section is bound by."""
+    """Simulated nanoseconds per sample of an inference PEF, and what its longest section is bound by, as `load`."""
     # TODO 2: `compile_model(CompileRequest(...)).pef`, `simulate(pef)`; report.ns(report.cycles) is a whole batch.
+    # Each of `report.sections` has `cycles` and `bound`; the word is `bound.name.lower()`.
     raise Todo(2)
 
 
@@ -49,7 +50,8 @@ def self_check() -> None:
         expect(time > 0, f"{name} takes no time")
         print(f"| {name} | {time:,.1f} | {time / base:.2f} | {bound} |")
     best = min(measured, key=lambda name: measured[name][0])
-    expect(measured["base"][1] == "load", "the base is bound by load: small sections cost more to start than to run")
+    bound = measured["base"][1]
+    expect(bound == "load", f"the base is bound by load, not {bound}: small sections cost more to start than to run")
     expect("batch_size" in [key for key in BASE if rows[best][key] != BASE[key]], f"{best} wins? Try a larger batch")
 
 

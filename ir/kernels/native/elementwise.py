@@ -21,6 +21,7 @@ LN2_LOW = F32(math.log(2) - 0.693359375)
 """ln 2 in two parts, the first of few digits, so that its multiples are exact."""
 LARGEST, SMALLEST = F32(88.3), F32(-87.3)
 """Beyond these an exponential is no normal float32."""
+INFINITE = F32(math.inf)
 TAYLOR = tuple(F32(1 / math.factorial(power)) for power in range(8))
 """Of exp, on |r| <= ln(2) / 2: the next term is below 6e-9."""
 ERF = tuple(F32(2 * c * math.sqrt(0.5) ** (2 * power + 1)) for power, c in enumerate(ERF_EXPONENT))
@@ -42,7 +43,7 @@ def _as_float(typing, bits):  # type: ignore[no-untyped-def]
 
 @inlined
 def _exp(x: float) -> float:
-    """e to the power x; where that is no normal number, the nearest that is."""
+    """e to the power x; where that is no normal number, zero or infinite."""
     inside = min(max(x, SMALLEST), LARGEST)
     power = np.floor(inside * LOG2_E + F32(0.5))
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -55,7 +56,9 @@ def _exp(x: float) -> float:
     total = total * rest + TAYLOR[1]
     total = total * rest + TAYLOR[0]
     bits = np.int32((np.int32(power) + np.int32(127)) << np.int32(23))
-    return total * _as_float(bits)  # type: ignore[call-arg,no-any-return]
+    power_of_e = total * _as_float(bits)  # type: ignore[call-arg]
+    power_of_e = F32(0) if x < SMALLEST else power_of_e
+    return INFINITE if x > LARGEST else power_of_e
 
 
 @inlined

@@ -1,16 +1,17 @@
-"""Copies between images and the lines of their phases (`ir/kernels/phases.py`), whose rows may be short."""
+"""Copies between images and the lines of their residues (`ir/kernels/residues.py`), whose rows may be short."""
 
 from __future__ import annotations
 
 from ir.kernels.native.compiler import compiled
-from ir.kernels.native.products import LANES, copy_every_other, copy_part, move
+from ir.kernels.native.products import copy_every_other, copy_part, move
+from ir.kernels.native.vectors import LANES
 from ir.op import Array
 
 IMAGES = "float32[:,:,:,:]"
 
 
 @compiled("void(int64, int64, int64, int64)")
-def _copy_row(source: int, step: int, count: int, target: int) -> None:
+def copy_row(source: int, step: int, count: int, target: int) -> None:
     """`count` elements, `step` apart, to places side by side."""
     if step == 1:
         for i in range(0, count, LANES):
@@ -23,27 +24,37 @@ def _copy_row(source: int, step: int, count: int, target: int) -> None:
             move(source + 4 * step * i, target + 4 * i)
 
 
+@compiled("void(int64, int64, int64, int64)")
+def place_row(source: int, count: int, target: int, step: int) -> None:
+    """`count` elements side by side, to places `step` apart."""
+    if step == 1:
+        copy_row(source, 1, count, target)
+        return
+    for i in range(count):
+        move(source + 4 * i, target + 4 * step * i)
+
+
 @compiled(f"void({IMAGES}, int64, int64, int64, int64, int64, int64, float32, float32[:,:,::1])")
 def spread(
     x: Array, down: int, across: int, top: int, left: int, rows: int, pitch: int, around: float, lines: Array
 ) -> None:
-    """Images x [n, c, h, w], padded by `top` and `left`, as lines [down * across, c, n * rows * pitch] of their phases,
-    with the number `around` about them."""
+    """Images x [n, c, h, w], padded by `top` and `left`, as lines [down * across, c, n * rows * pitch] by residue, with
+    the number `around` about them."""
     images, channels, height, width = x.shape
     next_row, next_pixel = x.strides[2], x.strides[3] // 4
-    for phase in range(down * across):
-        row, column = (phase // across - top) % down, (phase % across - left) % across
+    for residue in range(down * across):
+        row, column = (residue // across - top) % down, (residue % across - left) % across
         below, beside = (row + top) // down, (column + left) // across
         count = (width - column + across - 1) // across
         for channel in range(channels):
             for image in range(images):
-                line = lines[phase, channel, image * rows * pitch : (image + 1) * rows * pitch]
+                line = lines[residue, channel, image * rows * pitch : (image + 1) * rows * pitch]
                 for i in range(len(line)):
                     line[i] = around
                 source = x[image, channel].ctypes.data + 4 * column * next_pixel
                 target = line.ctypes.data + 4 * (below * pitch + beside)
                 for at in range(row, height, down):
-                    _copy_row(source + at * next_row, across * next_pixel, count, target)
+                    copy_row(source + at * next_row, across * next_pixel, count, target)
                     target += 4 * pitch
 
 
@@ -56,7 +67,7 @@ def collect(lines: Array, pixels: int, pitch: int, y: Array) -> None:
         for channel in range(channels):
             source, target = lines[channel].ctypes.data + 4 * image * pixels, y[image, channel].ctypes.data
             for row in range(height):
-                _copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
+                copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
 
 
 @compiled(f"void({IMAGES}, float32[:,:,:,::1])")

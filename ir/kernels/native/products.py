@@ -14,20 +14,35 @@ and the matrices of a stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir as llvm
-from numba.core import cgutils
 
 from ir.kernels.native.compiler import compiled, inlined
-from ir.kernels.processor import processor_flags
+from ir.kernels.native.vectors import (
+    BIT,
+    FLOAT,
+    INT,
+    LANE_NUMBERS,
+    LANES,
+    MASK,
+    VECTOR,
+    WORD,
+    ZERO,
+    below,
+    emitted,
+    fma,
+    instruction,
+    load,
+    masked_load,
+    masked_store,
+    prefetch,
+    splat,
+    store,
+)
 from ir.op import Array
 
-LANES = 16 if "avx512f" in processor_flags() else 8
-"""Elements of a vector."""
 ROWS = 14 if LANES == 16 else 6
 """Rows of a tile at most: with 2 vectors each, as many as leave 3 registers free."""
 WIDTH = 2 * LANES
@@ -40,76 +55,6 @@ SLICES = 16
 """Slices of a that are copied at once: a quarter of a MiB."""
 BUFFER_ELEMENTS = DEPTH * WIDTH * PANELS + DEPTH * ROWS * SLICES + LANES
 """Elements of temporary memory: panels, slices, and what the last store of a slice writes beyond it."""
-
-FLOAT, INT, WORD, BIT = llvm.FloatType(), llvm.IntType(32), llvm.IntType(64), llvm.IntType(1)
-VECTOR, LANE_NUMBERS, MASK = llvm.VectorType(FLOAT, LANES), llvm.VectorType(INT, LANES), llvm.VectorType(BIT, LANES)
-ZERO = llvm.Constant(VECTOR, [0.0] * LANES)
-Emitted = Callable[[llvm.IRBuilder, list[Any]], None]
-
-
-def _instruction(function: Callable[..., Any]) -> Callable[..., None]:
-    """A function that compiled ones call without its first argument, which tells of types."""
-    return cast(Callable[..., None], numba.extending.intrinsic(function))
-
-
-def _emitted(count: int, emit: Emitted) -> Any:
-    """What numba wants to know of a function of so many int64 numbers that is these instructions."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        emit(builder, list(values))
-        return context.get_dummy_value()
-
-    return numba.types.void(*[numba.types.int64] * count), generate
-
-
-def _vector_at(b: llvm.IRBuilder, address: Any) -> Any:
-    return b.inttoptr(address, VECTOR.as_pointer())
-
-
-def _load(b: llvm.IRBuilder, address: Any) -> Any:
-    return b.load(_vector_at(b, address), align=4)
-
-
-def _store(b: llvm.IRBuilder, vector: Any, address: Any) -> None:
-    b.store(vector, _vector_at(b, address), align=4)
-
-
-def _splat(b: llvm.IRBuilder, scalar: Any, kind: llvm.VectorType) -> Any:
-    first = b.insert_element(llvm.Constant(kind, llvm.Undefined), scalar, INT(0))
-    return b.shuffle_vector(first, llvm.Constant(kind, llvm.Undefined), llvm.Constant(LANE_NUMBERS, [0] * LANES))
-
-
-def _below(b: llvm.IRBuilder, count: Any) -> Any:
-    """A mask of the lanes with numbers below `count`."""
-    numbers = llvm.Constant(LANE_NUMBERS, list(range(LANES)))
-    return b.icmp_signed("<", numbers, _splat(b, b.trunc(count, INT), LANE_NUMBERS))
-
-
-def _called(b: llvm.IRBuilder, name: str, result: Any, arguments: list[Any]) -> Any:
-    """The result of one of LLVM's own functions."""
-    kind = llvm.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(b.module, kind, name)  # type: ignore[no-untyped-call]
-    return b.call(function, arguments)
-
-
-def _fma(b: llvm.IRBuilder, one: Any, other: Any, total: Any) -> Any:
-    return _called(b, f"llvm.fma.v{LANES}f32", VECTOR, [one, other, total])
-
-
-def _masked_load(b: llvm.IRBuilder, address: Any, mask: Any) -> Any:
-    """Elements where the mask says so, zeros elsewhere."""
-    arguments = [_vector_at(b, address), INT(4), mask, ZERO]
-    return _called(b, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, arguments)
-
-
-def _masked_store(b: llvm.IRBuilder, vector: Any, address: Any, mask: Any) -> None:
-    arguments = [vector, _vector_at(b, address), INT(4), mask]
-    _called(b, f"llvm.masked.store.v{LANES}f32.p0", llvm.VoidType(), arguments)
-
-
-def _prefetch(b: llvm.IRBuilder, address: Any) -> None:
-    """Fetch what will be read and written."""
-    _called(b, "llvm.prefetch.p0", llvm.VoidType(), [_vector_at(b, address), INT(1), INT(3), INT(1)])
 
 
 def _emit_tile(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -141,19 +86,19 @@ def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) ->
     places = [[b.add(start, WORD(4 * LANES * vector)) for vector in range(vectors)] for start in starts]
     for row in places:
         for place in row:
-            _prefetch(b, place)
+            prefetch(b, place)
     before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
     b.branch(loop)
     b.position_at_end(loop)
     left, at_a, at_row = b.phi(WORD), b.phi(WORD), b.phi(WORD)
     sums = [[b.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
     row = b.add(panel, b.load(b.inttoptr(at_row, WORD.as_pointer()))) if tables else at_row
-    factors = [_load(b, b.add(row, WORD(4 * LANES * vector))) for vector in range(vectors)]
+    factors = [load(b, b.add(row, WORD(4 * LANES * vector))) for vector in range(vectors)]
     made = []
     for number, totals in enumerate(sums):
         element = b.load(b.inttoptr(b.add(at_a, WORD(4 * number)), FLOAT.as_pointer()), align=4)
-        share = _splat(b, element, VECTOR)
-        made.append([_fma(b, share, factor, total) for factor, total in zip(factors, totals)])
+        share = splat(b, element, VECTOR)
+        made.append([fma(b, share, factor, total) for factor, total in zip(factors, totals)])
     fewer = b.sub(left, WORD(1))
     first_row, row_step = (tables[0], 8) if tables else (panel, 4 * WIDTH)
     steps = [(left, depth, fewer), (at_a, a, b.add(at_a, a_step)), (at_row, first_row, b.add(at_row, WORD(row_step)))]
@@ -163,12 +108,12 @@ def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) ->
         phi.add_incoming(new, loop)
     b.cbranch(b.icmp_signed(">", fewer, WORD(0)), loop, after)
     b.position_at_end(after)
-    masks = [_below(b, b.sub(columns, WORD(LANES * vector))) for vector in range(vectors)]
-    present = _splat(b, b.trunc(adds, BIT), MASK)
+    masks = [below(b, b.sub(columns, WORD(LANES * vector))) for vector in range(vectors)]
+    present = splat(b, b.trunc(adds, BIT), MASK)
     for row, totals in zip(places, made):
         for place, mask, total in zip(row, masks, totals):
-            old = _masked_load(b, place, b.and_(mask, present))
-            _masked_store(b, b.fadd(old, total), place, mask)
+            old = masked_load(b, place, b.and_(mask, present))
+            masked_store(b, b.fadd(old, total), place, mask)
 
 
 def _emit_transpose(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -179,7 +124,7 @@ def _emit_transpose(b: llvm.IRBuilder, values: list[Any]) -> None:
     vectors = []
     for line in range(LANES):
         number = WORD(line)
-        vectors.append(_load(b, b.add(source, b.mul(step, b.select(b.icmp_signed("<", number, last), number, last)))))
+        vectors.append(load(b, b.add(source, b.mul(step, b.select(b.icmp_signed("<", number, last), number, last)))))
     low, high = ([lane + half for i in range(LANES // 2) for lane in (i, i + LANES)] for half in (0, LANES // 2))
     for _ in range(LANES.bit_length() - 1):
         pairs = [(vectors[i], vectors[i + LANES // 2]) for i in range(LANES // 2)]
@@ -189,30 +134,30 @@ def _emit_transpose(b: llvm.IRBuilder, values: list[Any]) -> None:
             for mask in (low, high)
         ]
     for number, vector in enumerate(vectors):
-        _store(b, vector, b.add(target, b.mul(target_step, WORD(number))))
+        store(b, vector, b.add(target, b.mul(target_step, WORD(number))))
 
 
 def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
     """The first `count` elements at an address, at most `LANES`, and zeros behind them."""
     source, count, target = values
-    _store(b, _masked_load(b, source, _below(b, count)), target)
+    store(b, masked_load(b, source, below(b, count)), target)
 
 
 def _emit_copy_part(b: llvm.IRBuilder, values: list[Any]) -> None:
     """The first `count` elements at an address, at most `LANES`."""
     source, count, target = values
-    mask = _below(b, count)
-    _masked_store(b, _masked_load(b, source, mask), target, mask)
+    mask = below(b, count)
+    masked_store(b, masked_load(b, source, mask), target, mask)
 
 
 def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
     """Every other of the first `2 * count - 1` elements at an address, `count` at most `LANES`."""
     source, count, target = values
     reach = b.sub(b.add(count, count), WORD(1))
-    first = _masked_load(b, source, _below(b, reach))
-    second = _masked_load(b, b.add(source, WORD(4 * LANES)), _below(b, b.sub(reach, WORD(LANES))))
+    first = masked_load(b, source, below(b, reach))
+    second = masked_load(b, b.add(source, WORD(4 * LANES)), below(b, b.sub(reach, WORD(LANES))))
     chosen = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
-    _masked_store(b, b.shuffle_vector(first, second, chosen), target, _below(b, count))
+    masked_store(b, b.shuffle_vector(first, second, chosen), target, below(b, count))
 
 
 def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -221,46 +166,46 @@ def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
     b.store(b.load(source, align=4), target, align=4)
 
 
-@_instruction
+@instruction
 def _tile(typing, rows, columns, depth, a, a_step, panel, c, c_step, adds):  # type: ignore[no-untyped-def]
-    return _emitted(9, _emit_tile)
+    return emitted(9, _emit_tile)
 
 
-@_instruction
+@instruction
 def _tile_of_lines(typing, rows, columns, depth, a, a_step, line, c, c_step, adds, table):  # type: ignore[no-untyped-def]
-    return _emitted(10, _emit_tile)
+    return emitted(10, _emit_tile)
 
 
-@_instruction
+@instruction
 def _transpose(typing, source, step, count, target, target_step):  # type: ignore[no-untyped-def]
-    return _emitted(5, _emit_transpose)
+    return emitted(5, _emit_transpose)
 
 
-@_instruction
+@instruction
 def _copy(typing, source, count, target):  # type: ignore[no-untyped-def]
-    return _emitted(3, _emit_copy)
+    return emitted(3, _emit_copy)
 
 
-@_instruction
+@instruction
 def copy_part(typing, source, count, target):  # type: ignore[no-untyped-def]
     """See `_emit_copy_part`."""
-    return _emitted(3, _emit_copy_part)
+    return emitted(3, _emit_copy_part)
 
 
-@_instruction
+@instruction
 def copy_every_other(typing, source, count, target):  # type: ignore[no-untyped-def]
     """See `_emit_copy_every_other`."""
-    return _emitted(3, _emit_copy_every_other)
+    return emitted(3, _emit_copy_every_other)
 
 
-@_instruction
+@instruction
 def move(typing, source, target):  # type: ignore[no-untyped-def]
     """See `_emit_move`."""
-    return _emitted(2, _emit_move)
+    return emitted(2, _emit_move)
 
 
 @compiled("void(" + ", ".join(["int64"] * 7) + ")")
-def _pack(source: int, along: int, across: int, count: int, depth: int, target: int, pitch: int) -> None:
+def pack(source: int, along: int, across: int, count: int, depth: int, target: int, pitch: int) -> None:
     """`count` lines of `depth` elements, at most `LANES` of them, side by side: row i of the target, `pitch` elements
     from the last, holds element i of every line. `along` a line and `across` to the next are distances; one of them is
     1. Rows are written `LANES` wide."""
@@ -315,14 +260,14 @@ def multiply(
                     for start in range(0, columns, LANES):
                         panel = buffer + 4 * (start // WIDTH * WIDTH * depth + start % WIDTH)
                         count = min(LANES, columns - start)
-                        _pack(source + 4 * start * b_column, b_row, b_column, count, depth, panel, WIDTH)
+                        pack(source + 4 * start * b_column, b_row, b_column, count, depth, panel, WIDTH)
                 for top in range(0, m, ROWS * SLICES):
                     rows = min(ROWS * SLICES, m - top)
                     height = -(-rows // -(-rows // ROWS))
                     for start in range(0, rows, height):
                         source = at_a + 4 * ((top + start) * a_row + first * a_column)
                         count = min(height, rows - start)
-                        _pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
+                        pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
                     for start in range(0, columns, WIDTH):
                         panel = buffer + 4 * start * depth
                         for line in range(0, rows, height):
@@ -351,7 +296,7 @@ def multiply_lines(
             height = -(-rows // -(-rows // ROWS))
             for start in range(0, rows, height):
                 source = a.ctypes.data + 4 * ((top + start) * k + first)
-                _pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
+                pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
             for image in range(images):
                 for start in range(0, n, WIDTH):
                     for line in range(0, rows, height):
@@ -402,7 +347,7 @@ def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, 
                 height = -(-rows // -(-rows // ROWS))
                 for start in range(0, rows, height):
                     source = a.ctypes.data + 4 * ((top + start) * k + first)
-                    _pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
+                    pack(source, 1, k, min(height, rows - start), depth, slices + 4 * start * depth, height)
                 for start in range(0, columns, WIDTH):
                     for line in range(0, rows, height):
                         _tile(
@@ -414,14 +359,14 @@ def multiply_windows(a: Array, lines: int, table: Array, places: Array, c: int, 
 
 @compiled("void(float32[:,:,:], int64)")
 def lay_out_panels(lines: Array, panels: int) -> None:
-    """Lines [phases, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, phases, pixels,
-    WIDTH]: pixel by pixel, the channels of a panel side by side."""
-    phases, channels, pixels = lines.shape
+    """Lines [residues, channels, pixels], whose pixels follow one another, as panels [channels / WIDTH, residues,
+    pixels, WIDTH]: pixel by pixel, the channels of a panel side by side."""
+    residues, channels, pixels = lines.shape
     for start in range(0, channels, LANES):
-        for phase in range(phases):
-            source = lines[phase, start:].ctypes.data
-            target = panels + 4 * ((start // WIDTH * phases + phase) * pixels * WIDTH + start % WIDTH)
-            _pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
+        for residue in range(residues):
+            source = lines[residue, start:].ctypes.data
+            target = panels + 4 * ((start // WIDTH * residues + residue) * pixels * WIDTH + start % WIDTH)
+            pack(source, 1, lines.strides[1] // 4, min(LANES, channels - start), pixels, target, WIDTH)
 
 
 @compiled("void(float32[:,:,:], int64, int64, int64[::1], int64[::1], float32[:,:,::1], int64)")
@@ -447,7 +392,7 @@ def add_line_products(
                     length = min(windows - inside, first + depth - at)
                     source = dy[image, top + start :].ctypes.data + 4 * inside
                     target = buffer + 4 * (start * depth + (at - first) * height)
-                    _pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
+                    pack(source, 1, dy.strides[1] // 4, min(height, rows - start), length, target, height)
                     at += length
             for start in range(0, n, WIDTH):
                 for position in range(positions):

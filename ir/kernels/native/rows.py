@@ -1,10 +1,12 @@
-"""Layer normalisation and its gradient, row by row while a row is in the first-level cache."""
+"""Layer normalisation and its gradient, row by row while a row is in the first-level cache; rows out of columns."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ir.kernels.native.compiler import compiled
+from ir.kernels.native.products import pack
+from ir.kernels.native.vectors import LANES
 from ir.op import Array
 
 F32 = np.float32
@@ -54,3 +56,13 @@ def normalise_gradient(
             dgamma[i] += given[i] * ((line[i] - centre) * scale)
         for i in range(length):
             dbeta[i] += given[i]
+
+
+@compiled("void(float32[:,:], int64)")
+def turn(x: Array, out: int) -> None:
+    """x [rows, length], whose columns are contiguous, as contiguous rows at the address `out`, which must have `LANES`
+    elements behind them: the last columns come first, and what they write beyond their row is written over."""
+    rows, length = x.shape
+    step = x.strides[1] // 4
+    for start in range((length - 1) // LANES * LANES, -1, -LANES):
+        pack(x.ctypes.data + 4 * step * start, 1, step, min(LANES, length - start), rows, out + 4 * start, length)

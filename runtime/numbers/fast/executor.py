@@ -20,6 +20,7 @@ from runtime.numbers.fast.planner import plan_section
 from runtime.numbers.fast.program import Program
 from runtime.numbers.fast.scratch import Scratch
 from runtime.numbers.memory import Memory
+from runtime.numbers.origin import naming_sources
 from runtime.numbers.simulator import Run
 
 
@@ -51,15 +52,18 @@ class FunctionalSimulator:
 
     def lay_out(self, sections: Sequence[int]) -> Run:
         """Plan sections that have not run yet; the run executes the plans in this order."""
-        return partial(self._execute, [self.plan(number) for number in sections])
+        return partial(self._execute, [(number, self.plan(number)) for number in sections])
 
-    def _execute(self, plans: Sequence[Plan], collective: Collective) -> None:
-        """Execute plans in order. Matrix products run single-threaded in each lane. Floating-point exceptions give inf
-        and NaN silently, as on the device."""
+    def _execute(self, plans: Sequence[tuple[int, Plan]], collective: Collective) -> None:
+        """Execute the plans of sections in order. Matrix products run single-threaded in each lane.
+
+        Floating-point exceptions give inf and NaN silently, as on the device.
+        """
         self._exchange.collective = collective
         with self._blas, np.errstate(all="ignore"):
-            for plan in plans:
-                self._executor.run(plan)
+            for number, plan in plans:
+                with naming_sources(self._pef, number):
+                    self._executor.run(plan)
 
     def plan(self, number: int) -> Plan:
         """The plan of one section."""

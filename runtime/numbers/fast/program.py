@@ -37,11 +37,12 @@ class TileValue:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operator applied to values, by index."""
+    """An operator applied to values, by index; `where` names it."""
 
     op: Op
     operands: tuple[int, ...]
     results: tuple[int, ...]
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _operation(body: decoded.Body, application: decoded.Application, values: tup
                     "run it with --strict, one slice at a time",
                 )
             )
-    return Operation(op, application.operands, application.results)
+    return Operation(op, application.operands, application.results, application.where)
 
 
 class _Parts:

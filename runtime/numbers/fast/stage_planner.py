@@ -20,6 +20,7 @@ from runtime.numbers.fast.residence import Residence
 from runtime.numbers.fast.scratch import Temporaries
 from runtime.numbers.fast.views import constant, cut, same_view
 from runtime.numbers.indexed import gather
+from runtime.numbers.origin import kernel_at
 
 
 class GroupBuffers:
@@ -198,7 +199,7 @@ class StagePlanner:
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
         scratch = [self.temporaries.take(tensor) for tensor in wanted]
-        kernel = self.exchange.mean if op.exchanges else op.kernel
+        kernel = self.exchange.mean if op.exchanges else kernel_at(op, operation.where)
         self.steps.append((kernel, (*operands, *results, *(array for array, _ in scratch))))
         for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)

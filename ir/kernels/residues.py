@@ -1,9 +1,10 @@
-"""Padded images laid out in phases, so that a position of a sliding window is a shift of whole lines without gaps.
+"""Padded images laid out by residues, so that a position of a sliding window is a shift of whole lines without gaps.
 
-Pixel (r, c) of a padded image is in phase (r mod stride, c mod stride) at (r div stride, c div stride). In its phase, a
-position of the window lies the same distance ahead of the window's number for all windows. So, on a grid of windows as
-wide as a phase, whatever is done at a position is done to one line that goes through all images of a channel. The
-grid's windows beyond the true ones are computed and not used, or hold zero.
+Pixel (r, c) of a padded image has the residue (r mod stride, c mod stride); all pixels of one residue stand together,
+pixel (r, c) at (r div stride, c div stride). There, a position of the window lies the same distance ahead of the
+window's number for all windows. So, on a grid of windows as wide as the pixels of a residue, whatever is done at a
+position is done to one line that goes through all images of a channel. The grid's windows beyond the true ones are
+computed and not used, or hold zero.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from ir.kernels.window import Pair, Windows
 from ir.op import Array
 
 BLOCK_ELEMENTS = 1 << 17
-"""Elements of a block's phases: with sums and products they fill half a core's second-level cache."""
+"""Elements of a block, of all residues: with sums and products they fill half a core's second-level cache."""
 
 Position = tuple[int, int]
-"""A position within the window: the phase it reads, and how far ahead of the window's number."""
+"""A position within the window: the residue it reads, and how far ahead of the window's number."""
 
 
 @dataclass(frozen=True)
-class Phases:
-    """The layout for windows on images [images, channels, h, w]: lines [phases, channels, images * grid]."""
+class Residues:
+    """The layout for windows on images [images, channels, h, w]: lines [residues, channels, images * grid]."""
 
     windows: Windows
 
     @cached_property
     def grid(self) -> Pair:
-        """The extents of a phase, and of the grid of windows."""
+        """The extents of the pixels of one residue, and of the grid of windows."""
         return tuple(-(-extent // stride) for extent, stride in zip(self.windows.padded, self.windows.stride))
 
     @cached_property
     def pixels(self) -> int:
-        """Elements of one image's phase."""
+        """Pixels of one residue in an image."""
         return math.prod(self.grid)
 
     @cached_property
     def count(self) -> int:
-        """How many phases there are."""
+        """How many residues there are."""
         return math.prod(self.windows.stride)
 
     @cached_property
@@ -53,9 +54,9 @@ class Phases:
         (down, across), (rows, columns) = self.windows.stride, self.windows.dilation
         found = []
         for row, column in self.windows.positions():
-            below, row_phase = divmod(row * rows, down)
-            beside, column_phase = divmod(column * columns, across)
-            found.append((row_phase * across + column_phase, below * self.grid[1] + beside))
+            below, row_residue = divmod(row * rows, down)
+            beside, column_residue = divmod(column * columns, across)
+            found.append((row_residue * across + column_residue, below * self.grid[1] + beside))
         return found
 
     @cached_property
@@ -64,27 +65,27 @@ class Phases:
         return max(ahead for _, ahead in self.positions)
 
     def spread(self, x: Array, lines: Array, around: float = 0) -> None:
-        """Lay images [images, channels, h, w] out in phases, with the number `around` about them."""
+        """Lay images [images, channels, h, w] out in residues, with the number `around` about them."""
         loops = load("lines") if lines.flags.c_contiguous and lines.dtype == x.dtype == np.float32 else None
         if loops is not None and x.flags.writeable:
             loops.spread(x, *self.windows.stride, *self.windows.padding, *self.grid, around, lines)
             return
-        for phase, inside, pixels in self._shares(x, lines):
-            np.copyto(phase[..., inside[0], inside[1]], pixels)
+        for residue, inside, pixels in self._shares(x, lines):
+            np.copyto(residue[..., inside[0], inside[1]], pixels)
         self.surround(x, lines, around)
 
     def surround(self, x: Array, lines: Array, around: float) -> None:
-        """Put a number about images x that are laid out in phases."""
-        for phase, (rows, columns), _ in self._shares(x, lines):
+        """Put a number about images x that are laid out in residues."""
+        for residue, (rows, columns), _ in self._shares(x, lines):
             for outside in (slice(rows.start), slice(rows.stop, None)):
-                phase[:, :, outside].fill(around)
+                residue[:, :, outside].fill(around)
             for outside in (slice(columns.start), slice(columns.stop, None)):
-                phase[:, :, :, outside].fill(around)
+                residue[:, :, :, outside].fill(around)
 
     def collect(self, lines: Array, x: Array) -> None:
-        """The images that phases hold."""
-        for phase, inside, pixels in self._shares(x, lines):
-            np.copyto(pixels, phase[..., inside[0], inside[1]])
+        """The images that residues hold."""
+        for residue, inside, pixels in self._shares(x, lines):
+            np.copyto(pixels, residue[..., inside[0], inside[1]])
 
     def lay_out(self, y: Array, grid: Array) -> None:
         """Lay one number per window [images, channels, oh, ow] out on the grid, with zeros behind them."""
@@ -106,23 +107,23 @@ class Phases:
         return numbers[:, :, :height, :width]
 
     def _shares(self, x: Array, lines: Array) -> Iterator[tuple[Array, tuple[slice, slice], Array]]:
-        """Each phase [images, channels, rows, columns], the part of it that holds pixels of x, and those pixels."""
-        phases = lines.reshape(*self.windows.stride, lines.shape[1], len(x), *self.grid)
+        """Each residue [images, channels, rows, columns], the part of it that holds pixels of x, and those pixels."""
+        residues = lines.reshape(*self.windows.stride, lines.shape[1], len(x), *self.grid)
         for row in range(self.windows.stride[0]):
             for column in range(self.windows.stride[1]):
                 (rows, row_pixels), (columns, column_pixels) = self._share(0, row), self._share(1, column)
-                yield phases[row, column].swapaxes(0, 1), (rows, columns), x[..., row_pixels, column_pixels]
+                yield residues[row, column].swapaxes(0, 1), (rows, columns), x[..., row_pixels, column_pixels]
 
-    def _share(self, axis: int, phase: int) -> tuple[slice, slice]:
-        """Along one axis: where a phase holds pixels of the image, and which ones."""
+    def _share(self, axis: int, residue: int) -> tuple[slice, slice]:
+        """Along one axis: where a residue holds pixels of the image, and which ones."""
         stride, padding = self.windows.stride[axis], self.windows.padding[axis]
-        first = (phase - padding) % stride
+        first = (residue - padding) % stride
         count = max(0, -(-(self.windows.image[axis] - first) // stride))
         start = (first + padding) // stride
         return slice(start, start + count), slice(first, None, stride)
 
 
 @lru_cache(maxsize=1024)
-def phases_of(windows: Windows) -> Phases:
+def residues_of(windows: Windows) -> Residues:
     """The layout for these windows, worked out once."""
-    return Phases(windows)
+    return Residues(windows)

@@ -1,0 +1,94 @@
+"""Vector instructions for compiled loops, written as LLVM's: what numba's own vectoriser does not find.
+
+Addresses are numbers of bytes; a vector may begin at any element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numba
+from llvmlite import ir as llvm
+from numba.core import cgutils
+
+from ir.kernels.processor import processor_flags
+
+LANES = 16 if "avx512f" in processor_flags() else 8
+"""Elements of a vector."""
+
+FLOAT, INT, WORD, BIT = llvm.FloatType(), llvm.IntType(32), llvm.IntType(64), llvm.IntType(1)
+VECTOR, LANE_NUMBERS, MASK = llvm.VectorType(FLOAT, LANES), llvm.VectorType(INT, LANES), llvm.VectorType(BIT, LANES)
+ZERO = llvm.Constant(VECTOR, [0.0] * LANES)
+Emitted = Callable[[llvm.IRBuilder, list[Any]], None]
+
+
+def instruction(function: Callable[..., Any]) -> Callable[..., None]:
+    """A function that compiled ones call without its first argument, which tells of types."""
+    return cast(Callable[..., None], numba.extending.intrinsic(function))
+
+
+def emitted(count: int, emit: Emitted) -> Any:
+    """What numba wants to know of a function of so many int64 numbers that is these instructions."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        emit(builder, list(values))
+        return context.get_dummy_value()
+
+    return numba.types.void(*[numba.types.int64] * count), generate
+
+
+def vector_at(b: llvm.IRBuilder, address: Any) -> Any:
+    """A pointer to the vector at an address."""
+    return b.inttoptr(address, VECTOR.as_pointer())
+
+
+def load(b: llvm.IRBuilder, address: Any) -> Any:
+    """The vector at an address."""
+    return b.load(vector_at(b, address), align=4)
+
+
+def store(b: llvm.IRBuilder, vector: Any, address: Any) -> None:
+    """Put a vector at an address."""
+    b.store(vector, vector_at(b, address), align=4)
+
+
+def splat(b: llvm.IRBuilder, scalar: Any, kind: llvm.VectorType) -> Any:
+    """A vector with the same number in every lane."""
+    first = b.insert_element(llvm.Constant(kind, llvm.Undefined), scalar, INT(0))
+    return b.shuffle_vector(first, llvm.Constant(kind, llvm.Undefined), llvm.Constant(LANE_NUMBERS, [0] * LANES))
+
+
+def below(b: llvm.IRBuilder, count: Any) -> Any:
+    """A mask of the lanes with numbers below `count`."""
+    numbers = llvm.Constant(LANE_NUMBERS, list(range(LANES)))
+    return b.icmp_signed("<", numbers, splat(b, b.trunc(count, INT), LANE_NUMBERS))
+
+
+def called(b: llvm.IRBuilder, name: str, result: Any, arguments: list[Any]) -> Any:
+    """The result of one of LLVM's own functions."""
+    kind = llvm.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(b.module, kind, name)  # type: ignore[no-untyped-call]
+    return b.call(function, arguments)
+
+
+def fma(b: llvm.IRBuilder, one: Any, other: Any, total: Any) -> Any:
+    """one * other + total, rounded once."""
+    return called(b, f"llvm.fma.v{LANES}f32", VECTOR, [one, other, total])
+
+
+def masked_load(b: llvm.IRBuilder, address: Any, mask: Any) -> Any:
+    """Elements where the mask says so, zeros elsewhere."""
+    arguments = [vector_at(b, address), INT(4), mask, ZERO]
+    return called(b, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, arguments)
+
+
+def masked_store(b: llvm.IRBuilder, vector: Any, address: Any, mask: Any) -> None:
+    """Store the elements where the mask says so."""
+    arguments = [vector, vector_at(b, address), INT(4), mask]
+    called(b, f"llvm.masked.store.v{LANES}f32.p0", llvm.VoidType(), arguments)
+
+
+def prefetch(b: llvm.IRBuilder, address: Any) -> None:
+    """Fetch what will be read and written."""
+    called(b, "llvm.prefetch.p0", llvm.VoidType(), [vector_at(b, address), INT(1), INT(3), INT(1)])
