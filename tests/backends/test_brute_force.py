@@ -120,7 +120,7 @@ class BruteForce:
     def section_cycles(self, start: int, phases: tuple[Phase, ...]) -> float:
         """Simulated cycles of the section of these phases, which begins at a stage; all others stand alone."""
         length = sum(len(phase.stages) for phase in phases)
-        alone = [Section((still_phase([stage]),), 0.0) for stage in self.nested]
+        alone = [Section((still_phase([stage], self.machine.pcu_lanes),), 0.0) for stage in self.nested]
         sections = (*alone[:start], Section(phases, 0.0), *alone[start + length :])
         cut = materialise(Partition(self.net.graph, Indexed(), tuple(self.stages), sections))
         symbols = {symbol.name: symbol for symbol in (*self.net.symbols, *cut.symbols)}
@@ -187,7 +187,7 @@ class BruteForce:
                     yield outer
                     yield from self.with_inner_loops(outer)
         if not found and length == 1:
-            yield still_phase(self.nested[start : start + 1])
+            yield still_phase(self.nested[start : start + 1], MACHINE.pcu_lanes)
 
     def with_inner_loops(self, outer: Phase) -> Iterator[Phase]:
         """The phase with every inner loop that it can have."""
