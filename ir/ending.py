@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from ir.errors import InternalError, OutOfMemoryError, Problem, SncError, UsageError
+from ir.errors import InternalError, MissingExtraError, OutOfMemoryError, Problem, SncError, UsageError
 
 HOME = Path(__file__).resolve().parent.parent
 LONGEST = 300
 """Characters shown of what an unforeseen exception says."""
+EXTRAS = {"modelzoo": "zoo", "modelbox": "box", "runtime/node": "node"}
+"""The extra of the distribution that brings what the modules of a folder import and others do without."""
 
 
 def exit_status(work: Callable[[], bool], verbose: bool = False) -> int:
@@ -75,6 +77,8 @@ def _told(error: Exception | SystemExit, verbose: bool) -> int:
             told = error
         case MemoryError():
             told = _out_of_memory(error)
+        case ModuleNotFoundError() if (extra := _extra_of(error)) is not None:
+            told = _missing(error, extra)
         case SystemExit():
             what = f"the program's own code ended the process with status {error.code or 0} before the work was done"
             told = UsageError(Problem(what, hint="take sys.exit() and os._exit() out of what the model runs"))
@@ -101,10 +105,24 @@ def _out_of_memory(error: MemoryError) -> SncError:
     return wrapped
 
 
+def _extra_of(error: ModuleNotFoundError) -> str | None:
+    """The extra that brings what one of the project's own modules imports in vain."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    if not frames or not _is_own(frames[-1]):
+        return None
+    place = Path(os.path.relpath(frames[-1].filename, HOME)).as_posix()
+    return next((extra for folder, extra in EXTRAS.items() if place.startswith(f"{folder}/")), None)
+
+
+def _missing(error: ModuleNotFoundError, extra: str) -> SncError:
+    hint = f"pip install 'snc[{extra}]' installs everything that this needs"
+    wrapped = MissingExtraError(Problem(f"the Python package {error.name} is not installed", hint=hint))
+    wrapped.__cause__ = error
+    return wrapped
+
+
 def _unforeseen(error: Exception) -> SncError:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(f"{HOME}{os.sep}")]
-    own = [frame for frame in own if not frame.filename.startswith("<")]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame)]
     where = ""
     if own:
         where = f" in {os.path.relpath(own[-1].filename, HOME)}:{own[-1].lineno}"
@@ -112,6 +130,11 @@ def _unforeseen(error: Exception) -> SncError:
     wrapped = InternalError(Problem(f"{type(error).__name__}{where}: {_shortened(error)}", hint=hint))
     wrapped.__cause__ = error
     return wrapped
+
+
+def _is_own(frame: traceback.FrameSummary) -> bool:
+    """Whether a call was in the project's code."""
+    return not frame.filename.startswith("<") and os.path.abspath(frame.filename).startswith(f"{HOME}{os.sep}")
 
 
 def _shortened(error: BaseException) -> str:

@@ -174,6 +174,12 @@ class NodeError(SncError):
     code = "NODE"
 
 
+class MissingExtraError(SncError):
+    """Cause: a package that only some commands need is not installed. Fix: install the extra that brings it."""
+
+    code = "EXTRA"
+
+
 class OutOfMemoryError(SncError):
     """Cause: the computer has less memory than the work takes. Fix: as the hint says."""
 

@@ -7,9 +7,12 @@ python rdu_generate_text.py command=run checkpoint.model_name_or_path=DIR samba_
 
 from __future__ import annotations
 
-from modelzoo.runners.command_line import run
-from modelzoo.runners.schema import GenerationApplication
-from modelzoo.runners.text_generation import compile_text_generation, generate_text
+from ir.ending import readable_errors
+
+with readable_errors():  # what the extra brings may be missing
+    from modelzoo.runners.command_line import run
+    from modelzoo.runners.schema import GenerationApplication
+    from modelzoo.runners.text_generation import compile_text_generation, generate_text
 
 
 def act(settings: GenerationApplication) -> None:

@@ -7,9 +7,12 @@ python rdu_train_llm.py command=run checkpoint.model_name_or_path=DIR model.max_
 
 from __future__ import annotations
 
-from modelzoo.runners.command_line import run
-from modelzoo.runners.language_training import compile_training, train
-from modelzoo.runners.schema import TrainingApplication
+from ir.ending import readable_errors
+
+with readable_errors():  # what the extra brings may be missing
+    from modelzoo.runners.command_line import run
+    from modelzoo.runners.language_training import compile_training, train
+    from modelzoo.runners.schema import TrainingApplication
 
 
 def act(settings: TrainingApplication) -> None:

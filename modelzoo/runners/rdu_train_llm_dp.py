@@ -9,10 +9,13 @@ mpirun -np 2 python -u rdu_train_llm_dp.py command=run checkpoint.model_name_or_
 
 from __future__ import annotations
 
-from modelzoo.runners.command_line import run
-from modelzoo.runners.language_training import compile_training
-from modelzoo.runners.replicas import train_together
-from modelzoo.runners.schema import TrainingApplication
+from ir.ending import readable_errors
+
+with readable_errors():  # what the extra brings may be missing
+    from modelzoo.runners.command_line import run
+    from modelzoo.runners.language_training import compile_training
+    from modelzoo.runners.replicas import train_together
+    from modelzoo.runners.schema import TrainingApplication
 
 
 def act(settings: TrainingApplication) -> None:

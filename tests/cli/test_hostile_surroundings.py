@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -318,3 +319,22 @@ def test_streams_in_another_encoding(tmp_path: Path) -> None:
         words = [*arguments, pef] if module == "runtime.snrun.cli" else ["describe", pef]
         done = process(module, *words, **ascii_only)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "program", "extra"),
+    [
+        ("transformers", "from compiler.cli import main; main(['zoo', 'show', 'gpt'])", "zoo"),
+        ("fastapi", "from compiler.cli import main; main(['box', 'serve', '.'])", "box"),
+        ("grpc", "from runtime.node.tools.sntilestat import main; main([])", "node"),
+        ("hydra", "import runpy; runpy.run_module('modelzoo.runners.rdu_train_llm', run_name='__main__')", "zoo"),
+    ],
+)
+def test_a_missing_extra_is_named(package: str, program: str, extra: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; {program}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    expected = f"error[EXTRA]: the Python package {package} is not installed\n    try: pip install 'snc[{extra}]'"
+    assert ended.returncode == 1 and ended.stderr.startswith(expected), ended.stderr
+    distribution = configparser.ConfigParser()
+    distribution.read(Path(__file__).parents[2] / "setup.cfg")
+    assert extra in distribution["options.extras_require"]
