@@ -90,3 +90,11 @@ def test_chains_end_where_computing_costs_more_than_moving() -> None:
     for _ in range(6):
         value = b.add("add", value, b.m)
     assert counts(b.graph(b.add("mul", value, b.y), b.add("sub", value, b.y))) == {"add": 6, "mul": 1, "sub": 1}
+
+
+def test_what_is_made_of_an_updated_symbol_stays_one() -> None:
+    b = Building()
+    centred = b.add("sub", b.x, b.m)
+    product, total = b.add("mul", centred, b.y), b.add("add", centred, b.y)
+    b.builder.output("x", total)
+    assert counts(b.graph(product)) == {"sub": 1, "mul": 1, "add": 1}

@@ -28,7 +28,8 @@ def with_repeats(graph: Graph) -> Graph:
         for name in {operand.name for operand in node.operands}:
             readers[name] = readers.get(name, 0) + 1
     stored = {output.value.name for output in graph.outputs}
-    inputs = {value.name for value in graph.inputs}
+    # What the graph also stores is read as early as may be: whoever reads it holds back the store.
+    inputs = {value.name for value in graph.inputs} - {output.symbol for output in graph.outputs}
     chains: dict[str, tuple[Node, ...]] = {}
     read: set[str] = set()
     number = itertools.count(2)
