@@ -92,6 +92,9 @@ def main() -> None:
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
 @click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
+@click.option(
+    "--separate-optimizer", is_flag=True, help="Keep BCKWD and OPT apart at --o3, for hosts that read gradients."
+)
 @click.option("--optimization-rules", type=click.Path(path_type=Path), help="YAML file with fusion rules for --o1.")
 @click.option(
     "--graphamp-preset",
@@ -130,6 +133,7 @@ def compile_command(
     arch: str,
     avoid: tuple[str, ...],
     level: str,
+    separate_optimizer: bool,
     optimization_rules: Path | None,
     preset: str,
     data_parallel: bool,
@@ -197,6 +201,7 @@ def compile_command(
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
             avoid=avoid,
+            separate_optimizer=separate_optimizer,
             passes=passes,
             dump_after=tuple(map(Step, dump_after)),
             start_from=start_from,

@@ -244,7 +244,9 @@ class Session:
         wanted = [kind.upper() for kind in section_kinds]
         UsageError.raise_if(
             [
-                Problem(f"the PEF has no {kind!r} section", hint=f"one of {', '.join(present)}{_training(kind)}")
+                Problem(
+                    f"the PEF has no {kind!r} section", hint=f"one of {', '.join(present)}{_training(kind, present)}"
+                )
                 for kind in wanted
                 if kind not in present
             ]
@@ -350,7 +352,9 @@ def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:
     return loads, stores
 
 
-def _training(kind: str) -> str:
-    if kind in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
-        return "; compile for training to get the others"
-    return ""
+def _training(kind: str, present: Sequence[str]) -> str:
+    if kind not in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
+        return ""
+    if SectionKind.BCKWD_OPT.value in present:
+        return "; compile with --separate-optimizer to get BCKWD and OPT apart"
+    return "; compile for training to get the others"

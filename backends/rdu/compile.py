@@ -97,7 +97,7 @@ class BackendOptions:
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
         """The pieces for graphs of one kind: only those that see samples stream them."""
-        return self.microbatches if kind in (SectionKind.FWD, SectionKind.BCKWD) else None
+        return self.microbatches if kind is SectionKind.FWD or kind.back_propagates else None
 
     @property
     def predicted(self) -> Replicas:

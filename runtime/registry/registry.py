@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +96,12 @@ def _written_by_runs(path: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
 
 def _kind(pef: pb.Pef) -> str:
     """What the PEF is for."""
-    kinds = Counter(section.kind for section in pef.sections)
-    if SectionKind.REDUCE.value in kinds:
+    kinds = {SectionKind(section.kind) for section in pef.sections}
+    if SectionKind.REDUCE in kinds:
         return "data parallel"
-    if SectionKind.OPT.value in kinds:
+    if any(kind.updates for kind in kinds):
         return "training"
-    return "gradients" if SectionKind.BCKWD.value in kinds else "inference"
+    return "gradients" if any(kind.back_propagates for kind in kinds) else "inference"
 
 
 def _avoided(machine: Machine, options: dict[str, Any]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None
         if lever.is_action and found["cycles"] is not None and found["speedup"] >= WORTHWHILE
     ]
     return {
-        "considered": considered(trial.improved(request), request.machine(), request.backend_options()),
+        "considered": considered(request.mapped(trial.improved(request)), request.machine(), request.backend_options()),
         "levers": {
             "cycles": baseline,
             "cycles_per_sample": baseline / samples,
@@ -79,7 +79,10 @@ def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None
 def request_of(pef: pb.Pef, model: str) -> CompileRequest:
     """The compile that made a PEF."""
     options = json.loads(pef.header.options_json or "{}")
-    known = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
+    known = (
+        "inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas",
+        "separate_optimizer",
+    )  # fmt: skip
     given = {name: options[name] for name in known if name in options}
     return CompileRequest(model, avoid=tuple(options.get("avoid", ())), **given)
 
@@ -140,10 +143,11 @@ class Trial:
 
     def cycles(self, request: CompileRequest) -> float:
         """Estimated cycles of a step, in cycles of the request's machine."""
-        return estimate_cycles(self.improved(request), request.machine(), request.backend_options())
+        program = request.mapped(self.improved(request))
+        return estimate_cycles(program, request.machine(), request.backend_options())
 
     def improved(self, request: CompileRequest) -> Program:
-        """The graph as it is mapped."""
+        """The graph after all passes."""
         return PassManager(standard_pipeline(request.preset)).run(self.program(request))
 
 

@@ -16,6 +16,7 @@ from backends.rdu.fuse.groups import fuse_by_rules
 from backends.rdu.fuse.indexed import Indexed, Update, by_index
 from backends.rdu.fuse.repeat import with_repeats
 from backends.rdu.fuse.rules_file import Rule
+from backends.rdu.fuse.small_views import with_small_views_made
 from backends.rdu.fuse.stages import StageNodes, form_stages
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.nests import Phase
@@ -75,7 +76,7 @@ def prepare_graph(graph: Graph, machine: Machine, *, repeat: bool) -> tuple[Grap
     """The graph that sections are cut from, and what of it goes by index; with `repeat`, each reader computes again
     what is cheap (`with_repeats`)."""
     graph = _with_constants_made(graph)
-    return by_index(with_repeats(graph) if repeat else graph, machine)
+    return by_index(with_small_views_made(with_repeats(graph)) if repeat else graph, machine)
 
 
 def stream_partition(

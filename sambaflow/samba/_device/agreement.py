@@ -69,7 +69,7 @@ def _first(problems: list[Problem]) -> list[Problem]:
 
 def is_training(pef: pb.Pef) -> bool:
     """Whether a PEF was compiled for training: it has backward sections."""
-    return any(section.kind == SectionKind.BCKWD.value for section in pef.sections)
+    return any(SectionKind(section.kind).back_propagates for section in pef.sections)
 
 
 def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
