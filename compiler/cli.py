@@ -104,6 +104,7 @@ def main() -> None:
     metavar="mp0|mp1|mp4",
     help="mp0: precision as written; mp1: matrix products read bf16; mp4: everything bf16.",
 )
+@click.option("--compare-presets", is_flag=True, help="Say what the other precisions would gain: plans each as well.")
 @click.option("--data-parallel", is_flag=True, help="Average gradients over replicas, each with a batch of its own.")
 @click.option("-ws", "--world-size", type=click.IntRange(min=1), help="Fewest replicas of --data-parallel; default: 2.")
 @click.option(
@@ -136,6 +137,7 @@ def compile_command(
     separate_optimizer: bool,
     optimization_rules: Path | None,
     preset: str,
+    compare_presets: bool,
     data_parallel: bool,
     world_size: int | None,
     seed: int,
@@ -196,7 +198,7 @@ def compile_command(
             preset,
             seed,
             print_after,
-            compare_presets=True,
+            compare_presets=compare_presets,
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,

@@ -40,7 +40,10 @@ class _Fusion:
     def __init__(self, backward: Graph, update: Graph, gradients: Mapping[str, Value]) -> None:
         self.backward = backward
         self.update = update
+        self.gradients = gradients
+        self.symbols = {value.name for value in update.inputs}
         self.values = dict(gradients)
+        """What each value of the update is called here."""
         self.taken = {value.name for value in (*backward.values(), *update.inputs)}
         self.places: dict[str, int] = {}
         """Where the nodes of `backward` stand that make a value; -1 for what is there from the start."""
@@ -64,17 +67,17 @@ class _Fusion:
         for number, node in enumerate(self.backward.nodes):
             nodes += [node, *behind.get(number, [])]
         inputs = {value.name: value for value in (*self.backward.inputs, *self.update.inputs)}
-        kept = tuple(value for name, value in inputs.items() if name not in self.values)
+        kept = tuple(value for name, value in inputs.items() if name not in self.gradients)
         return Graph(SectionKind.BCKWD_OPT, kept, tuple(nodes), tuple(self._outputs()))
 
     def _outputs(self) -> Iterator[Output]:
-        yield from (output for output in self.backward.outputs if output.symbol not in self.values)
+        yield from (output for output in self.backward.outputs if output.symbol not in self.gradients)
         yield from (Output(output.symbol, self._value(output.value)) for output in self.update.outputs)
 
     def _place(self, operand: Value) -> int:
         """The place behind which an operand of the update can be read: a symbol of its own is updated there."""
-        own = self.places.get(self._value(operand).name, -1)
-        return max(own, self.last_reads.get(operand.name, -1))
+        made = self.places.get(self._value(operand).name, -1)
+        return max(made, self.last_reads.get(operand.name, -1)) if operand.name in self.symbols else made
 
     def _value(self, operand: Value) -> Value:
         return self.values.get(operand.name, operand)
