@@ -38,6 +38,10 @@ MOST_ROUNDS = 12
 OTHERS = 2
 """Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
 
+USUAL = 0.75
+"""The part of weighed sections that is expected to take at least so much longer than modelled: a few are taken to be
+better than most, so that they are weighed too."""
+
 UNFIT = 1e3
 """How many times as long as modelled a section counts that does not fit when it is planned."""
 
@@ -185,6 +189,7 @@ class Cutter:
     ) -> None:
         self.weigh = weigh
         self._weighed: dict[tuple[int, int], tuple[float, int]] = {}
+        self._ratios: list[float] = []
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -268,6 +273,8 @@ class Cutter:
         if section.kind not in self._weighed:
             least, number = self.weigh(start, ways)
             self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
+            if least < UNFIT * section.cycles:
+                bisect.insort(self._ratios, least / section.cycles)
         least, number = self._weighed[section.kind]
         return replace(section, phases=ways[number], cycles=least, others=())
 
@@ -281,9 +288,13 @@ class Cutter:
         return chosen, total
 
     def _weight(self, section: Section) -> float:
-        """Cycles as predicted where that has been asked for, else as modelled."""
+        """Cycles as predicted where that has been asked for; else as modelled, by as much longer as `USUAL` of the
+        others turned out to take at least: the model leaves out some of what a prediction knows of."""
         found = self._weighed.get(section.kind)
-        return section.cycles if found is None else found[0]
+        if found is not None:
+            return found[0]
+        usual = self._ratios[int((1 - USUAL) * (len(self._ratios) - 1))] if self._ratios else 1.0
+        return section.cycles * max(1.0, usual)
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
