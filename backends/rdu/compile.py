@@ -79,7 +79,7 @@ class BackendOptions:
 
     def prepared(self, graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
         """The graph that sections are cut from, and what of it goes by index."""
-        return prepare_graph(graph, machine, repeat=self.fuse)
+        return prepare_graph(graph, machine, fuse=self.fuse)
 
     def streamed(self, graph: PlannedGraph, machine: Machine, budget: float) -> Partition:
         """The partition of a graph into sections that are given."""
