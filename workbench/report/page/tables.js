@@ -1,6 +1,6 @@
 // Sections with their stages as a table, what the mapper considered, and the comparison with another PEF.
 function sectionsView() {
-  const { element, body, note } = panel("sections", "Sections and stages", { wide: true });
+  const { element, body, note } = panel("sections", "Sections and stages");
   const groups = [];
   facts.sections.forEach((section, number) => {
     const own = groups.find((group) => group.execution === section.execution);
@@ -39,16 +39,16 @@ function sectionsView() {
 }
 
 function consideredView() {
-  const { element, body } = panel("considered", "What the mapper considered", { wide: true, tag: "estimated" });
+  const { element, body } = panel("considered", "What the mapper considered", { tag: "estimated" });
   const rows = facts.considered.flatMap((section) => section.alternatives.map((other, i) => ({
     cells: [i ? "" : section.name, i ? "" : `${section.stages} stages, ends after ${section.ends_after}`, other.what, other.why],
   })));
-  body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "fixed"], ["considered", "fixed"], ["rejected because", "text"]], rows)));
+  body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "prose"], ["considered", "prose"], ["rejected because", "prose"]], rows)));
   return { element, update() {} };
 }
 
 function comparisonView() {
-  const { element, body, note } = panel("against", `Compared with ${facts.against.name}`, { wide: true });
+  const { element, body, note } = panel("against", `Compared with ${facts.against.name}`);
   const other = facts.against, own = facts.verdict;
   // Different batches are compared by the sample.
   const bySample = Boolean(other.batch_size && facts.options.batch_size), of = bySample ? "per sample" : "a step";
