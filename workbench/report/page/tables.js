@@ -55,7 +55,7 @@ function comparisonView() {
   const mine = own.cycles / facts.machine.clock_ghz / 1e3 / (bySample ? facts.options.batch_size : 1), theirs = other.cycles / other.clock_ghz / 1e3 / (bySample ? other.batch_size : 1);
   const row = (name, value, spent, cycles) => h("div", { style: "display:grid;grid-template-columns:190px 1fr 180px;gap:10px;align-items:center;margin:4px 0" }, h("strong", {}, name),
     h("div", { style: `width:${(value / Math.max(mine, theirs)) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(value, 2)} µs ${of}`));
-  note.textContent = `${(theirs / mine).toFixed(2)} times as fast ${of}`;
+  note.textContent = theirs >= mine ? `${(theirs / mine).toFixed(2)} times as fast ${of}` : `takes ${(mine / theirs).toFixed(2)} times as long ${of}`;
   body.append(row(`this: ${facts.name}`, mine, own.spent, own.cycles), row(`other: ${other.name}`, theirs, other.spent, other.cycles), legend(own.spent, own.cycles, BOUNDS),
     h("p", { class: "soft small", style: "margin-top:8px" }, other.sentence),
     h("h3", {}, "What was asked for differently"), other.options.length ? pairs(other.options.map(([name, mine, theirs]) => [name, `${theirs ?? "none"} → ${mine ?? "none"}`])) : h("p", { class: "soft" }, "nothing"),
