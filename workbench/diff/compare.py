@@ -97,7 +97,7 @@ class Comparison:
             groups.setdefault(change.of.partition(" ")[0], []).append(change)
         for group, changes in groups.items():
             kinds = Counter(change.what for change in changes)
-            yield f"What changed of {group}: {', '.join(f'{what} ({count})' for what, count in kinds.most_common())}."
+            yield f"Changes of {group}: {', '.join(f'{what} ({count})' for what, count in kinds.most_common())}."
 
 
 def compare(before: pb.Pef, after: pb.Pef) -> Comparison:
