@@ -42,7 +42,7 @@ from pef.npz import npz_bytes
 from pef.transaction import writing_together
 
 if TYPE_CHECKING:
-    from compiler.frontend.capture import Captured
+    from compiler.frontend.assemble import Captured
     from compiler.frontend.model_file import ModelSpec
     from compiler.frontend.multigraph import ForwardGraph
 
@@ -332,11 +332,11 @@ def _start_from(folder: Path, request: CompileRequest) -> _Start:
 def _start_spec(
     spec: ModelSpec, request: CompileRequest, target: Target, progress: Progress, metadata: Mapping[str, Any]
 ) -> _Start:
+    from compiler.frontend.capture import capture
     from compiler.frontend.reference import reference
-    from compiler.frontend.survey import capture_or_explain
 
     progress("capturing the graph", 0.05)
-    captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
+    captured = capture(spec, inference=request.inference, recompute=request.recomputes())
     return _start(captured, reference(spec, captured.program), spec.name, request, target, progress, metadata)
 
 

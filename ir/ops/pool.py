@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -73,6 +72,7 @@ class BackwardPooling(Pooling):
     """From one number per window to images of `input_shape`."""
 
     input_shape: Pair
+    result_shape = "input_shape"
 
     def check(self, dy: TensorType) -> TensorType:
         """The type of the images. Raises ValueError where dy does not hold one number per window."""
@@ -86,9 +86,6 @@ class BackwardPooling(Pooling):
         (oh, h), (ow, w) = windows.gradient(0, "oh", "kh"), windows.gradient(1, "ow", "kw")
         text = f"{', '.join([f'* {oh} {ow}'] * len(operands))} -> * {h} {w}"
         return Space.parse(text, operands, self.results(*operands), kh=self.kernel_size[0], kw=self.kernel_size[1])
-
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, input_shape=result.shape)  # type: ignore[type-var]
 
     def flops(self, dy: TensorType, *others: TensorType) -> int:
         return dy.numel * math.prod(self.kernel_size)

@@ -45,8 +45,11 @@ def names(sections: list[SectionReport]) -> str:
 
 def slowest(section: SectionReport) -> StageReport | None:
     """The stage with the most firing time."""
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    return max(stages, key=lambda stage: stage.interval_cycles * stage.events, default=None)
+    return max(_stages(section), key=lambda stage: stage.interval_cycles * stage.events, default=None)
+
+
+def _stages(section: SectionReport) -> list[StageReport]:
+    return [stage for phase in section.execution.phases for stage in phase.stages]
 
 
 def _binding(report: Report, sections: list[SectionReport]) -> str:
@@ -71,8 +74,7 @@ def _compute(report: Report, section: SectionReport) -> str:
 
 
 def _port(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.port)
+    stage = max(_stages(section), key=lambda s: s.time.port)
     return (
         f"stage {stage.name} could take {stage.compute_cycles:,} cycles per firing, its buffers' PMU ports need "
         f"{stage.port_cycles:,}"
@@ -80,8 +82,7 @@ def _port(report: Report, section: SectionReport) -> str:
 
 
 def _network(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.network)
+    stage = max(_stages(section), key=lambda s: s.time.network)
     return (
         f"links need {stage.network_cycles:,} cycles per firing of stage {stage.name}, which could take "
         f"{max(stage.compute_cycles, stage.port_cycles):,}"
@@ -89,8 +90,7 @@ def _network(report: Report, section: SectionReport) -> str:
 
 
 def _exchange(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.exchange)
+    stage = max(_stages(section), key=lambda s: s.time.exchange)
     way = "around the ring of RDUs" if report.replicas.on_rdu else "to the host and back, without --reduce-on-rdu"
     return (
         f"averaging over {report.replicas.count} replicas moves the gradients {way} and takes "
