@@ -56,7 +56,7 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     empty = [name for name, tensor in spec.inputs.items() if not tensor.numel()]
     if isinstance(error, ZeroDivisionError) and empty:
-        what = f"input {empty[0]} has no elements, and what is computed of it divides by their number"
+        what = f"input {empty[0]} has no elements, and the model divides by their number"
         return Problem(what, where, "give it at least one: what is compiled has the size of its samples")
     hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch"
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)

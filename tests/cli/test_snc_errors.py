@@ -49,7 +49,7 @@ FILES = {
         ["model.py:1: the file does not define 'inputs'", "try: write `def inputs("],
     ),
     "model of another kind": ("model = 3\n", "USAGE", ["model.py:1: model is of type int", "try: "]),
-    "inputs that are no tensors": (
+    "inputs that are not tensors": (
         "from torch import nn\nmodel = nn.Linear(8, 4)\ninputs = (1, 2)\n",
         "USAGE",
         ["model.py:3: inputs are not tensors", "try: "],
@@ -74,7 +74,7 @@ FILES = {
         "UNSUPPORTED",
         ["LBFGS", "try: "],
     ),
-    "norm that is no number": (
+    "norm that is not a number": (
         net("return self.linear(x).sum()", "max_grad_norm = -1"),
         "USAGE",
         ["model.py:15: max_grad_norm is -1"],

@@ -313,12 +313,12 @@ def larger_buffer(m: Parts, x: Tensor) -> Tensor:
 
 def test_state_that_is_no_buffer_is_refused_at_its_line() -> None:
     line = _line("m.plain += x.mean(0)")
-    assert f"test_gradients.py:{line}: forward writes into a tensor, float32[4], that is no buffer" in refusal(
+    assert f"test_gradients.py:{line}: forward writes into a tensor, float32[4], that is not a buffer" in refusal(
         writes_what_is_no_buffer
     )
     line = _line("m.plain = m.plain * 0.9")
     text = refusal(replaces_what_is_no_buffer)
-    assert f"test_gradients.py:{line}: forward reads plain and then replaces it, which is no buffer" in text
+    assert f"test_gradients.py:{line}: forward reads plain and then replaces it, which is not a buffer" in text
     assert "register it: self.register_buffer(name, tensor)" in text
 
 

@@ -98,7 +98,7 @@ def candidates(request: CompileRequest) -> Iterator[Lever]:
     if request.batch_size is not None:
         for factor in LARGER_BATCHES:
             batch = request.batch_size * factor
-            note = "A step takes longer, and training sees fewer of them per epoch." if not request.inference else ""
+            note = "A step takes longer, and an epoch has fewer of them." if not request.inference else ""
             note = note or "A request waits for the whole batch."
             yield Lever(f"-b {batch}", f"{factor} times the batch.", note, replace(request, batch_size=batch))
         for parts in (2, 8):

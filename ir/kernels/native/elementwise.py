@@ -43,7 +43,7 @@ def _as_float(typing, bits):  # type: ignore[no-untyped-def]
 
 @inlined
 def _exp(x: float) -> float:
-    """e to the power x; where that is no normal number, zero or infinite."""
+    """e to the power x; where that is not a normal number, zero or infinite."""
     inside = min(max(x, SMALLEST), LARGEST)
     power = np.floor(inside * LOG2_E + F32(0.5))
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
