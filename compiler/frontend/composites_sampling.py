@@ -33,7 +33,7 @@ def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners
         corners = [
             [(place.floor(), place.floor() + 1 - place), (place.floor() + 1, place - place.floor())] for place in places
         ]
-    return sum(_read(x, corner) for corner in itertools.product(*corners))  # type: ignore[return-value]
+    return sum(_read(x, corner) for corner in itertools.product(*corners))
 
 
 def _place(numbers: Tensor, extent: int, align_corners: bool) -> Tensor:
