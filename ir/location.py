@@ -19,6 +19,10 @@ class Location:
     module: str = ""
     region: str = ""
 
+    @property
+    def place(self) -> str:
+        """File and line, without the module; what has no line is its name alone."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return place + (f" ({self.module})" if self.module else "")
+        return self.place + (f" ({self.module})" if self.module else "")

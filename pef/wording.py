@@ -76,4 +76,6 @@ def closest(name: str, known: Iterable[str]) -> str:
 
     names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
-    return f"did you mean {near[0]!r}?" if near else f"there is {listed(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"use one of {listed(names)}" if len(names) > 1 else f"there is only {listed(names)}"

@@ -63,7 +63,8 @@ class ModelSpec:
     `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
     model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
     output, not from the losses alone: the gradients of outputs that are not losses start from zeros. `regions` names
-    modules, by their paths, that o1 makes one section each.
+    modules, by their paths, that o1 makes one section each. `line` is where what has no line of its own counts as
+    written; 0: where `file` defines the model.
     """
 
     model: nn.Module
@@ -77,6 +78,7 @@ class ModelSpec:
     call: Callable[[nn.Module, Mapping[str, Tensor]], Any] = call_with_inputs
     every_gradient: bool = False
     regions: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
 
     def __post_init__(self) -> None:
         given: Mapping[str, Any] = self.inputs

@@ -13,8 +13,8 @@ from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Space
 from ir.types import DType, TensorType
 
-LONGEST_CHAIN = 48
-"""Operations of one element that a chain of PCUs does at once: eight PCUs of six stages."""
+MOST_AT_ONCE = 48
+"""Operations on one element in one pass over a tile. More take several passes: chains of PCUs stay short."""
 
 
 class Pooling(Op):
@@ -30,7 +30,7 @@ class Pooling(Op):
         """Every element of an image takes one operation per window that it lies in: in a chain, or in several passes
         where that would be long."""
         windows = math.prod(-(-kernel // stride) for kernel, stride in zip(self.kernel_size, self.stride))
-        passes = -(-windows // LONGEST_CHAIN)
+        passes = -(-windows // MOST_AT_ONCE)
         object.__setattr__(self, "cost", Cost(CostClass.SIMD, operations=-(-windows // passes), passes=passes))
 
     def windows(self, shape: Pair) -> Windows:

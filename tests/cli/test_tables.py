@@ -136,7 +136,7 @@ def test_bytes_in_mib(count: int, shown: str) -> None:
 def test_wrong_names_are_told_and_the_right_ones_offered() -> None:
     with pytest.raises(UsageError, match=r"no section is named 'fwd_3'(.|\n)*did you mean 'fwd_[01]'"):
         printed(described(section="fwd_3"), 80)
-    with pytest.raises(UsageError, match=r"no stage is named 'xyz'(.|\n)*there is fc1, fc2"):
+    with pytest.raises(UsageError, match=r"no stage is named 'xyz'(.|\n)*use one of fc1, fc2"):
         printed(described(section="fwd_0", stage="xyz"), 80)
 
 

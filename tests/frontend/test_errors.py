@@ -95,6 +95,11 @@ def test_reading_a_value(tmp_path: Path) -> None:
     )
 
 
+def test_tensors_without_content_are_called_tensors(tmp_path: Path) -> None:
+    text = message(tmp_path, "return self.fc(x).summ()", CaptureError)
+    assert "model.py:11: PyTorch could not trace the model: 'Tensor' object has no attribute 'summ'" in text
+
+
 def test_mistake_in_forward(tmp_path: Path) -> None:
     text = message(tmp_path, "return self.fc(x.reshape(4, 2)).sum()", CaptureError)
     assert text.startswith("error[CAPTURE]: model.py:11: PyTorch could not trace the model: ")
