@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from compiler.cli import main as snc
+from compiler.frontend import recording
 from compiler.frontend.assemble import Captured
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
