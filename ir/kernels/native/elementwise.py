@@ -64,13 +64,15 @@ def _exp(x: np.float32) -> np.float32:
 @inlined
 def _erf_exponent(square: np.float32) -> np.float32:
     """q of `ERF`."""
-    total = ERF[6]
+    total: np.float32 = ERF[6]
     total = total * square + ERF[5]
     total = total * square + ERF[4]
     total = total * square + ERF[3]
     total = total * square + ERF[2]
     total = total * square + ERF[1]
-    return F32(total * square + ERF[0])
+    total *= square
+    total += ERF[0]
+    return total
 
 
 @compiled(f"void({VECTOR}, {VECTOR})")
