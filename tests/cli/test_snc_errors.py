@@ -193,8 +193,9 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, source: Path, m
     """Said before the work, not after it."""
     (tmp_path / "out").write_text("a file where the folder should be")
     monkeypatch.setattr("compiler.frontend.capture.capture", lambda *_, **__: pytest.fail("captured in vain"))
-    result = run_snc("compile", source, "-o", tmp_path / "out", "--inference")
-    assert_refused(result, "USAGE", str(tmp_path / "out"), "try: ")
+    for more in ([], ["--stop-after", "cut"]):
+        result = run_snc("compile", source, "-o", tmp_path / "out", "--inference", *more)
+        assert_refused(result, "USAGE", str(tmp_path / "out"), "try: ")
     assert {name for name in listing(tmp_path) if "pycache" not in name} == {"model.py", "out"}
 
 
