@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from compiler.cli import main as snc
+from compiler.frontend import recording
 from compiler.frontend.assemble import Captured
 from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
@@ -513,3 +514,21 @@ def test_a_refusal_is_lines_of_our_own(tmp_path: Path, capfd: pytest.CaptureFixt
     lines = [str(problem.where) for problem in raised.value.problems]
     assert [line.partition(" ")[0] for line in lines] == ["net.py:11", "net.py:12", "net.py:13", "net.py:14"]
     assert capfd.readouterr() == ("", "")
+
+
+def one_gradient_for_all(m: Parts, x: Tensor) -> Tensor:
+    """PyTorch copies a gradient that several parameters have."""
+    return (x + m.student.bias + m.teacher.bias + m.norm.bias).square().sum()
+
+
+def test_copied_gradients_do_not_need_a_second_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "functionalize", None)
+    captured = capture(spec_of(one_gradient_for_all), inference=False)
+    symbols = dict(captured.values)
+    run(captured.program.graphs, symbols)
+    spec = spec_of(one_gradient_for_all)
+    loss_of(spec)[0].backward()
+    for name in ("student.bias", "teacher.bias", "norm.bias"):
+        expected = spec.model.get_parameter(name).grad
+        assert expected is not None
+        close(symbols[f"{name}.grad"], to_array(expected), name)
