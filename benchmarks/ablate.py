@@ -94,7 +94,6 @@ COLUMNS: list[Column[Point]] = [
     number("us a sample", lambda p: "" if p.error or p.us_per_sample is None else f"{p.us_per_sample:,.3f}"),
     number("sections", lambda point: "" if point.error else str(point.sections)),
     number("most PCUs", lambda point: "" if point.error else str(point.pcus)),
-    text("error", lambda point: point.error),
 ]
 
 
@@ -124,7 +123,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     from rich.console import Console
 
-    print_table(Console(), f"{Path(arguments.model).name}, {option} varied", COLUMNS, points)
+    errors = [text("error", lambda point: point.error)] if any(point.error for point in points) else []
+    print_table(Console(), f"{Path(arguments.model).name}, {option} varied", [*COLUMNS, *errors], points)
     return 0
 
 

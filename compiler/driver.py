@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +43,7 @@ from pef.npz import npz_bytes
 from pef.transaction import writing_together
 
 if TYPE_CHECKING:
-    from compiler.frontend.capture import Captured
+    from compiler.frontend.assemble import Captured
     from compiler.frontend.model_file import ModelSpec
     from compiler.frontend.multigraph import ForwardGraph
 
@@ -248,29 +248,29 @@ def divides(microbatch_size: int, batch_size: int | None) -> bool:
 def compile_model(request: CompileRequest, progress: Progress = lambda what, done: None) -> CompileResult:
     """Compile a model file to a PEF with its initial weights beside it, or take a dump on to one. Raises SncError;
     writes all files or none."""
-    if request.start_from is not None:
-        start = _start_from(request.start_from, request)
-        with alone_in(request.folder(start.origin.name)):
-            return _written(_build(start, request, start.origin.name, progress), start.origin.name, request, progress)
-    target = request.target()  # read the files first: capturing a model takes much longer
-    spec = _load(request, progress)
-    with alone_in(request.folder(spec.name)):
-        start = _start_spec(spec, request, target, progress, {})
-        return _written(_build(start, request, spec.name, progress), spec.name, request, progress)
+    with _started(request, progress) as (name, start):
+        return _written(_build(start, request, name, progress), name, request, progress)
 
 
 def dump_model(request: CompileRequest, last: Step, progress: Progress = lambda what, done: None) -> list[Path]:
     """Compile as far as the end of the step `last`; the folders of its dump and of those asked for. No PEF is made."""
+    steps = [step for step in Step if last.includes(step) and (step is last or step in request.dump_after)]
+    with _started(request, progress) as (name, start):
+        return _advance(start, steps, request, name, progress)
+
+
+@contextmanager
+def _started(request: CompileRequest, progress: Progress) -> Iterator[tuple[str, _Start]]:
+    """The name of what is compiled and where its mapping begins, with the output folder held."""
     if request.start_from is not None:
         start = _start_from(request.start_from, request)
-        name = start.origin.name
-    else:
-        target = request.target()
-        spec = _load(request, progress)
-        name, start = spec.name, _start_spec(spec, request, target, progress, {})
-    steps = [step for step in Step if last.includes(step) and (step is last or step in request.dump_after)]
-    with alone_in(request.folder(name)):
-        return _advance(start, steps, request, name, progress)
+        with alone_in(request.folder(start.origin.name)):
+            yield start.origin.name, start
+        return
+    target = request.target()  # read the files first: capturing a model takes much longer
+    spec = _load(request, progress)
+    with alone_in(request.folder(spec.name)):
+        yield spec.name, _start_spec(spec, request, target, progress, {})
 
 
 def _without_optimizer(spec: ModelSpec) -> str:
@@ -343,11 +343,11 @@ def _start_from(folder: Path, request: CompileRequest) -> _Start:
 def _start_spec(
     spec: ModelSpec, request: CompileRequest, target: Target, progress: Progress, metadata: Mapping[str, Any]
 ) -> _Start:
+    from compiler.frontend.capture import capture
     from compiler.frontend.reference import reference
-    from compiler.frontend.survey import capture_or_explain
 
     progress("capturing the graph", 0.05)
-    captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
+    captured = capture(spec, inference=request.inference, recompute=request.recomputes())
     return _start(captured, reference(spec, captured.program), spec.name, request, target, progress, metadata)
 
 

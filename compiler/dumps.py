@@ -80,7 +80,7 @@ def write_dump(folder: Path, origin: Origin, plan: Plan, machine: Machine, optio
 
 def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
     """What a dump holds. Raises UsageError for files that are missing or do not belong in one, GraphError for text that
-    is no program."""
+    is not a program."""
     if not (folder / PLAN).is_file():
         hint = "give the folder that snc compile --stop-after or --dump-after wrote"
         raise UsageError(Problem(f"{folder} holds no {PLAN}", hint=hint))
@@ -101,7 +101,7 @@ def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
 
 
 def decode_safetensors(content: bytes, source: str) -> dict[str, Array]:
-    """The arrays of a safetensors file. Raises UsageError for what is none."""
+    """The arrays of a safetensors file. Raises UsageError for what is not one."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

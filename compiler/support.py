@@ -43,19 +43,27 @@ class SupportReport:
 
 def check_model(path: str, inference: bool = False, batch_size: int | None = None) -> SupportReport:
     """Load, capture, lower and improve the model. Raises UsageError where there is no model to look at."""
+    from compiler.frontend.capture import survey
     from compiler.frontend.model_file import load_model
-    from compiler.frontend.survey import parameter_counts, survey
 
     spec = load_model(path, batch_size, inference=inference)
     found = survey(spec, inference=inference)
     device: Counter[str] = Counter()
-    if found.program is not None:
-        program = PassManager(standard_pipeline("mp0")).run(found.program)
+    if found.steps is not None:
+        program = PassManager(standard_pipeline("mp0")).run(found.steps.captured.program)
         device.update(node.op.name for graph in program.graphs for node in graph.nodes)
     inputs = {name: f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in spec.inputs.items()}
-    parameters, nbytes = parameter_counts(spec.model)
+    parameters = list(spec.model.parameters())
     return SupportReport(
-        path, inference, inputs, parameters, nbytes, found.operators, found.refused, device, found.problems
+        path,
+        inference,
+        inputs,
+        sum(parameter.numel() for parameter in parameters),
+        sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        found.operators,
+        found.refused,
+        device,
+        found.problems,
     )
 
 

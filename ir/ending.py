@@ -69,10 +69,10 @@ def _exit_is_heard() -> Iterator[None]:
 
 def _told(error: Exception | SystemExit, verbose: bool) -> int:
     """Print what went wrong; returns the exit status."""
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):  # rich ends by SystemExit
+        _silence_output()
+        return 1
     match error:
-        case BrokenPipeError():
-            _silence_output()
-            return 1
         case SncError():
             told = error
         case MemoryError():

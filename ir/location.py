@@ -10,7 +10,7 @@ class Location:
     """A line of the user's source and the path of the module it was reached through.
 
     Code that the toolchain adds itself (an optimizer's update, gradient clipping) names that in angle brackets
-    instead of a file, with line 0: `<adamw>:0 (fc1.weight)`. `region` is the part of forward that the program marks
+    instead of a file, with line 0: `<adamw> (fc1.weight)`. `region` is the part of forward that the program marks
     as one (to be fused at o1); numbered where a name comes up again.
     """
 
@@ -19,5 +19,10 @@ class Location:
     module: str = ""
     region: str = ""
 
+    @property
+    def place(self) -> str:
+        """File and line, without the module; what has no line is its name alone."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" + (f" ({self.module})" if self.module else "")
+        return self.place + (f" ({self.module})" if self.module else "")

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import dataclass_transform
+from typing_extensions import Self, dataclass_transform
 
 from ir.ranges import Range
 from ir.space import Space
@@ -95,6 +95,8 @@ class Op:
     """Whether every element of a result is computed by itself, to the same bits whatever is computed with it."""
     refuses: ClassVar[bool] = False
     """Whether the kernel ends a run for the sake of the numbers it is given: an index outside, a sum too large."""
+    result_shape: ClassVar[str] = ""
+    """The attribute that spells out the shape of the first result, where operands do not determine it."""
     limits: ClassVar[tuple[Callable[..., bool], ...]] = ()
 
     def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
@@ -139,9 +141,17 @@ class Op:
         None where there is none."""
         return None
 
-    def retyped(self, result: TensorType) -> Op:
-        """The same operator for a tile: operators whose attributes spell out the result's shape replace it."""
-        return self
+    def retyped(self, result: TensorType) -> Self:
+        """The same operator for a tile whose first result is of this type."""
+        return dataclasses.replace(self, **{self.result_shape: result.shape}) if self.result_shape else self  # type: ignore[type-var]
+
+    def for_tile(self, operands: Sequence[TensorType], results: tuple[TensorType, ...]) -> Self | None:
+        """The same operator from operands to results of these types; None where it does not make such results."""
+        tile = self.retyped(results[0])
+        try:
+            return tile if tile.results(*operands) == results else None
+        except ValueError:
+            return None
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
         """Which whole numbers the first result holds, had they any number of bits, where the operands' lie in `ranges`

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ir.ending import readable_errors
+from pef.tables import Column, print_table, text
+from pef.wording import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelzoo.entry import Entry
 
 
 @click.group("zoo")
@@ -27,20 +36,22 @@ def zoo() -> None:
 def list_command() -> None:
     """List the models."""
     with readable_errors():
-        from rich import box
         from rich.console import Console
-        from rich.table import Table
 
         from modelzoo.catalogue import NAMES, find
 
-        table = Table(box=box.SIMPLE_HEAD)
-        for heading in ("name", "configurations", "what it is"):
-            table.add_column(heading, no_wrap=heading == "name")
-        for name in NAMES:
-            entry = find(name)
-            table.add_row(name, ", ".join(entry.sizes), entry.about)
         console = Console()
-        (console if console.is_terminal else Console(width=120)).print(table)
+        print_models([find(name) for name in NAMES], console if console.is_terminal else Console(width=120))
+
+
+def print_models(entries: Sequence[Entry], console: Console) -> None:
+    """Print what there is, as a table."""
+    columns: list[Column[Entry]] = [
+        text("name", lambda entry: entry.name),
+        text("what it is", lambda entry: entry.about),
+        text("configurations", lambda entry: ", ".join(entry.sizes)),
+    ]
+    print_table(console, counted(len(entries), "model"), columns, entries)
 
 
 @zoo.command("show")

@@ -15,7 +15,7 @@ from pef import picture
 from pef.codec import decode_machine
 from pef.facts import Facts, as_dict
 from pef.tables import Column, largest, mib, number, print_table, shown_of, text
-from pef.wording import closest, size
+from pef.wording import closest, size, spelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +41,8 @@ def render(pef: pb.Pef, console: Console, selection: Selection) -> None:
     Raises IllegalPefError as `as_dict` does, UsageError where no section or stage has the name.
     """
     facts = as_dict(pef)
-    _print_heading(facts, console)
     if selection.section is None and selection.stage is None and not selection.nets:
+        _print_heading(facts, console)
         _print_overview(facts, console, selection)
         return
     chosen = _matching("section", facts["sections"], selection.section)
@@ -50,6 +50,7 @@ def render(pef: pb.Pef, console: Console, selection: Selection) -> None:
     inside = {configuration: _Inside.of(facts, configuration) for configuration in sorted(configurations)}
     if selection.stage is not None:
         _matching("stage", [stage for each in inside.values() for stage in each.stages], selection.stage)
+    _print_heading(facts, console)
     for configuration, each in inside.items():
         part = each.only(selection.stage)
         if part.stages:
@@ -75,7 +76,7 @@ def _print_heading(facts: Facts, console: Console) -> None:
 def _print_overview(facts: Facts, console: Console, selection: Selection) -> None:
     for label in ("options", "metadata"):
         if facts[label]:
-            console.print(f"{label}: {facts[label]}", highlight=False, markup=False)
+            console.print(f"{label}: {spelled(facts[label])}", highlight=False, markup=False)
     kinds: dict[str, list[int]] = defaultdict(list)
     for symbol in facts["symbols"]:
         kinds[symbol["kind"]].append(symbol["bytes"])

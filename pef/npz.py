@@ -74,7 +74,7 @@ def _require_complete(archive: zipfile.ZipFile) -> None:
     end = 0
     for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
         if member.header_offset - end not in _DESCRIPTOR_BYTES:
-            raise ValueError(f"something that is no array stands before {member.filename}")
+            raise ValueError(f"something that is not an array stands before {member.filename}")
         assert archive.fp is not None
         archive.fp.seek(member.header_offset)
         name, extra = _LOCAL_HEADER.unpack(archive.fp.read(_LOCAL_HEADER.size))

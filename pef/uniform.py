@@ -43,5 +43,5 @@ def uniform_tensors(metadata: Mapping[str, str]) -> dict[str, Array]:
 def _tensor(dtype: str, shape: list[int], number: float) -> Array:
     array = np.asarray(number, dtype)
     if array.ndim or array.dtype.kind not in "fiub":
-        raise ValueError(f"{number!r} is no number")
+        raise ValueError(f"{number!r} is not a number")
     return np.broadcast_to(array, shape)

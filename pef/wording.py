@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def counted(count: int, noun: str) -> str:
@@ -38,6 +39,33 @@ def listed(names: Sequence[str], shown: int = 8) -> str:
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
+def spelled(values: Mapping[str, Any]) -> str:
+    """What is nested as JSON, in words: `batch_size 16; inputs: x [16, 3, 32, 32], label [16]`. What is empty is left
+    out; true is the name alone."""
+    return "; ".join(_pair(name, value, ": ") for name, value in values.items() if _says_something(value))
+
+
+def _pair(name: str, value: Any, between: str = " ") -> str:
+    if value is True:
+        return name
+    if isinstance(value, Mapping):
+        within = ", ".join(_pair(key, inner) for key, inner in value.items() if _says_something(inner))
+        return f"{name}{between}{within}" if between == ": " else f"{name} ({within})"
+    return f"{name} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return str(value)
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value is not False and value not in ("", [], {})
+
+
 MOST_COMPARED = 1000
 """Names among which the closest to a wrong one is looked for: comparing them takes time."""
 
@@ -48,4 +76,6 @@ def closest(name: str, known: Iterable[str]) -> str:
 
     names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=1) if len(names) <= MOST_COMPARED else []
-    return f"did you mean {near[0]!r}?" if near else f"there is {listed(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"use one of {listed(names)}" if len(names) > 1 else f"there is only {listed(names)}"

@@ -97,7 +97,7 @@ class Session:
         self._write(arrays)
 
     def write_hyper(self, values: Mapping[str, float]) -> None:
-        """Write hyper-parameters. Raises BindError for everything that is none, or is no finite number."""
+        """Write hyper-parameters. Raises BindError for names that the PEF does not know and for infinite values."""
         known = self.names(SymbolKind.HYPER)
         problems = [
             Problem(f"the PEF has no hyper-parameter {name!r}", hint=closest(name, known) if known else "it has none")

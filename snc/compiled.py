@@ -263,7 +263,7 @@ class Compiled(Shown):
 def load(path: str | os.PathLike[str]) -> Compiled:
     """The compiled model in a PEF file, with the weights and the reference beside it.
 
-    Raises PefError for what is no PEF, or where the files beside it belong to another.
+    Raises PefError for what is not a PEF, or where the files beside it belong to another.
     """
     path = Path(path)
     pef = pef_file.read(path)

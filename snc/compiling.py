@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from backends.rdu.compile import BUDGETS, Placer
@@ -66,6 +67,7 @@ def compile(
         update = optimizer
     else:
         update = optimizer(module.parameters())
+    file, line = _place_of(module, sys._getframe(1))
     spec = ModelSpec(
         module,
         _named(module, inputs),
@@ -73,7 +75,8 @@ def compile(
         loss,
         max_grad_norm,
         name=name or type(module).__name__.lower(),
-        file=_file_of(module, Path(sys._getframe(1).f_code.co_filename)),
+        file=file,
+        line=line,
         targets=dict(targets or {}),
     )
     request = CompileRequest(
@@ -115,11 +118,12 @@ def _batch(inputs: Mapping[str, Any]) -> int | None:
     return next((int(tensor.shape[0]) for tensor in inputs.values() if tensor.dim()), None)
 
 
-def _file_of(module: torch.nn.Module, caller: Path) -> Path:
-    """Where the module's class is written; where PyTorch has it, such as Sequential, the file that compiles it."""
+def _place_of(module: torch.nn.Module, caller: FrameType) -> tuple[Path, int]:
+    """The file with the module's class, and no line; where PyTorch has the class, such as Sequential, the file and the
+    line that compile it."""
     if type(module).__module__.partition(".")[0] == "torch":
-        return caller
+        return Path(caller.f_code.co_filename), caller.f_lineno
     try:
-        return Path(inspect.getfile(type(module)))
+        return Path(inspect.getfile(type(module))), 0
     except (OSError, TypeError):  # a notebook's cells have no file
-        return Path("model.py")
+        return Path("model.py"), 0

@@ -35,6 +35,8 @@ FOLDERS = {
 
 KINDS = {
     "pef/checks/": "CHECK",
+    "compiler/frontend/capture.py": "UNSUPPORTED",
+    "compiler/frontend/lower": "UNSUPPORTED",
     "compiler/frontend/": "CAPTURE",
     "backends/rdu/infeasibility.py": "INFEASIBLE",
     "modelbox/": "REFUSED",
@@ -141,7 +143,7 @@ def messages(path: Path, passed_on: Mapping[str, Messenger]) -> list[Message]:
         texts = Texts(tree, function, call)
         if name in PROBLEMS and not _parameter(function, call.args[0]):
             code = "/".join(_code(each) for each in _raising(function, call) or raised)
-            found.append(Message(code, texts.of(call.args[0]), texts.of(_argument(call, 2, "hint"))))
+            found.append(Message(code, texts.of(call.args[0]), texts.of(_argument(call, PROBLEMS[name], "hint"))))
         elif name in REFUSALS and len(call.args) > 1 and texts.is_text(call.args[1]):
             found.append(Message(called(call.args[0]), texts.of(call.args[1]), texts.of(_argument(call, 2, "hint"))))
         elif messenger is not None and texts.is_text(text := _argument(call, *messenger.text)):
@@ -171,7 +173,7 @@ def messengers(paths: Iterable[Path]) -> dict[str, Messenger]:
         raised = sorted({name for node in ast.walk(tree) for name in _error_names(node)})
         for function, call in _calls(tree):
             if called(call.func) in PROBLEMS and (text := _parameter(function, call.args[0])):
-                hint = _argument(call, 2, "hint")
+                hint = _argument(call, PROBLEMS[called(call.func)], "hint")
                 code = "/".join(_code(each) for each in _raising(function, call) or raised)
                 given = _parameter(function, hint) if hint is not None else None
                 found[function.name] = Messenger(code, text, given)  # type: ignore[attr-defined]
@@ -184,7 +186,8 @@ def _is_log(call: ast.Call) -> bool:
     return isinstance(owner, ast.Name) and owner.id == "log" and called(call.func) not in NOTES
 
 
-PROBLEMS = ("Problem",)
+PROBLEMS = {"Problem": 2, "Refused": 1}
+"""What holds a message and its remedy: the position of the remedy."""
 REFUSALS = ("Refusal",)
 NOTES = ("warning", "note")
 

@@ -180,7 +180,7 @@ class _Flow:
         return [*jump, *([at + 1] if at + 1 < len(self.instructions) else [])]
 
     def is_caught(self, offset: int) -> bool:
-        """Whether the function itself handles what is raised there; leaving a `with` block is no handling."""
+        """Whether the function itself handles what is raised there; leaving a `with` block does not count."""
         handlers = [target for start, end, target in self.caught if start <= offset < end]
         return self.has_blocks or any(not self.leaves_a_block(target) for target in handlers)
 

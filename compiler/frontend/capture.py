@@ -1,81 +1,115 @@
-"""PyTorch model to program: the front door of the frontend."""
+"""PyTorch model to program: the front door of the frontend.
+
+There is one way in. A survey traces, lowers and assembles, and goes on past every problem that can be gone past, so
+that all are reported at once. `snc check` shows what a survey finds; a capture is a survey that found no problem.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from compiler.frontend.assemble import Captured, assemble
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.dtypes import has_content, is_supported, remedy, tensor_type, to_array
-from compiler.frontend.joint import Joint, Placeholder, Role
+from compiler.frontend.dtypes import is_supported, remedy
+from compiler.frontend.joint import Joint
 from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.optimizer_options import optimizer_spec, state_of
-from compiler.frontend.partition import Split, partition
+from compiler.frontend.state import unchanged
 from compiler.frontend.tracing import trace
-from compiler.optimizers import OptimizerSpec, Update, build_update
-from ir import verifier
-from ir.errors import Problem, UnsupportedError
-from ir.graph import Program, Symbol, SymbolKind
+from compiler.frontend.walkthrough import walk
+from ir.errors import CaptureError, Problem, UnsupportedError
 from ir.location import Location
-from ir.op import Array
-from ir.types import TensorType
-
-KINDS = {
-    Role.INPUT: SymbolKind.INPUT,
-    Role.PARAMETER: SymbolKind.PARAMETER,
-    Role.BUFFER: SymbolKind.BUFFER,
-    Role.TANGENT: SymbolKind.OUTPUT_GRADIENT,
-}
 
 SHOWN = 3
 """Tensors named for a problem that several have."""
 
 
 @dataclass(frozen=True)
-class Captured:
-    """A program, and the content its symbols start from, in their compute dtypes.
+class Steps:
+    """What became of a model: the ATen graph that was traced, what that was lowered to, and the program."""
 
-    `values` covers parameters, buffers, constants, optimizer states, hyper-parameters, output gradients (ones for
-    losses, else zeros) and the sample inputs, except tensors without content (on the meta device). `losses` are the
-    outputs that training starts from.
+    joint: Joint
+    lowered: LoweredJoint
+    captured: Captured
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything that stands in the way of a model, or what became of it where nothing does.
+
+    operators: how often each ATen operator occurs; refused: how often one was refused. Where PyTorch could not trace
+    the model, they are those of a run on its sample inputs, and there are none where that fails too.
+    untraced: what PyTorch stopped at while it traced the model.
     """
 
-    program: Program
-    values: dict[str, Array]
-    losses: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    operators: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    steps: Steps | None = None
+    untraced: CaptureError | None = None
 
 
 def capture(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Captured:
     """The model in `spec` as a program: FWD for inference; for training also BCKWD and, with an optimizer, OPT.
 
+    The model itself stays as it is.
+
     With `recompute`, BCKWD computes again what is cheaper to compute than to save.
 
-    Raises CaptureError where PyTorch cannot trace the model, UnsupportedError with everything in it that the device
-    does not have, both with the user's lines.
+    Raises CaptureError where PyTorch cannot trace the model, UnsupportedError for what the device does not have, with
+    everything that stands in the way and the user's lines.
     """
-    UnsupportedError.raise_if(dtype_problems(spec))
-    joint = trace(spec, inference=inference, decompositions=decompositions())
-    lowered = lower(joint)
-    program, update = assemble(spec, joint, lowered, inference=inference, recompute=recompute)
-    return Captured(program, _values(joint, lowered, update, program), joint.losses)
+    return capture_steps(spec, inference=inference, recompute=recompute).captured
 
 
-def assemble(
-    spec: ModelSpec, joint: Joint, lowered: LoweredJoint, *, inference: bool, recompute: bool = True
-) -> tuple[Program, Update | None]:
-    """The program of a lowered model, and the update in it. Raises UnsupportedError for optimizers there are not."""
-    tangents = [source.name for source in joint.placeholders if source.role is Role.TANGENT]
-    stored = (*joint.outputs, *joint.mutated, *lowered.updated)
-    split = partition(lowered.graph, stored, tangents, recompute=recompute)
-    update = None if inference else _update(spec, joint)
-    program = _program(spec, joint, lowered, split, update)
-    verifier.verify(program)
-    return program, update
+def capture_steps(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Steps:
+    """As `capture`, with what came before the program."""
+    found = survey(spec, inference=inference, recompute=recompute)
+    if found.steps is not None:
+        return found.steps
+    kind = UnsupportedError if found.untraced is None or dtype_problems(spec) else CaptureError
+    raise kind(*found.problems) from found.untraced
+
+
+def survey(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Survey:
+    """Trace, lower and assemble the model, going on past every problem that can be gone past."""
+    problems = dtype_problems(spec)
+    try:
+        with unchanged(spec.model):
+            joint = trace(spec, inference=inference, decompositions=decompositions())
+    except CaptureError as error:
+        return _beyond(spec, error, problems, inference)
+    attempt = lower(joint)
+    problems += attempt.problems
+    steps = None
+    if attempt.lowered is not None and not problems:
+        try:
+            captured = assemble(spec, joint, attempt.lowered, inference=inference, recompute=recompute)
+            steps = Steps(joint, attempt.lowered, captured)
+        except UnsupportedError as error:
+            problems += error.problems
+    return Survey(tuple(problems), attempt.operators, attempt.refused, steps)
+
+
+def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], inference: bool) -> Survey:
+    """What else there is in a model that PyTorch could not trace, in the order of the user's lines.
+
+    Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
+    """
+    with unchanged(spec.model):
+        walked = walk(spec, inference=inference, decompositions=decompositions())
+    if walked.joint is None:
+        seen = {_line(problem) for problem in walked.problems}
+        found = [*walked.problems, *(problem for problem in error.problems if _line(problem) not in seen)]
+        return Survey((*problems, *sorted(found, key=_line)), untraced=error)
+    attempt = lower(walked.joint)
+    found = list(dict.fromkeys([*walked.problems, *attempt.problems])) or list(error.problems)
+    return Survey((*problems, *sorted(found, key=_line)), attempt.operators, attempt.refused, untraced=error)
 
 
 def dtype_problems(spec: ModelSpec) -> list[Problem]:
@@ -113,72 +147,6 @@ def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str, Tensor]]:
         yield "buffer", name, buffer
 
 
-def _update(spec: ModelSpec, joint: Joint) -> Update | None:
-    if spec.optimizer is None:
-        return None
-    types = {source.name: tensor_type(source.tensor) for source in joint.placeholders if source.role is Role.PARAMETER}
-    trained = {name: types[name] for name in joint.gradients if name in types}
-    if isinstance(spec.optimizer, OptimizerSpec):
-        return build_update(spec.optimizer.over(trained), trained, spec.max_grad_norm)
-    optimizer = optimizer_spec(spec.optimizer, spec.model, trained)
-    update = build_update(optimizer.over(trained), trained, spec.max_grad_norm)
-    update.values.update(state_of(spec.optimizer, spec.model, trained, update.values))
-    return update
-
-
-def _program(spec: ModelSpec, joint: Joint, lowered: LoweredJoint, split: Split, update: Update | None) -> Program:
-    types = {output.symbol: output.value.type for output in lowered.graph.outputs}
-    constants = {value.name: value.type for value in lowered.graph.inputs if value.name in lowered.constants}
-    symbols = [
-        *_placeholder_symbols(joint),
-        *(Symbol(name, type, SymbolKind.CONSTANT) for name, type in constants.items()),
-        *lowered.symbols,
-        *(Symbol(name, types[name], SymbolKind.OUTPUT) for name in joint.outputs),
-        *split.activations,
-        *(_gradient(name, types) for name in joint.gradients),
-        *(update.symbols if update else ()),
-    ]
-    graphs = [graph for graph in (split.forward, split.backward) if graph.outputs]
-    return Program(_identifier(spec.name), tuple(symbols), (*graphs, *(update.graphs if update else ())))
-
-
-def _placeholder_symbols(joint: Joint) -> Iterator[Symbol]:
-    for source in joint.placeholders:
-        if source.role in KINDS:
-            yield Symbol(source.name, tensor_type(source.tensor), KINDS[source.role])
-
-
-def _gradient(name: str, types: dict[str, TensorType]) -> Symbol:
-    return Symbol(f"{name}.grad", types[f"{name}.grad"], SymbolKind.GRADIENT)
-
-
-def _identifier(name: str) -> str:
-    """The name with what a program's name cannot hold replaced."""
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
-
-
-def _values(joint: Joint, lowered: LoweredJoint, update: Update | None, program: Program) -> dict[str, Array]:
-    values: dict[str, Array] = {}
-    problems = []
-    for source in joint.placeholders:
-        if source.name not in program.symbol or source.role is Role.CONSTANT or not _has_start(source):
-            continue
-        try:
-            values[source.name] = to_array(_concrete(source, joint))
-        except OverflowError as error:
-            problems.append(Problem(f"{source.role.value} {source.name} {error}", hint="use smaller numbers"))
-    UnsupportedError.raise_if(problems)
-    return {**values, **lowered.constants, **lowered.initial, **(update.values if update else {})}
-
-
-def _has_start(source: Placeholder) -> bool:
-    """Whether it is known what the tensor starts from; models may be compiled before they have any content."""
-    return source.role is Role.TANGENT or has_content(source.tensor)
-
-
-def _concrete(source: Placeholder, joint: Joint) -> Tensor:
-    """The tensor with content: the gradient of an output was traced without."""
-    if source.role is not Role.TANGENT:
-        return source.tensor
-    start = 1.0 if source.name.removesuffix(".grad") in joint.losses else 0.0
-    return torch.full(source.tensor.shape, start, dtype=source.tensor.dtype)
+def _line(problem: Problem) -> tuple[str, int]:
+    where = problem.where
+    return (where.file, where.line) if isinstance(where, Location) else (str(where or ""), 0)

@@ -6,6 +6,7 @@ softmax, and the compiler does the fusing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_fractional import FRACTIONAL
+from compiler.frontend.composites_margin import multi_margin_loss, multilabel_margin_loss
+from compiler.frontend.composites_sampling import grid_sampler
 from compiler.frontend.composites_statistics import STATISTICS
 from compiler.frontend.composites_tables import TABLES
 from compiler.frontend.composites_weights import WEIGHTS
@@ -68,15 +71,26 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
 
 def distances(x: Tensor, y: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
     """The p-norm of the difference of every two rows; without elements there is none."""
-    gap = x.unsqueeze(-2) - y.unsqueeze(-3)
-    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+    return _lengths(x.unsqueeze(-2) - y.unsqueeze(-3), p)
 
 
 def distances_within(x: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm of the difference of every row and each after it."""
     first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
-    gap = x.index_select(0, first) - x.index_select(0, second)
-    return torch.linalg.vector_norm(gap, p, -1) if gap.numel() else gap.sum(-1)
+    return _lengths(x.index_select(0, first) - x.index_select(0, second), p)
+
+
+def _lengths(gap: Tensor, p: float) -> Tensor:
+    """The p-norm along the last axis. Of several largest elements, each has the whole gradient, which vector_norm would
+    share out among them."""
+    if not gap.numel():
+        return gap.sum(-1)
+    if p != math.inf:
+        return torch.linalg.vector_norm(gap, p, -1)
+    sizes = gap.abs()
+    longest = sizes.detach().amax(-1, keepdim=True)
+    moving = torch.where(sizes == longest, sizes - sizes.detach(), 0.0)
+    return longest.squeeze(-1) + moving.sum(-1)
 
 
 def filled_by_index(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
@@ -113,12 +127,6 @@ def put_by_index(x: Tensor, indices: list[Tensor | None], values: Tensor, accumu
     return x + taken if accumulate else taken
 
 
-def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
-    """The loss alone, without the map of the targets that PyTorch keeps for its own derivative."""
-    loss: Tensor = decomposition_table[aten.multilabel_margin_loss_forward.default](x, target, reduction)[0]
-    return loss.reshape(x.shape[:-1] if reduction == 0 else ())
-
-
 def replicated(x: Tensor, padding: list[int], around: bool = False) -> Tensor:
     """Each axis read by index, with the first and the last element repeated beyond it, or the axis `around` again.
 
@@ -148,9 +156,15 @@ def padded(x: Tensor, pad: list[int], mode: str = "constant", value: float | Non
 
 
 def nearest(x: Tensor, size: list[int] | None, scales: list[float] | None) -> Tensor:
-    """Every element repeated where the scale is whole; else as PyTorch decomposes it."""
+    """Every element repeated where the scale is whole; else as PyTorch decomposes it. The scale of an axis that keeps
+    or doubles its extent means nothing, as in PyTorch's kernels."""
     extents = x.shape[2:]
     wanted = list(size) if size is not None else [int(e * s) for e, s in zip(extents, scales or [])]
+    if scales is not None:
+        scales = [
+            float(out // extent) if out in (extent, 2 * extent) else scale
+            for out, extent, scale in zip(wanted, extents, scales)
+        ]
     whole = all(out % extent == 0 for out, extent in zip(wanted, extents))
     exact = scales is None or size is not None or all(float(scale).is_integer() for scale in scales)
     if not (whole and exact):
@@ -178,6 +192,8 @@ def linear_of_size(x: Tensor, size: list[int], align_corners: bool, *scales: flo
 def _stretched(x: Tensor, dim: int, out: int, align_corners: bool, scale: float | None) -> Tensor:
     """Every element between its neighbours along `dim` at the place that belongs to it."""
     extent = x.shape[dim]
+    if out == extent:
+        return x  # whatever the scale
     if align_corners:
         place = torch.arange(out, device=x.device) * ((extent - 1) / (out - 1) if out > 1 else 0.0)
     else:
@@ -190,24 +206,15 @@ def _stretched(x: Tensor, dim: int, out: int, align_corners: bool, scale: float 
     return stretched.to(x.dtype)
 
 
-def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
-    """Sampling of images; in three dimensions, PyTorch's own operator for it."""
-    if x.dim() != 4:
-        sampled: Tensor = aten.grid_sampler(x, grid, mode, padding, align_corners)
-        return sampled
-    return decomposition_table[aten.grid_sampler_2d.default](x, grid, mode, padding, align_corners)
-
-
 TAKEN_APART = (
     aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default,
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec,
     aten._upsample_nearest_exact1d.default, aten._upsample_nearest_exact2d.default,
     aten._upsample_nearest_exact3d.default, aten.upsample_bicubic2d.vec, aten.upsample_bicubic2d.default,
-    aten.grid_sampler_2d.default, aten.reflection_pad1d.default, aten.reflection_pad2d.default,
+    aten.reflection_pad1d.default, aten.reflection_pad2d.default,
     aten.reflection_pad3d.default,
     aten.im2col.default, aten.col2im.default, aten.max_unpool2d.default, aten.max_unpool3d.default,
     aten.affine_grid_generator.default, aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input,
-    aten.multi_margin_loss.default,
 )  # fmt: skip
 """Operators traced as PyTorch decomposes them, because their derivatives have no decomposition of their own."""
 
@@ -237,7 +244,10 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     aten.pdist.default: distances_within,
     aten._pdist_forward.default: distances_within,
     aten.pad.default: padded,
-    aten.grid_sampler.default: grid_sampler,
+    **dict.fromkeys(
+        (aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default), grid_sampler
+    ),
+    aten.multi_margin_loss.default: multi_margin_loss,
     aten.multilabel_margin_loss.default: multilabel_margin_loss,
     **dict.fromkeys(
         (aten.replication_pad1d.default, aten.replication_pad2d.default, aten.replication_pad3d.default), replicated

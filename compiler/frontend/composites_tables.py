@@ -39,7 +39,7 @@ def embedding_bag(
         rows = rows * per_sample_weights[:, None]
     count = member.sum(1)
     if mode == MAX:
-        largest = torch.where(member[:, :, None], rows, float("-inf")).amax(1)
+        largest = torch.where(member[:, :, None], rows, float("-inf")).max(1).values  # the first has the gradient
         bags = torch.where(count[:, None] > 0, largest, 0.0)
     else:
         bags = member.to(rows.dtype) @ rows

@@ -102,7 +102,9 @@ def _each(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
+def _average_pool(axes: int, own: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Average pooling over the last axes: what PyTorch computes by `own` where it does no more than average."""
+
     def pool(
         x: Tensor,
         kernel: int | Sequence[int],
@@ -113,10 +115,8 @@ def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Tensor:
         sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
-        if own and x.is_floating_point() and not ceil_mode and divisor_override is None:
-            original = (aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d)[axes - 1]
-            rest = () if axes == 1 else (divisor_override,)
-            return original(x, sizes, steps, pads, ceil_mode, count_include_pad, *rest)
+        if x.is_floating_point() and not ceil_mode and divisor_override is None:
+            return own(x, sizes, steps, pads, False, count_include_pad)
         windows = [
             _Windows.sliding(extent, size, step, pad, 1, ceil_mode, count_include_pad)
             for extent, size, step, pad in zip(x.shape[-axes:], sizes, steps, pads)
@@ -126,25 +126,15 @@ def _average_pool(axes: int, own: bool) -> Callable[..., Any]:
     return pool
 
 
-def average_pool3d(
-    x: Tensor,
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
+def _average_of_volumes(
+    x: Tensor, size: list[int], step: list[int], pad: list[int], ceil_mode: bool, count_include_pad: bool
 ) -> Tensor:
     """The mean over height and width, then over depth."""
-    if ceil_mode or divisor_override is not None or not x.is_floating_point():
-        general = _average_pool(3, own=False)
-        return general(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    size, step, pad = _each(kernel, 3), _each(stride or kernel, 3), _each(padding, 3)
     flat = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
-    flat = aten.avg_pool2d(flat, size[1:], step[1:], pad[1:], False, count_include_pad)
+    flat = aten.avg_pool2d(flat, size[1:], step[1:], pad[1:], ceil_mode, count_include_pad)
     rows, columns = flat.shape[-2:]
     deep = aten.avg_pool2d(
-        flat.flatten(-2).unsqueeze(1), [size[0], 1], [step[0], 1], [pad[0], 0], False, count_include_pad
+        flat.flatten(-2).unsqueeze(1), [size[0], 1], [step[0], 1], [pad[0], 0], ceil_mode, count_include_pad
     )
     return deep.reshape(*x.shape[:-3], deep.shape[-2], rows, columns)
 
@@ -223,9 +213,9 @@ def _largest_of_parts(x: Tensor, size: list[int]) -> Tensor:
 
 
 POOLING: dict[Any, Callable[..., Any]] = {
-    aten.avg_pool1d.default: _average_pool(1, own=True),
-    aten.avg_pool2d.default: _average_pool(2, own=True),
-    aten.avg_pool3d.default: average_pool3d,
+    aten.avg_pool1d.default: _average_pool(1, aten.avg_pool1d),
+    aten.avg_pool2d.default: _average_pool(2, aten.avg_pool2d),
+    aten.avg_pool3d.default: _average_pool(3, _average_of_volumes),
     aten.max_pool1d.default: _max_pool(1, indices=False),
     aten.max_pool2d.default: _max_pool(2, indices=False),
     aten.max_pool3d.default: _max_pool(3, indices=False),

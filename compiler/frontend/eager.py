@@ -170,7 +170,7 @@ class EagerRun:
         self.interception.backward = True
         made, results = self.made, self.made.results
         if not any(result.tensor.is_floating_point() for result in results):
-            self.refuse(
+            self.fail(
                 "the model returns no floating-point tensor to differentiate",
                 "return the loss first from forward, define `loss` in the model file, or compile for inference",
             )
@@ -180,7 +180,7 @@ class EagerRun:
         else:
             starts = made.losses = the_loss(results)
             if not starts:
-                self.refuse(
+                self.fail(
                     "the loss, which is the first output, depends on nothing that can be trained",
                     "return the loss first, not detached and not made under torch.no_grad(); or compile for inference",
                 )
@@ -190,7 +190,7 @@ class EagerRun:
         if starts:
             torch.autograd.backward([results[i].tensor for i in starts], seeds)
 
-    def refuse(self, what: str, hint: str) -> NoReturn:
+    def fail(self, what: str, hint: str) -> NoReturn:
         """Raise CaptureError at the line that ran last."""
         raise CaptureError(Problem(what, self.recorder.location, hint))
 

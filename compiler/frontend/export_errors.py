@@ -54,9 +54,10 @@ def explain(error: BaseException, locator: Locator, spec: ModelSpec, where: Loca
     if known is not None and not (isinstance(error, TypeError) and _is_inside(error)):
         return Problem(known[0], where, known[1])
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    first = first.replace("FakeTensor", "Tensor")  # what stands for a tensor while tracing is no concern of the user's
     empty = [name for name, tensor in spec.inputs.items() if not tensor.numel()]
     if isinstance(error, ZeroDivisionError) and empty:
-        what = f"input {empty[0]} has no elements, and what is computed of it divides by their number"
+        what = f"input {empty[0]} has no elements, and the model divides by their number"
         return Problem(what, where, "give it at least one: what is compiled has the size of its samples")
     hint = f"check that the model runs on its inputs ({_shapes(spec)}) in plain PyTorch"
     return Problem(f"PyTorch could not trace the model: {first}", where, hint)

@@ -20,7 +20,7 @@ from compiler.frontend.lowering import Context, Pair, Refused, complex_lowering_
 from compiler.frontend.lowering.random import count_steps
 from compiler.frontend.workarounds import workaround
 from ir.builder import GraphBuilder
-from ir.errors import GraphError, Problem, UnsupportedError
+from ir.errors import GraphError, Problem
 from ir.graph import Graph, SectionKind, Symbol, Value
 from ir.location import Location
 from ir.op import Array
@@ -61,15 +61,7 @@ class Attempt:
     lowered: LoweredJoint | None
 
 
-def lower(joint: Joint) -> LoweredJoint:
-    """The nodes of `joint` as operators of the device. Raises one UnsupportedError with all that has none."""
-    attempt = attempt_to_lower(joint)
-    if attempt.lowered is None:
-        raise UnsupportedError(*attempt.problems)
-    return attempt.lowered
-
-
-def attempt_to_lower(joint: Joint) -> Attempt:
+def lower(joint: Joint) -> Attempt:
     """The nodes of `joint` as operators of the device, or all reasons why not."""
     lowerer = _Lowerer(joint)
     lowered = lowerer.run()

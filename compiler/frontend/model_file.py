@@ -62,8 +62,9 @@ class ModelSpec:
     forward's outputs and the targets to the loss; without it, forward returns the loss itself, first or as `loss`.
     `max_grad_norm` of None means gradients are not clipped. `file` is where the model was written. `call` is how the
     model is called with its inputs. With `every_gradient`, back-propagation can start from every differentiable
-    output, not from the losses alone: the gradients of outputs that are no loss start from zeros. `regions` names
-    modules, by their paths, that o1 makes one section each.
+    output, not from the losses alone: the gradients of outputs that are not losses start from zeros. `regions` names
+    modules, by their paths, that o1 makes one section each. `line` is where what has no line of its own counts as
+    written; 0: where `file` defines the model.
     """
 
     model: nn.Module
@@ -77,6 +78,7 @@ class ModelSpec:
     call: Callable[[nn.Module, Mapping[str, Tensor]], Any] = call_with_inputs
     every_gradient: bool = False
     regions: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
 
     def __post_init__(self) -> None:
         given: Mapping[str, Any] = self.inputs
@@ -304,7 +306,7 @@ class _Loader:
     def max_grad_norm(self) -> float | None:
         value = getattr(self.source, "max_grad_norm", None)
         if value is not None and (not isinstance(value, (int, float)) or value <= 0):
-            raise self.unusable("max_grad_norm", f"max_grad_norm is {value!r}, which is no number above 0")
+            raise self.unusable("max_grad_norm", f"max_grad_norm is {value!r}, which is not a number above 0")
         return None if value is None else float(value)
 
     def line(self, attribute: str) -> Location:

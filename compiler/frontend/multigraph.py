@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from compiler.frontend.capture import Captured
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.survey import capture_or_explain
 from ir import verifier
 from ir.errors import Problem, UsageError
 from ir.graph import Graph, Node, Output, Program, Symbol, SymbolKind, Value
@@ -63,7 +63,7 @@ class _Merger:
 
     def add(self, graph: ForwardGraph) -> None:
         """Capture one graph and add it under its own names."""
-        captured = capture_or_explain(graph.spec, inference=True)
+        captured = capture(graph.spec, inference=True)
         outputs = [s.name for s in captured.program.symbols if s.kind is SymbolKind.OUTPUT]
         names = self.names(graph, captured, outputs)
         for symbol in captured.program.symbols:

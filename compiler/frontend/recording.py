@@ -80,6 +80,7 @@ def functional(
 ) -> tuple[fx.GraphModule, Recorder]:
     """The traced module without operators that write into their operands, but for a last one for each placeholder that
     is written to."""
+    _copy_at_once(module.graph, recorder)
     if not any(writes(node.target) for node in module.graph.nodes):
         return module, recorder
     relocated = Recorder(recorder.location)
@@ -91,6 +92,29 @@ def functional(
 
     traced = make_fx(functionalize(run), decomposition_table=decompositions, tracing_mode="real")(*arguments)
     return traced, relocated
+
+
+def _copy_at_once(graph: fx.Graph, recorder: Recorder) -> None:
+    """Copies in place of new tensors that are then filled by copying, as PyTorch makes a gradient that several
+    parameters have: where nothing else writes, the graph need not be traced again."""
+    for node in graph.find_nodes(op="call_function", target=aten.copy_.default):
+        target, source = node.args[:2]
+        is_new = target.target is aten.empty_strided.default and len(target.users) == 1
+        if not is_new or _type_of(target) != _type_of(source):
+            continue
+        with graph.inserting_before(node):
+            made = graph.call_function(aten.clone.default, (source,))
+        made.meta = dict(node.meta)
+        recorder.locations[made] = recorder.locations.pop(node, recorder.location)
+        node.replace_all_uses_with(made)
+        graph.erase_node(node)
+        graph.erase_node(target)
+
+
+def _type_of(node: Any) -> Any:
+    """The shape and the element type of what a node makes; of a number, itself."""
+    tensor = node.meta["val"] if isinstance(node, fx.Node) else node
+    return (tensor.shape, tensor.dtype) if isinstance(tensor, Tensor) else tensor
 
 
 def writes(target: Any) -> bool:

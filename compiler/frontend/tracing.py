@@ -44,7 +44,8 @@ def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Call
 
 def locator(spec: ModelSpec) -> Locator:
     """What finds the places of the model in `spec`."""
-    return Locator(spec.file, definition_line(spec.file, "loss" if spec.loss else "model"), spec.regions)
+    line = spec.line or definition_line(spec.file, "loss" if spec.loss else "model")
+    return Locator(spec.file, line, spec.regions)
 
 
 def _fake_mode(spec: ModelSpec) -> FakeTensorMode:

@@ -66,11 +66,12 @@ def check_constants(
             continue
         where = next((locations[user] for user in node.users if user in locations), locator.start)
         if source in written:
-            what = f"forward writes into a tensor, {_type(source.tensor)}, that is no buffer of the model"
+            what = f"forward writes into a tensor, {_type(source.tensor)}, that is not a buffer of the model"
             problems.append(Problem(what, where, "register it: self.register_buffer(name, tensor)"))
             continue
         if id(source.tensor) in replaced:
-            what = f"forward reads {replaced[id(source.tensor)]} and then replaces it, which is no buffer of the model"
+            kept = replaced[id(source.tensor)]
+            what = f"forward reads {kept} and then replaces it, which is not a buffer of the model"
             problems.append(Problem(what, where, "register it: self.register_buffer(name, tensor)"))
         for number in spans.overlapping(source.tensor)[:1]:
             problems.append(_sharing(f"a tensor, {_type(source.tensor)},", changing[number], locator, where))

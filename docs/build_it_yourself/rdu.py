@@ -163,7 +163,7 @@ class Stage:
 
 
 def fuse(graph: list[Value]) -> list[Stage]:
-    """A value joins the stage of its operand where nobody else reads that, and it is no product itself."""
+    """A value joins the stage of its operand where nobody else reads that, and it is not a product itself."""
     readers: dict[str, int] = {}
     for value in graph:
         for operand in value.operands:

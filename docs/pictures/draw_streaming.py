@@ -46,21 +46,24 @@ def _product(canvas: Canvas, facts: Facts, place: Place, y: float) -> None:
     )
     canvas.text(40, y + 47, f"phase {place.phase}, loops {loops}: the loop cuts {axis}", 12, QUIET)
     ports = [*stage.inputs[:2], stage.outputs[0]]
+    longest = max(max(_matrix(facts.buffers[port.buffer].type)) for port in ports)
     for column, (port, sign) in enumerate(zip(ports, ("×", "=", ""))):
         x = 60 + 320 * column
         turned = any(a.op.name == "permute" and port.value in a.operands for a in stage.body.applications)
-        _tensor(canvas, facts, phase.nest, stage.level, port, x, y + 66, shade)
+        _tensor(canvas, facts, phase.nest, stage.level, port, x, y + 66, shade, 118 / longest)
         if turned:
             canvas.text(x + 95, y + 237, "read transposed, which costs nothing", 11, QUIET, "middle", italic=True)
         if sign:
             canvas.text(x + 262, y + 140, sign, 26, QUIET, "middle")
 
 
-def _tensor(canvas: Canvas, facts: Facts, nest: Nest, level: int, port: Port, x: float, y: float, shade: str) -> None:
+def _tensor(
+    canvas: Canvas, facts: Facts, nest: Nest, level: int, port: Port, x: float, y: float, shade: str, scale: float
+) -> None:
+    """One tensor of a product: `scale` is the same for its three, so that equal extents look equal."""
     buffer = facts.buffers[port.buffer]
     rows, columns = _matrix(buffer.type)
-    scale = 118 / max(rows, columns)
-    h, w = max(rows * scale, 16), max(columns * scale, 16)
+    h, w = max(rows * scale, 4), max(columns * scale, 4)
     top, left = y + (118 - h) / 2, x + (190 - w) / 2
     canvas.box(left, top, w, h, "#ffffff", QUIET, 0)
     index = tuple(min(1, nest.counts[loop] - 1) for loop in range(level))

@@ -150,7 +150,7 @@ PANEL = 32
 
 
 def _stack(array: Array) -> Array | None:
-    """An array of matrices with all leading axes as one; None where that is no view."""
+    """An array of matrices with all leading axes as one; None where that is not a view."""
     stack: Array = array.reshape(-1, *array.shape[-2:])
     return stack if np.may_share_memory(stack, array) else None
 

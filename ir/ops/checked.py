@@ -184,7 +184,7 @@ class CheckedFmod(CheckedDivision):
 
 @op("checked_cast")
 class CheckedCast(Elementwise, Checked):
-    """Floating-point numbers as i32 ones, toward zero, which must fit; of what is no finite number, the least."""
+    """Floating-point numbers as i32 ones, toward zero, which must fit; of what is not a finite number, the least."""
 
     checked = "a number converted to a 64-bit integer"
 

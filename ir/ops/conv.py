@@ -7,7 +7,6 @@ columns of pixels (`columns.py`).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
@@ -104,6 +103,7 @@ class Conv2dInputGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    result_shape = "input_shape"
 
     def infer(self, dy: TensorType, w: TensorType) -> TensorType:
         self.check_gradient(dy, self.geometry(self.input_shape, w.shape))
@@ -127,9 +127,6 @@ class Conv2dInputGradient(Convolution):
     def scratch(self, dy: TensorType, w: TensorType) -> tuple[TensorType, ...]:
         return method(self.geometry(self.input_shape, w.shape), Role.INPUT_GRADIENT).input_gradient_scratch()
 
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, input_shape=result.shape)
-
     def kernel(self, dy: Array, w: Array, dx: Array, *scratch: Array) -> None:
         method(self.geometry(dx.shape, w.shape), Role.INPUT_GRADIENT).input_gradient(dy, w, dx, *scratch)
 
@@ -145,6 +142,7 @@ class Conv2dWeightGradient(Convolution):
     groups: int
     dtype: DType
     cost = Cost(CostClass.SYSTOLIC)
+    result_shape = "weight_shape"
     laid_out = 1
 
     def infer(self, dy: TensorType, x: TensorType) -> TensorType:
@@ -167,9 +165,6 @@ class Conv2dWeightGradient(Convolution):
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
         by = method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT)
         return by.weight_gradient_scratch() if isinstance(by, Shifted) else by.scratch()
-
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, weight_shape=result.shape)
 
     def kernel(self, dy: Array, x: Array, dw: Array, *scratch: Array) -> None:
         by = method(self.geometry(x.shape, dw.shape), Role.WEIGHT_GRADIENT)

@@ -16,10 +16,9 @@ from ir.space import Axis, Space
 from ir.types import DType, TensorType
 
 
-class Indexed(Op):
-    """An operator whose last operand is a tensor of indices."""
+class TakesIndex(Op):
+    """An operator whose last operand is a tensor of indices; one outside its axis ends the run."""
 
-    whole = "an index may name any element of the axis"
     refuses = True
 
     @limit
@@ -28,13 +27,18 @@ class Indexed(Op):
         return operands[-1].dtype is DType.I32
 
 
+class Indexed(TakesIndex):
+    """An operator that reaches elements of an axis by index."""
+
+    whole = "an index may name any element of the axis"
+
+
 @op("wrap_index")
-class WrapIndex(Elementwise):
+class WrapIndex(TakesIndex, Elementwise):
     """Indices of an axis of `extent` elements, negative ones counted from its end."""
 
     extent: int
     cost = Cost(CostClass.SIMD, operations=3)
-    refuses = True
 
     def infer(self, index: TensorType) -> TensorType:
         return index
@@ -45,11 +49,6 @@ class WrapIndex(Elementwise):
     def kernel(self, index: Array, out: Array) -> None:
         np.add(index, np.less(index, 0) * np.int32(self.extent), out=out)
         check_index(np.ascontiguousarray(out), self.extent)
-
-    @limit
-    def integer_index(self, *operands: TensorType) -> bool:
-        "an index is an i32 tensor"
-        return operands[-1].dtype is DType.I32
 
 
 @op("index_select")

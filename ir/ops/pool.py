@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Space
 from ir.types import DType, TensorType
 
-LONGEST_CHAIN = 48
-"""Operations of one element that a chain of PCUs does at once: eight PCUs of six stages."""
+MOST_AT_ONCE = 48
+"""Operations on one element in one pass over a tile. More take several passes: chains of PCUs stay short."""
 
 
 class Pooling(Op):
@@ -31,7 +30,7 @@ class Pooling(Op):
         """Every element of an image takes one operation per window that it lies in: in a chain, or in several passes
         where that would be long."""
         windows = math.prod(-(-kernel // stride) for kernel, stride in zip(self.kernel_size, self.stride))
-        passes = -(-windows // LONGEST_CHAIN)
+        passes = -(-windows // MOST_AT_ONCE)
         object.__setattr__(self, "cost", Cost(CostClass.SIMD, operations=-(-windows // passes), passes=passes))
 
     def windows(self, shape: Pair) -> Windows:
@@ -73,6 +72,7 @@ class BackwardPooling(Pooling):
     """From one number per window to images of `input_shape`."""
 
     input_shape: Pair
+    result_shape = "input_shape"
 
     def check(self, dy: TensorType) -> TensorType:
         """The type of the images. Raises ValueError where dy does not hold one number per window."""
@@ -86,9 +86,6 @@ class BackwardPooling(Pooling):
         (oh, h), (ow, w) = windows.gradient(0, "oh", "kh"), windows.gradient(1, "ow", "kw")
         text = f"{', '.join([f'* {oh} {ow}'] * len(operands))} -> * {h} {w}"
         return Space.parse(text, operands, self.results(*operands), kh=self.kernel_size[0], kw=self.kernel_size[1])
-
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, input_shape=result.shape)  # type: ignore[type-var]
 
     def flops(self, dy: TensorType, *others: TensorType) -> int:
         return dy.numel * math.prod(self.kernel_size)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ir.kernels.layout import copy
-from ir.op import Array, FreeOp, Op, broadcast_shape, op
+from ir.op import Array, FreeOp, broadcast_shape, op
 from ir.ranges import Range
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
@@ -22,6 +22,7 @@ class Full(FreeOp):
     shape: tuple[int, ...]
     value: float
     dtype: DType
+    result_shape = "shape"
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
         return None if self.dtype.is_float else (int(self.value), int(self.value))
@@ -39,15 +40,13 @@ class Full(FreeOp):
         value: Array = np.asarray(self.value, self.dtype.compute)
         return np.broadcast_to(value, self.shape)
 
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, shape=result.shape)
-
 
 @op("reshape")
 class Reshape(FreeOp):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
+    result_shape = "shape"
     whole = "elements of a tile come to lie in another tile"
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
@@ -74,9 +73,6 @@ class Reshape(FreeOp):
             copy(out.reshape(x.shape), x)
         else:
             np.copyto(out, self.view(x))
-
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, shape=result.shape)
 
 
 @op("permute")
@@ -111,6 +107,7 @@ class Expand(FreeOp):
     """Broadcast to a larger shape: axes of extent one, and new leading axes, are repeated."""
 
     shape: tuple[int, ...]
+    result_shape = "shape"
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
         return ranges[0]
@@ -125,9 +122,6 @@ class Expand(FreeOp):
 
     def view(self, x: Array) -> Array:
         return np.broadcast_to(x, self.shape)
-
-    def retyped(self, result: TensorType) -> Op:
-        return replace(self, shape=result.shape)
 
 
 @op("slice")

@@ -45,9 +45,9 @@ def architecture() -> str:
 
 
 def take(source: Path, blobs: Path) -> Base:
-    """Copy a base's layers to `blobs`. Raises UsageError for what is no base, or one without our Python."""
+    """Copy a base's layers to `blobs`. Raises UsageError for what is not a base, or one without our Python."""
     if not source.is_dir():
-        raise UsageError(Problem(f"the base {source} is no folder", hint=HINT))
+        raise UsageError(Problem(f"the base {source} is not a folder", hint=HINT))
     if (source / "oci-layout").is_file():
         return _Layout(source).take(blobs)
     return _root_folder(source, blobs)

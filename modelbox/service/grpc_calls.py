@@ -102,7 +102,7 @@ def _refusing(refusal: Refusal) -> Callable[..., Any]:
 
 
 def _decoding(call: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
-    """A call that is given bytes. Bytes that are no message are the client's fault, which gRPC itself does not say."""
+    """A call that is given bytes. Those that are no message are the client's fault, which gRPC itself does not say."""
 
     def decoded(content: bytes, context: Any) -> Any:
         try:

@@ -220,7 +220,7 @@ class Service:
     def refuse(self) -> None:
         """Take no more requests; what was taken is still answered."""
         self.ready = False
-        self._model.waiting.refuse("the service is ending")
+        self._model.waiting.close(Refusal(Reason.UNAVAILABLE, "the service is ending"))
 
     async def drained(self) -> bool:
         """Wait until all that was taken is answered; False where that took too long."""

@@ -44,7 +44,7 @@ class Waiting(Generic[T]):
         self._tickets: deque[T] = deque()
         self._changed = threading.Condition()
         self._bytes = 0
-        self._refuses: str | None = None
+        self._closed: Refusal | None = None
         self._ended = False
         self._seconds_each = 0.0
         self.pending = 0
@@ -59,8 +59,8 @@ class Waiting(Generic[T]):
         """
         size = sum(ticket.nbytes for ticket in tickets)
         with self._changed:
-            if self._refuses is not None:
-                raise self._ending(self._refuses)
+            if self._closed is not None:
+                raise self._ending(self._closed)
             waiting = len(self._tickets)
             if len(tickets) > self._limits.queue or size > self._limits.queued_bytes:
                 what = f"the request asks for {len(tickets)} answers from {size} bytes at once"
@@ -84,14 +84,14 @@ class Waiting(Generic[T]):
         Those in flight that are not pending are still being read, or written, and are counted too: of many that come
         at one moment, none waits yet when the last one comes.
         """
-        return self._refuses is None and self._waiting(in_flight) < self._limits.queue
+        return self._closed is None and self._waiting(in_flight) < self._limits.queue
 
     def full(self, in_flight: int = 0) -> Refusal | None:
         """Why not one more request could wait, if so: what it costs to read it can then be saved."""
         if self.has_room(in_flight):
             return None
-        if self._refuses is not None:
-            return self._ending(self._refuses)
+        if self._closed is not None:
+            return self._ending(self._closed)
         return _busy(self._waiting(in_flight), self._seconds_each)
 
     def _waiting(self, in_flight: int) -> int:
@@ -121,10 +121,10 @@ class Waiting(Generic[T]):
             self.pending -= 1
             self._seconds_each += SMOOTHING * (seconds - self._seconds_each)
 
-    def refuse(self, why: str) -> None:
+    def close(self, why: Refusal) -> None:
         """Take no more requests; those that wait are still worked on."""
         with self._changed:
-            self._refuses = why
+            self._closed = why
 
     def end(self) -> None:
         """Whoever waits for a request goes home."""
@@ -137,8 +137,8 @@ class Waiting(Generic[T]):
         """Whether there will be no more."""
         return self._ended
 
-    def _ending(self, why: str) -> Refusal:
-        return Refusal(Reason.UNAVAILABLE, why, retry_after=self._limits.drain_seconds)
+    def _ending(self, why: Refusal) -> Refusal:
+        return Refusal(why.reason, why.message, retry_after=self._limits.drain_seconds)
 
     def _remove(self, ticket: T) -> None:
         self._tickets.remove(ticket)
@@ -156,7 +156,7 @@ def guarded(work: Callable[[], None], waiting: Waiting[T]) -> None:
         work()
     except BaseException:
         log.exception("the device's thread failed")
-        waiting.refuse("the service has failed; its log says more")
+        waiting.close(Refusal(Reason.UNAVAILABLE, "the service has failed; its log says more"))
         raise
 
 

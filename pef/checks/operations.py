@@ -113,8 +113,8 @@ def matching_cut(body: Body, application: Application, loop: int) -> Cut | None:
     operands, results = body.grown(application.operands, loop), body.grown(application.results, loop)
     axes = body.axes(application.operands, loop), body.axes(application.results, loop)
     try:
-        whole = application.op.retyped(results[0])
-        if whole.results(*operands) != results:
+        whole = application.op.for_tile(operands, results)
+        if whole is None:
             return None
         cuts = whole.space(*operands).cuts()
     except OPERATOR_ERRORS:

@@ -118,7 +118,7 @@ def _stored(session: Session, names: list[str]) -> Iterator[memoryview]:
 
 
 def _require_sound(path: Path, content: bytes, metadata: Mapping[str, str]) -> None:
-    """Raises UsageError for a file that is no checkpoint, or whose digest is not that of its content."""
+    """Raises UsageError for a file that is not a checkpoint, or whose digest is not that of its content."""
     if metadata.get("format") in _OLDER:
         what = f"{path} was written by an earlier version, which kept no digest to check it by"
         raise UsageError(Problem(what, hint="start from its values, with --weights FILE"))

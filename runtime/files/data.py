@@ -39,7 +39,7 @@ class DataSet:
         for name, array in arrays.items():
             if name not in accepted:
                 hint = f"inputs are {', '.join(known)}"
-                problems.append(Problem(f"the data holds {name!r}, which is no input of the PEF", hint=hint))
+                problems.append(Problem(f"the data holds {name!r}, which is not an input of the PEF", hint=hint))
             elif not _fits(array, accepted[name]):
                 shape = accepted[name].type.shape
                 problems.append(

@@ -226,7 +226,7 @@ def lease(where: Places) -> Lease:
 
 
 def wait_seconds() -> float:
-    """How long to wait for tiles. Raises UsageError for what is no number of seconds."""
+    """How long to wait for tiles. Raises UsageError for what is not a number of seconds."""
     given = os.environ.get(WAIT, "0")
     try:
         seconds = float(given)

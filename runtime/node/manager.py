@@ -217,8 +217,8 @@ class Manager:
         with self._lock:
             fault = self.store.clear_fault(identity, time.time())
             if fault is None:
-                hint = "snfadm -l fault lists those that stand"
-                raise UsageError(Problem(f"no fault {identity!r} stands", hint=hint))
+                hint = "snfadm -l fault lists those that are open"
+                raise UsageError(Problem(f"no fault {identity!r} is open", hint=hint))
             log.info("fault %s (%s of %s) is cleared", fault.uuid, fault.type.value, fault.path)
             if fault.cause not in self.store.conditions():
                 return ""

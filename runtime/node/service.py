@@ -32,7 +32,7 @@ def details(error: Exception) -> list[str]:
 
 
 def _answers(response: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A call of the API: what it raises is told in the response."""
+    """A call of the API: what it raises is in the response."""
 
     def decorated(call: Callable[..., Any]) -> Callable[..., Any]:
         def answered(self: Any, request: Any, context: Any) -> Any:
@@ -166,7 +166,7 @@ class AdminCalls(rpc.SNMLAdminRPCServicer):
 
 
 def _need(request: Any, tiles_per_rdu: int) -> Need:
-    """What a session asks for. Raises UsageError for tiles that no RDU has, or a mask that is no number."""
+    """What a session asks for. Raises UsageError for tiles that no RDU has, or a mask that is not a number."""
     placements = tuple(frozenset(placement.tiles) for placement in request.placements)
     if not placements or not all(placements) or any(max(tiles) >= tiles_per_rdu for tiles in placements):
         raise UsageError(Problem(f"an RDU of this node has {tiles_per_rdu} tiles", hint="compile for this machine"))

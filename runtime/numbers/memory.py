@@ -36,7 +36,8 @@ class Memory:
         ends: dict[int, int] = {}
         for symbol, tensor in zip(pef.symbols, self.types):
             if symbol.tier >= len(pef.machine.tiers):
-                raise IllegalPefError(Problem(f"symbol {symbol.name!r} lies in memory tier {symbol.tier}, of none"))
+                where = f"memory tier {symbol.tier}, which the machine does not have"
+                raise IllegalPefError(Problem(f"symbol {symbol.name!r} lies in {where}"))
             ends[symbol.tier] = max(ends.get(symbol.tier, 0), symbol.offset + tensor.nbytes)
         for number, end in ends.items():
             tier = pef.machine.tiers[number]

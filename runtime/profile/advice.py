@@ -45,8 +45,11 @@ def names(sections: list[SectionReport]) -> str:
 
 def slowest(section: SectionReport) -> StageReport | None:
     """The stage with the most firing time."""
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    return max(stages, key=lambda stage: stage.interval_cycles * stage.events, default=None)
+    return max(_stages(section), key=lambda stage: stage.interval_cycles * stage.events, default=None)
+
+
+def _stages(section: SectionReport) -> list[StageReport]:
+    return [stage for phase in section.execution.phases for stage in phase.stages]
 
 
 def _binding(report: Report, sections: list[SectionReport]) -> str:
@@ -71,26 +74,23 @@ def _compute(report: Report, section: SectionReport) -> str:
 
 
 def _port(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.port)
+    stage = max(_stages(section), key=lambda s: s.time.port)
     return (
-        f"stage {stage.name} could take {stage.compute_cycles:,} cycles per firing, its buffers' PMU ports need "
+        f"stage {stage.name} computes a firing in {stage.compute_cycles:,} cycles, but its buffers' PMU ports need "
         f"{stage.port_cycles:,}"
     )
 
 
 def _network(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.network)
+    stage = max(_stages(section), key=lambda s: s.time.network)
     return (
-        f"links need {stage.network_cycles:,} cycles per firing of stage {stage.name}, which could take "
+        f"links need {stage.network_cycles:,} cycles per firing of stage {stage.name}, which would otherwise take "
         f"{max(stage.compute_cycles, stage.port_cycles):,}"
     )
 
 
 def _exchange(report: Report, section: SectionReport) -> str:
-    stages = [stage for phase in section.execution.phases for stage in phase.stages]
-    stage = max(stages, key=lambda s: s.time.exchange)
+    stage = max(_stages(section), key=lambda s: s.time.exchange)
     way = "around the ring of RDUs" if report.replicas.on_rdu else "to the host and back, without --reduce-on-rdu"
     return (
         f"averaging over {report.replicas.count} replicas moves the gradients {way} and takes "
@@ -119,8 +119,8 @@ def _agcu(report: Report, section: SectionReport) -> str:
     stream = max(streams, key=lambda s: s.ends[-1] - s.begins[0])
     way = "store" if stream.store else "load"
     return (
-        f"the {way} of {section.symbols[stream.slot]} has {counted(len(stream.agcus), 'AGCU')} of "
-        f"{report.machine.agcu_bytes_per_cycle} bytes per cycle, and its memory could bring more"
+        f"the {way} of {section.symbols[stream.slot]} goes through {counted(len(stream.agcus), 'AGCU')} of "
+        f"{report.machine.agcu_bytes_per_cycle} bytes per cycle, and its memory is faster than that"
     )
 
 
@@ -128,8 +128,8 @@ def _fill(report: Report, section: SectionReport) -> str:
     phases = section.execution.phases
     longest = max((phase.loops for phase in phases), key=math.prod, default=())
     return (
-        f"{counted(len(phases), 'phase')} of at most {loop_counts(longest)} iterations spend it filling and draining "
-        "pipelines and crossing the network"
+        f"in {counted(len(phases), 'phase')} of at most {loop_counts(longest)} iterations it goes into filling and "
+        "draining pipelines and crossing the network"
     )
 
 

@@ -187,7 +187,7 @@ def _stage(report: Report, section: SectionReport, stage: StageReport) -> dict[s
 def _sources(section: SectionReport, stage: StageReport) -> list[str]:
     """The user's lines behind a stage, each once; empty for a section without locations."""
     located = [section.locations[i] for i in stage.operations if i < len(section.locations)]
-    return list(dict.fromkeys(f"{location.file}:{location.line}" for location in located))
+    return list(dict.fromkeys(location.place for location in located))
 
 
 def _stream(report: Report, section: SectionReport, stream: StreamReport) -> dict[str, Any]:

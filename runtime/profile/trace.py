@@ -134,7 +134,7 @@ def _loops_of(loops: Sequence[int], events: int) -> Sequence[int]:
 def _source(section: SectionReport, stage: StageReport) -> str:
     """The user's lines behind a stage."""
     located = [section.locations[i] for i in stage.operations if i < len(section.locations)]
-    return " ".join(dict.fromkeys(f"{location.file}:{location.line}" for location in located))
+    return " ".join(dict.fromkeys(location.place for location in located))
 
 
 def _counters(report: Report, section: SectionReport, budget: int) -> Iterator[Event]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ir.ending import exit_status
+from pef.tables import Column, number, print_table, text
+from pef.wording import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runtime.registry.registry import Entry
 
 UNFOLDED = 1000
@@ -41,7 +46,10 @@ def list_command(where: tuple[Path, ...], as_json: bool) -> None:
         if not found:
             click.echo(f"no PEFs below {', '.join(map(str, looked))}")
             return True
-        _render(found)
+        from rich.console import Console
+
+        console = Console()
+        render(found, console if console.is_terminal else Console(width=UNFOLDED))
         return True
 
     sys.exit(exit_status(list_them))
@@ -63,26 +71,16 @@ def _facts(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _render(found: list[Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "kind", "machine", "options", "size", "checkpoints", "last run", "path"):
-        table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
-    for entry in found:
-        if entry.problem:
-            written = (_size(entry), _checkpoints(entry), _moment(entry.last_run))
-            table.add_row("?", "", "", entry.problem, *written, str(entry.path))
-            continue
-        options = " ".join(f"{name.removesuffix('_size')}={value}" for name, value in (entry.options or {}).items())
-        around = f" without {','.join(entry.avoided)}" if entry.avoided else ""
-        table.add_row(
-            entry.name, entry.kind, entry.machine + around, options, _size(entry), _checkpoints(entry),
-            _moment(entry.last_run) or "never", str(entry.path),
-        )  # fmt: skip
-    console = Console()
-    (console if console.is_terminal else Console(width=UNFOLDED)).print(table, markup=False, highlight=False)
+def render(found: Sequence[Entry], console: Console) -> None:
+    """Print the PEFs as a table, and below it what is wrong with those that cannot be read."""
+    readable = [entry for entry in found if not entry.problem]
+    if readable:
+        print_table(console, counted(len(readable), "PEF"), _COLUMNS, readable)
+    broken = [entry for entry in found if entry.problem]
+    if broken:
+        console.print(f"\n[bold]{counted(len(broken), 'file')} that cannot be read[/]", highlight=False)
+    for entry in broken:
+        console.print(f"{entry.path}: {entry.problem}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _checkpoints(entry: Entry) -> str:
@@ -99,3 +97,23 @@ def _size(entry: Entry) -> str:
 
 def _moment(seconds: float | None) -> str:
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _machine(entry: Entry) -> str:
+    return entry.machine + (f" without {','.join(entry.avoided)}" if entry.avoided else "")
+
+
+def _options(entry: Entry) -> str:
+    return " ".join(f"{name.removesuffix('_size')}={value}" for name, value in (entry.options or {}).items())
+
+
+_COLUMNS: list[Column[Entry]] = [
+    text("name", lambda entry: entry.name),
+    text("path", lambda entry: str(entry.path)),
+    text("kind", lambda entry: entry.kind),
+    text("last run", lambda entry: _moment(entry.last_run) or "never"),
+    text("machine", _machine),
+    text("options", _options),
+    number("size", _size),
+    text("checkpoints", _checkpoints),
+]

@@ -52,7 +52,7 @@ class Entry:
 
 
 def folders(named: Sequence[Path]) -> list[Path]:
-    """Where to look. Raises UsageError for a folder that somebody named and that is none."""
+    """Where to look. Raises UsageError for what was named as a folder and is not one."""
     given = list(named) or [Path(part) for part in os.environ.get(VARIABLE, "").split(":") if part]
     UsageError.raise_if(
         [

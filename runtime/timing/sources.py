@@ -16,7 +16,8 @@ def sources(wait: Wait, events: int) -> list[int]:
     spans = np.arange(events) // wait.span - wait.lag
     found = (spans // wait.group + 1) * wait.block - 1
     found[spans < 0] = NEVER
-    return found.tolist()  # type: ignore[no-any-return]
+    listed: list[int] = found.tolist()
+    return listed
 
 
 def resident_sources(writer: Writer, reader: Reader) -> list[int]:

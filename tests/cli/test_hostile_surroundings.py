@@ -141,6 +141,23 @@ def test_weights_of_another_compile_are_noticed(inference: Compiled) -> None:
 # ---- exit status
 
 
+@pytest.mark.parametrize("words", [["describe"], ["describe", "--json"], ["describe", "--section", "*", "--nets"]])
+def test_output_that_nobody_reads_any_more(training: Compiled, words: list[str]) -> None:
+    """As in `snc describe x.pef | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    call = "from compiler.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", call, words[0], str(training.pef), *words[1:]],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 1 and done.stderr == b""
+
+
 @pytest.mark.parametrize(
     "place",
     [

@@ -49,7 +49,7 @@ FILES = {
         ["model.py:1: the file does not define 'inputs'", "try: write `def inputs("],
     ),
     "model of another kind": ("model = 3\n", "USAGE", ["model.py:1: model is of type int", "try: "]),
-    "inputs that are no tensors": (
+    "inputs that are not tensors": (
         "from torch import nn\nmodel = nn.Linear(8, 4)\ninputs = (1, 2)\n",
         "USAGE",
         ["model.py:3: inputs are not tensors", "try: "],
@@ -74,7 +74,7 @@ FILES = {
         "UNSUPPORTED",
         ["LBFGS", "try: "],
     ),
-    "norm that is no number": (
+    "norm that is not a number": (
         net("return self.linear(x).sum()", "max_grad_norm = -1"),
         "USAGE",
         ["model.py:15: max_grad_norm is -1"],
@@ -192,9 +192,10 @@ def test_unusable_command_lines(tmp_path: Path, option: list[str]) -> None:
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before the work, not after it."""
     (tmp_path / "out").write_text("a file where the folder should be")
-    monkeypatch.setattr("compiler.frontend.survey.capture", lambda *_, **__: pytest.fail("captured in vain"))
-    result = run_snc("compile", source, "-o", tmp_path / "out", "--inference")
-    assert_refused(result, "USAGE", str(tmp_path / "out"), "try: ")
+    monkeypatch.setattr("compiler.frontend.capture.capture", lambda *_, **__: pytest.fail("captured in vain"))
+    for more in ([], ["--stop-after", "cut"]):
+        result = run_snc("compile", source, "-o", tmp_path / "out", "--inference", *more)
+        assert_refused(result, "USAGE", str(tmp_path / "out"), "try: ")
     assert {name for name in listing(tmp_path) if "pycache" not in name} == {"model.py", "out"}
 
 

@@ -83,7 +83,7 @@ def test_an_illegal_pef(inference: Compiled, tmp_path: Path) -> None:
         ({"features": np.zeros((40, 8), np.int64)}, ["'features' is int64", "the PEF expects f32", "try: "]),
         ({"label": floats(40)}, ["'label' is float32", "the PEF expects i32", "try: "]),
         ({"label": np.full(40, 1 << 40)}, ["'label' has values", "beyond i32", "try: "]),
-        ({"colour": floats(40)}, ["'colour', which is no input", "features, label"]),
+        ({"colour": floats(40)}, ["'colour', which is not an input", "features, label"]),
         ({"label": np.zeros(30, np.int32)}, ["different numbers of samples", "features 40", "label 30"]),
         ({"features": floats(40, 7), "label": floats(40, 2)}, ["'features' has shape", "'label' has shape"]),
         ({"features": floats(0, 8), "label": np.zeros(0, np.int32)}, ["'features' has shape [0, 8]"]),

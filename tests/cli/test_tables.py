@@ -20,17 +20,25 @@ from compiler.support import SupportReport
 from ir.errors import Problem, UsageError
 from ir.graph import Program
 from ir.location import Location
+from modelzoo.catalogue import find
+from modelzoo.cli import print_models
 from pef import describe, file
 from pef.codec import decode_machine
 from pef.decoded_pef import DecodedPef
 from pef.tables import largest, mib, number, print_table, text
 from runtime.profile import tables as profile
+from runtime.registry import cli as registry
+from runtime.registry.registry import Entry
 from runtime.snrun.cli import main as snrun
 from runtime.timing import simulate
 from tests.pef.samples import step
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTHS = (80, 100, 160)
+ENTRIES = [
+    Entry(Path("out/lenet/lenet.pef"), 88_000, "lenet", "training", "SN30", ("tile:3",), {"level": "o3", "batch": 64}),
+    Entry(Path("out/lenet/old.pef"), 12, problem="this is not a PEF: it ends after 12 bytes"),
+]
 
 
 def printed(show: Callable[[Console], None], width: int) -> str:
@@ -83,6 +91,8 @@ def tables(folder: Path) -> dict[str, Callable[[Console], None]]:
         "snc check": lambda console: support.render(checked(), console),
         "snrun --profile": lambda console: profile.render(simulate(step()), console),
         "snrun --profile --top 1": lambda console: profile.render(simulate(step()), console, top=1),
+        "snc list": lambda console: registry.render(ENTRIES, console),
+        "snc zoo list": lambda console: print_models([find(name) for name in ("gpt", "braggnn")], console),
     }
 
 
@@ -126,7 +136,7 @@ def test_bytes_in_mib(count: int, shown: str) -> None:
 def test_wrong_names_are_told_and_the_right_ones_offered() -> None:
     with pytest.raises(UsageError, match=r"no section is named 'fwd_3'(.|\n)*did you mean 'fwd_[01]'"):
         printed(described(section="fwd_3"), 80)
-    with pytest.raises(UsageError, match=r"no stage is named 'xyz'(.|\n)*there is fc1, fc2"):
+    with pytest.raises(UsageError, match=r"no stage is named 'xyz'(.|\n)*use one of fc1, fc2"):
         printed(described(section="fwd_0", stage="xyz"), 80)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import FREE, NOT_RUN, ROOT, RUN, Block, blocks, is_full, pages, quick
+from tests.docs.pages import FREE, NOT_RUN, QUOTE, ROOT, RUN, Block, blocks, is_full, pages, quick
 from tests.docs.runner import follow
 
 PAGES = pages()
@@ -37,6 +37,14 @@ def test_quotes_are_in_their_files(page: Path) -> None:
     for block in blocks(page):
         if block.quoted is not None:
             assert block.text in block.quoted.read_text(), f"{block} is not in {block.quoted}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_what_is_announced_as_a_quote_is_one(page: Path) -> None:
+    paragraphs = re.split(r"\n\s*\n", page.read_text())
+    for paragraph, after in zip(paragraphs, [*paragraphs[1:], ""]):
+        if QUOTE.search(paragraph):
+            assert after.lstrip().startswith("```"), f"{page}: no block follows {paragraph!r}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
+from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec, load_model
 from compiler.frontend.returned import flat_tensors
-from compiler.frontend.survey import capture_or_explain
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir import interpreter
@@ -75,7 +75,7 @@ def run(seed: int, backend: bool = False) -> Outcome:
         except Exception as error:
             return _not_valid(file, error)
         try:
-            captured = capture_or_explain(_load(file), inference=False)
+            captured = capture(_load(file), inference=False)
         except SncError as error:
             return _refusal(error)
         except Exception as error:
@@ -115,7 +115,7 @@ def eager_steps(spec: ModelSpec, steps: int, dtype: torch.dtype) -> list[dict[st
 def _not_valid(file: Path, error: Exception) -> Outcome:
     """What PyTorch refuses must not compile."""
     try:
-        capture_or_explain(_load(file), inference=False)
+        capture(_load(file), inference=False)
     except SncError:
         return Outcome(Status.NOT_VALID, str(error).splitlines()[0])
     except Exception as other:

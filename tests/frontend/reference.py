@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from compiler.frontend.capture import Captured
+from compiler.frontend.assemble import Captured
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.reference import call, eager_outputs

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compiler.frontend.capture import Captured, capture
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec, load_model
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline

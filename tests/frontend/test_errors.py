@@ -90,9 +90,14 @@ def test_data_dependent_control_flow(tmp_path: Path) -> None:
 
 
 def test_reading_a_value(tmp_path: Path) -> None:
-    assert "model.py:11: the model's control flow depends" in message(
+    assert "model.py:11: a number is read from a tensor into Python" in message(
         tmp_path, "n = int(x[0, 0].item())\nreturn self.fc(x)[:n].sum()", CaptureError
     )
+
+
+def test_tensors_without_content_are_called_tensors(tmp_path: Path) -> None:
+    text = message(tmp_path, "return self.fc(x).summ()", CaptureError)
+    assert "model.py:11: PyTorch could not trace the model: 'Tensor' object has no attribute 'summ'" in text
 
 
 def test_mistake_in_forward(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from torch.utils.checkpoint import checkpoint
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
 from compiler.cli import main as snc
-from compiler.frontend.capture import Captured, capture
+from compiler.frontend import recording
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec, load_model
-from compiler.frontend.survey import capture_or_explain
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from ir.errors import CaptureError
@@ -232,7 +233,7 @@ def loss_of(spec: ModelSpec) -> tuple[Tensor, list[Tensor]]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_equals_pytorch(name: str) -> None:
-    captured = capture_or_explain(spec_of(*MODELS[name]), inference=False)
+    captured = capture(spec_of(*MODELS[name]), inference=False)
     spec, symbols = spec_of(*MODELS[name]), dict(captured.values)
     names = [s.name for s in captured.program.symbols if s.kind is SymbolKind.OUTPUT]
     assert spec.optimizer is not None
@@ -279,7 +280,7 @@ def test_what_forward_and_hooks_change_on_the_simulated_device(function: Callabl
 
 def refusal(function: Callable[[Parts, Tensor], Any], prepare: Callable[[Parts], None] = lambda m: None) -> str:
     with pytest.raises(CaptureError) as raised:
-        capture_or_explain(spec_of(function, prepare), inference=False)
+        capture(spec_of(function, prepare), inference=False)
     return str(raised.value)
 
 
@@ -313,12 +314,12 @@ def larger_buffer(m: Parts, x: Tensor) -> Tensor:
 
 def test_state_that_is_no_buffer_is_refused_at_its_line() -> None:
     line = _line("m.plain += x.mean(0)")
-    assert f"test_gradients.py:{line}: forward writes into a tensor, float32[4], that is no buffer" in refusal(
+    assert f"test_gradients.py:{line}: forward writes into a tensor, float32[4], that is not a buffer" in refusal(
         writes_what_is_no_buffer
     )
     line = _line("m.plain = m.plain * 0.9")
     text = refusal(replaces_what_is_no_buffer)
-    assert f"test_gradients.py:{line}: forward reads plain and then replaces it, which is no buffer" in text
+    assert f"test_gradients.py:{line}: forward reads plain and then replaces it, which is not a buffer" in text
     assert "register it: self.register_buffer(name, tensor)" in text
 
 
@@ -509,7 +510,25 @@ def test_a_refusal_is_lines_of_our_own(tmp_path: Path, capfd: pytest.CaptureFixt
     file = tmp_path / "net.py"
     file.write_text(VALUES)
     with pytest.raises(CaptureError) as raised:
-        capture_or_explain(load_model(str(file)), inference=False)
+        capture(load_model(str(file)), inference=False)
     lines = [str(problem.where) for problem in raised.value.problems]
     assert [line.partition(" ")[0] for line in lines] == ["net.py:11", "net.py:12", "net.py:13", "net.py:14"]
     assert capfd.readouterr() == ("", "")
+
+
+def one_gradient_for_all(m: Parts, x: Tensor) -> Tensor:
+    """PyTorch copies a gradient that several parameters have."""
+    return (x + m.student.bias + m.teacher.bias + m.norm.bias).square().sum()
+
+
+def test_copied_gradients_do_not_need_a_second_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "functionalize", None)
+    captured = capture(spec_of(one_gradient_for_all), inference=False)
+    symbols = dict(captured.values)
+    run(captured.program.graphs, symbols)
+    spec = spec_of(one_gradient_for_all)
+    loss_of(spec)[0].backward()
+    for name in ("student.bias", "teacher.bias", "norm.bias"):
+        expected = spec.model.get_parameter(name).grad
+        assert expected is not None
+        close(symbols[f"{name}.grad"], to_array(expected), name)

@@ -12,7 +12,6 @@ from torch import nn
 
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.survey import capture_or_explain
 from ir.errors import CaptureError
 from tests.frontend.sweep import FAULTS, Result, coverage, report, run, run_all
 from tests.frontend.sweep_cases import Family, families
@@ -74,5 +73,5 @@ def test_a_cumulative_average_is_refused_in_training() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, momentum=None))
     spec = ModelSpec(model, {"input": torch.randn(2, 3)}, every_gradient=True)
     with pytest.raises(CaptureError, match=r"momentum=None reads how many batches(.|\n)*give it a momentum"):
-        capture_or_explain(spec, inference=False)
-    assert capture_or_explain(spec, inference=True).program.graphs
+        capture(spec, inference=False)
+    assert capture(spec, inference=True).program.graphs

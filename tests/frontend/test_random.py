@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from backends.rdu.compile import BackendOptions, compile_program
 from backends.rdu.machine import load_machine
-from compiler.frontend.capture import Captured, capture
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline

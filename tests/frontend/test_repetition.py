@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compiler.frontend.capture import Captured, capture
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.survey import capture_or_explain
 from ir import interpreter
 from ir.errors import CaptureError
 
@@ -125,7 +125,7 @@ ACCEPTED = [Table, Inspected, Grown]
 
 
 def captured(model: nn.Module, inference: bool) -> Captured:
-    return capture_or_explain(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=inference)
+    return capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=inference)
 
 
 @pytest.mark.parametrize("model", REFUSED)

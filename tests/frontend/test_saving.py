@@ -14,7 +14,8 @@ from networkx.algorithms.flow import boykov_kolmogorov
 from torch import Tensor, nn
 
 from compiler.driver import LEVELS, CompileRequest
-from compiler.frontend.capture import Captured, capture
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
 from compiler.frontend.contraction import source_side
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.partition import partition

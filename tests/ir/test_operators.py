@@ -135,9 +135,9 @@ def run_in_tiles(sample: Sample, cut: Cut, tiles: int) -> list[Array]:
     types = [type.sliced(axis, tiles) for type, axis in zip(sample.operands, cut.operands)]
     whole = sample.op.results(*sample.operands)
     result_types = tuple(type.sliced(axis, tiles) for type, axis in zip(whole, cut.results))
-    op = sample.op.retyped(result_types[0])
-    if op.results(*types) != result_types:
-        raise ValueError(f"a tile makes {op.results(*types)}, not {result_types}")
+    op = sample.op.for_tile(types, result_types)
+    if op is None:
+        raise ValueError(f"{sample.op.name} does not make {result_types} of {types}")
     results = empty(whole)
     for tile in range(tiles):
         slices = [part(operand, axis, tile, tiles) for operand, axis in zip(operands, cut.operands)]

@@ -69,7 +69,7 @@ def test_who_waits_is_woken_by_a_request_and_by_the_end() -> None:
     thread.start()
     ticket = Ticket()
     waiting.offer([ticket])
-    waiting.refuse("the end")
+    waiting.close(Refusal(Reason.UNAVAILABLE, "the end"))
     with pytest.raises(Refusal, match="the end"):
         waiting.offer([Ticket()])
     waiting.end()
@@ -99,6 +99,6 @@ def test_what_is_being_read_counts_as_waiting() -> None:
     assert waiting.take(lambda ticket: True) is not None
     assert waiting.full(3) is None, "one waits, one is at work, one is being read"
     assert waiting.full(4) is not None
-    waiting.refuse("the service is ending")
+    waiting.close(Refusal(Reason.UNAVAILABLE, "the service is ending"))
     refusal = waiting.full()
     assert refusal is not None and refusal.reason is Reason.UNAVAILABLE and refusal.retry_after is not None

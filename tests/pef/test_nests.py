@@ -9,26 +9,22 @@ import pytest
 
 from ir.errors import IllegalPefError
 from pef import pef_pb2 as pb
-from pef.check import check
 from pef.codec import encode_op, encode_type
 from runtime.timing import simulate
 from tests.pef.nests import NESTS, attention, maximum, pef_of_nest
+from tests.pef.problems import problems
 from tests.pef.samples import ConfigurationBuilder, f32
 from tests.timing.build import FREE_MEMORY, bf16, matmul, op
 
 
-def problems(configuration: pb.Configuration) -> list[str]:
-    """What the checker finds, one text per problem."""
-    try:
-        check(pef_of_nest(configuration))
-    except IllegalPefError as error:
-        return [str(problem) for problem in error.problems]
-    return []
+def nest_problems(configuration: pb.Configuration) -> list[str]:
+    """What the checker finds in a PEF of this configuration."""
+    return problems(pef_of_nest(configuration))
 
 
 @pytest.mark.parametrize("name", NESTS)
 def test_nests_are_legal(name: str) -> None:
-    assert problems(NESTS[name]()) == []
+    assert nest_problems(NESTS[name]()) == []
 
 
 Change = Callable[[pb.Configuration], object]
@@ -183,7 +179,7 @@ def test_mutant_is_refused(name: str) -> None:
     sample, change, expected = MUTANTS[name]
     configuration = {**NESTS, "units": units}[sample]()
     change(configuration)
-    found = problems(configuration)
+    found = nest_problems(configuration)
     assert any(re.search(expected, problem) for problem in found), found
 
 
@@ -213,14 +209,14 @@ def units() -> pb.Configuration:
 
 
 def test_units_of_several_slices_are_legal() -> None:
-    assert problems(units()) == []
+    assert nest_problems(units()) == []
 
 
 @pytest.mark.parametrize("depth", range(1, 6))
 def test_a_ring_beside_a_reduction_holds_its_block(depth: int) -> None:
     """The checker refuses exactly the depths at which the simulation stands still."""
     configuration = maximum(depth=depth)
-    found = problems(configuration)
+    found = nest_problems(configuration)
     if depth < 4:
         assert len(found) == 1
         with pytest.raises(IllegalPefError, match=r"deadlocks: .*'exp' stops after"):
@@ -236,4 +232,4 @@ def test_a_symbol_may_be_loaded_twice() -> None:
     configuration.phases[0].streams[2].slot = 1
     del configuration.slots[2]
     configuration.phases[0].streams[3].slot = 2
-    assert problems(configuration) == []
+    assert nest_problems(configuration) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,9 @@ def test_inputs_in_their_order_or_by_name(compiled: snc.Compiled) -> None:
 
 def test_sources_of_a_module_that_pytorch_has_are_where_it_is_compiled() -> None:
     compiled = snc.compile(torch.nn.Sequential(torch.nn.Linear(8, 4)), torch.ones(2, 8))
-    assert {place["file"] for place in compiled.facts["sections"][0]["sources"]} == {Path(__file__).name}
+    line = inspect.getsourcelines(test_sources_of_a_module_that_pytorch_has_are_where_it_is_compiled)[1] + 1
+    places = {(place["file"], place["line"]) for place in compiled.facts["sections"][0]["sources"]}
+    assert places == {(Path(__file__).name, line)}
 
 
 def test_saved_and_loaded(compiled: snc.Compiled, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import workbench.bisect.bisect as bisecting
 from backends.rdu.compile import BackendOptions, emit_program
 from backends.rdu.machine import load_machine
-from compiler.driver import CompileRequest
+from compiler.driver import CompileRequest, Target
 from compiler.passes import PASSES
 from ir.graph import Graph, Node, Program
 from ir.op import OPS, Array
@@ -22,7 +22,7 @@ from ir.ops.elementwise import Add, Sub
 from ir.text import parse_program, print_program
 from pef import pef_pb2 as pb
 from tests.cli.conftest import assert_refused, run_snc
-from workbench.bisect.bisect import Mapping, bisect, bisect_program
+from workbench.bisect.bisect import bisect, bisect_program
 from workbench.bisect.findings import Bisection, Finding
 from workbench.numbers.runs import complete_values
 from workbench.numbers.subject import Subject
@@ -60,9 +60,9 @@ def subject(text: str = TWO_ROWS) -> Subject:
     return Subject(program, complete_values(program, {}))
 
 
-def mapping(passes: str = "canonicalize,dce", **options: Any) -> Mapping:
-    pipeline = CompileRequest("m.py", passes=passes).pipeline()
-    return Mapping(pipeline, load_machine("sn30"), BackendOptions(**options))
+def target(passes: str = "canonicalize,dce", **options: Any) -> Target:
+    request = CompileRequest("m.py", passes=passes)
+    return replace(request.target(), options=BackendOptions(**options))
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, op: str, damage: Callable[[Array, Array], None]) -> None:
@@ -114,7 +114,7 @@ def test_a_wrong_kernel_is_found_beside_pytorch(workshop: Path, monkeypatch: pyt
 
 def test_a_wrong_pass_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PASSES, "sloppy", Sloppy)
-    findings = bisect_program(subject(), mapping("canonicalize,sloppy,dce"))
+    findings = bisect_program(subject(), target("canonicalize,sloppy,dce"))
     [culprit] = Bisection(findings).culprits
     assert (culprit.level, culprit.name) == ("pass", "sloppy")
     after = next(finding for finding in findings if finding.name == "dce")
@@ -151,7 +151,7 @@ def test_a_wrong_section_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bisecting, "emit_program", swapped)
     text = TWO_ROWS.replace("%v : f32[32,16]", "%u : f32[32,32]").replace("%v", "%u")
     text = text.replace("%y : f32[64,16]", "%y : f32[64,32]").replace("f32[64,16] @", "f32[64,32] @")
-    findings = bisect_program(subject(text), mapping())
+    findings = bisect_program(subject(text), target())
     culprits = Bisection(findings).culprits
     assert culprits[0].level == "section" and culprits[0].name == "fwd_0"
     assert {culprit.name for culprit in culprits if culprit.level == "load"} == {"u", "w"}
@@ -183,7 +183,7 @@ def counted(own: Subject, monkeypatch: pytest.MonkeyPatch, row: int) -> None:
 def test_a_wrong_tile_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     own = subject()
     counted(own, monkeypatch, row=41)
-    findings = bisect_program(own, mapping())
+    findings = bisect_program(own, target())
     section, stage, tile = Bisection(findings).culprits
     assert (section.level, stage.level, tile.level) == ("section", "stage", "tile")
     assert "tanh" in stage.name and stage.where.startswith("net.py")
@@ -197,7 +197,7 @@ def test_a_wrong_tile_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_tile_is_reduced_to_one_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     own = subject()
     plant(monkeypatch, "tanh", in_tiles(lambda operand, result: np.multiply(result, 2, out=result)))
-    shows = numbers_differ(own, mapping("dce"), "section")
+    shows = numbers_differ(own, target("dce"), "section")
     assert shows(own.program)
     found = reduce_program(own.program, shows)
     [graph] = found.program.graphs
@@ -221,7 +221,7 @@ def test_a_wrong_pass_is_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_error_is_reduced_to_what_causes_it() -> None:
     machine = replace(load_machine("sn30"), tiers=(replace(load_machine("sn30").tiers[0], capacity_bytes=8_000),))
     own = subject()
-    shows = fails_with("INFEASIBLE", Mapping(mapping("dce").passes, machine, BackendOptions()))
+    shows = fails_with("INFEASIBLE", replace(target("dce"), machine=machine))
     assert shows(own.program)
     found = reduce_program(own.program, shows)
     assert len(found.program.graphs[0].nodes) == 1

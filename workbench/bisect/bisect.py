@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from backends.rdu.compile import BackendOptions, advance, emit_program
+from backends.rdu.compile import advance, emit_program
 from backends.rdu.plan import Plan
-from compiler.driver import CompileRequest
-from compiler.passes import Pass
+from compiler.driver import CompileRequest, Target
 from compiler.passes.precision import round_values
 from ir.graph import Program
 from pef.check import check
-from pef.machine import Machine
 from workbench.bisect.device import compare_sections
 from workbench.bisect.findings import Bisection, Finding
 from workbench.numbers.runs import complete_values
@@ -20,23 +17,10 @@ from workbench.numbers.subject import Subject, read_subject
 from workbench.opt.pipeline import Step, run_pipeline
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """How a program is compiled: passes, machine, and what the mapping depends on beside it."""
-
-    passes: tuple[Pass, ...]
-    machine: Machine
-    options: BackendOptions
-
-    @staticmethod
-    def of(request: CompileRequest) -> Mapping:
-        """As the compiler would."""
-        return Mapping(request.pipeline(), request.machine(), request.backend_options())
-
-
 def bisect(request: CompileRequest) -> Bisection:
     """Compare at every level. `request.model` is a model file, or a program as text (`.ir`), which PyTorch cannot be
     asked about. Raises what compiling raises."""
+    target = request.target()
     findings: list[Finding] = []
     remarks = []
     if request.model.endswith(".ir"):
@@ -47,22 +31,22 @@ def bisect(request: CompileRequest) -> Bisection:
         findings += found
         if not found:
             remarks.append("PyTorch is not asked: the model has no content")
-    findings += bisect_program(subject, Mapping.of(request))
+    findings += bisect_program(subject, target)
     return Bisection(findings, remarks)
 
 
-def bisect_program(subject: Subject, mapping: Mapping) -> list[Finding]:
+def bisect_program(subject: Subject, target: Target) -> list[Finding]:
     """Passes, then sections with what is inside."""
-    steps = list(run_pipeline(subject.program, mapping.passes, subject.values))
+    steps = list(run_pipeline(subject.program, target.passes, subject.values))
     program = steps[-1].program if steps else subject.program
-    return [*map(_pass_finding, steps), *_mapped(program, subject, mapping)]
+    return [*map(_pass_finding, steps), *_mapped(program, subject, target)]
 
 
-def _mapped(program: Program, subject: Subject, mapping: Mapping) -> Iterator[Finding]:
+def _mapped(program: Program, subject: Subject, target: Target) -> Iterator[Finding]:
     values = round_values(program, complete_values(program, subject.values))
     plan = Plan.of(program)
-    advance(plan, mapping.machine, mapping.options)
-    pef = emit_program(plan, mapping.machine, mapping.options)
+    advance(plan, target.machine, target.options)
+    pef = emit_program(plan, target.machine, target.options)
     return compare_sections(check(pef), plan, program, values)
 
 
@@ -78,11 +62,11 @@ def _pass_finding(step: Step) -> Finding:
 
 
 def _beside_torch(request: CompileRequest) -> tuple[list[Finding], Subject]:
-    from compiler.frontend.capture import capture
+    from compiler.frontend.capture import capture_steps
     from compiler.frontend.model_file import load_model
     from workbench.bisect.operators import compare_operators
 
     spec = load_model(request.model, request.batch_size, request.seed, inference=request.inference)
-    captured = capture(spec, inference=request.inference, recompute=request.recomputes())
-    found = list(compare_operators(spec, captured, inference=request.inference))
+    steps = capture_steps(spec, inference=request.inference, recompute=request.recomputes())
+    found, captured = list(compare_operators(spec, steps)), steps.captured
     return found, Subject(captured.program, complete_values(captured.program, captured.values, request.seed))

@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from compiler.frontend.capture import Captured, assemble
-from compiler.frontend.decompositions import decompositions
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import Steps
 from compiler.frontend.dtypes import has_content, is_supported, to_array
 from compiler.frontend.joint import Joint, Role
-from compiler.frontend.lower import LoweredJoint, lower
+from compiler.frontend.lower import LoweredJoint
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.recording import is_random
 from compiler.frontend.reference import eager_outputs
-from compiler.frontend.tracing import trace
 from ir.graph import Graph, Node, Value
 from ir.interpreter import apply, evaluate
 from ir.op import Array
@@ -33,16 +32,14 @@ from workbench.numbers.errors import differences as all_differences
 from workbench.numbers.runs import complete_values, run_program
 
 
-def compare_operators(spec: ModelSpec, captured: Captured, *, inference: bool) -> Iterator[Finding]:
+def compare_operators(spec: ModelSpec, steps: Steps) -> Iterator[Finding]:
     """Every operator of the model in the order they run, then the outputs beside those of the eager model.
 
     Nothing for models without content, and no eager outputs for those that draw random numbers.
     """
-    joint = trace(spec, inference=inference, decompositions=decompositions())
+    joint, lowered, captured = steps.joint, steps.lowered, steps.captured
     if not all(has_content(source.tensor) for source in joint.placeholders if source.role is not Role.TANGENT):
         return
-    lowered = lower(joint)
-    assemble(spec, joint, lowered, inference=inference)
     results = _torch_results(joint, captured.values)
     anchors = _anchors(lowered, results)
     symbols = {value.name: _symbol(value, captured, lowered) for value in lowered.graph.inputs}

@@ -13,7 +13,7 @@ from pef.wording import duration
 from runtime.timing import Report, simulate
 
 STEADY = 1e-9
-"""Relative changes below this are none."""
+"""Relative changes below this do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,12 @@ class Comparison:
             groups.setdefault(change.of.partition(" ")[0], []).append(change)
         for group, changes in groups.items():
             kinds = Counter(change.what for change in changes)
-            yield f"What changed of {group}: {', '.join(f'{what} ({count})' for what, count in kinds.most_common())}."
+            yield f"Changes of {group}: {', '.join(_counted(*kind) for kind in kinds.most_common())}."
+
+
+def _counted(what: str, count: int) -> str:
+    """`3 new`, `1 gone`; of a property, how many have another: `sites of 5`."""
+    return f"{count} {what.removeprefix('is ')}" if what in ("is new", "is gone") else f"{what} of {count}"
 
 
 def compare(before: pb.Pef, after: pb.Pef) -> Comparison:

@@ -13,7 +13,7 @@ from ir.ending import exit_status
 from workbench.options import compiling
 
 if TYPE_CHECKING:
-    from workbench.bisect.bisect import Mapping
+    from compiler.driver import Target
     from workbench.numbers.subject import Subject
     from workbench.reduce.reduce import Test
 
@@ -50,13 +50,12 @@ def reduce(
         from compiler.driver import CompileRequest
         from ir.text import print_program
         from pef.files import write_bytes
-        from workbench.bisect.bisect import Mapping
         from workbench.numbers.subject import read_subject
         from workbench.reduce.reduce import reduce_program, size_in_words
 
         request = CompileRequest(model, **how)
         subject = read_subject(model, inference=request.inference, batch_size=request.batch_size, seed=request.seed)
-        shows = _test(subject, Mapping.of(request), error, command)
+        shows = _test(subject, request.target(), error, command)
         note = (lambda line: click.echo(line, err=True)) if verbose else (lambda line: None)
         found = reduce_program(subject.program, shows, note)
         text = print_program(found.program)
@@ -71,7 +70,7 @@ def reduce(
     sys.exit(exit_status(run, verbose))
 
 
-def _test(subject: Subject, mapping: Mapping, error: str | None, command: str | None) -> Test:
+def _test(subject: Subject, target: Target, error: str | None, command: str | None) -> Test:
     """What to look for. Raises UsageError where the whole program does not show it."""
     from ir.errors import Problem, UsageError
     from workbench.bisect.bisect import bisect_program
@@ -80,15 +79,15 @@ def _test(subject: Subject, mapping: Mapping, error: str | None, command: str | 
     if command is not None:
         shows, what = command_succeeds(command), f"the command does not succeed: {command}"
     elif error is not None:
-        shows, what = fails_with(error, mapping), f"compiling does not end in error[{error}]"
+        shows, what = fails_with(error, target), f"compiling does not end in error[{error}]"
     else:
-        wrong = [finding for finding in bisect_program(subject, mapping) if finding.is_wrong]
+        wrong = [finding for finding in bisect_program(subject, target) if finding.is_wrong]
         if not wrong:
             hint = "snc bisect also compares operators with PyTorch's"
             raise UsageError(
                 Problem("no pass and no section changes the numbers: there is nothing to reduce", hint=hint)
             )
-        return numbers_differ(subject, mapping, wrong[0].level)
+        return numbers_differ(subject, target, wrong[0].level)
     if not shows(subject.program):
         raise UsageError(Problem(f"the whole program does not show it: {what}", hint="check what to look for"))
     return shows

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.driver import Target
 from compiler.pass_manager import PassManager
 from ir.errors import SncError
 from ir.graph import Program
 from ir.op import Array
 from ir.text import print_program
 from ir.verifier import verify
-from workbench.bisect.bisect import Mapping, bisect_program
+from workbench.bisect.bisect import bisect_program
 from workbench.numbers.runs import complete_values
 from workbench.numbers.subject import Subject
 from workbench.reduce.shrinking import SHRINKERS
@@ -80,13 +81,13 @@ def size_in_words(program: Program) -> str:
     return f"{nodes} nodes, {symbols} symbols, {elements} elements"
 
 
-def numbers_differ(subject: Subject, mapping: Mapping, level: str) -> Test:
+def numbers_differ(subject: Subject, target: Target, level: str) -> Test:
     """Whether a pass, or a section of the compiled program, makes an error of its own."""
 
     def shows(program: Program) -> bool:
         own = Subject(program, complete_values(program, _fitting(subject, program)))
         try:
-            findings = bisect_program(own, mapping)
+            findings = bisect_program(own, target)
         except SncError:
             return False
         return any(finding.is_wrong and finding.level == level for finding in findings)
@@ -103,15 +104,15 @@ def _fitting(subject: Subject, program: Program) -> dict[str, Array]:
     }
 
 
-def fails_with(code: str, mapping: Mapping) -> Test:
+def fails_with(code: str, target: Target) -> Test:
     """Whether compiling the program ends in the error of this code."""
     from backends.rdu.compile import compile_program
     from pef.check import check
 
     def shows(program: Program) -> bool:
         try:
-            improved = PassManager(mapping.passes).run(program)
-            check(compile_program(improved, mapping.machine, mapping.options))
+            improved = PassManager(target.passes).run(program)
+            check(compile_program(improved, target.machine, target.options))
         except SncError as error:
             return error.code == code
         return False

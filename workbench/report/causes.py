@@ -36,7 +36,7 @@ WORDS = {
     Bound.FILL: "filling and draining pipelines",
     Bound.LOAD: "loading programs and arguments, and launching",
 }
-"""Completes the sentence "x % of the step is spent ..."."""
+"""Completes the sentence "x % of the time is spent ..."."""
 
 
 def verdict(pef: pb.Pef, report: Report) -> Facts:
@@ -50,7 +50,7 @@ def verdict(pef: pb.Pef, report: Report) -> Facts:
     where = f"one {report.machine.name}{_of_replicas(report)}"
     sentence = (
         f"{what} of {report.name} takes {duration(report.us(report.cycles))} on {where} (simulated), "
-        f"{share:.1%} of the roofline; {_share(report, spent[worst])} of it is spent {WORDS[worst]}."
+        f"at {share:.1%} of the roofline; {_share(report, spent[worst])} of the time is spent {WORDS[worst]}."
     )
     return {
         "sentence": sentence,

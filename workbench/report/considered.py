@@ -64,4 +64,4 @@ def _alternatives(section: Section, stages: Sequence[StageNodes], machine: Machi
 def _place(stage: StageNodes) -> str:
     """A stage by its name and its last operator's line."""
     location = stage.nodes[-1].location
-    return f"{stage.name} ({location.file}:{location.line})"
+    return f"{stage.name} ({location.place})"

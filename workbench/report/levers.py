@@ -15,11 +15,11 @@ from backends.rdu.compile import estimate_cycles
 from compiler.data_parallel import with_reduction
 from compiler.driver import CompileRequest, Progress, divides
 from compiler.pass_manager import PassManager
-from compiler.passes import standard_pipeline
 from ir.errors import Problem, SncError, UsageError
 from ir.graph import Program, SymbolKind
 from pef import pef_pb2 as pb
 from pef.codec import encode_type
+from pef.machine import Machine
 from workbench.report.considered import considered
 
 WORTHWHILE = 1.05
@@ -50,22 +50,24 @@ def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None
     """
     progress("capturing the model", 0.0)
     request = request_of(pef, model)
+    target = request.target()
     trial = Trial()
     _require_same(pef, trial.program(request), model)
-    baseline = trial.cycles(request)
+    improved = trial.improved(request)
+    baseline = estimate_cycles(improved, target.machine, target.options)
     samples = request.batch_size or 1
     tried = []
     planned = list(candidates(request))
     for number, lever in enumerate(planned):
         progress(f"trying {lever.option}", (1 + number) / (1 + len(planned)))
-        tried.append((lever, _tried(trial, lever, baseline / samples, request)))
+        tried.append((lever, _tried(trial, lever, baseline / samples, target.machine)))
     worthwhile = [
         number
         for number, (lever, found) in enumerate(tried)
         if lever.is_action and found["cycles"] is not None and found["speedup"] >= WORTHWHILE
     ]
     return {
-        "considered": considered(request.mapped(trial.improved(request)), request.machine(), request.backend_options()),
+        "considered": considered(improved, target.machine, target.options),
         "levers": {
             "cycles": baseline,
             "cycles_per_sample": baseline / samples,
@@ -99,7 +101,7 @@ def candidates(request: CompileRequest) -> Iterator[Lever]:
     if request.batch_size is not None:
         for factor in LARGER_BATCHES:
             batch = request.batch_size * factor
-            note = "A step takes longer, and training sees fewer of them per epoch." if not request.inference else ""
+            note = "A step takes longer, and an epoch has fewer of them." if not request.inference else ""
             note = note or "A request waits for the whole batch."
             yield Lever(f"-b {batch}", f"{factor} times the batch.", note, replace(request, batch_size=batch))
         for parts in (2, 8):
@@ -130,34 +132,31 @@ class Trial:
 
     def program(self, request: CompileRequest) -> Program:
         """The graph of a model before any pass, gradients averaged where replicas are asked for."""
+        from compiler.frontend.capture import capture
         from compiler.frontend.model_file import load_model
-        from compiler.frontend.survey import capture_or_explain
 
         key = request.batch_size, request.recomputes()
         if key not in self._captured:
             spec = load_model(request.model, request.batch_size, request.seed)
-            captured = capture_or_explain(spec, inference=request.inference, recompute=request.recomputes())
+            captured = capture(spec, inference=request.inference, recompute=request.recomputes())
             program = captured.program
             self._captured[key] = program if request.replicas is None else with_reduction(program)
         return self._captured[key]
 
-    def cycles(self, request: CompileRequest) -> float:
-        """Estimated cycles of a step, in cycles of the request's machine."""
-        program = request.mapped(self.improved(request))
-        return estimate_cycles(program, request.machine(), request.backend_options())
-
     def improved(self, request: CompileRequest) -> Program:
-        """The graph after all passes."""
-        return PassManager(standard_pipeline(request.preset)).run(self.program(request))
+        """The graph as it is mapped."""
+        return request.mapped(PassManager(request.pipeline()).run(self.program(request)))
 
 
-def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, origin: CompileRequest) -> Facts:
+def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, machine: Machine) -> Facts:
+    """What came of a lever, in cycles of `machine`, whatever machine it asks for."""
     facts: Facts = {"option": lever.option, "sentence": lever.sentence, "note": lever.note, "cycles": None}
     try:
-        cycles = trial.cycles(lever.request)
+        target = lever.request.target()
+        cycles = estimate_cycles(trial.improved(lever.request), target.machine, target.options)
     except SncError as error:
         return {**facts, "note": f"does not compile: {error.problems[0].message}"}
-    scale = origin.machine().clock_ghz / lever.request.machine().clock_ghz
+    scale = machine.clock_ghz / target.machine.clock_ghz
     own = cycles * scale / (lever.request.batch_size or 1)
     return {**facts, "cycles": cycles * scale, "cycles_per_sample": own, "speedup": cycles_per_sample / own}
 

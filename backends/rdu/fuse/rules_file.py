@@ -294,7 +294,7 @@ class _Parser:
         if isinstance(given, list) and given:
             yield tuple(map(str, given))
         else:
-            self.problem("the alternatives of a child are no list", place, "write `match_first_option: [a, b]`")
+            self.problem("the alternatives of a child are not a list", place, "write `match_first_option: [a, b]`")
 
     def types(self, word: str, place: Place) -> frozenset[str]:
         """The operators that a word stands for."""

@@ -134,8 +134,7 @@ def _next(state: np.uint64) -> np.uint64:
 @compiled
 def _draw(state: np.uint64, below: int) -> int:
     """A number from 0 to `below` - 1, from the upper half of a state."""
-    drawn: int = np.int64(((state >> np.uint64(32)) * np.uint64(below)) >> np.uint64(32))
-    return drawn
+    return int(np.int64(((state >> np.uint64(32)) * np.uint64(below)) >> np.uint64(32)))
 
 
 @compiled

@@ -110,10 +110,7 @@ def _space(op: Op, operands: tuple[TensorType, ...]) -> Space:
 
 def form_with_types(form: Form, types: Sequence[TensorType]) -> Form:
     """A form whose values have other types, such as those of one iteration; its operators follow their results."""
-    operations = tuple(
-        Operation(_retyped(o.op, tuple(types[i] for i in o.operands), types[o.results[0]])[0], o.operands, o.results)
-        for o in form.operations
-    )
+    operations = tuple(Operation(o.op.retyped(types[o.results[0]]), o.operands, o.results) for o in form.operations)
     return _interned(_Key(tuple(types), operations, form.reads, form.writes))
 
 
@@ -247,8 +244,8 @@ def iteration(form: Form, axes: tuple[int, ...], count: int) -> Form:
     for operation in form.operations:
         operands = tuple(types[i] for i in operation.operands)
         results = tuple(types[i] for i in operation.results)
-        op, inferred = _retyped(operation.op, operands, results[0])
-        if inferred != results:
+        op = _for_tile(operation.op, operands, results)
+        if op is None:
             shown = ", ".join(map(str, operands))
             raise InfeasibleError(Problem(f"{operation.op.name} cannot be cut into slices of {shown}"))
         operations.append(Operation(op, operation.operands, operation.results))
@@ -256,9 +253,8 @@ def iteration(form: Form, axes: tuple[int, ...], count: int) -> Form:
 
 
 @functools.cache
-def _retyped(op: Op, operands: tuple[TensorType, ...], result: TensorType) -> tuple[Op, tuple[TensorType, ...]]:
-    retyped = op.retyped(result)
-    return retyped, retyped.results(*operands)
+def _for_tile(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> Op | None:
+    return op.for_tile(operands, results)
 
 
 def counts_of(divisor: int, most: int) -> list[int]:

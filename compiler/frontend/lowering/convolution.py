@@ -154,7 +154,9 @@ def _transposed_backward(
 
 def _check(context: Context, x: Value) -> None:
     if x.type.rank not in (3, 4):
-        context.refuse(f"a convolution of a tensor of {x.type.rank} axes", "use Conv1d, Conv2d or Conv3d")
+        context.refuse(
+            f"a convolution of a tensor of {x.type.rank} axes is not supported", "use Conv1d, Conv2d or Conv3d"
+        )
 
 
 def _flat(context: Context, x: Value) -> Value:
@@ -191,12 +193,13 @@ def max_pool2d(
     ceil_mode: bool = False,
 ) -> tuple[Value, ...]:
     if ceil_mode:
-        context.refuse("pooling with ceil_mode=True", "pad the input to a multiple of the stride")
+        context.refuse("pooling with ceil_mode=True is not supported", "pad the input to a multiple of the stride")
     readers = [user for getitem in context.node.users if getitem.args[1] == 1 for user in getitem.users]
     if any(user.target is not aten.max_pool2d_with_indices_backward.default for user in readers):
-        context.refuse("the indices of a max pooling", "pool without return_indices=True")
+        context.refuse("returning the indices of a max pooling is not supported", "pool without return_indices=True")
     if _both(kernel)[0] * _both(kernel)[1] > POSITIONS:
-        context.refuse(f"a max pooling window of {_both(kernel)}", f"use windows of at most {POSITIONS} elements")
+        what = f"a max pooling window of {_both(kernel)} is not supported"
+        context.refuse(what, f"use windows of at most {POSITIONS} elements")
     return _pooled(context, x, _pooling(kernel, stride, padding, dilation))
 
 
@@ -305,14 +308,17 @@ def _adaptive(context: Context, x: Value, size: list[int]) -> list[int]:
     extents = x.type.shape[-2:]
     if any(extent % wanted for extent, wanted in zip(extents, size)):
         context.refuse(
-            f"adaptive pooling of {list(extents)} to {list(size)}", "pool to a size that divides the input's"
+            f"adaptive pooling of {list(extents)} to {list(size)} is not supported",
+            "pool to a size that divides the input's",
         )
     return [extent // wanted for extent, wanted in zip(extents, size)]
 
 
 def _check_average(context: Context, ceil_mode: bool, divisor_override: int | None) -> None:
     if ceil_mode or divisor_override is not None:
-        context.refuse("pooling with ceil_mode or divisor_override", "pad the input, and scale the result")
+        context.refuse(
+            "pooling with ceil_mode or divisor_override is not supported", "pad the input, and scale the result"
+        )
 
 
 def _averaging(kernel: list[int], stride: list[int], padding: int | list[int]) -> dict[str, tuple[int, ...]]:

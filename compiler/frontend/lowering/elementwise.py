@@ -54,7 +54,7 @@ def _common_dtype(context: Context) -> DType:
     operands = [arg.meta["val"] if isinstance(arg, torch.fx.Node) else arg for arg in context.node.args[:2]]
     dtype = torch.result_type(*operands)
     if dtype not in DTYPES:
-        context.refuse(f"a comparison in {str(dtype).removeprefix('torch.')}", remedy(dtype))
+        context.refuse(f"a comparison in {str(dtype).removeprefix('torch.')} is not supported", remedy(dtype))
     return DTYPES[dtype]
 
 
@@ -223,7 +223,7 @@ def masked_fill(context: Context, x: Value, mask: Value, value: Operand) -> Valu
 
 @lowers(aten.clamp.default, aten.clamp.Tensor)
 def clamp(context: Context, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
-    """One operator where the bounds are known numbers; NaN is no bound but makes every element NaN."""
+    """One operator where the bounds are known numbers; NaN is not a bound but makes every element NaN."""
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
     if context.dtype.is_float and not any(isinstance(bound, Value) or math.isnan(bound) for bound in bounds):
         return context.apply("clamp", x, low=float(bounds[0]), high=float(bounds[1]))  # type: ignore[arg-type]

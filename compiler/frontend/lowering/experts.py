@@ -24,7 +24,7 @@ def grouped_mm(
 ) -> Value:
     """Of [(e), m, k] and [(e), k, n], the offsets cut an axis of those that have no e into groups, one for each e."""
     if bias is not None:
-        context.refuse("a grouped product with a bias", "add the bias to the product")
+        context.refuse("a grouped product with a bias is not supported", "add the bias to the product")
     if offsets is None:
         return matmul(context, a, b)  # type: ignore[return-value]
     if b.type.rank == 3 and a.type.rank == 2:

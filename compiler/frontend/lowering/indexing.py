@@ -85,7 +85,7 @@ def _inside(context: Context, index: Value, extent: int) -> Value:
     if known is None:
         return context.emit("wrap_index", context.cast(index, DType.I32), extent=extent)
     if known.size and not -extent <= known.min() <= known.max() < extent:
-        context.refuse(f"an index is outside the {extent} elements of its axis", "index what is there")
+        context.refuse(f"an index is outside the {extent} elements of its axis", f"use indices below {extent}")
     return _wrapped(context, index, extent)
 
 
@@ -116,7 +116,7 @@ def index_put(
     context: Context, x: Value, indices: list[Value | None], values: Value, accumulate: bool = False
 ) -> Value:
     if any(index is not None and index.type.dtype is DType.BOOL for index in indices):
-        context.refuse("writing by a mask beside other indices", "write torch.where(mask, values, x)")
+        context.refuse("writing by a mask beside other indices is not supported", "write torch.where(mask, values, x)")
     slices = _slices(context, x, indices)
     merged = slices.merged(context, x)
     source = context.expand(context.cast(values, x.type.dtype), slices.chosen_shape(merged))

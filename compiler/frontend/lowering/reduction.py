@@ -47,13 +47,16 @@ def var(
 def var_mean(
     context: Context, x: Value, dims: Dims = None, *, correction: Scalar | None = None, keepdim: bool = False
 ) -> tuple[Value, ...]:
-    """Variance and mean in two passes; `correction` is 1 where it is not given."""
+    """Variance and mean in two passes; `correction` is 1 where it is not given. With no more elements than it, the sum
+    of squares is divided by zero: of one element, the variance is not a number."""
     reduced = axes(dims, x.type.rank)
     average = _mean(context, x, reduced, True)
     centered = context.emit("sub", x, average)
     squares = context.sum_square(centered, reduced, keepdim)
     count = _count(x, reduced) - (1 if correction is None else correction)
-    return context.scaled(squares, 1 / count), average if keepdim else context.reshape(average, squares.type.shape)
+    return context.scaled(squares, 1 / count if count > 0 else math.inf), average if keepdim else context.reshape(
+        average, squares.type.shape
+    )
 
 
 @lowers(aten.linalg_vector_norm.default)

@@ -94,7 +94,9 @@ def as_strided(
         return context.reshape(x, context.shape)
     places = _places(source, size, stride, storage_offset)
     if places is None:
-        context.refuse("as_strided of a view", "write the view with reshape, permute, expand and slices")
+        context.refuse(
+            "as_strided of a view is not supported", "write the view with reshape, permute, expand and slices"
+        )
     flat = context.reshape(x, (x.type.numel,))
     return index_tensor(context, flat, [context.constant(places)])  # type: ignore[return-value]
 
@@ -106,7 +108,7 @@ def as_strided_scatter(
     """Elements written by their place in memory."""
     places = _places(context.node.args[0].meta["val"], size, stride, storage_offset)
     if places is None or np.unique(places).size != places.size:
-        context.refuse("writing into a view by as_strided", "write with slices, select or scatter")
+        context.refuse("writing into a view by as_strided is not supported", "write with slices, select or scatter")
     if not places.size:
         return x
     flat = context.reshape(x, (x.type.numel,))

@@ -42,8 +42,8 @@ def _as_float(typing, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _exp(x: float) -> float:
-    """e to the power x; where that is no normal number, zero or infinite."""
+def _exp(x: np.float32) -> np.float32:
+    """e to the power x; where that is not a normal number, zero or infinite."""
     inside = min(max(x, SMALLEST), LARGEST)
     power = np.floor(inside * LOG2_E + F32(0.5))
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -62,15 +62,17 @@ def _exp(x: float) -> float:
 
 
 @inlined
-def _erf_exponent(square: float) -> float:
+def _erf_exponent(square: np.float32) -> np.float32:
     """q of `ERF`."""
-    total = ERF[6]
+    total: np.float32 = ERF[6]
     total = total * square + ERF[5]
     total = total * square + ERF[4]
     total = total * square + ERF[3]
     total = total * square + ERF[2]
     total = total * square + ERF[1]
-    return total * square + ERF[0]  # type: ignore[no-any-return]
+    total *= square
+    total += ERF[0]
+    return total
 
 
 @compiled(f"void({VECTOR}, {VECTOR})")

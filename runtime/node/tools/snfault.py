@@ -41,7 +41,7 @@ def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
     def run() -> bool:
         client, pb = _admin()
         if kind != {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind):
-            raise UsageError(Problem(f"{path} is no {kind}", hint="snfadm -l inventory lists what there is"))
+            raise UsageError(Problem(f"{path} is not a {kind}", hint="snfadm -l inventory lists what there is"))
         request = pb.InjectRequest(path=path, transient=transient, correctable=correctable)
         response = client.ask("InjectFault", request)
         say(f"{path} is broken" if response.fault_uuid else f"{path} had an error")

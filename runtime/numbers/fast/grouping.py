@@ -190,9 +190,6 @@ def _grows(stage: Stage, tiles: int) -> bool:
     for operation in stage.operations:
         results = tuple(stage.values[i].grown(tiles) for i in operation.results)
         operands = [stage.values[i].grown(tiles) for i in operation.operands]
-        try:
-            if operation.op.retyped(results[0]).results(*operands) != results:
-                return False
-        except ValueError:
+        if operation.op.for_tile(operands, results) is None:
             return False
     return True

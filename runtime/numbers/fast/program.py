@@ -175,9 +175,11 @@ def _operation(body: decoded.Body, application: decoded.Application, values: tup
     indices = (*application.operands, *application.results)
     op = application.op
     if any(values[index].type != body.values[index].type for index in indices):
-        results = tuple(values[index].type for index in application.results)
-        op = op.retyped(results[0])
-        if op.results(*(values[index].type for index in application.operands)) != results:
+        operands, results = (
+            tuple(values[index].type for index in numbers) for numbers in (application.operands, application.results)
+        )
+        whole = op.for_tile(operands, results)
+        if whole is None:
             raise IllegalPefError(
                 Problem(
                     f"{op.name} over all iterations of the inner loops is not {op.name} of each",
@@ -185,6 +187,7 @@ def _operation(body: decoded.Body, application: decoded.Application, values: tup
                     "run it with --strict, one slice at a time",
                 )
             )
+        op = whole
     return Operation(op, application.operands, application.results, application.where)
 
 

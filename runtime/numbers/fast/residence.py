@@ -135,8 +135,7 @@ class Residence:
                 return None
             expected = operation.operands[0]
             tensor = stream.values[expected].grown(store.tiles)
-            result = stream.values[operation.results[0]].grown(store.tiles)
-            array = operation.op.retyped(result).source_of(array, tensor.shape)
+            array = operation.op.source_of(array, tensor.shape)
         return array
 
 

@@ -167,7 +167,7 @@ class StagePlanner:
             (operand,), (result,) = operation.operands, operation.results
             if result in self.targets and operand not in self.targets:
                 tensor = self.types[operand]
-                source = operation.op.retyped(self.types[result]).source_of(self.targets[result], tensor.shape)
+                source = operation.op.source_of(self.targets[result], tensor.shape)
                 if source is not None:
                     self.targets[operand] = source
 

@@ -33,7 +33,7 @@ def _plain(value: Any, what: str) -> Any:
     leaves, _ = pytree.tree_flatten(value)
     if len(leaves) != 1 or leaves[0] is not value:
         return [_plain(leaf, what) for leaf in leaves]
-    samba_logger.warning("%s is a %s, which is no tensor: it is not returned", what, type(value).__name__, log_limit=1)
+    samba_logger.warning("%s is a %s, not a tensor: it is not returned", what, type(value).__name__, log_limit=1)
     return None
 
 

@@ -59,7 +59,7 @@ def check(pef: pb.Pef, path: str, traced: Traced, optimizers: Sequence[Optimizer
 
 
 SHOWN = 10
-"""Problems that are told of one model: another model differs in everything."""
+"""Problems that are listed for one model: another model differs in everything."""
 
 
 def _first(problems: list[Problem]) -> list[Problem]:

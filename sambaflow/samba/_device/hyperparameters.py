@@ -73,7 +73,7 @@ class HyperParameters:
     def write(self, values: Mapping[str, Any]) -> None:
         """Write the values that changed since the last call; what counts for one symbol wins over what counts for many.
 
-        Raises UsageError for what is no number, and for rates that are no probabilities.
+        Raises UsageError for what is not a number, and for rates that are not probabilities.
         """
         if values == self._last:
             return
@@ -90,7 +90,7 @@ class HyperParameters:
         self._last = dict(values)
 
     def _tell_unknown(self, values: Mapping[str, Any]) -> None:
-        """Warn, once for each, of keys that are no hyper-parameters."""
+        """Warn, once for each, of keys that are not hyper-parameters."""
         unknown = [key for key in values if key not in {*self._targets, *OPTIMIZER_KEYS, RATE, *self._told}]
         if unknown:
             self._told.update(unknown)
@@ -139,4 +139,4 @@ def _number(key: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         hint = "give a number such as {'lr': 0.01}"
-        raise UsageError(Problem(f"hyper-parameter {key!r} is {value!r}, which is no number", hint=hint)) from error
+        raise UsageError(Problem(f"hyper-parameter {key!r} is {value!r}, which is not a number", hint=hint)) from error

@@ -38,7 +38,7 @@ def timeout() -> timedelta:
     try:
         seconds = timedelta(seconds=float(text))
     except (ValueError, OverflowError) as error:
-        raise ReplicaError(Problem(f"{TIMEOUT_VARIABLE} is {text!r}, which is no number of seconds")) from error
+        raise ReplicaError(Problem(f"{TIMEOUT_VARIABLE} is {text!r}, which is not a number of seconds")) from error
     if seconds <= timedelta(0):
         raise ReplicaError(Problem(f"{TIMEOUT_VARIABLE} is {text!r}", hint="give the seconds to wait, such as 300"))
     return seconds

@@ -91,7 +91,7 @@ def _remember(arguments: argparse.Namespace) -> None:
 def parse_yaml_to_args(yaml_path: str, args: argparse.Namespace) -> argparse.Namespace:
     """The arguments with those of a YAML file laid over them; dashes in names count as underscores.
 
-    Nested mappings are flattened, section by section. Raises UsageError where the file is no mapping.
+    Nested mappings are flattened, section by section. Raises UsageError where the file does not hold a mapping.
     """
     import yaml
 

@@ -61,7 +61,8 @@ function placesOf(section, stage) {
 }
 // The end of a long name says more than its beginning.
 const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most).replace(/^[._]+/, "")}` : name);
-const shortLine = (line) => line.slice(line.lastIndexOf("/") + 1);
+// What the toolchain adds, such as an optimizer's update, has a name in angle brackets and no line.
+const shortLine = (line) => line.slice(line.lastIndexOf("/") + 1).replace(/>:0$/, ">");
 const lineName = (place) => `${place[0]}:${place[1]}`;
 const linesOf = (section, stage) => [...new Set(placesOf(section, stage).map(lineName))];
 const firstLine = (section, stage) => shortLine(linesOf(section, stage)[0] ?? "");
@@ -162,13 +163,21 @@ function showTip(event, text) {
 }
 const hideTip = () => { tip.hidden = true; };
 
-function panel(id, title, { wide = false, tall = false, tag = "simulated", buttons = [] } = {}) {
+// A panel across the page, or on one side of the pair of columns that the last such panel began.
+function panel(id, title, { side = null, tag = "simulated", buttons = [] } = {}) {
   const body = h("div", {});
   const head = h("div", { class: "head" }, h("h2", {}, title), tag && h("span", { class: `tag ${tag === "host" ? "host" : ""}` }, tag),
     h("span", { class: "soft small note" }), h("span", { class: "space" }), h("div", { class: "buttons" }, buttons));
-  const element = h("section", { class: `panel${wide ? " wide" : ""}${tall ? " tall" : ""}`, id, "aria-label": title }, head, body);
-  document.querySelector(".views").append(element);
+  const element = h("section", { class: "panel", id, "aria-label": title }, head, body);
+  columnOf(side).append(element);
   return { element, body, note: head.querySelector(".note") };
+}
+
+function columnOf(side) {
+  const all = document.querySelector(".views");
+  if (!side) return all;
+  if (!all.lastElementChild?.matches(".pair")) all.append(h("div", { class: "pair" }, h("div", { class: "column left" }), h("div", { class: "column right" })));
+  return all.lastElementChild.querySelector(`.${side}`);
 }
 
 function stack(parts, total, names) {
@@ -184,8 +193,9 @@ function legend(parts, total, names) {
 function pairs(entries) {
   return h("dl", { class: "pairs" }, entries.filter(Boolean).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
-// Columns are [heading, kind]: numbers without a kind, "text" that gives way where room is scarce, or "fixed" text.
-const textClass = (kind) => (kind === "fixed" ? "text fixed" : kind ?? null);
+// Columns are [heading, kind]: numbers without a kind, "text" that gives way where room is scarce, "fixed" text, or
+// "prose", which wraps.
+const textClass = (kind) => (kind === "fixed" || kind === "prose" ? `text ${kind}` : kind ?? null);
 function table(columns, rows) {
   const head = h("tr", {}, columns.map(([name, text]) => h("th", { class: textClass(text), scope: "col" }, name)));
   const body = rows.map(({ cells, pick, ...attributes }) => h("tr", { ...attributes, tabindex: pick ? 0 : null, onclick: pick ?? (() => {}),

@@ -8,7 +8,7 @@ function floorplanView() {
   const links = h("button", { title: "How full links are (H)", onclick: () => toggle("links") }, "link heat");
   const back = h("button", { title: "Section before ([)", onclick: () => stepSection(-1) }, "‹");
   const forth = h("button", { title: "Section after (])", onclick: () => stepSection(1) }, "›");
-  const { element, body, note } = panel("floorplan", "Floorplan", { tag: null, tall: true, buttons: [back, forth, ...colours, nets, links] });
+  const { element, body, note } = panel("floorplan", "Floorplan", { side: "left", tag: null, buttons: [back, forth, ...colours, nets, links] });
   const scale = h("div", { class: "scale", style: "margin-top:6px" });
   body.append(canvas, scale);
   let plan = null, cells = new Map(), size = 10;

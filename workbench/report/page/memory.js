@@ -1,10 +1,11 @@
 // On chip over time, device memory traffic over time and by tensor, and the plan of device memory.
-const KINDS = { PARAMETER: 0, BUFFER: 3, CONSTANT: 6, INPUT: 4, ACTIVATION: 2, OUTPUT: 5, GRADIENT: 1, STATE: 7, HYPER: 6, OUTPUT_GRADIENT: 1 };
+const KINDS = { PARAMETER: 0, BUFFER: 3, CONSTANT: 6, INPUT: 4, ACTIVATION: 2, OUTPUT: 5, GRADIENT: 1, STATE: 7, HYPER: 8, OUTPUT_GRADIENT: 9 };
+const KIND_COLOURS = [...PALETTE, "#7a5a3a", "#8a929b"];
 const kindName = (kind) => kind.toLowerCase().replaceAll("_", " ");
-const kindColour = (kind) => PALETTE[KINDS[kind.toUpperCase()] ?? 6];
+const kindColour = (kind) => KIND_COLOURS[KINDS[kind.toUpperCase()] ?? 6];
 
 function occupancyView() {
-  const { element, body, note } = panel("occupancy", "Memory over time");
+  const { element, body, note } = panel("occupancy", "Memory over time", { side: "right" });
   const draw = (section) => {
     const execution = executionOf(section), machine = facts.machine, width = widthOf(body), left = 66, right = 12;
     const capacity = machine.pmus * machine.pmu_bytes, end = execution.cycles || 1;
@@ -56,7 +57,7 @@ function occupancyView() {
 }
 
 function trafficView() {
-  const { element, body, note } = panel("traffic", "Device memory traffic by tensor");
+  const { element, body, note } = panel("traffic", "Device memory traffic by tensor", { side: "right" });
   const total = facts.traffic.reduce((all, row) => all + row.read_bytes + row.write_bytes, 0), most = Math.max(1, ...facts.traffic.map((row) => row.read_bytes + row.write_bytes));
   note.textContent = `${bytes(total)} in a step`;
   const list = h("div", { class: "scroll", style: "max-height:330px" });
@@ -81,7 +82,7 @@ function trafficView() {
 
 // Addresses upward, sections rightward: what stays for good reaches across.
 function planView() {
-  const { element, body, note } = panel("plan", "Device memory plan", { tag: null, wide: true });
+  const { element, body, note } = panel("plan", "Device memory plan", { tag: null });
   const tiers = facts.machine.tiers.map((tier, number) => ({ ...tier, number, symbols: facts.symbols.filter((row) => row[4] === number) })).filter((tier) => tier.symbols.length);
   const span = facts.sections.length, width = widthOf(body), left = 76, right = 12;
   const x = (section) => left + (section / span) * (width - left - right);

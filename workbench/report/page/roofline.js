@@ -1,6 +1,6 @@
 // Sections as dots under the roofs: arithmetic at peak, and each memory tier's bandwidth.
 function rooflineView() {
-  const { element, body, note } = panel("roofline", "Roofline");
+  const { element, body, note } = panel("roofline", "Roofline", { side: "left" });
   const machine = facts.machine, hertz = machine.clock_ghz * 1e9, peak = machine.peak_flops_per_cycle * hertz;
   const groups = new Map();
   facts.sections.forEach((section, number) => {
@@ -15,7 +15,7 @@ function rooflineView() {
       bound: Object.keys(execution.path).reduce((a, b) => (execution.path[b] > (execution.path[a] ?? 0) ? b : a), "compute") };
   }).filter((dot) => dot.execution.flops > 0);
   note.textContent = `${count(dots.length, "dot")}, sized by share of the step; coloured by what binds while executing`;
-  const width = widthOf(body), height = 330, left = 92, right = 16, top = 14, bottom = 38;
+  const width = widthOf(body), height = 420, left = 92, right = 16, top = 14, bottom = 38;
   const slowest = Math.min(peak / 1e4, ...dots.map((dot) => dot.speed)) / 2;
   const ridges = machine.tiers.map((tier) => peak / tier.bandwidth_bytes_per_s), intensities = dots.map((dot) => dot.intensity);
   const xs = [Math.min(0.1, ...intensities) / 1.5, Math.max(...ridges, ...intensities) * 4];

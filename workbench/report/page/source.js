@@ -1,6 +1,6 @@
 // The user's lines by what they cost, and the text around the selected one.
 function sourceView() {
-  const { element, body, note } = panel("source", "Source lines");
+  const { element, body, note } = panel("source", "Source lines", { side: "right" });
   const list = h("div", { class: "scroll" }), text = h("div", { class: "text-of-source", tabindex: 0 });
   body.append(list, text);
   note.textContent = "share of the step's critical path";

@@ -1,6 +1,6 @@
 // Sections with their stages as a table, what the mapper considered, and the comparison with another PEF.
 function sectionsView() {
-  const { element, body, note } = panel("sections", "Sections and stages", { wide: true });
+  const { element, body, note } = panel("sections", "Sections and stages");
   const groups = [];
   facts.sections.forEach((section, number) => {
     const own = groups.find((group) => group.execution === section.execution);
@@ -39,23 +39,23 @@ function sectionsView() {
 }
 
 function consideredView() {
-  const { element, body } = panel("considered", "What the mapper considered", { wide: true, tag: "estimated" });
+  const { element, body } = panel("considered", "What the mapper considered", { tag: "estimated" });
   const rows = facts.considered.flatMap((section) => section.alternatives.map((other, i) => ({
     cells: [i ? "" : section.name, i ? "" : `${section.stages} stages, ends after ${section.ends_after}`, other.what, other.why],
   })));
-  body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "fixed"], ["considered", "fixed"], ["rejected because", "text"]], rows)));
+  body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "prose"], ["considered", "prose"], ["rejected because", "prose"]], rows)));
   return { element, update() {} };
 }
 
 function comparisonView() {
-  const { element, body, note } = panel("against", `Compared with ${facts.against.name}`, { wide: true });
+  const { element, body, note } = panel("against", `Compared with ${facts.against.name}`);
   const other = facts.against, own = facts.verdict;
   // Different batches are compared by the sample.
   const bySample = Boolean(other.batch_size && facts.options.batch_size), of = bySample ? "per sample" : "a step";
   const mine = own.cycles / facts.machine.clock_ghz / 1e3 / (bySample ? facts.options.batch_size : 1), theirs = other.cycles / other.clock_ghz / 1e3 / (bySample ? other.batch_size : 1);
   const row = (name, value, spent, cycles) => h("div", { style: "display:grid;grid-template-columns:190px 1fr 180px;gap:10px;align-items:center;margin:4px 0" }, h("strong", {}, name),
     h("div", { style: `width:${(value / Math.max(mine, theirs)) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(value, 2)} µs ${of}`));
-  note.textContent = `${(theirs / mine).toFixed(2)} times as fast ${of}`;
+  note.textContent = theirs >= mine ? `${(theirs / mine).toFixed(2)} times as fast ${of}` : `takes ${(mine / theirs).toFixed(2)} times as long ${of}`;
   body.append(row(`this: ${facts.name}`, mine, own.spent, own.cycles), row(`other: ${other.name}`, theirs, other.spent, other.cycles), legend(own.spent, own.cycles, BOUNDS),
     h("p", { class: "soft small", style: "margin-top:8px" }, other.sentence),
     h("h3", {}, "What was asked for differently"), other.options.length ? pairs(other.options.map(([name, mine, theirs]) => [name, `${theirs ?? "none"} → ${mine ?? "none"}`])) : h("p", { class: "soft" }, "nothing"),

@@ -7,7 +7,7 @@ function timelineView() {
   const lanes = h("div", { class: "timeline lanes", tabindex: 0, "aria-label": "stages and streams of the section over time" });
   const reset = h("button", { title: "Show the whole section (0)", onclick: () => zoom(0, 1) }, "whole section");
   const every = h("button", { title: "Every stage and stream, or those on the critical path", onclick: () => { zoomed.all = !zoomed.all; drawLanes(); } }, "all lanes");
-  const { element, body, note } = panel("timeline", "Timeline", { wide: true, buttons: [every, reset] });
+  const { element, body, note } = panel("timeline", "Timeline", { buttons: [every, reset] });
   body.append(overview, h("div", { class: "small soft between", style: "margin:10px 0 4px" }), lanes);
   const between = body.querySelector(".between");
   note.textContent = "scroll with Ctrl, or W A S D, to zoom and pan";
