@@ -11,12 +11,21 @@ from numpy.testing import assert_allclose
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backends.rdu.cut.search import Cutter
+from backends.rdu.machine import load_machine
+from backends.rdu.stream.nests import Phase
+from benchmarks.unplaced import compile_unplaced
 from compiler.driver import CompileRequest, compile_spec
+from compiler.frontend.capture import capture
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
+from compiler.pass_manager import PassManager
+from compiler.passes import standard_pipeline
 from compiler.update_fusion import with_fused_update
 from ir.errors import UsageError
 from ir.graph import SectionKind, SymbolKind
+from pef.checks.symbols import updated_in_step
+from pef.decoded_pef import DecodedPef
 from runtime.session import Session
 from tests.models.toolchain import OPTIMIZERS, compiled, spec, train_beside_torch
 
@@ -134,3 +143,26 @@ def test_every_update_comes_right_behind_its_gradient_and_behind_all_who_read_th
         assert made[output.value.name] > max(before, default=-1)
     hidden = made[next(output.value.name for output in fused.outputs if output.symbol == "hidden.weight")]
     assert any(result.name in own for node in fused.nodes[hidden:] for result in node.results)  # not at the end
+
+
+def test_no_part_of_a_parameter_is_stored_before_who_reads_it_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops cut a weight for its product and for its update in other ways: some phases are not considered."""
+    found = {True: 0, False: 0}
+    decide = Cutter._updates_in_step
+
+    def counted(cutter: Cutter, phase: Phase) -> bool:
+        legal = decide(cutter, phase)
+        found[legal] += 1
+        return legal
+
+    monkeypatch.setattr(Cutter, "_updates_in_step", counted)
+    with torch.device("meta"):
+        module = nn.Sequential(nn.Linear(1600, 6400), nn.GELU(), nn.Linear(6400, 1600))
+        inputs = {"input": torch.empty(4096, 1600)}
+    optimizer = torch.optim.AdamW(module.parameters())
+    subject = ModelSpec(module, inputs, optimizer=optimizer, loss=lambda y: y.square().mean(), name="mlp")
+    program = PassManager(standard_pipeline("mp4")).run(capture(subject, inference=False).program)
+    decoded = DecodedPef(compile_unplaced(with_fused_update(program), load_machine("sn30")))
+    configurations = {number: decoded.configuration(number) for number in range(len(decoded.record.configurations))}
+    assert list(updated_in_step(decoded.record, configurations)) == []
+    assert found[True] and found[False]

@@ -23,11 +23,12 @@ from typing import Generic, TypeVar
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.stream.choices import Break, Choice, choices
-from backends.rdu.stream.estimate import KEEP_SHARE
+from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
+from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
+from pef.nest import Slicing, holds_stored, level_of
 
 WORTHWHILE_GAIN = 5e-3
 """The part of all its time that a graph must seem to save for further sections to be weighed."""
@@ -203,6 +204,9 @@ class Cutter:
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
+        self.updates = _updates(graph)
+        if indexed:
+            self.updates = {name: symbol for name, symbol in self.updates.items() if symbol not in indexed.updates}
         self.value_pmus = {name: self._pmus_of(value.type.nbytes) for name, value in self.values.items()}
         self.readers: dict[str, list[int]] = {}
         for index, stage in enumerate(stages):
@@ -372,8 +376,29 @@ class Cutter:
         """Phases that begin at a position, and how many stages had to be looked at."""
         if position not in self._steps:
             found, reach = self._choices_at(position)
-            self._steps[position] = [self._step(choice, position) for choice in found], reach
+            legal = [choice for choice in found if self._updates_in_step(choice.phase)]
+            self._steps[position] = [self._step(choice, position) for choice in legal], reach
         return self._steps[position]
+
+    def _updates_in_step(self, phase: Phase) -> bool:
+        """Whether every symbol that the phase loads and updates is loaded at one time, or once in slices that hold what
+        is stored: else some of it might be stored before it is loaded."""
+        stored = {
+            self.updates[value.name]: stage.slicing(value)
+            for stage in phase.stages
+            for value in stage.stage.writes
+            if value.name in self.updates
+        }
+        if not stored:
+            return True
+        loaded: dict[str, list[Slicing]] = {}
+        for load in loads_of(phase, resident_bytes(self.machine)):
+            loaded.setdefault(load.value.name, []).append(load.slicing)
+        return all(
+            level_of(slicing) == 0 or (len(loaded[symbol]) == 1 and holds_stored(slicing, stored[symbol]))
+            for symbol in stored.keys() & loaded.keys()
+            for slicing in loaded[symbol]
+        )
 
     def _step(self, choice: Choice, position: int) -> _Step:
         """A choice at a position, with what is known of its loads."""
@@ -534,6 +559,7 @@ class Cutter:
             for value in stage.stage.writes:
                 key.append(min(self.last_use.get(value.name, -1) - start, reach))
                 key.append(value.name in self.in_place)
+                key.append(stage.numbers.get(self.updates.get(value.name, "")))
         return tuple(key)
 
 
@@ -594,6 +620,12 @@ def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> 
         if left <= 0:
             limited, left = set(), pcus
             bound = [0.0] * len(works)
+
+
+def _updates(graph: Graph) -> dict[str, str]:
+    """The symbol that each result replaces as it is, of those that the graph also reads."""
+    inputs = {value.name for value in graph.inputs}
+    return {output.value.name: output.symbol for output in graph.outputs if output.symbol in inputs}
 
 
 def _last_uses(graph: Graph, stages: Sequence[StageNodes]) -> dict[str, int]:
