@@ -7,7 +7,7 @@ A host that runs section types apart, as SambaFlow programs do, needs them apart
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 from dataclasses import replace
 
 from ir.graph import Graph, Node, Output, Program, SectionKind, SymbolKind, Value
@@ -23,27 +23,25 @@ def with_fused_update(program: Program) -> Program:
     if kinds.count(SectionKind.BCKWD) != 1 or kinds[-2:] != [SectionKind.BCKWD, SectionKind.OPT]:
         return program
     *before, backward, update = program.graphs
-    gradients = {
-        output.symbol: output.value
-        for output in backward.outputs
-        if program.symbol[output.symbol].kind is SymbolKind.GRADIENT
-    }
-    gradients = {value.name: gradients[value.name] for value in update.inputs if value.name in gradients}
-    fused = _Fusion(backward, update, gradients).graph()
-    symbols = tuple(symbol for symbol in program.symbols if symbol.name not in gradients)
+    stored = {output.symbol for output in backward.outputs}
+    read = {value.name for value in update.inputs}
+    dropped = {name for name in stored & read if program.symbol[name].kind is SymbolKind.GRADIENT}
+    fused = _Fusion(backward, update, dropped).graph()
+    symbols = tuple(symbol for symbol in program.symbols if symbol.name not in dropped)
     return replace(program, symbols=symbols, graphs=(*before, fused))
 
 
 class _Fusion:
-    """Puts the nodes of `update` among those of `backward`; `gradients` are the values of the symbols between them."""
+    """Puts the nodes of `update` among those of `backward`; the symbols `dropped` are stored no more."""
 
-    def __init__(self, backward: Graph, update: Graph, gradients: Mapping[str, Value]) -> None:
+    def __init__(self, backward: Graph, update: Graph, dropped: Set[str]) -> None:
         self.backward = backward
         self.update = update
-        self.gradients = gradients
+        self.dropped = dropped
         self.symbols = {value.name for value in update.inputs}
-        self.values = dict(gradients)
-        """What each value of the update is called here."""
+        self.values = {output.symbol: output.value for output in backward.outputs if output.symbol in self.symbols}
+        """What each value of the update is called here: it reads what back-propagation stores as that is made."""
+        self.kept = [value for value in update.inputs if value.name not in self.values]
         self.taken = {value.name for value in (*backward.values(), *update.inputs)}
         self.places: dict[str, int] = {}
         """Where the nodes of `backward` stand that make a value; -1 for what is there from the start."""
@@ -66,12 +64,12 @@ class _Fusion:
         nodes = [*behind.get(-1, [])]
         for number, node in enumerate(self.backward.nodes):
             nodes += [node, *behind.get(number, [])]
-        inputs = {value.name: value for value in (*self.backward.inputs, *self.update.inputs)}
-        kept = tuple(value for name, value in inputs.items() if name not in self.gradients)
-        return Graph(SectionKind.BCKWD_OPT, kept, tuple(nodes), tuple(self._outputs()))
+        inputs = {value.name: value for value in (*self.backward.inputs, *self.kept)}
+        return Graph(SectionKind.BCKWD_OPT, tuple(inputs.values()), tuple(nodes), tuple(self._outputs()))
 
     def _outputs(self) -> Iterator[Output]:
-        yield from (output for output in self.backward.outputs if output.symbol not in self.gradients)
+        again = {output.symbol for output in self.update.outputs}
+        yield from (output for output in self.backward.outputs if output.symbol not in self.dropped | again)
         yield from (Output(output.symbol, self._value(output.value)) for output in self.update.outputs)
 
     def _place(self, operand: Value) -> int:

@@ -22,8 +22,13 @@ from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
 from compiler.update_fusion import with_fused_update
+from ir import interpreter
+from ir.builder import GraphBuilder
 from ir.errors import UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import Program, SectionKind, Symbol, SymbolKind
+from ir.location import Location
+from ir.op import OPS
+from ir.types import DType, TensorType
 from pef.checks.symbols import updated_in_step
 from pef.decoded_pef import DecodedPef
 from runtime.session import Session
@@ -166,3 +171,26 @@ def test_no_part_of_a_parameter_is_stored_before_who_reads_it_has_loaded_it(monk
     configurations = {number: decoded.configuration(number) for number in range(len(decoded.record.configurations))}
     assert list(updated_in_step(decoded.record, configurations)) == []
     assert found[True] and found[False]
+
+
+def test_an_update_starts_from_what_back_propagation_has_stored() -> None:
+    """As where forward itself writes into a parameter: the optimizer goes on from that."""
+    type = TensorType(DType.F32, (4,))
+    graphs = []
+    for kind in (SectionKind.BCKWD, SectionKind.OPT):
+        builder = GraphBuilder(kind)
+        builder.location = Location("model.py", 1, "", "")
+        weight, gradient = builder.input("w", type), builder.input("x" if kind is SectionKind.BCKWD else "w.grad", type)
+        builder.output("w", builder.add(OPS["add"](), weight, gradient))
+        if kind is SectionKind.BCKWD:
+            builder.output("w.grad", builder.add(OPS["mul"](), weight, gradient))
+        graphs.append(builder.build())
+    kinds = {"w": SymbolKind.PARAMETER, "x": SymbolKind.INPUT, "w.grad": SymbolKind.GRADIENT}
+    program = Program("step", tuple(Symbol(name, type, kind) for name, kind in kinds.items()), tuple(graphs))
+    values = {"w": np.float32([1, 2, 3, 4]), "x": np.float32([5, 6, 7, 8])}
+    apart = {**values}
+    for graph in program.graphs:
+        apart.update(interpreter.run(graph, apart))
+    (fused,) = with_fused_update(program).graphs
+    assert np.array_equal(interpreter.run(fused, values)["w"], apart["w"])
+    assert [output.symbol for output in fused.outputs] == ["w"]
