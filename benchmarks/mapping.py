@@ -31,6 +31,7 @@ from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
+from compiler.update_fusion import with_fused_update
 from ir.errors import SncError
 from ir.graph import Program, SymbolKind
 from pef.check import check
@@ -111,7 +112,7 @@ def roofline_ms(operations: int, nbytes: int, program: Program, machine: Machine
 
 
 def captured(name: str, workload: Workload) -> Program:
-    """A model as it is mapped: in bf16, with AdamW where it is trained."""
+    """A model in bf16, with AdamW where it is trained."""
     optimizer = torch.optim.AdamW(workload.model.parameters()) if workload.training else None
     spec = ModelSpec(workload.model, workload.inputs, optimizer=optimizer, name=name)
     return PassManager(standard_pipeline("mp4")).run(capture(spec, inference=not workload.training).program)
@@ -125,10 +126,10 @@ def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) ->
     program = captured(name, workload)
     machine = load_machine(arch)
     if placed:
-        pef = compile_program(program, machine, BackendOptions())
+        pef = compile_program(with_fused_update(program), machine, BackendOptions())
         check(pef)
     else:
-        pef = compile_unplaced(program, machine)
+        pef = compile_unplaced(with_fused_update(program), machine)
     compile_s = time.process_time() - start
     report = simulate(pef)
     milliseconds = 1 / machine.cycles(1e3)

@@ -92,6 +92,9 @@ def main() -> None:
 @click.option("--o0", "level", flag_value="o0", help="One operator per section: slow on the RDU, simple to follow.")
 @click.option("--o1", "level", flag_value="o1", help="Sections fused by rules; everything else as at --o0.")
 @click.option("--o3", "level", flag_value="o3", default="o3", help="Sections chosen by modelled time (default).")
+@click.option(
+    "--separate-optimizer", is_flag=True, help="Keep BCKWD and OPT apart at --o3, for hosts that read gradients."
+)
 @click.option("--optimization-rules", type=click.Path(path_type=Path), help="YAML file with fusion rules for --o1.")
 @click.option(
     "--graphamp-preset",
@@ -101,6 +104,7 @@ def main() -> None:
     metavar="mp0|mp1|mp4",
     help="mp0: precision as written; mp1: matrix products read bf16; mp4: everything bf16.",
 )
+@click.option("--compare-presets", is_flag=True, help="Say what the other precisions would gain: plans each as well.")
 @click.option("--data-parallel", is_flag=True, help="Average gradients over replicas, each with a batch of its own.")
 @click.option("-ws", "--world-size", type=click.IntRange(min=1), help="Fewest replicas of --data-parallel; default: 2.")
 @click.option(
@@ -130,8 +134,10 @@ def compile_command(
     arch: str,
     avoid: tuple[str, ...],
     level: str,
+    separate_optimizer: bool,
     optimization_rules: Path | None,
     preset: str,
+    compare_presets: bool,
     data_parallel: bool,
     world_size: int | None,
     seed: int,
@@ -192,11 +198,12 @@ def compile_command(
             preset,
             seed,
             print_after,
-            compare_presets=True,
+            compare_presets=compare_presets,
             replicas=(world_size or 2) if data_parallel else None,
             microbatch_size=microbatch_size,
             optimization_rules=optimization_rules,
             avoid=avoid,
+            separate_optimizer=separate_optimizer,
             passes=passes,
             dump_after=tuple(map(Step, dump_after)),
             start_from=start_from,

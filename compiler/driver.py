@@ -26,6 +26,7 @@ from compiler.dumps import Origin, read_dump, write_dump
 from compiler.pass_manager import PassManager, PassTiming, parse_pipeline
 from compiler.passes import Pass, standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
+from compiler.update_fusion import with_fused_update
 from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
@@ -53,7 +54,10 @@ Progress = Callable[[str, float], None]
 LEVELS = ("o0", "o1", "o3")
 """What becomes one section: an operator, what a rule fuses, or what is fastest by modelled time."""
 
-_RECORDED = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid")
+_RECORDED = (
+    "inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas", "avoid",
+    "separate_optimizer",
+)  # fmt: skip
 """What a PEF tells of the request for it."""
 
 log = logging.getLogger("snc")
@@ -68,6 +72,8 @@ class CompileRequest:
     default ones, or take their place.
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
     avoid: hardware to map around, in the words of backends/rdu/avoid.py.
+    separate_optimizer: keep BCKWD and OPT apart, for a host that runs them apart or looks at gradients; else o3 updates
+    each parameter behind its gradient where nothing stands between (BCKWD_OPT).
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     arch: a machine's name, the path of a file that describes one, or a machine.
     passes: the passes to run, also as text such as `canonicalize,precision{preset=mp4}`; None for the usual ones.
@@ -93,6 +99,7 @@ class CompileRequest:
     optimization_rules: Path | None = None
     default_rules: bool = True
     avoid: tuple[str, ...] = ()
+    separate_optimizer: bool = False
     passes: str | tuple[Pass, ...] | None = None
     budgets: tuple[float, ...] = BUDGETS
     placer: Placer = place
@@ -146,6 +153,10 @@ class CompileRequest:
         if self.microbatch_size is None or self.batch_size in (None, self.microbatch_size):
             return None
         return Microbatches(self.batch_size or 0, self.microbatch_size)
+
+    def mapped(self, program: Program) -> Program:
+        """The program as it is mapped. At o0 and o1 the update of a parameter is a section of its own anyway."""
+        return program if self.level != "o3" or self.separate_optimizer else with_fused_update(program)
 
     def recomputes(self) -> bool:
         """Whether the backward pass computes values again. At o0 and o1 it never pays: what a section makes, repeated
@@ -357,7 +368,7 @@ def _start(
     written = captured.program if request.replicas is None else with_reduction(captured.program)
     progress("improving the graph", 0.3)
     manager = PassManager(target.passes, print_after=request.print_after)
-    program = manager.run(written)
+    program = request.mapped(manager.run(written))
     origin = Origin(
         program,
         _header(request, target, program, {"model": model_name, **_starts(captured), **metadata}),
@@ -398,7 +409,7 @@ def _build(start: _Start, request: CompileRequest, model_name: str, progress: Pr
     gains = {}
     if request.compare_presets and start.written is not None:
         progress("comparing precisions", 0.93)
-        gains = _preset_gains(start.written, start.machine, start.options)
+        gains = _preset_gains(start.written, request, start.machine, start.options)
     return Built(decoded, start.machine, origin, start.pass_timings, gains)
 
 
@@ -421,11 +432,13 @@ def _header(request: CompileRequest, target: Target, program: Program, metadata:
     }
 
 
-def _preset_gains(program: Program, machine: Machine, options: BackendOptions) -> dict[str, float]:
+def _preset_gains(
+    program: Program, request: CompileRequest, machine: Machine, options: BackendOptions
+) -> dict[str, float]:
     """Modelled cycles of a whole step under every precision preset, as the planner sees them before placement."""
     gains = {}
     for preset in PRESETS:
-        variant = PassManager(standard_pipeline(preset)).run(program)
+        variant = request.mapped(PassManager(standard_pipeline(preset)).run(program))
         gains[preset] = estimate_cycles(variant, machine, options)
     return gains
 

@@ -20,13 +20,25 @@ from ir.types import TensorType
 
 
 class SectionKind(Enum):
-    """What a graph is for, in SambaFlow's words; the order is the order of a training step."""
+    """What a graph is for, in SambaFlow's words; the order is the order of a training step. BCKWD_OPT is our own: it
+    updates every parameter right behind its gradient, so it stands for both BCKWD and OPT."""
 
     FWD = "FWD"
     BCKWD = "BCKWD"
     REDUCE = "REDUCE"
     GRADNORM = "GRADNORM"
     OPT = "OPT"
+    BCKWD_OPT = "BCKWD_OPT"
+
+    @property
+    def back_propagates(self) -> bool:
+        """Whether it computes gradients."""
+        return self in (SectionKind.BCKWD, SectionKind.BCKWD_OPT)
+
+    @property
+    def updates(self) -> bool:
+        """Whether it updates parameters."""
+        return self in (SectionKind.OPT, SectionKind.BCKWD_OPT)
 
 
 class SymbolKind(Enum):

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import safe_open
 
 from ir.errors import Problem, SncError, UsageError
-from ir.graph import SymbolKind
+from ir.graph import SectionKind, SymbolKind
 from modelbox.box_file import Home, Profile
 from modelbox.parameters import TEXT_PARAMETERS
 from modelbox.sources import HUGGING_FACE, Source, configuration
@@ -70,9 +70,9 @@ def _against_profile(pef: pb.Pef, profile: Profile, home: Home) -> Iterator[Prob
     said: dict[str, Any] = json.loads(pef.header.options_json or "{}")
     metadata: dict[str, Any] = json.loads(pef.header.metadata_json or "{}")
     where, again = f"profile {profile.name}", "correct box.yaml, or compile again"
-    kinds = {section.kind for section in pef.sections}
-    if profile.use == "training" and not {"BCKWD", "OPT"} <= kinds:
-        yield Problem(f"{profile.pef} cannot train: it has no BCKWD and OPT sections", where, again)
+    updates = any(SectionKind(section.kind).updates for section in pef.sections)
+    if profile.use == "training" and not updates:
+        yield Problem(f"{profile.pef} cannot train: it has no OPT sections", where, again)
     if (profile.use == "generation") != ("generation" in metadata):
         what = "was not" if profile.use == "generation" else "was"
         yield Problem(f"{profile.pef} {what} compiled to generate text", where, again)

@@ -43,6 +43,15 @@ def level_of(slicing: Slicing) -> int:
     return 0
 
 
+def holds_stored(loaded: Slicing, stored: Slicing) -> bool:
+    """Whether what is loaded slice by slice can be stored so in the same loops: it lies in the slice that was loaded,
+    which no other iteration loads."""
+    if loaded == stored:
+        return True
+    outer = loaded[: level_of(loaded)]
+    return WHOLE not in outer and stored[: len(outer)] == outer
+
+
 def axis_of(slicing: Slicing, loop: int) -> int:
     """The axis that a loop cuts, or WHOLE."""
     return slicing[loop] if loop < len(slicing) else WHOLE

@@ -97,7 +97,7 @@ class Session:
         self._write(arrays)
 
     def write_hyper(self, values: Mapping[str, float]) -> None:
-        """Write hyper-parameters. Raises BindError for everything that is none, or is no finite number."""
+        """Write hyper-parameters. Raises BindError for names that the PEF does not know and for infinite values."""
         known = self.names(SymbolKind.HYPER)
         problems = [
             Problem(f"the PEF has no hyper-parameter {name!r}", hint=closest(name, known) if known else "it has none")
@@ -242,13 +242,7 @@ class Session:
             return list(range(len(self.pef.sections)))
         present = list(dict.fromkeys(section.kind for section in self.pef.sections))
         wanted = [kind.upper() for kind in section_kinds]
-        UsageError.raise_if(
-            [
-                Problem(f"the PEF has no {kind!r} section", hint=f"one of {', '.join(present)}{_training(kind)}")
-                for kind in wanted
-                if kind not in present
-            ]
-        )
+        UsageError.raise_if([_no_section(kind, present) for kind in wanted if kind not in present])
         return [i for kind in wanted for i, section in enumerate(self.pef.sections) if section.kind == kind]
 
     def close(self) -> None:
@@ -350,7 +344,10 @@ def _uses(pef: pb.Pef) -> tuple[list[set[int]], list[set[int]]]:
     return loads, stores
 
 
-def _training(kind: str) -> str:
+def _no_section(kind: str, present: Sequence[str]) -> Problem:
+    hint = f"one of {', '.join(present)}"
     if kind in (SectionKind.BCKWD.value, SectionKind.OPT.value, SectionKind.GRADNORM.value):
-        return "; compile for training to get the others"
-    return ""
+        hint += "; compile for training to get the others"
+        if SectionKind.BCKWD_OPT.value in present:
+            hint = "compile with --separate-optimizer, which keeps BCKWD and OPT apart"
+    return Problem(f"the PEF has no {kind!r} section", hint=hint)

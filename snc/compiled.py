@@ -47,7 +47,7 @@ class Section(Shown):
 
     @property
     def kind(self) -> str:
-        """FWD, BCKWD, REDUCE, GRADNORM or OPT."""
+        """FWD, BCKWD, REDUCE, GRADNORM, OPT, or BCKWD_OPT, which is BCKWD and OPT in one."""
         return str(self.facts["kind"])
 
     @property

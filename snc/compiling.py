@@ -42,6 +42,7 @@ def compile(
     budgets: Sequence[float] = BUDGETS,
     placer: Placer = place,
     avoid: Sequence[str] = (),
+    separate_optimizer: bool = False,
     seed: int = 0,
     progress: Progress = lambda what, done: None,
 ) -> Compiled:
@@ -51,7 +52,7 @@ def compile(
     optimizer: of the module's parameters, or a function of them; with one, the model is compiled for training, and
     `loss(outputs, *targets)` computes the loss where forward does not return it first. inference: overrides that.
     arch: a machine's name (`sn10`, `sn30`, `sn40l`, or one that a package adds), a TOML file, or a machine.
-    level, preset, rules, microbatch_size, avoid: as the options of `snc compile`.
+    level, preset, rules, microbatch_size, avoid, separate_optimizer: as the options of `snc compile`.
     passes: a pipeline as text (`canonicalize,precision{preset=mp4},dce`), or passes; None for the usual ones.
     budgets: the shares of the machine's units that sections may plan with, tried in turn.
     placer: gives every unit of a section a site: (netlist, machine, seed) -> placement.
@@ -93,6 +94,7 @@ def compile(
         budgets=tuple(budgets),
         placer=placer,
         avoid=tuple(avoid),
+        separate_optimizer=separate_optimizer,
     )
     built = build_spec(spec, request, progress)
     return Compiled(built.pef, built.origin.weights, built.origin.reference)

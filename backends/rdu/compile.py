@@ -79,7 +79,7 @@ class BackendOptions:
 
     def prepared(self, graph: Graph, machine: Machine) -> tuple[Graph, Indexed]:
         """The graph that sections are cut from, and what of it goes by index."""
-        return prepare_graph(graph, machine, repeat=self.fuse)
+        return prepare_graph(graph, machine, fuse=self.fuse)
 
     def streamed(self, graph: PlannedGraph, machine: Machine, budget: float) -> Partition:
         """The partition of a graph into sections that are given."""
@@ -97,7 +97,7 @@ class BackendOptions:
 
     def pieces(self, kind: SectionKind) -> Microbatches | None:
         """The pieces for graphs of one kind: only those that see samples stream them."""
-        return self.microbatches if kind in (SectionKind.FWD, SectionKind.BCKWD) else None
+        return self.microbatches if kind is SectionKind.FWD or kind.back_propagates else None
 
     @property
     def predicted(self) -> Replicas:

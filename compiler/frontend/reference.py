@@ -76,7 +76,7 @@ def _outputs(spec: ModelSpec, program: Program, model: torch.nn.Module) -> dict[
     forward = program.graph(SectionKind.FWD)
     stored = {output.symbol for output in forward.outputs} if forward else set()
     names = [s.name for s in program.symbols if s.kind is SymbolKind.OUTPUT and s.name in stored]
-    if program.graph(SectionKind.BCKWD) is None:
+    if not any(graph.kind.back_propagates for graph in program.graphs):
         model.eval()
     with torch.no_grad():
         return dict(zip(names, call(spec, model)))

@@ -44,7 +44,7 @@ async def _gone(request: Request) -> None:
 
 
 def parsed(body: bytes | memoryview) -> Any:
-    """JSON. Raises Refusal for what is none."""
+    """JSON. Raises Refusal for what is not."""
     try:
         return json.loads(bytes(body))
     except (ValueError, RecursionError) as error:

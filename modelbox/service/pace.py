@@ -1,4 +1,4 @@
-"""When refusals are told, so that clients that come back at once take little from answers.
+"""When refusals are sent, so that clients that come back at once take little from answers.
 
 A refusal that the budget does not cover is held: its client, who cannot send another request on the connection before
 it has its answer, waits for it. While few are refused, or the service has nothing else to do, none is held. Every
@@ -21,7 +21,7 @@ BURST = 100
 LONGEST_HOLD_SECONDS = 10.0
 TICK_SECONDS = 0.2
 IDLE_TICKS = 3
-"""So often in a row the service must be found with nothing to do before all are told: between the answers to a batch of
+"""So often in a row the service must be found with nothing to do before all are sent: between the answers to a batch of
 clients and their next requests it has nothing to do either, for a moment."""
 
 

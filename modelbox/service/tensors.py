@@ -48,7 +48,7 @@ class Described:
 
 
 def require_shape(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
-    """A request's shape. Raises Refusal for what is none, and for datatypes there are not."""
+    """A request's shape. Raises Refusal for what is not a shape, and for unknown datatypes."""
     if datatype not in DATATYPES:
         raise Refusal(Reason.INVALID, f"{name}: there is no datatype {datatype!r}: use one of {', '.join(DATATYPES)}")
     whole = all(isinstance(extent, int) and not isinstance(extent, bool) and 0 <= extent < 2**31 for extent in shape)

@@ -36,7 +36,7 @@ log = logging.getLogger("snc")
 
 
 def compile_request(settings: Application, name: str, batch: int, *, inference: bool) -> CompileRequest:
-    """What the compiler is asked; settings that only the hardware's compiler can honour are told once."""
+    """What the compiler is asked; settings that only the hardware's compiler can honour are reported once."""
     asked = settings.samba_compile or SambaCompile()
     given = sorted({**_given(asked), **_given(settings.model)}.keys() - HONOURED)
     if given:

@@ -12,7 +12,7 @@ from pef import pef_pb2 as pb
 from pef.checks.uses import Use, section_uses
 from pef.decoded import Configuration, named
 
-FWD, BCKWD, REDUCE, GRADNORM, OPT = SectionKind
+FWD, BCKWD, REDUCE, GRADNORM, OPT, BCKWD_OPT = SectionKind
 ALL = frozenset(SectionKind)
 NONE: frozenset[SectionKind] = frozenset()
 
@@ -33,22 +33,22 @@ class Role:
 
 
 ROLES = {
-    SymbolKind.INPUT: Role(True, NONE, frozenset({FWD, BCKWD})),
-    SymbolKind.PARAMETER: Role(True, frozenset({FWD, BCKWD, OPT})),  # by a model that changes it in forward, too
-    SymbolKind.BUFFER: Role(True, frozenset({FWD, BCKWD})),
+    SymbolKind.INPUT: Role(True, NONE, frozenset({FWD, BCKWD, BCKWD_OPT})),
+    SymbolKind.PARAMETER: Role(True, ALL - {REDUCE, GRADNORM}),  # by a model that changes it in forward, too
+    SymbolKind.BUFFER: Role(True, frozenset({FWD, BCKWD, BCKWD_OPT})),
     SymbolKind.CONSTANT: Role(True, NONE),
     SymbolKind.HYPER: Role(True, NONE),
     SymbolKind.OUTPUT: Role(False, frozenset({FWD, GRADNORM}), is_made=True),
-    SymbolKind.OUTPUT_GRADIENT: Role(True, NONE, frozenset({BCKWD})),
-    SymbolKind.GRADIENT: Role(False, frozenset({BCKWD, REDUCE, OPT}), is_made=True),
-    SymbolKind.STATE: Role(True, frozenset({FWD, GRADNORM, OPT}), frozenset({FWD, OPT}), is_made=True),
+    SymbolKind.OUTPUT_GRADIENT: Role(True, NONE, frozenset({BCKWD, BCKWD_OPT})),
+    SymbolKind.GRADIENT: Role(False, ALL - {FWD, GRADNORM}, is_made=True),
+    SymbolKind.STATE: Role(True, ALL - {BCKWD, REDUCE}, frozenset({FWD, OPT, BCKWD_OPT}), is_made=True),
     SymbolKind.ACTIVATION: Role(False, ALL, is_made=True),
 }
 
-_ORDER = {FWD: 0, BCKWD: 0, REDUCE: 1, GRADNORM: 2, OPT: 3}
+_ORDER = {FWD: 0, BCKWD: 0, REDUCE: 1, GRADNORM: 2, OPT: 3, BCKWD_OPT: 3}
 """Forward and backward sections of several graphs may alternate; the update comes after all of them."""
 
-_UPDATERS = {FWD: frozenset({FWD}), OPT: frozenset({OPT, GRADNORM})}
+_UPDATERS = {FWD: frozenset({FWD}), OPT: frozenset({OPT, GRADNORM}), BCKWD_OPT: frozenset({BCKWD_OPT})}
 """Who keeps the state that a section type reads: what is only read never changes, and is no state."""
 
 

@@ -14,7 +14,7 @@ from pef.checks.uses import Use, section_uses
 from pef.codec import decode_type
 from pef.decoded import Access, Configuration, named
 from pef.file import SYMBOL_ALIGNMENT_BYTES
-from pef.nest import level_of
+from pef.nest import holds_stored, level_of
 
 
 def unique_names(pef: pb.Pef) -> Iterator[Problem]:
@@ -168,7 +168,8 @@ def not_loaded_after_its_store(pef: pb.Pef, configurations: Mapping[int, Configu
 
 
 def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) -> Iterator[Problem]:
-    """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice.
+    """A phase that stores a symbol it also loads does so whole, or slice by slice after having loaded the slice, or a
+    larger one that holds it.
 
     What goes by an index may touch any slice.
     """
@@ -187,7 +188,7 @@ def updated_in_step(pef: pb.Pef, configurations: Mapping[int, Configuration]) ->
                     yield Problem(
                         f"{name} may be stored before {load.where} has loaded it: one goes by index", store.where
                     )
-                elif load.slicing != store.slicing:
+                elif not holds_stored(load.slicing, store.slicing):
                     cuts = f"{name} is stored cut {list(store.slicing)} while it is loaded cut {list(load.slicing)}"
                     yield Problem(cuts, store.where)
                 elif ("stream", load.stream) not in _upstream(configuration, store):

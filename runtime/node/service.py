@@ -32,7 +32,7 @@ def details(error: Exception) -> list[str]:
 
 
 def _answers(response: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A call of the API: what it raises is told in the response."""
+    """A call of the API: what it raises is in the response."""
 
     def decorated(call: Callable[..., Any]) -> Callable[..., Any]:
         def answered(self: Any, request: Any, context: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ class Entry:
 
 
 def folders(named: Sequence[Path]) -> list[Path]:
-    """Where to look. Raises UsageError for a folder that somebody named and that is none."""
+    """Where to look. Raises UsageError for what was named as a folder and is not one."""
     given = list(named) or [Path(part) for part in os.environ.get(VARIABLE, "").split(":") if part]
     UsageError.raise_if(
         [
@@ -97,12 +96,12 @@ def _written_by_runs(path: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
 
 def _kind(pef: pb.Pef) -> str:
     """What the PEF is for."""
-    kinds = Counter(section.kind for section in pef.sections)
-    if SectionKind.REDUCE.value in kinds:
+    kinds = {SectionKind(section.kind) for section in pef.sections}
+    if SectionKind.REDUCE in kinds:
         return "data parallel"
-    if SectionKind.OPT.value in kinds:
+    if any(kind.updates for kind in kinds):
         return "training"
-    return "gradients" if SectionKind.BCKWD.value in kinds else "inference"
+    return "gradients" if any(kind.back_propagates for kind in kinds) else "inference"
 
 
 def _avoided(machine: Machine, options: dict[str, Any]) -> Iterator[str]:

@@ -49,8 +49,12 @@ class Training:
 
 def require_training(session: Session) -> None:
     """Raises UsageError where the PEF holds no backward or no update sections."""
-    kinds = {section.kind for section in session.pef.sections}
-    missing = [kind.value for kind in (SectionKind.BCKWD, SectionKind.OPT) if kind.value not in kinds]
+    kinds = {SectionKind(section.kind) for section in session.pef.sections}
+    has = {
+        SectionKind.BCKWD: any(kind.back_propagates for kind in kinds),
+        SectionKind.OPT: any(kind.updates for kind in kinds),
+    }
+    missing = [kind.value for kind, there in has.items() if not there]
     if missing:
         raise UsageError(
             Problem(f"the PEF cannot train: it has no {' and no '.join(missing)} section", hint="compile for training")

@@ -237,7 +237,7 @@ NODE = "{op_type: matmul}"
         (
             "- a:\n    pattern:\n      x: {op_type: relu, match_first_option: y}",
             3,
-            "child are no list",
+            "child are not a list",
         ),
         (f"- a: {{pattern: {{x: {NODE}, y: {NODE}}}}}", 1, "x, y of rule a are not connected"),
         ("- a: {pattern: {x: {op_type: relu, child: y}, y: {op_type: relu, child: x}}}", 1, "go in a circle"),

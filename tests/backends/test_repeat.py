@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 import ir.ops  # noqa: F401  (declares the operators)
+from backends.rdu.fuse.distance import FAR
 from backends.rdu.fuse.repeat import with_repeats
 from ir import interpreter
 from ir.builder import GraphBuilder
@@ -98,3 +99,16 @@ def test_what_is_made_of_an_updated_symbol_stays_one() -> None:
     product, total = b.add("mul", centred, b.y), b.add("add", centred, b.y)
     b.builder.output("x", total)
     assert counts(b.graph(product)) == {"sub": 1, "mul": 1, "add": 1}
+
+
+def test_who_comes_much_later_reads_what_is_stored_anyway() -> None:
+    """As the other end of a skip connection does: what the backward pass will read is in memory already."""
+    for between, copies in ((4, 1), (FAR + 4, 2)):
+        b = Building()
+        stored = b.add("exp", b.x)
+        cheap = b.add("relu", b.add("sub", stored, b.m))
+        far = b.add("mul", cheap, b.y)
+        for _ in range(between):
+            far = b.builder.add(OPS["softmax"](dim=1), far)
+        found = counts(b.graph(stored, b.add("mul", far, cheap)))
+        assert found["sub"] == found["relu"] == copies and found["exp"] == 1

@@ -14,6 +14,7 @@ from compiler.frontend.assemble import Captured
 from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.reference import call, eager_outputs
+from compiler.update_fusion import with_fused_update
 from ir import interpreter
 from ir.graph import Graph, Program, SymbolKind
 from ir.op import Array
@@ -38,14 +39,23 @@ def compare_inference(spec: ModelSpec, captured: Captured) -> None:
 
 
 def compare_training(spec: ModelSpec, program: Program, values: dict[str, Array], steps: int = 3) -> None:
-    """Outputs, gradients, buffers and parameters equal PyTorch's after each of some steps, on changing inputs."""
+    """Outputs, gradients, buffers and parameters equal PyTorch's after each of some steps, on changing inputs.
+
+    So they do, to the bit, where parameters are updated behind their gradients.
+    """
     symbols = dict(values)
+    fused, together = with_fused_update(program), dict(values)
     model, optimizer = _copied(spec)
     names = [s.name for s in program.symbols if s.kind is SymbolKind.OUTPUT and s.name != "grad_norm"]
     for step in range(steps):
         inputs = {name: _varied(tensor, step) for name, tensor in spec.inputs.items()}
         symbols.update({name: to_array(tensor) for name, tensor in inputs.items()})
         run(program.graphs, symbols)
+        together.update({name: symbols[name] for name in inputs})
+        run(fused.graphs, together)
+        for symbol in fused.symbols:
+            if symbol.kind is not SymbolKind.ACTIVATION:
+                assert np.array_equal(together[symbol.name], symbols[symbol.name], equal_nan=True), symbol.name
         outputs = call(spec, model, **inputs)
         optimizer.zero_grad()
         outputs[0].backward()

@@ -12,6 +12,7 @@ from pef import pef_pb2 as pb
 from pef.belonging import seal
 from pef.checks.symbols import no_overlap
 from pef.codec import encode_op, encode_type
+from pef.nest import WHOLE, holds_stored
 from tests.pef.mutations import MUTATIONS
 from tests.pef.problems import problems
 from tests.pef.samples import SAMPLES, ConfigurationBuilder, PefBuilder, f32, op
@@ -58,6 +59,13 @@ def in_place(store_axis: int, related: bool) -> pb.Pef:
 
 def test_update_in_place_is_legal() -> None:
     assert problems(in_place(store_axis=0, related=True)) == []
+
+
+def test_what_is_stored_lies_in_the_slice_that_was_loaded() -> None:
+    assert holds_stored((0,), (0, 0)) and holds_stored((0,), (0, WHOLE)) and holds_stored((1, 0), (1, 0, 0))
+    assert holds_stored((WHOLE, 0), (WHOLE, 0))
+    assert not holds_stored((0, 0), (0,)) and not holds_stored((1,), (0, 1))
+    assert not holds_stored((WHOLE, 0), (WHOLE, 0, 1)), "it is loaded again in every outer iteration"
 
 
 def test_update_across_slices_is_refused() -> None:

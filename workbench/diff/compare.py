@@ -13,7 +13,7 @@ from pef.wording import duration
 from runtime.timing import Report, simulate
 
 STEADY = 1e-9
-"""Relative changes below this are none."""
+"""Relative changes below this do not count."""
 
 
 @dataclass(frozen=True, slots=True)

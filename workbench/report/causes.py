@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ir.graph import SectionKind
 from pef import pef_pb2 as pb
 from pef.machine import SiteKind
 from pef.wording import counted, duration, size
@@ -44,8 +45,8 @@ def verdict(pef: pb.Pef, report: Report) -> Facts:
     share = least / report.cycles if report.cycles else 0.0
     spent = spent_by_bound(report)
     worst = max(spent, key=lambda bound: spent[bound])
-    kinds = {section.kind for section in report.sections}
-    what = "A training step" if "BCKWD" in kinds else "A forward pass"
+    trains = any(SectionKind(section.kind).back_propagates for section in report.sections)
+    what = "A training step" if trains else "A forward pass"
     where = f"one {report.machine.name}{_of_replicas(report)}"
     sentence = (
         f"{what} of {report.name} takes {duration(report.us(report.cycles))} on {where} (simulated), "

@@ -38,7 +38,7 @@ def link(start: int, end: int, columns: int) -> int:
 def _net(net: pb.Net, columns: int) -> list[Any]:
     """Phase, owner (`stage` or `stream` and its index), kind, port, source, sinks, bytes, and the links it takes.
 
-    A unit is told by its index, an AGCU by -1 - its number.
+    A unit stands as its index, an AGCU as -1 - its number.
     """
     owner = net.WhichOneof("owner")
     index = net.stage if owner == "stage" else net.stream

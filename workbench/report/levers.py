@@ -81,7 +81,10 @@ def levers(pef: pb.Pef, model: str, progress: Progress = lambda what, done: None
 def request_of(pef: pb.Pef, model: str) -> CompileRequest:
     """The compile that made a PEF."""
     options = json.loads(pef.header.options_json or "{}")
-    known = ("inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas")
+    known = (
+        "inference", "batch_size", "microbatch_size", "arch", "level", "preset", "seed", "replicas",
+        "separate_optimizer",
+    )  # fmt: skip
     given = {name: options[name] for name in known if name in options}
     return CompileRequest(model, avoid=tuple(options.get("avoid", ())), **given)
 
@@ -142,7 +145,7 @@ class Trial:
 
     def improved(self, request: CompileRequest) -> Program:
         """The graph as it is mapped."""
-        return PassManager(request.pipeline()).run(self.program(request))
+        return request.mapped(PassManager(request.pipeline()).run(self.program(request)))
 
 
 def _tried(trial: Trial, lever: Lever, cycles_per_sample: float, machine: Machine) -> Facts:

@@ -1,7 +1,7 @@
 """The user's lines by what they cost: cycles of the critical path, traced back from stages to source.
 
 The cycles of a stage go to its operators in proportion to their arithmetic; those of a load to the stages that read
-what it brings, those of a store to the stage that made it. Loading sections belongs to no line and is told apart.
+what it brings, those of a store to the stage that made it. Loading sections belongs to no line and is listed apart.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ once.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,12 @@ from typing import Generic, TypeVar
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.stream.choices import Break, Choice, choices
-from backends.rdu.stream.estimate import KEEP_SHARE
+from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
+from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
+from pef.nest import Slicing, holds_stored, level_of
 
 WORTHWHILE_GAIN = 5e-3
 """The part of all its time that a graph must seem to save for further sections to be weighed."""
@@ -36,6 +38,10 @@ MOST_ROUNDS = 12
 
 OTHERS = 2
 """Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
+
+USUAL = 0.75
+"""The part of weighed sections that is expected to take at least so much longer than modelled: a few are taken to be
+better than most, so that they are weighed too."""
 
 UNFIT = 1e3
 """How many times as long as modelled a section counts that does not fit when it is planned."""
@@ -51,6 +57,9 @@ WINDOW = 48
 
 BEAM = 4
 """Ways to reach a position of a section that are followed further."""
+
+ROUNDING = 1e-9
+"""Two ways to add up the same cycles differ by less, as a ratio."""
 
 PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
@@ -102,11 +111,67 @@ class _Partial:
     held: dict[str, int] = field(default_factory=dict)
     held_pmus: int = 0
     loaded: frozenset[str] = frozenset()
+    roots: float = 0.0
+    floor: float = 0.0
+    memory: float = 0.0
 
     @property
     def pmus(self) -> int:
         """PMUs of all buffers."""
         return self.rings + self.held_pmus
+
+
+_Rank = tuple[int, float, int]
+"""Units that do not fit, cycles, and PMUs: the less, the better."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A phase that may come next at some position: its choice, the square root of its work, and its floor, both with
+    filling; and what it loads that sections from some start on cannot have: `known` says for each load the last stage
+    before that made or read it, ascending, `fresh` the bytes of so many of them."""
+
+    choice: Choice
+    root: float
+    floor: float
+    known: tuple[int, ...]
+    fresh: tuple[int, ...]
+
+    def fresh_bytes(self, start: int) -> int:
+        """The bytes that a section must load for this phase if it begins at `start`."""
+        return self.fresh[bisect.bisect_left(self.known, start)]
+
+
+class _Reached:
+    """The ways to a position that are followed further: the fastest, and the one of fewest PMUs."""
+
+    def __init__(self) -> None:
+        self.best: list[tuple[_Rank, _Partial]] = []
+        self.smallest: tuple[_Rank, _Partial] | None = None
+
+    def may_keep(self, cycles: float, pmus: int) -> bool:
+        """Whether a way that takes no less than these would be kept; it fits."""
+        if self.smallest is None or len(self.best) < BEAM - 1:
+            return True
+        (excess, slowest, _), (more, smallest, fewest) = self.best[-1][0], self.smallest[0]
+        return excess > 0 or cycles <= slowest or pmus < fewest or (pmus == fewest and (more > 0 or cycles <= smallest))
+
+    def add(self, rank: _Rank, partial: _Partial) -> None:
+        """Keep a way, or not; of equal ones the first."""
+        if len(self.best) < BEAM - 1 or rank < self.best[-1][0]:
+            bisect.insort_right(self.best, (rank, partial), key=_rank_of)
+            del self.best[BEAM - 1 :]
+        if self.smallest is None or (partial.pmus, *rank) < (self.smallest[1].pmus, *self.smallest[0]):
+            self.smallest = rank, partial
+
+    def kept(self) -> list[tuple[_Rank, _Partial]]:
+        """All that are followed, the best first."""
+        assert self.smallest is not None
+        return self.best if any(self.smallest[1] is way for _, way in self.best) else [*self.best, self.smallest]
+
+
+def _rank_of(way: tuple[_Rank, _Partial]) -> _Rank:
+    return way[0]
 
 
 class Cutter:
@@ -125,6 +190,7 @@ class Cutter:
     ) -> None:
         self.weigh = weigh
         self._weighed: dict[tuple[int, int], tuple[float, int]] = {}
+        self._ratios: list[float] = []
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -138,10 +204,18 @@ class Cutter:
         self.load = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
         self.maker = {value.name: index for index, stage in enumerate(stages) for value in stage.writes}
         self.values = {value.name: value for stage in stages for value in (*stage.needs, *stage.writes)}
+        self.updates = _updates(graph)
+        if indexed:
+            self.updates = {name: symbol for name, symbol in self.updates.items() if symbol not in indexed.updates}
         self.value_pmus = {name: self._pmus_of(value.type.nbytes) for name, value in self.values.items()}
+        self.readers: dict[str, list[int]] = {}
+        for index, stage in enumerate(stages):
+            for value in stage.needs:
+                self.readers.setdefault(value.name, []).append(index)
         self.last_use = _last_uses(graph, stages)
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
+        self._steps: dict[int, tuple[list[_Step], int]] = {}
         self._alike: _Alike[tuple[list[Choice], int]] = _Alike(self._structure)
         self._leaving: dict[tuple[int, int], int] = {}
         self._sections: _Alike[list[Section]] = _Alike(self._surroundings)
@@ -203,6 +277,8 @@ class Cutter:
         if section.kind not in self._weighed:
             least, number = self.weigh(start, ways)
             self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
+            if least < UNFIT * section.cycles:
+                bisect.insort(self._ratios, least / section.cycles)
         least, number = self._weighed[section.kind]
         return replace(section, phases=ways[number], cycles=least, others=())
 
@@ -216,9 +292,13 @@ class Cutter:
         return chosen, total
 
     def _weight(self, section: Section) -> float:
-        """Cycles as predicted where that has been asked for, else as modelled."""
+        """Cycles as predicted where that has been asked for; else as modelled, by as much longer as `USUAL` of the
+        others turned out to take at least: the model leaves out some of what a prediction knows of."""
         found = self._weighed.get(section.kind)
-        return section.cycles if found is None else found[0]
+        if found is not None:
+            return found[0]
+        usual = self._ratios[int((1 - USUAL) * (len(self._ratios) - 1))] if self._ratios else 1.0
+        return section.cycles * max(1.0, usual)
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
@@ -263,43 +343,78 @@ class Cutter:
         """The best section of every length, whether one fits, and how many stages were looked at."""
         fits, reach = False, 0
         stop = min(len(self.stages), start + self.window)
-        partials: dict[int, list[_Partial]] = {start: [_Partial()]}
+        ways: dict[int, _Reached] = {}
         found: list[Section] = []
-        while partials:
-            position = min(partials)
-            kept = partials.pop(position)
-            if position > start:
-                ranked = sorted(kept, key=lambda p: self._rank(p, start, position))
-                excess = self._excess(ranked[0], self.all_pcus, self.all_pmus)
-                fits |= self._excess(ranked[0], self.pcus, self.pmus) == 0
-                kept = _varied(ranked)
-                others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
-                cycles = self._cycles(ranked[0], start, position)
-                found.append(Section(ranked[0].phases, cycles, excess=excess, others=others))
-            if position >= stop:
-                continue
-            nexts, looked = self._choices_at(position)
-            reach = max(reach, position - start + looked)
-            for partial in kept:
-                for choice in nexts:
-                    end = position + choice.length
-                    following = self._extended(partial, choice, start) if end <= stop else None
-                    if following is not None:
-                        partials.setdefault(end, []).append(following)
-        return found, fits, reach
-
-    def _rank(self, partial: _Partial, start: int, stop: int) -> tuple[float, ...]:
-        """Those that fit by time, before those that do not, by what they need."""
-        excess = self._excess(partial, self.pcus, self.pmus)
-        return excess, self._cycles(partial, start, stop), partial.pmus
+        position, kept = start, [_Partial()]
+        while True:
+            if position < stop:
+                nexts, looked = self._steps_at(position)
+                reach = max(reach, position - start + looked)
+                for partial in kept:
+                    for step in nexts:
+                        end = position + step.choice.length
+                        if end <= stop:
+                            self._extend(partial, step, start, end, ways.setdefault(end, _Reached()))
+            ways = {end: reached for end, reached in ways.items() if reached.best}
+            if not ways:
+                return found, fits, reach
+            position = min(ways)
+            ranked = ways.pop(position).kept()
+            kept = [partial for _, partial in ranked]
+            _, cycles, _ = ranked[0][0]
+            excess = self._excess(kept[0], self.all_pcus, self.all_pmus)
+            fits |= self._excess(kept[0], self.pcus, self.pmus) == 0
+            others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
+            found.append(Section(kept[0].phases, cycles, excess=excess, others=others))
 
     @staticmethod
     def _excess(partial: _Partial, pcus: int, pmus: int) -> int:
         """Units that it needs beyond so many."""
         return max(0, partial.pmus - pmus) + max(0, partial.pcus - pcus)
 
-    def _choices_at(self, position: int) -> tuple[list[Choice], int]:
+    def _steps_at(self, position: int) -> tuple[list[_Step], int]:
         """Phases that begin at a position, and how many stages had to be looked at."""
+        if position not in self._steps:
+            found, reach = self._choices_at(position)
+            legal = [choice for choice in found if self._updates_in_step(choice.phase)]
+            self._steps[position] = [self._step(choice, position) for choice in legal], reach
+        return self._steps[position]
+
+    def _updates_in_step(self, phase: Phase) -> bool:
+        """Whether every symbol that the phase loads and updates is loaded at one time, or once in slices that hold what
+        is stored: else some of it might be stored before it is loaded."""
+        stored = {
+            self.updates[value.name]: stage.slicing(value)
+            for stage in phase.stages
+            for value in stage.stage.writes
+            if value.name in self.updates
+        }
+        if not stored:
+            return True
+        loaded: dict[str, list[Slicing]] = {}
+        for load in loads_of(phase, resident_bytes(self.machine)):
+            loaded.setdefault(load.value.name, []).append(load.slicing)
+        return all(
+            level_of(slicing) == 0 or (len(loaded[symbol]) == 1 and holds_stored(slicing, stored[symbol]))
+            for symbol in stored.keys() & loaded.keys()
+            for slicing in loaded[symbol]
+        )
+
+    def _step(self, choice: Choice, position: int) -> _Step:
+        """A choice at a position, with what is known of its loads."""
+        loads: list[tuple[int, int]] = []
+        for name, nbytes in (*choice.cost.resident.items(), *choice.cost.streamed.items()):
+            uses = self.readers.get(name, ())
+            before = bisect.bisect_left(uses, position)
+            last = uses[before - 1] if before else -1
+            loads.append((max(last, self.maker.get(name, -1)), nbytes))
+        loads.sort()
+        fresh = tuple(itertools.accumulate((nbytes for _, nbytes in loads), initial=0))
+        cost, filled = choice.cost, 1 + choice.cost.fill
+        return _Step(choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(at for at, _ in loads), fresh)
+
+    def _choices_at(self, position: int) -> tuple[list[Choice], int]:
+        """As `_steps_at`, without what only this search needs."""
         if position not in self._choices:
             found = self._alike.find(position)
             if found is None:
@@ -329,14 +444,22 @@ class Cutter:
         """Consider phases of every length at a position."""
         stages = self.stages[position : position + self.window]
         self._choices[position] = choices(stages, [Break.ALWAYS] * (len(stages) + 1), self.machine, self.microbatches)
+        self._steps.pop(position, None)
 
-    def _extended(self, partial: _Partial, choice: Choice, start: int) -> _Partial | None:
-        """The section so far and one more phase, or None where that does not fit."""
-        cost = choice.cost
+    def _extend(self, partial: _Partial, step: _Step, start: int, end: int, reached: _Reached) -> None:
+        """Add the section so far and one more phase to the ways to `end`, where it fits and is worth keeping."""
+        choice, cost = step.choice, step.choice.cost
         pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
         alone = not partial.phases and choice.length == 1
         if not alone and (pcus > self.pcus or rings + partial.held_pmus > self.pmus):
-            return None
+            return
+        roots, floor = partial.roots + step.root, partial.floor + step.floor
+        if not alone:
+            overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
+            memory = partial.memory + (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
+            least = max(roots * roots / self.pcus, floor, memory) * (1 - ROUNDING) + overhead
+            if not reached.may_keep(least, rings + partial.held_pmus):
+                return
         held, held_pmus = partial.held, partial.held_pmus
         staying = streamed = 0
         loaded = partial.loaded
@@ -357,10 +480,10 @@ class Cutter:
                     held[name] = self.value_pmus[name]
                     held_pmus += held[name]
         if not alone and rings + held_pmus > self.pmus:
-            return None
+            return
         if alone:
             rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
-        return _Partial(
+        following = _Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),
             (*partial.floors, cost.floor * (1 + cost.fill)),
@@ -371,7 +494,12 @@ class Cutter:
             held,
             held_pmus,
             loaded,
+            roots,
+            floor,
+            partial.memory + (staying + streamed) / self.rate,
         )
+        excess = self._excess(following, self.pcus, self.pmus)
+        reached.add((excess, self._cycles(following, start, end), following.pmus), following)
 
     def _pmus_of(self, nbytes: int) -> int:
         return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
@@ -431,6 +559,7 @@ class Cutter:
             for value in stage.stage.writes:
                 key.append(min(self.last_use.get(value.name, -1) - start, reach))
                 key.append(value.name in self.in_place)
+                key.append(stage.numbers.get(self.updates.get(value.name, "")))
         return tuple(key)
 
 
@@ -465,13 +594,6 @@ def _starts_of(sections: Sequence[Section]) -> Iterator[int]:
     return itertools.accumulate((section.length for section in sections[:-1]), initial=0)
 
 
-def _varied(ranked: Sequence[_Partial]) -> list[_Partial]:
-    """The fastest ways to a position, and the one of fewest PMUs."""
-    kept = list(ranked[: BEAM - 1])
-    smallest = min(ranked, key=lambda partial: partial.pmus)
-    return kept if smallest in kept else [*kept, smallest]
-
-
 def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
     """The cycles of phases that run one after another on PCUs of their own, in the least time.
 
@@ -480,8 +602,11 @@ def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> 
     """
     if len(works) == 1:
         return [max(works[0] / pcus, floors[0])]
-    bound = [max(floor, 1e-9) for floor in floors]
     roots = [math.sqrt(work) for work in works]
+    share = sum(roots) / pcus
+    if all(root * share >= floor for root, floor in zip(roots, floors)):
+        return [root * share for root in roots]
+    bound = [max(floor, 1e-9) for floor in floors]
     limited: set[int] = set()
     left: float = pcus
     while True:
@@ -495,6 +620,12 @@ def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> 
         if left <= 0:
             limited, left = set(), pcus
             bound = [0.0] * len(works)
+
+
+def _updates(graph: Graph) -> dict[str, str]:
+    """The symbol that each result replaces as it is, of those that the graph also reads."""
+    inputs = {value.name for value in graph.inputs}
+    return {output.value.name: output.symbol for output in graph.outputs if output.symbol in inputs}
 
 
 def _last_uses(graph: Graph, stages: Sequence[StageNodes]) -> dict[str, int]:

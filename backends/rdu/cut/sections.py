@@ -17,6 +17,7 @@ from backends.rdu.fuse.indexed import Indexed, Update, by_index
 from backends.rdu.fuse.repeat import with_repeats
 from backends.rdu.fuse.rules_file import Rule
 from backends.rdu.fuse.stages import StageNodes, form_stages
+from backends.rdu.fuse.views import with_views_made
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.nests import Phase
 from ir.errors import InfeasibleError, Problem
@@ -55,7 +56,7 @@ def partition_graph(
     Without `fuse`, a section is one stage, but for what `rules` fuse. `replicas` of them are taken to exchange their
     gradients.
     """
-    graph, indexed = prepare_graph(graph, machine, repeat=fuse)
+    graph, indexed = prepare_graph(graph, machine, fuse=fuse)
     if rules is not None:
         return _partition_by_rules(graph, indexed, machine, budget, rules, microbatches)
     if not fuse:
@@ -71,11 +72,14 @@ def partition_graph(
     return Partition(graph, indexed, tuple(stages), tuple(sections))
 
 
-def prepare_graph(graph: Graph, machine: Machine, *, repeat: bool) -> tuple[Graph, Indexed]:
-    """The graph that sections are cut from, and what of it goes by index; with `repeat`, each reader computes again
-    what is cheap (`with_repeats`)."""
+def prepare_graph(graph: Graph, machine: Machine, *, fuse: bool) -> tuple[Graph, Indexed]:
+    """The graph that sections are cut from, and what of it goes by index. With `fuse`, each reader computes
+    again what is cheap, and small views that would keep it from streaming are made."""
     graph = _with_constants_made(graph)
-    return by_index(with_repeats(graph) if repeat else graph, machine)
+    if fuse:
+        graph = with_repeats(graph)
+        graph = with_views_made(graph)
+    return by_index(graph, machine)
 
 
 def stream_partition(

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
+from backends.rdu.fuse.distance import Distance
 from ir.graph import Graph, Node, Value
 from ir.op import CostClass
 
@@ -22,7 +23,12 @@ MOST = 5
 
 
 def with_repeats(graph: Graph) -> Graph:
-    """The graph with a copy of every such chain of operators for each operator that reads its result."""
+    """The graph with a copy of every such chain of operators for each operator that reads its result.
+
+    What a graph stores anyway, such as what the backward pass will read, is in memory for those who come much later,
+    such as the other end of a skip connection: they read it there, and compute again what is cheap to make of it.
+    """
+    distance = Distance(graph)
     readers: dict[str, int] = {}
     for node in graph.nodes:
         for name in {operand.name for operand in node.operands}:
@@ -31,21 +37,27 @@ def with_repeats(graph: Graph) -> Graph:
     # What the graph also stores is read as early as may be: whoever reads it holds back the store.
     inputs = {value.name for value in graph.inputs} - {output.symbol for output in graph.outputs}
     chains: dict[str, tuple[Node, ...]] = {}
+    late_chains: dict[str, tuple[Node, ...]] = {}
+    made: dict[str, Node] = {}
     read: set[str] = set()
     number = itertools.count(2)
     nodes: list[Node] = []
     for node in graph.nodes:
         changed: dict[str, Value] = {}
         for operand in dict.fromkeys(node.operands):
-            if readers[operand.name] > 1 and operand.name in chains:
-                if operand.name in read:
-                    again, changed[operand.name] = _copied(chains[operand.name], f".again_{next(number)}")
-                    nodes += again
-                read.add(operand.name)
+            chain = chains.get(operand.name, ()) if operand.name in read else ()
+            if operand.name in late_chains and not node.op.is_free and distance.is_far(made[operand.name], node):
+                chain = late_chains[operand.name]
+            if chain and readers[operand.name] > 1:
+                again, changed[operand.name] = _copied(chain, f".again_{next(number)}")
+                nodes += again
+            read.add(operand.name)
         nodes.append(_reading(node, changed))
-        chain = _chain(node, inputs, chains)
-        if chain and node.results[0].name not in stored:
-            chains[node.results[0].name] = chain
+        made.update((result.name, node) for result in node.results)
+        for found, known in ((chains, inputs), (late_chains, inputs | stored)):
+            chain = _chain(node, known, found)
+            if chain and node.results[0].name not in stored:
+                found[node.results[0].name] = chain
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -106,6 +106,7 @@ def form_stages(
     """
     gathers = gathers or {}
     base = base_values(graph)
+    only = _only_for_updates(graph)
     group_of: dict[str, _Group] = {}
     groups: list[_Group] = []
     for number, node in enumerate(graph.nodes if nodes is None else nodes):
@@ -123,7 +124,7 @@ def form_stages(
             if source is not home and not _absorb(source, home, group_of, groups):
                 source.open = False
         home.add(node, number, sources)
-        home.open = home.open and not alone
+        home.open = home.open and not alone and not (home.is_product and node.results[0].name in only)
         group_of.update((result.name, home) for result in node.results)
     order = _topological([group for group in groups if group.nodes], group_of, base, gathers)
     position = {id(node): index for index, node in enumerate(graph.nodes)}
@@ -131,6 +132,20 @@ def form_stages(
     return [
         _finish(graph, sorted(group.nodes, key=lambda node: position[id(node)]), stored, gathers) for group in order
     ]
+
+
+def _only_for_updates(graph: Graph) -> set[str]:
+    """The values that serve nothing but the update in place of symbols that the graph reads, such as the gradients of
+    weights beside an optimizer."""
+    inputs = {value.name for value in graph.inputs}
+    other = {output.value.name for output in graph.outputs if output.symbol not in inputs}
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        for result in node.results:
+            readers = graph.consumers[result.name]
+            if result.name not in other and all(r.name in found for reader in readers for r in reader.results):
+                found.add(result.name)
+    return found
 
 
 def _guides(

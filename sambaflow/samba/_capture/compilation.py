@@ -109,6 +109,7 @@ def compile_request(arguments: Mapping[str, Any], app: str, inference: bool) -> 
         pef_name=arguments.get("pef_name") or f"{app}_{time.strftime('%m%d%H%M%S')}_{os.getpid()}",
         arch=ARCHITECTURES.get(arch, arch),
         avoid=(str(arguments["avoid"]),) if arguments.get("avoid") else (),
+        separate_optimizer=True,  # programs run section types apart, and read gradients between them
         level=level,
         preset=PRESETS[preset],
         seed=int(os.environ.get("SAMBA_SEED", "0")),

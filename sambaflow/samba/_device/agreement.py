@@ -59,7 +59,7 @@ def check(pef: pb.Pef, path: str, traced: Traced, optimizers: Sequence[Optimizer
 
 
 SHOWN = 10
-"""Problems that are told of one model: another model differs in everything."""
+"""Problems that are listed for one model: another model differs in everything."""
 
 
 def _first(problems: list[Problem]) -> list[Problem]:
@@ -69,7 +69,7 @@ def _first(problems: list[Problem]) -> list[Problem]:
 
 def is_training(pef: pb.Pef) -> bool:
     """Whether a PEF was compiled for training: it has backward sections."""
-    return any(section.kind == SectionKind.BCKWD.value for section in pef.sections)
+    return any(SectionKind(section.kind).back_propagates for section in pef.sections)
 
 
 def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
