@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compiler.frontend.assemble import Captured, assemble
 from compiler.frontend.decompositions import decompositions
-from compiler.frontend.dtypes import is_supported, remedy
+from compiler.frontend.dtypes import DENSE, is_supported, remedy
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint, lower
@@ -113,22 +113,24 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
 
 def dtype_problems(spec: ModelSpec) -> list[Problem]:
-    """Every element type of the model's own tensors that the device does not have, with the tensors that have it."""
-    names: dict[tuple[str, torch.dtype], list[str]] = {}
+    """Every kind of the model's own tensors that the device does not have, sparse ones and element types, with the
+    tensors that are of it."""
+    names: dict[tuple[str, str, str], list[str]] = {}
     for what, name, tensor in _tensors(spec):
-        if not is_supported(tensor.dtype):
-            names.setdefault((what, tensor.dtype), []).append(name)
+        if tensor.layout is not torch.strided:
+            names.setdefault((what, "sparse", DENSE), []).append(name)
+        elif not is_supported(tensor.dtype):
+            names.setdefault((what, str(tensor.dtype).removeprefix("torch."), remedy(tensor.dtype)), []).append(name)
     return [
-        Problem(_have_dtype(what, found, dtype), _definition(spec, what), remedy(dtype))
-        for (what, dtype), found in names.items()
+        Problem(_are(what, found, kind), _definition(spec, what), hint) for (what, kind, hint), found in names.items()
     ]
 
 
-def _have_dtype(what: str, names: list[str], dtype: torch.dtype) -> str:
+def _are(what: str, names: list[str], kind: str) -> str:
     shown = ", ".join(names[:SHOWN])
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     many = len(names) > 1
-    return f"{what}{'s' * many} {shown}{more} {'are' if many else 'is'} {str(dtype).removeprefix('torch.')}"
+    return f"{what}{'s' * many} {shown}{more} {'are' if many else 'is'} {kind}"
 
 
 def _definition(spec: ModelSpec, what: str) -> Location | None:

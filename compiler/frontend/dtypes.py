@@ -33,6 +33,9 @@ REMEDIES: dict[torch.dtype, str] = {
 }
 """What to write instead of an element type that the device does not have."""
 
+DENSE = "make it dense: `x.to_dense()`"
+"""What to write of a sparse tensor, for which the device has no place."""
+
 
 def remedy(dtype: torch.dtype) -> str:
     """What to write instead of `dtype`, which the device does not have."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from compiler.frontend.constants import Constants
-from compiler.frontend.dtypes import DTYPES, is_supported, remedy, tensor_type, to_array
+from compiler.frontend.dtypes import DENSE, DTYPES, is_supported, remedy, tensor_type, to_array
 from compiler.frontend.export_errors import unknown_size
 from compiler.frontend.joint import Joint, Role
 from compiler.frontend.lowering import Context, Pair, Refused, complex_lowering_of, joined, lowering_of, parts_of
@@ -158,6 +158,9 @@ class _Lowerer:
 
     def constant(self, node: fx.Node, tensor: Tensor) -> Value | Pair:
         self.context.enter(node)
+        if tensor.layout is not torch.strided:
+            self.note(node, "a constant is sparse", DENSE)
+            return self.stand_in(node)  # type: ignore[no-any-return]
         if not tensor.dim() and tensor.dtype in NARROWED:  # a Python number, which has no say in the result's type
             tensor = tensor.to(NARROWED[tensor.dtype])
         elif not self.check_dtype(node):
