@@ -10,14 +10,14 @@ from typing import Any
 from safetensors import safe_open
 
 from ir.errors import Problem, SncError, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import SymbolKind
 from modelbox.box_file import Home, Profile
 from modelbox.parameters import TEXT_PARAMETERS
 from modelbox.sources import HUGGING_FACE, Source, configuration
 from pef import file as pef_file
 from pef import pef_pb2 as pb
 from pef.check import check
-from pef.codec import decode_type
+from pef.codec import decode_type, section_kinds
 
 CACHE = "cache."
 """How the names of a PEF's cache begin: it is the device's own."""
@@ -70,7 +70,7 @@ def _against_profile(pef: pb.Pef, profile: Profile, home: Home) -> Iterator[Prob
     said: dict[str, Any] = json.loads(pef.header.options_json or "{}")
     metadata: dict[str, Any] = json.loads(pef.header.metadata_json or "{}")
     where, again = f"profile {profile.name}", "correct box.yaml, or compile again"
-    updates = any(SectionKind(section.kind).updates for section in pef.sections)
+    updates = any(kind.updates for kind in section_kinds(pef))
     if profile.use == "training" and not updates:
         yield Problem(f"{profile.pef} cannot train: it has no OPT sections", where, again)
     if (profile.use == "generation") != ("generation" in metadata):

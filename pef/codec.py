@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 import ir.ops  # noqa: F401  (registers every operator)
 from ir.errors import PefError, Problem
+from ir.graph import SectionKind
 from ir.op import OPS, Attribute, CostClass, Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
@@ -140,3 +141,9 @@ def side_of_product(operations: Iterable[tuple[Op, Sequence[int], Sequence[int]]
         if reached.intersection(operands):
             reached.update(results)
     return None
+
+
+def section_kinds(pef: pb.Pef) -> set[SectionKind]:
+    """The section types that a PEF has, of those that are known here; it need not have been checked."""
+    written = {section.kind for section in pef.sections}
+    return {kind for kind in SectionKind if kind.value in written}

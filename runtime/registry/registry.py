@@ -17,7 +17,7 @@ from ir.errors import Problem, SncError, UsageError
 from ir.graph import SectionKind
 from pef import file
 from pef import pef_pb2 as pb
-from pef.codec import decode_machine
+from pef.codec import decode_machine, section_kinds
 from pef.machine import Machine
 
 VARIABLE = "SNC_PEFS"
@@ -96,7 +96,7 @@ def _written_by_runs(path: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
 
 def _kind(pef: pb.Pef) -> str:
     """What the PEF is for."""
-    kinds = {SectionKind(section.kind) for section in pef.sections}
+    kinds = section_kinds(pef)
     if SectionKind.REDUCE in kinds:
         return "data parallel"
     if any(kind.updates for kind in kinds):

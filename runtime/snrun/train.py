@@ -10,6 +10,7 @@ import numpy as np
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
 from ir.op import Array
+from pef.codec import section_kinds
 from runtime.files.data import DataSet
 from runtime.session import Session
 
@@ -49,7 +50,7 @@ class Training:
 
 def require_training(session: Session) -> None:
     """Raises UsageError where the PEF holds no backward or no update sections."""
-    kinds = {SectionKind(section.kind) for section in session.pef.sections}
+    kinds = section_kinds(session.pef)
     has = {
         SectionKind.BCKWD: any(kind.back_propagates for kind in kinds),
         SectionKind.OPT: any(kind.updates for kind in kinds),

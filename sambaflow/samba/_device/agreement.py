@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ir.errors import BindError, PefError, Problem, UsageError
-from ir.graph import SectionKind, SymbolKind
+from ir.graph import SymbolKind
 from ir.version import VERSION
 from pef import check as pef_check
 from pef import file
 from pef import pef_pb2 as pb
+from pef.codec import section_kinds
 from pef.decoded_pef import DecodedPef
 from pef.wording import listed
 from sambaflow.samba._capture.record import SECTION, optimizer_record
@@ -69,7 +70,7 @@ def _first(problems: list[Problem]) -> list[Problem]:
 
 def is_training(pef: pb.Pef) -> bool:
     """Whether a PEF was compiled for training: it has backward sections."""
-    return any(SectionKind(section.kind).back_propagates for section in pef.sections)
+    return any(kind.back_propagates for kind in section_kinds(pef))
 
 
 def constants(pef: pb.Pef, path: str) -> dict[str, Tensor]:
