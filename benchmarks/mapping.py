@@ -31,7 +31,7 @@ from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays
 from ir.errors import SncError
 from ir.graph import Program, SymbolKind
 from pef.check import check
@@ -126,10 +126,10 @@ def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) ->
     program = captured(name, workload)
     machine = load_machine(arch)
     if placed:
-        pef = compile_program(with_fused_update(program), machine, BackendOptions())
+        pef = compile_program(fused_where_it_pays(program), machine, BackendOptions())
         check(pef)
     else:
-        pef = compile_unplaced(with_fused_update(program), machine)
+        pef = compile_unplaced(fused_where_it_pays(program), machine)
     compile_s = time.process_time() - start
     report = simulate(pef)
     milliseconds = 1 / machine.cycles(1e3)

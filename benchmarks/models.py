@@ -16,7 +16,7 @@ from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays
 from examples.lenet import LeNet
 from examples.res_ffn import ResFFNLogReg
 from examples.transformer import Transformer
@@ -81,7 +81,7 @@ def compile_case(name: str, training: bool, folder: Path) -> Path:
     update = sgd(module.parameters()) if training else None
     spec = ModelSpec(module, inputs, optimizer=update, name=name)
     captured = capture(spec, inference=not training)
-    program = with_fused_update(PassManager(standard_pipeline("mp0")).run(captured.program))
+    program = fused_where_it_pays(PassManager(standard_pipeline("mp0")).run(captured.program))
     pef = compile_program(program, load_machine("sn30"))
     check(pef)
     known = {symbol.name for symbol in program.symbols}

@@ -26,7 +26,7 @@ from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays
 from runtime.session import Session
 
 REPEATS = 7
@@ -55,7 +55,7 @@ def session_step(module: nn.Module, given: list[dict[str, Tensor]]) -> Callable[
     """A training step on the simulated RDU."""
     inputs = given[0]
     captured = capture(ModelSpec(module, inputs, optimizer=sgd(module.parameters()), name="logreg"), inference=False)
-    program = with_fused_update(PassManager(standard_pipeline("mp0")).run(captured.program))
+    program = fused_where_it_pays(PassManager(standard_pipeline("mp0")).run(captured.program))
     session = Session(compile_program(program, load_machine("sn30")))
     known = {symbol.name for symbol in program.symbols}
     session.load_weights({name: value for name, value in captured.values.items() if name in known}, strict=False)

@@ -21,7 +21,7 @@ from backends.rdu.machine import load_machine
 from benchmarks.mapping import captured
 from benchmarks.mapping_models import MODELS
 from benchmarks.unplaced import compile_unplaced
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays
 from ir.errors import SncError
 from pef import pef_pb2 as pb
 from runtime.timing import simulate
@@ -63,7 +63,7 @@ def compared(pef: pb.Pef) -> list[Compared]:
 
 def unplaced_model(name: str, arch: str, layers: int | None) -> pb.Pef:
     """A model mapped but neither placed nor routed."""
-    return compile_unplaced(with_fused_update(captured(name, MODELS[name](layers))), load_machine(arch))
+    return compile_unplaced(fused_where_it_pays(captured(name, MODELS[name](layers))), load_machine(arch))
 
 
 def _lines(rows: Sequence[Compared], beyond: float) -> Iterator[str]:

@@ -26,7 +26,7 @@ from compiler.dumps import Origin, read_dump, write_dump
 from compiler.pass_manager import PassManager, PassTiming, parse_pipeline
 from compiler.passes import Pass, standard_pipeline
 from compiler.passes.precision import PRESETS, round_values
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays
 from ir.digest import program_digest
 from ir.errors import Problem, UsageError
 from ir.graph import Program, SymbolKind
@@ -73,7 +73,7 @@ class CompileRequest:
     replicas: the fewest of a data parallel training run; None where it is not data parallel.
     avoid: hardware to map around, in the words of backends/rdu/avoid.py.
     separate_optimizer: keep BCKWD and OPT apart, for a host that runs them apart or looks at gradients; else o3 updates
-    each parameter behind its gradient where nothing stands between (BCKWD_OPT).
+    each parameter behind its gradient (BCKWD_OPT) where nothing stands between and much is moved for parameters.
     microbatch_size: samples that stream through the fabric as one tile; None for what is fastest.
     arch: a machine's name, the path of a file that describes one, or a machine.
     passes: the passes to run, also as text such as `canonicalize,precision{preset=mp4}`; None for the usual ones.
@@ -156,7 +156,7 @@ class CompileRequest:
 
     def mapped(self, program: Program) -> Program:
         """The program as it is mapped. At o0 and o1 the update of a parameter is a section of its own anyway."""
-        return program if self.level != "o3" or self.separate_optimizer else with_fused_update(program)
+        return program if self.level != "o3" or self.separate_optimizer else fused_where_it_pays(program)
 
     def recomputes(self) -> bool:
         """Whether the backward pass computes values again. At o0 and o1 it never pays: what a section makes, repeated

@@ -21,7 +21,7 @@ from compiler.frontend.dtypes import to_array
 from compiler.frontend.model_file import ModelSpec
 from compiler.pass_manager import PassManager
 from compiler.passes import standard_pipeline
-from compiler.update_fusion import with_fused_update
+from compiler.update_fusion import fused_where_it_pays, with_fused_update
 from ir import interpreter
 from ir.builder import GraphBuilder
 from ir.errors import UsageError
@@ -127,6 +127,16 @@ def test_apart_where_something_stands_between(tmp_path: Path) -> None:
     request = CompileRequest("res_ffn", output_folder=tmp_path, replicas=2)
     averaged = compile_spec(spec("res_ffn"), request).pef
     assert {section.kind for section in averaged.sections} == {"FWD", "REDUCE", *APART}
+
+
+def test_only_where_parameters_are_much_of_what_is_moved() -> None:
+    for batch, fused in ((4, True), (4096, False)):
+        module = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64))
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        inputs = {"input": torch.randn(batch, 64)}
+        subject = ModelSpec(module, inputs, optimizer=optimizer, loss=lambda y: y.square().mean(), name="mlp")
+        program = capture(subject, inference=False).program
+        assert (fused_where_it_pays(program).graph(SectionKind.BCKWD_OPT) is not None) == fused
 
 
 def test_as_it_is_compiled_unless_asked_otherwise(tmp_path: Path) -> None:
