@@ -243,7 +243,7 @@ STAGES: list[Column[dict[str, Any]]] = [
     number("phase", lambda s: str(s["phase"])),
     number("share", lambda s: _percent(s["step_share"])),
     number("busy", lambda s: _percent(s["busy"])),
-    text("source", lambda s: _lines(s["sources"])),
+    text("source", lambda s: source_lines(s["sources"])),
     text("stalls", lambda s: _stalls(s["stalls"])),
     number("PCUs", lambda s: str(s["pcus"])),
     number("PMUs", lambda s: str(s["pmus"])),
@@ -286,10 +286,12 @@ def _runs(operators: Sequence[str]) -> str:
     return ", ".join(name if count == 1 else f"{name} x {count}" for name, count in runs)
 
 
-def _lines(sources: Sequence[str]) -> str:
-    """`model.py:12,13,15`, one file to a line."""
+def source_lines(sources: Sequence[str]) -> str:
+    """`model.py:12,13,15`, one file to a line; what has no line, such as an optimizer, is a name alone."""
     files: dict[str, list[str]] = {}
     for source in sources:
         file, _, line = source.rpartition(":")
-        files.setdefault(file.rpartition("/")[2], []).append(line)
-    return "\n".join(f"{file}:{','.join(lines)}" for file, lines in files.items())
+        if not line.isdigit():
+            file, line = source, ""
+        files.setdefault(file.rpartition("/")[2], []).extend([line] if line else [])
+    return "\n".join(f"{file}:{','.join(lines)}" if lines else file for file, lines in files.items())

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pef.machine import Tier
 from runtime.profile.advice import advice
-from runtime.profile.tables import as_dict, render
+from runtime.profile.tables import as_dict, render, source_lines
 from runtime.timing import Bound, simulate
 from tests.pef.samples import SAMPLES
 from tests.timing.build import FREE_MEMORY, chain, gemm, pef_of
@@ -62,6 +62,11 @@ def test_stages_name_their_operators_and_source_lines(data: dict[str, Any]) -> N
     assert (first["operators"], first["sources"]) == (["matmul", "tanh"], ["model.py:10", "model.py:11"])
     assert second["sources"] == ["model.py:12"]
     assert first["parallelism"] == {"batch": 1, "row": 2, "column": 2, "chain": 1}
+
+
+def test_lines_are_listed_by_file() -> None:
+    assert source_lines(["models/net.py:36", "models/net.py:37", "loss.py:4"]) == "net.py:36,37\nloss.py:4"
+    assert source_lines(["<adamw>", "net.py:36"]) == "<adamw>\nnet.py:36"
 
 
 def test_streams_name_their_symbols(data: dict[str, Any]) -> None:
