@@ -27,7 +27,8 @@ def test_adapters_train_as_in_pytorch(tmp_path: Path) -> None:
     optimizer = torch.optim.AdamW(trained.values(), lr=1e-2)
     spec = ModelSpec(adapted, {"input_ids": ids, "labels": ids.clone()}, optimizer, name="lora", call=mean_loss)
     twin, updates = copy.deepcopy((adapted, optimizer))
-    session = open_pef(compile_spec(spec, CompileRequest("lora", batch_size=4, output_folder=tmp_path)).pef_path)
+    request = CompileRequest("lora", batch_size=4, output_folder=tmp_path, separate_optimizer=True)
+    session = open_pef(compile_spec(spec, request).pef_path)
     gradients = {name.removesuffix(".grad") for name in session.names(SymbolKind.GRADIENT)}
     assert gradients == set(trained)
     frozen = {name: session.read(name) for name in session.names(SymbolKind.PARAMETER) if name not in trained}

@@ -222,7 +222,7 @@ def test_training_equals_numpy(training: Path) -> None:
         (["--train", "--steps", 3, "--epochs", 2], 2, "contradict"),
         (["--hyper", "lr"], 2, "name=number"),
         (["--hyper", "lr=0.1"], 1, "no hyper-parameter 'lr'"),
-        (["--input", "ROOT/model.reference.npz"], 1, "no input"),
+        (["--input", "ROOT/model.reference.npz"], 1, "not an input"),
         (["--input", "ROOT/model.pef"], 2, "cannot be read"),
         (["--weights", "ROOT/model.reference.npz"], 2, "lacks 'a'"),
         (["--test", "--reference", "ROOT/model.pef"], 2, "cannot be read"),

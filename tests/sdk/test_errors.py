@@ -174,7 +174,7 @@ def test_an_output_folder_that_cannot_be() -> None:
 
 def test_hyper_parameters_must_be_numbers() -> None:
     loaded(lambda parameters: samba.optim.SGD(parameters, lr=0.1))
-    with refused("'lr' is 'fast'", "no number"):
+    with refused("'lr' is 'fast'", "not a number"):
         samba.session.run(batch(), hyperparam_dict={"lr": "fast"})
 
 
