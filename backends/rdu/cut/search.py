@@ -17,9 +17,10 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from backends.rdu.cut.ways import NextPhase, Partial, Reached
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
@@ -54,9 +55,6 @@ of it when it is planned, and which of them that is; infinite where none fits.""
 
 WINDOW = 48
 """Stages that a section may have at most."""
-
-BEAM = 4
-"""Ways to reach a position of a section that are followed further."""
 
 ROUNDING = 1e-9
 """Two ways to add up the same cycles differ by less, as a ratio."""
@@ -95,83 +93,6 @@ class Section:
     def length(self) -> int:
         """Stages."""
         return sum(len(phase.stages) for phase in self.phases)
-
-
-@dataclass
-class _Partial:
-    """Phases from the start of a section up to a position, and what they ask for so far."""
-
-    phases: tuple[Phase, ...] = ()
-    works: tuple[float, ...] = ()
-    floors: tuple[float, ...] = ()
-    staying: tuple[float, ...] = ()
-    streamed: tuple[float, ...] = ()
-    pcus: int = 0
-    rings: int = 0
-    held: dict[str, int] = field(default_factory=dict)
-    held_pmus: int = 0
-    loaded: frozenset[str] = frozenset()
-    roots: float = 0.0
-    floor: float = 0.0
-    memory: float = 0.0
-
-    @property
-    def pmus(self) -> int:
-        """PMUs of all buffers."""
-        return self.rings + self.held_pmus
-
-
-_Rank = tuple[int, float, int]
-"""Units that do not fit, cycles, and PMUs: the less, the better."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A phase that may come next at some position: its choice, the square root of its work, and its floor, both with
-    filling; and what it loads that sections from some start on cannot have: `known` says for each load the last stage
-    before that made or read it, ascending, `fresh` the bytes of so many of them."""
-
-    choice: Choice
-    root: float
-    floor: float
-    known: tuple[int, ...]
-    fresh: tuple[int, ...]
-
-    def fresh_bytes(self, start: int) -> int:
-        """The bytes that a section must load for this phase if it begins at `start`."""
-        return self.fresh[bisect.bisect_left(self.known, start)]
-
-
-class _Reached:
-    """The ways to a position that are followed further: the fastest, and the one of fewest PMUs."""
-
-    def __init__(self) -> None:
-        self.best: list[tuple[_Rank, _Partial]] = []
-        self.smallest: tuple[_Rank, _Partial] | None = None
-
-    def may_keep(self, cycles: float, pmus: int) -> bool:
-        """Whether a way that takes no less than these would be kept; it fits."""
-        if self.smallest is None or len(self.best) < BEAM - 1:
-            return True
-        (excess, slowest, _), (more, smallest, fewest) = self.best[-1][0], self.smallest[0]
-        return excess > 0 or cycles <= slowest or pmus < fewest or (pmus == fewest and (more > 0 or cycles <= smallest))
-
-    def add(self, rank: _Rank, partial: _Partial) -> None:
-        """Keep a way, or not; of equal ones the first."""
-        if len(self.best) < BEAM - 1 or rank < self.best[-1][0]:
-            bisect.insort_right(self.best, (rank, partial), key=_rank_of)
-            del self.best[BEAM - 1 :]
-        if self.smallest is None or (partial.pmus, *rank) < (self.smallest[1].pmus, *self.smallest[0]):
-            self.smallest = rank, partial
-
-    def kept(self) -> list[tuple[_Rank, _Partial]]:
-        """All that are followed, the best first."""
-        assert self.smallest is not None
-        return self.best if any(self.smallest[1] is way for _, way in self.best) else [*self.best, self.smallest]
-
-
-def _rank_of(way: tuple[_Rank, _Partial]) -> _Rank:
-    return way[0]
 
 
 class Cutter:
@@ -215,7 +136,7 @@ class Cutter:
         self.last_use = _last_uses(graph, stages)
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
-        self._steps: dict[int, tuple[list[_Step], int]] = {}
+        self._steps: dict[int, tuple[list[NextPhase], int]] = {}
         self._alike: _Alike[tuple[list[Choice], int]] = _Alike(self._structure)
         self._leaving: dict[tuple[int, int], int] = {}
         self._sections: _Alike[list[Section]] = _Alike(self._surroundings)
@@ -343,9 +264,9 @@ class Cutter:
         """The best section of every length, whether one fits, and how many stages were looked at."""
         fits, reach = False, 0
         stop = min(len(self.stages), start + self.window)
-        ways: dict[int, _Reached] = {}
+        ways: dict[int, Reached] = {}
         found: list[Section] = []
-        position, kept = start, [_Partial()]
+        position, kept = start, [Partial()]
         while True:
             if position < stop:
                 nexts, looked = self._steps_at(position)
@@ -354,7 +275,7 @@ class Cutter:
                     for step in nexts:
                         end = position + step.choice.length
                         if end <= stop:
-                            self._extend(partial, step, start, end, ways.setdefault(end, _Reached()))
+                            self._extend(partial, step, start, end, ways.setdefault(end, Reached()))
             ways = {end: reached for end, reached in ways.items() if reached.best}
             if not ways:
                 return found, fits, reach
@@ -368,11 +289,11 @@ class Cutter:
             found.append(Section(kept[0].phases, cycles, excess=excess, others=others))
 
     @staticmethod
-    def _excess(partial: _Partial, pcus: int, pmus: int) -> int:
+    def _excess(partial: Partial, pcus: int, pmus: int) -> int:
         """Units that it needs beyond so many."""
         return max(0, partial.pmus - pmus) + max(0, partial.pcus - pcus)
 
-    def _steps_at(self, position: int) -> tuple[list[_Step], int]:
+    def _steps_at(self, position: int) -> tuple[list[NextPhase], int]:
         """Phases that begin at a position, and how many stages had to be looked at."""
         if position not in self._steps:
             found, reach = self._choices_at(position)
@@ -400,7 +321,7 @@ class Cutter:
             for slicing in loaded[symbol]
         )
 
-    def _step(self, choice: Choice, position: int) -> _Step:
+    def _step(self, choice: Choice, position: int) -> NextPhase:
         """A choice at a position, with what is known of its loads."""
         loads: list[tuple[int, int]] = []
         for name, nbytes in (*choice.cost.resident.items(), *choice.cost.streamed.items()):
@@ -411,7 +332,9 @@ class Cutter:
         loads.sort()
         fresh = tuple(itertools.accumulate((nbytes for _, nbytes in loads), initial=0))
         cost, filled = choice.cost, 1 + choice.cost.fill
-        return _Step(choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(at for at, _ in loads), fresh)
+        return NextPhase(
+            choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(at for at, _ in loads), fresh
+        )
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """As `_steps_at`, without what only this search needs."""
@@ -446,7 +369,7 @@ class Cutter:
         self._choices[position] = choices(stages, [Break.ALWAYS] * (len(stages) + 1), self.machine, self.microbatches)
         self._steps.pop(position, None)
 
-    def _extend(self, partial: _Partial, step: _Step, start: int, end: int, reached: _Reached) -> None:
+    def _extend(self, partial: Partial, step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Add the section so far and one more phase to the ways to `end`, where it fits and is worth keeping."""
         choice, cost = step.choice, step.choice.cost
         pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
@@ -483,7 +406,7 @@ class Cutter:
             return
         if alone:
             rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
-        following = _Partial(
+        following = Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),
             (*partial.floors, cost.floor * (1 + cost.fill)),
@@ -504,7 +427,7 @@ class Cutter:
     def _pmus_of(self, nbytes: int) -> int:
         return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
 
-    def _cycles(self, partial: _Partial, start: int, stop: int) -> float:
+    def _cycles(self, partial: Partial, start: int, stop: int) -> float:
         """Modelled cycles of a section.
 
         Memory works one phase ahead: what stays in a phase is loaded while the one before runs, what streams arrives
