@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.stream.estimate import PhaseCost, estimate, loads_of
+from backends.rdu.stream.estimate import Draft, Estimate, PhaseCost, draft_of, loads_of
 from backends.rdu.stream.forms import counts_of, largest_count
 from backends.rdu.stream.nests import (
     MOST_OUTER,
@@ -71,22 +71,24 @@ def choices(
 ) -> tuple[list[Choice], int]:
     """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break; and
     how many stages had to be looked at for that."""
-    found: dict[int, list[Choice]] = {}
+    found: dict[int, list[_Candidate]] = {}
     reach = 1
     for streak in streaks(stages):
         longest = len(streak.stages)
+        nests = _Nests(streak, machine, microbatches)
         for length in range(1, longest + 1):
             reach = max(reach, length + 1)
             doubled = length & (length - 1) == 0
             if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
-                nests = [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
-                found.setdefault(length, []).extend(nests)
-                if length > 1 and not any(fits(choice.cost, machine) for choice in nests):
+                candidates = list(nests.of(length))
+                found.setdefault(length, []).extend(candidates)
+                if length > 1 and not any(fits(candidate.cost, machine) for candidate in candidates):
                     break
     if not found:
-        still = _costed(still_phase(stages, machine.pcu_lanes), machine)
+        still = _Candidate.of(still_phase(stages, machine.pcu_lanes), machine)
         found[still.length], reach = [still], still.length + 1
-    return [kept for group in found.values() for kept in _best(group, machine)], reach
+    best = (kept for group in found.values() for kept in _best(group, machine))
+    return [Choice(candidate.phase, candidate.draft.cost()) for candidate in best], reach
 
 
 def fits(cost: PhaseCost, machine: Machine) -> bool:
@@ -100,31 +102,73 @@ def resident_bytes(machine: Machine) -> int:
     return int(RESIDENT_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes)
 
 
-def _costed(phase: Phase, machine: Machine) -> Choice:
-    return Choice(phase, estimate(phase, machine, resident_bytes(machine)))
+@dataclass(frozen=True)
+class _Candidate:
+    """A phase that may be kept, with its cost before ports are reckoned."""
+
+    phase: Phase
+    draft: Draft
+
+    @staticmethod
+    def of(phase: Phase, machine: Machine) -> _Candidate:
+        """A phase, costed."""
+        return _Candidate(phase, draft_of(phase, machine, resident_bytes(machine)))
+
+    @property
+    def cost(self) -> PhaseCost:
+        """What it costs, ports left out."""
+        return self.draft.outline
+
+    @property
+    def length(self) -> int:
+        """Stages."""
+        return len(self.phase.stages)
 
 
-def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbatches | None) -> Iterator[Phase]:
-    """The streak's first stages with the outer loop as fine as it goes, alone and with inner loops."""
-    divisor = streak.divisors[length - 1]
-    asked = microbatches.count(divisor) if microbatches is not None else None
-    fine = asked or largest_count(divisor, MOST_OUTER)
-    base = streak.phase(length, fine)
-    yield base
-    coarse = largest_count(divisor, FEW_OUTER)
-    if asked is None and 1 < coarse < fine:
-        yield streak.phase(length, coarse)
-    if _largest_slice(base) <= SMALL_SLICE_BYTES:
-        return
-    yield from _inner(base)
-    if asked is None and any(
-        axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(machine)
-        for load in loads_of(base, 0)
-    ):
-        for count in counts_of(divisor, MOST_OUTER)[:-1]:
-            fewer = streak.phase(length, count)
-            yield fewer
-            yield from _inner(fewer)
+class _Nests:
+    """The nests along which the first stages of a streak may stream."""
+
+    def __init__(self, streak: Streak, machine: Machine, microbatches: Microbatches | None) -> None:
+        self.streak = streak
+        self.machine = machine
+        self.microbatches = microbatches
+        self._estimates: dict[int, Estimate] = {}
+
+    def of(self, length: int) -> Iterator[_Candidate]:
+        """The first stages with the outer loop as fine as it goes, alone and with inner loops."""
+        divisor = self.streak.divisors[length - 1]
+        asked = self.microbatches.count(divisor) if self.microbatches is not None else None
+        fine = asked or largest_count(divisor, MOST_OUTER)
+        base, largest = self._upto(length, fine)
+        yield base
+        coarse = largest_count(divisor, FEW_OUTER)
+        if asked is None and 1 < coarse < fine:
+            yield self._upto(length, coarse)[0]
+        if largest <= SMALL_SLICE_BYTES:
+            return
+        yield from self._inner(base.phase)
+        if asked is None and any(
+            axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(self.machine)
+            for load in loads_of(base.phase, 0)
+        ):
+            for count in counts_of(divisor, MOST_OUTER)[:-1]:
+                fewer, _ = self._upto(length, count)
+                yield fewer
+                yield from self._inner(fewer.phase)
+
+    def _upto(self, length: int, count: int) -> tuple[_Candidate, int]:
+        """The first stages in one loop, no fewer than the last time, and the bytes of the largest slice."""
+        phase = self.streak.phase(length, count)
+        if count not in self._estimates:
+            self._estimates[count] = Estimate(phase.nest, self.machine, resident_bytes(self.machine))
+        estimate = self._estimates[count]
+        for stage in phase.stages[estimate.stages :]:
+            estimate.add(stage)
+        return _Candidate(phase, estimate.draft()), estimate.largest_slice
+
+    def _inner(self, phase: Phase) -> Iterator[_Candidate]:
+        for inner in _inner(phase):
+            yield _Candidate.of(inner, self.machine)
 
 
 def _inner(phase: Phase) -> Iterator[Phase]:
@@ -146,22 +190,22 @@ def _largest_slice(phase: Phase) -> int:
     return max((s.form.types[n].nbytes for s in phase.stages for n in (*s.form.writes, *s.form.reads)), default=0)
 
 
-def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
+def _best(group: Sequence[_Candidate], machine: Machine) -> list[_Candidate]:
     """Those that are best in time, and those that need the fewest PMUs."""
     rate = machine.tier_bytes_per_cycle(0)
     pcus = len(machine.working_sites(SiteKind.PCU))
 
-    def time(choice: Choice) -> float:
+    def time(choice: _Candidate) -> float:
         cost = choice.cost
         return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
 
-    def pmus(choice: Choice) -> int:
+    def pmus(choice: _Candidate) -> int:
         return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
 
     most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
     fitting = [choice for choice in group if pmus(choice) <= most] or group
     ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
-    kept: list[Choice] = []
+    kept: list[_Candidate] = []
     for choice in ranked:
         if not kept or pmus(choice) < min(pmus(other) for other in kept):
             kept.append(choice)

@@ -122,6 +122,7 @@ class Streak:
     axes: dict[str, int] = field(default_factory=dict)
     accumulators: set[str] = field(default_factory=set)
     still: set[str] = field(default_factory=set)
+    _within: dict[int, list[NestedStage]] = field(default_factory=dict)
 
     @property
     def divisor(self) -> int:
@@ -187,8 +188,10 @@ class Streak:
 
     def phase(self, length: int, count: int) -> Phase:
         """The first `length` stages as a phase of one loop."""
-        stages = tuple(s.within(c, count) for s, c in zip(self.stages[:length], self.cuttings[:length]))
-        return Phase(Nest((count,)), stages, self.divisors[length - 1])
+        known = self._within.setdefault(count, [])
+        for stage, cutting in zip(self.stages[len(known) : length], self.cuttings[len(known) : length]):
+            known.append(stage.within(cutting, count))
+        return Phase(Nest((count,)), tuple(known[:length]), self.divisors[length - 1])
 
 
 def streaks(stages: Sequence[NestedStage]) -> list[Streak]:
