@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from backends.rdu.cut.ways import NextPhase, Partial, Reached
+from backends.rdu.cut.ways import NextPhase, Offer, Partial, Rank, Reached
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
@@ -271,22 +271,45 @@ class Cutter:
             if position < stop:
                 nexts, looked = self._steps_at(position)
                 reach = max(reach, position - start + looked)
-                for partial in kept:
-                    for step in nexts:
-                        end = position + step.choice.length
-                        if end <= stop:
-                            self._extend(partial, step, start, end, ways.setdefault(end, Reached()))
-            ways = {end: reached for end, reached in ways.items() if reached.best}
-            if not ways:
+                for step in nexts:
+                    end = position + step.choice.length
+                    if end <= stop:
+                        self._offer(kept, step, start, end, ways.setdefault(end, Reached()))
+            ranked: list[tuple[Rank, Partial]] = []
+            while ways and not ranked:
+                position = min(ways)
+                ranked = self._taken(ways.pop(position), start, position)
+            if not ranked:
                 return found, fits, reach
-            position = min(ways)
-            ranked = ways.pop(position).kept()
             kept = [partial for _, partial in ranked]
             _, cycles, _ = ranked[0][0]
             excess = self._excess(kept[0], self.all_pcus, self.all_pmus)
             fits |= self._excess(kept[0], self.pcus, self.pmus) == 0
             others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
             found.append(Section(kept[0].phases, cycles, excess=excess, others=others))
+
+    def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
+        """Note each way so far with one more phase, where it may fit, with the least that it takes."""
+        cost = step.choice.cost
+        moved = (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
+        for partial in kept:
+            rings = partial.rings + cost.ring_pmus
+            if not partial.phases and step.choice.length == 1:
+                reached.offers.append(Offer(0.0, rings, partial, step))
+            elif partial.pcus + cost.pcus <= self.pcus and rings + partial.held_pmus <= self.pmus:
+                roots = partial.roots + step.root
+                slowest = max(roots * roots / self.pcus, partial.floor + step.floor, partial.memory + moved)
+                overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
+                least = slowest * (1 - ROUNDING) + overhead
+                reached.offers.append(Offer(least, rings + partial.held_pmus, partial, step))
+
+    def _taken(self, reached: Reached, start: int, end: int) -> list[tuple[Rank, Partial]]:
+        """The ways to `end` that are followed further, of all that have been offered: the most promising are worked out
+        first, the others only as far as one may still be kept."""
+        for offer in sorted(reached.offers, key=lambda offer: offer.cycles):
+            if reached.may_keep(offer.cycles, offer.pmus):
+                self._extend(offer.partial, offer.step, start, end, reached)
+        return reached.kept() if reached.best else []
 
     @staticmethod
     def _excess(partial: Partial, pcus: int, pmus: int) -> int:
@@ -374,15 +397,6 @@ class Cutter:
         choice, cost = step.choice, step.choice.cost
         pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
         alone = not partial.phases and choice.length == 1
-        if not alone and (pcus > self.pcus or rings + partial.held_pmus > self.pmus):
-            return
-        roots, floor = partial.roots + step.root, partial.floor + step.floor
-        if not alone:
-            overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
-            memory = partial.memory + (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
-            least = max(roots * roots / self.pcus, floor, memory) * (1 - ROUNDING) + overhead
-            if not reached.may_keep(least, rings + partial.held_pmus):
-                return
         held, held_pmus = partial.held, partial.held_pmus
         staying = streamed = 0
         loaded = partial.loaded
@@ -417,8 +431,8 @@ class Cutter:
             held,
             held_pmus,
             loaded,
-            roots,
-            floor,
+            partial.roots + step.root,
+            partial.floor + step.floor,
             partial.memory + (staying + streamed) / self.rate,
         )
         excess = self._excess(following, self.pcus, self.pmus)

@@ -57,10 +57,22 @@ class NextPhase:
         return self.fresh[bisect.bisect_left(self.known, start)]
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A way so far with one more phase, and the cycles and PMUs that it needs at least."""
+
+    cycles: float
+    pmus: int
+    partial: Partial
+    step: NextPhase
+
+
 class Reached:
-    """The ways to a position that are followed further: the fastest, and the one of fewest PMUs."""
+    """The ways to a position that are offered, and those that are followed further: the fastest, and the one of fewest
+    PMUs."""
 
     def __init__(self) -> None:
+        self.offers: list[Offer] = []
         self.best: list[tuple[Rank, Partial]] = []
         self.smallest: tuple[Rank, Partial] | None = None
 
