@@ -290,18 +290,19 @@ class Cutter:
 
     def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Note each way so far with one more phase, where it may fit, with the least that it takes."""
-        cost = step.choice.cost
+        cost, held = step.choice.cost, step.fresh_pmus(start)
         moved = (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
         for partial in kept:
             rings = partial.rings + cost.ring_pmus
+            pmus = rings + partial.held_pmus + held
             if not partial.phases and step.choice.length == 1:
                 reached.offers.append(Offer(0.0, rings, partial, step))
-            elif partial.pcus + cost.pcus <= self.pcus and rings + partial.held_pmus <= self.pmus:
+            elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
                 roots = partial.roots + step.root
                 slowest = max(roots * roots / self.pcus, partial.floor + step.floor, partial.memory + moved)
                 overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
                 least = slowest * (1 - ROUNDING) + overhead
-                reached.offers.append(Offer(least, rings + partial.held_pmus, partial, step))
+                reached.offers.append(Offer(least, pmus, partial, step))
 
     def _taken(self, reached: Reached, start: int, end: int) -> list[tuple[Rank, Partial]]:
         """The ways to `end` that are followed further, of all that have been offered: the most promising are worked out
@@ -347,16 +348,25 @@ class Cutter:
     def _step(self, choice: Choice, position: int) -> NextPhase:
         """A choice at a position, with what is known of its loads."""
         loads: list[tuple[int, int]] = []
-        for name, nbytes in (*choice.cost.resident.items(), *choice.cost.streamed.items()):
-            uses = self.readers.get(name, ())
-            before = bisect.bisect_left(uses, position)
-            last = uses[before - 1] if before else -1
-            loads.append((max(last, self.maker.get(name, -1)), nbytes))
+        wholes: dict[str, tuple[int, int, int]] = {}
+        cost, filled = choice.cost, 1 + choice.cost.fill
+        for resident, kind in ((True, cost.resident), (False, cost.streamed)):
+            for name, nbytes in kind.items():
+                uses, maker = self.readers.get(name, ()), self.maker.get(name, -1)
+                before = bisect.bisect_left(uses, position)
+                last = max(uses[before - 1] if before else -1, maker)
+                loads.append((last, nbytes))
+                unread = maker if last == maker else -1
+                wholes.setdefault(name, (last if resident else len(self.stages), unread, self.value_pmus[name]))
         loads.sort()
         fresh = tuple(itertools.accumulate((nbytes for _, nbytes in loads), initial=0))
-        cost, filled = choice.cost, 1 + choice.cost.fill
         return NextPhase(
-            choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(at for at, _ in loads), fresh
+            choice,
+            math.sqrt(cost.work * filled),
+            cost.floor * filled,
+            tuple(at for at, _ in loads),
+            fresh,
+            tuple(wholes.values()),
         )
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:

@@ -51,10 +51,17 @@ class NextPhase:
     floor: float
     known: tuple[int, ...]
     fresh: tuple[int, ...]
+    wholes: tuple[tuple[int, int, int], ...]
+    """For each load: a section that begins behind the first number must hold it whole, as must one that begins no later
+    than the second; and the PMUs that takes."""
 
     def fresh_bytes(self, start: int) -> int:
         """The bytes that a section must load for this phase if it begins at `start`."""
         return self.fresh[bisect.bisect_left(self.known, start)]
+
+    def fresh_pmus(self, start: int) -> int:
+        """The PMUs of what this phase must be the first to hold whole in a section that begins at `start`."""
+        return sum(pmus for before, made, pmus in self.wholes if before < start or start <= made)
 
 
 @dataclass(frozen=True, slots=True)
