@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from backends.rdu.cut.ways import NextPhase, Offer, Partial, Rank, Reached
+from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
@@ -55,9 +55,6 @@ of it when it is planned, and which of them that is; infinite where none fits.""
 
 WINDOW = 48
 """Stages that a section may have at most."""
-
-ROUNDING = 1e-9
-"""Two ways to add up the same cycles differ by less, as a ratio."""
 
 PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
@@ -291,7 +288,9 @@ class Cutter:
     def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Note each way so far with one more phase, where it may fit, with the least that it takes."""
         cost, held = step.choice.cost, step.fresh_pmus(start)
-        moved = (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
+        staying, streamed = (nbytes / self.rate for nbytes in step.fresh_bytes(start))
+        stored = self._leaving_bytes(start, end) / self.rate
+        moved = staying + streamed + stored
         for partial in kept:
             rings = partial.rings + cost.ring_pmus
             pmus = rings + partial.held_pmus + held
@@ -299,7 +298,14 @@ class Cutter:
                 reached.offers.append(Offer(0.0, rings, partial, step))
             elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
                 roots = partial.roots + step.root
-                slowest = max(roots * roots / self.pcus, partial.floor + step.floor, partial.memory + moved)
+                arrived = max(partial.begun, partial.arrived) + staying
+                slowest = max(
+                    roots * roots / self.pcus,
+                    partial.floor + step.floor,
+                    partial.memory + moved,
+                    max(partial.ended, arrived) + max(step.floor, step.root * step.root / self.pcus),
+                    arrived + streamed + stored,
+                )
                 overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
                 least = slowest * (1 - ROUNDING) + overhead
                 reached.offers.append(Offer(least, pmus, partial, step))
@@ -307,7 +313,7 @@ class Cutter:
     def _taken(self, reached: Reached, start: int, end: int) -> list[tuple[Rank, Partial]]:
         """The ways to `end` that are followed further, of all that have been offered: the most promising are worked out
         first, the others only as far as one may still be kept."""
-        for offer in sorted(reached.offers, key=lambda offer: offer.cycles):
+        for offer in sorted(reached.offers, key=lambda offer: (offer.cycles, offer.pmus)):
             if reached.may_keep(offer.cycles, offer.pmus):
                 self._extend(offer.partial, offer.step, start, end, reached)
         return reached.kept() if reached.best else []
@@ -347,27 +353,15 @@ class Cutter:
 
     def _step(self, choice: Choice, position: int) -> NextPhase:
         """A choice at a position, with what is known of its loads."""
-        loads: list[tuple[int, int]] = []
-        wholes: dict[str, tuple[int, int, int]] = {}
         cost, filled = choice.cost, 1 + choice.cost.fill
+        loads: list[FirstLoad] = []
         for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
                 uses, maker = self.readers.get(name, ()), self.maker.get(name, -1)
                 before = bisect.bisect_left(uses, position)
-                last = max(uses[before - 1] if before else -1, maker)
-                loads.append((last, nbytes))
-                unread = maker if last == maker else -1
-                wholes.setdefault(name, (last if resident else len(self.stages), unread, self.value_pmus[name]))
-        loads.sort()
-        fresh = tuple(itertools.accumulate((nbytes for _, nbytes in loads), initial=0))
-        return NextPhase(
-            choice,
-            math.sqrt(cost.work * filled),
-            cost.floor * filled,
-            tuple(at for at, _ in loads),
-            fresh,
-            tuple(wholes.values()),
-        )
+                last = uses[before - 1] if before else -1
+                loads.append(FirstLoad(name, maker, max(last, maker), resident, nbytes, self.value_pmus[name]))
+        return NextPhase(choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(loads))
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """As `_steps_at`, without what only this search needs."""
@@ -445,14 +439,17 @@ class Cutter:
             partial.floor + step.floor,
             partial.memory + (staying + streamed) / self.rate,
         )
-        excess = self._excess(following, self.pcus, self.pmus)
-        reached.add((excess, self._cycles(following, start, end), following.pmus), following)
+        self._run(following)
+        stored = self._leaving_bytes(start, end) / self.rate
+        overhead = PHASE_CYCLES * len(following.works) + self.load
+        cycles = max(following.ended, following.arrived + stored) + overhead
+        reached.add((self._excess(following, self.pcus, self.pmus), cycles, following.pmus), following)
 
     def _pmus_of(self, nbytes: int) -> int:
         return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
 
-    def _cycles(self, partial: Partial, start: int, stop: int) -> float:
-        """Modelled cycles of a section.
+    def _run(self, partial: Partial) -> None:
+        """Work out when the last phase begins and ends, and when all that it loads has arrived.
 
         Memory works one phase ahead: what stays in a phase is loaded while the one before runs, what streams arrives
         with it.
@@ -462,11 +459,9 @@ class Cutter:
         for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
             memory = max(memory, begun) + staying
             begun = max(now, memory)
-            now = begun + span
             memory += streamed
-            now = max(now, memory)
-        stored = self._leaving_bytes(start, stop) / self.rate
-        return max(now, memory + stored) + PHASE_CYCLES * len(spans) + self.load
+            now = max(begun + span, memory)
+        partial.begun, partial.ended, partial.arrived = begun, now, memory
 
     def _leaving_bytes(self, start: int, stop: int) -> int:
         """Bytes that a section leaves in memory: what it makes and others, or outputs, need."""
