@@ -27,6 +27,7 @@ from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
 from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
+from backends.rdu.stream.spread import spread_of
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 from pef.nest import Slicing, holds_stored, level_of
@@ -131,6 +132,9 @@ class Cutter:
             for value in stage.needs:
                 self.readers.setdefault(value.name, []).append(index)
         self.last_use = _last_uses(graph, stages)
+        self.crossing = self._crossing()
+        self.valleys = self._valleys()
+        self.least_work, self.least_memory = self._least()
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
         self._steps: dict[int, tuple[list[NextPhase], int]] = {}
@@ -223,6 +227,7 @@ class Cutter:
         found = self._sections.find(start)
         if found is None:
             sections, reach = self._search(start)
+            sections = self._worthwhile(start, sections)
             sections = [replace(section, kind=(start, number)) for number, section in enumerate(sections)]
             self._sections.keep(start, reach, sections)
             return sections
@@ -235,6 +240,23 @@ class Cutter:
             )
             for section in sections
         ]
+
+    def _worthwhile(self, start: int, sections: Sequence[Section]) -> list[Section]:
+        """The sections that should not rather go on: a longer one takes them and the stages behind them in less time
+        than those would need at least in sections of their own. Those that end where little crosses stay: what is
+        predicted may differ from what is modelled."""
+        kept: list[Section] = []
+        least = [math.inf, math.inf]
+        for section in reversed(sections):
+            end = start + section.length
+            cycles = section.cycles + self.crossing[end] / self.rate
+            beyond = [cycles - least_before[end] for least_before in (self.least_memory, self.least_work)]
+            if section.excess or end in self.valleys:
+                kept.append(section)
+            elif not any(long <= short * (1 + ROUNDING) for long, short in zip(least, beyond)):
+                kept.append(section)
+                least = [min(pair) for pair in zip(least, beyond)]
+        return kept[::-1]
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
@@ -476,6 +498,43 @@ class Cutter:
             for value in stage.stage.writes
             if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
         )
+
+    def _crossing(self) -> list[int]:
+        """For each position, the bytes made before that stages behind it read."""
+        change = [0] * (len(self.stages) + 2)
+        for index, stage in enumerate(self.stages):
+            for value in stage.stage.writes:
+                uses = self.readers.get(value.name, ())
+                if uses and value.name not in self.in_place:
+                    change[index + 1] += value.type.nbytes
+                    change[uses[-1] + 1] -= value.type.nbytes
+        return list(itertools.accumulate(change))
+
+    def _valleys(self) -> frozenset[int]:
+        """Positions over which fewer bytes cross than before and behind: the last of each valley."""
+        found, falling = set(), False
+        for position, (here, behind) in enumerate(itertools.pairwise(self.crossing)):
+            if behind > here and falling:
+                found.add(position)
+            falling = behind < here or (falling and behind == here)
+        return frozenset(found)
+
+    def _least(self) -> tuple[list[float], list[float]]:
+        """Cycles that the stages up to each position need at least: for their work, and for what they are the first to
+        load and what outputs store."""
+        work, memory, seen = [0.0], [0.0], set(self.maker)
+        for stage in self.stages:
+            narrow = spread_of(stage.form, self.machine).options[0]
+            work.append(work[-1] + narrow.cycles * narrow.units / self.pcus)
+            loaded = {value.name: value.type.nbytes for value in stage.stage.reads if value.name not in seen}
+            seen |= loaded.keys()
+            stored = sum(
+                value.type.nbytes
+                for value in stage.stage.writes
+                if self.last_use.get(value.name) == len(self.stages) and value.name not in self.in_place
+            )
+            memory.append(memory[-1] + (sum(loaded.values()) + stored) / self.rate)
+        return work, memory
 
     def _may_break(self, index: int) -> Break:
         """Whether a phase may begin here although the one before could go on."""
