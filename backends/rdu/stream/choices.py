@@ -151,7 +151,7 @@ class _Nests:
             axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(self.machine)
             for load in loads_of(base.phase, 0)
         ):
-            for count in counts_of(divisor, MOST_OUTER)[:-1]:
+            for count in counts_of(divisor, MOST_OUTER)[-2::-2]:
                 fewer, _ = self._upto(length, count)
                 yield fewer
                 yield from self._inner(fewer.phase)
