@@ -330,12 +330,6 @@ def _leading(stage: NestedStage, phase: Phase, cuttings: Sequence[Cutting | None
     return cutting if cutting is not None and cutting.divisor > 1 and not cutting.accumulators else None
 
 
-def with_inner_loop(phase: Phase, cuttings: Sequence[Cutting | None], count: int) -> Phase:
-    """The phase with one more loop inside."""
-    stages = tuple(stage.within(cutting, count) for stage, cutting in zip(phase.stages, cuttings))
-    return Phase(Nest((*phase.nest.counts, count)), stages, phase.divisor)
-
-
 def writer_of(phase: Phase, stage: NestedStage, value: Value) -> Writer:
     """A stage's write as the nest's rules see it."""
     return Writer(phase.nest, stage.slicing(value), stage.level)
