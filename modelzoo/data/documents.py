@@ -58,7 +58,8 @@ def windows(length: int, seed: int) -> tuple[dict[str, Array], dict[str, Array]]
 
 def _spread(rows: Array, most: int) -> Array:
     """At most so many of the rows, evenly from first to last."""
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    kept: Array = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    return kept
 
 
 def write_jsonl(path: Path, paragraphs: int = 1) -> int:
