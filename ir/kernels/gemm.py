@@ -146,7 +146,7 @@ def _required() -> ModuleType:
 LINE_SLACK = 32
 """Elements that loops may read beyond a line."""
 PANEL = 32
-"""Elements that lie side by side for a product, at most: `WIDTH` of the loops, on processors with the widest vectors."""
+"""Elements that lie side by side for a product, at most: `WIDTH` of the loops where vectors are the widest."""
 
 
 def _stack(array: Array) -> Array | None:

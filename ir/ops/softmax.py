@@ -1,8 +1,8 @@
 """Softmax, its logarithm, and their gradients, along one axis that a tile holds whole.
 
-Compiled loops (`ir/kernels/native/rows.py`) go over rows that follow one another in memory; NumPy over others. What lies
-between its passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive
-each other out of the cache.
+Compiled loops (`ir/kernels/native/rows.py`) go over rows that follow one another in memory; NumPy over others. What
+lies between its passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive each
+other out of the cache.
 """
 
 from __future__ import annotations

@@ -61,32 +61,32 @@ def normalise_gradient(
 
 
 @compiled(f"float32({VECTOR})", reassociates=True)
-def _sum(x: Array) -> float:
+def _sum(x: Array) -> np.float32:
     total = F32(0)
     for i in range(len(x)):
         total += x[i]
-    return total
+    return total  # type: ignore[no-any-return]
 
 
 @compiled(f"float32({VECTOR}, {VECTOR})", reassociates=True)
-def _dot(x: Array, y: Array) -> float:
+def _dot(x: Array, y: Array) -> np.float32:
     total = F32(0)
     for i in range(len(x)):
         total += x[i] * y[i]
-    return total
+    return total  # type: ignore[no-any-return]
 
 
 @compiled(f"float32({VECTOR})")
-def _maximum(x: Array) -> float:
+def _maximum(x: Array) -> np.float32:
     """The largest element; NaN where one is."""
-    top = x[0]
+    top: np.float32 = x[0]
     for i in range(1, len(x)):
         top = x[i] if x[i] > top or x[i] != x[i] else top
     return top
 
 
 @compiled(f"void({VECTOR}, float32, {VECTOR})")
-def _exponentials(x: Array, shift: float, out: Array) -> None:
+def _exponentials(x: Array, shift: np.float32, out: Array) -> None:
     for i in range(len(x)):
         centred = x[i] - shift
         made = exp(centred)
@@ -94,7 +94,7 @@ def _exponentials(x: Array, shift: float, out: Array) -> None:
 
 
 @compiled(f"Tuple((float32, float32))({VECTOR}, float32, float32, {VECTOR})")
-def _exponentials_and_sum(x: Array, least: float, most: float, out: Array) -> tuple[float, float]:
+def _exponentials_and_sum(x: Array, least: float, most: float, out: Array) -> tuple[np.float32, np.float32]:
     """exp(x - shift), the shift and the sum: the shift is 0 where the sum then lies between `least` and `most`, else
     the maximum."""
     shift = F32(0)
