@@ -14,8 +14,8 @@ def compiled(signature: str, *, reassociates: bool = False, fuses: bool = True) 
     """The same function as machine code for arguments of these types, run without the interpreter's lock.
 
     Products and sums may be fused, unless `fuses` is false; what it calls takes after it where it says nothing itself.
-    With `reassociates`, sums are added up in as many parts as the processor's vectors are wide: the order depends on the
-    processor, never on the number of threads.
+    With `reassociates`, sums are added up in as many parts as the processor's vectors are wide: the order depends on
+    the processor, never on the number of threads.
     """
     flags = {"contract"} if fuses else set()
     if reassociates:
