@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from ir.graph import SymbolKind
 from ir.op import Array
 from modelbox.box_file import Home, Profile
 from modelbox.refusal import Reason, Refusal
-from modelbox.service.loading import open_profile
+from modelbox.service.loading import open_profile, sharing
 from modelbox.service.metrics import Metrics
 from modelbox.service.post import Post
 from modelbox.service.tensors import DEVICE, Described, as_device
@@ -75,7 +76,8 @@ class LoadedProfile:
         self.rowwise = bool(self.outputs) and all(shape[:1] == (self.batch,) for shape in shapes)
         report = session.run_timing(FORWARD)
         self.simulated_rdu_ns = round(1000 * report.us(report.cycles))
-        self.shares = self.rowwise and self._rows_are_independent()
+        block = sharing(self._rows_are_independent) if self.rowwise else None
+        self.shares, self._block = block is not None, block or nullcontext()
         if self.rowwise and not self.shares:
             log.warning("%s: rows of a batch influence one another: a request is a whole batch", self.name)
 
@@ -112,12 +114,12 @@ class LoadedProfile:
         """Inference requests from batches that they share."""
         rows = sum(ticket.rows for ticket in tickets)
         if not self.shares:
-            return [self._answer(self.session.run(FORWARD, inputs=ticket.inputs), 1) for ticket in tickets]
+            return [self._answer(self._outputs(ticket.inputs), 1) for ticket in tickets]
         joined = {tensor.name: np.concatenate([t.inputs[tensor.name] for t in tickets]) for tensor in self.inputs}
         parts = []
         for start in range(0, rows, self.batch):
             chosen = np.minimum(np.arange(start, start + self.batch), rows - 1)
-            parts.append(self.session.run(FORWARD, inputs={name: array[chosen] for name, array in joined.items()}))
+            parts.append(self._outputs({name: array[chosen] for name, array in joined.items()}))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         answers, start = [], 0
         for ticket in tickets:
@@ -125,6 +127,11 @@ class LoadedProfile:
             answers.append(self._answer(mine, -(-ticket.rows // self.batch)))
             start += ticket.rows
         return answers
+
+    def _outputs(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Of one batch."""
+        with self._block:
+            return self.session.run(FORWARD, inputs=inputs)
 
     def _answer(self, outputs: dict[str, Array], runs: int) -> Inference:
         return Inference(outputs, self.name, runs * self.simulated_rdu_ns)
