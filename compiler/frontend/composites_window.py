@@ -69,12 +69,13 @@ def _without_ceil(
     """Sizes of windows that are the same without `ceil_mode`: it adds none, or the only one reaches beyond the tensor,
     and is as large as that. Nothing where there are none."""
     found = []
-    for extent, *window in zip(extents, size, step, pad, gap):
-        if window[0] > extent and window[2:] == [0, 1] and output_extent(extent, *window, ceil=True) == 1:
-            window[0] = extent
-        if output_extent(extent, *window, ceil=True) != output_extent(extent, *window, ceil=False):
+    for extent, length, stride, padding, dilation in zip(extents, size, step, pad, gap):
+        if padding == 0 and dilation == 1 and output_extent(extent, length, stride, 0, 1, True) == 1:
+            length = min(length, extent)
+        window = extent, length, stride, padding, dilation
+        if output_extent(*window, True) != output_extent(*window, False):
             return []
-        found.append(window[0])
+        found.append(length)
     return found
 
 
