@@ -158,7 +158,7 @@ def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, sh
     where `native` has loops.
     """
     loops = _required()
-    address, row_bytes = panels.ctypes.data, 4 * PANEL
+    address, row_bytes = panels.ctypes.data, 4 * loops.WIDTH
     loops.lay_out_panels(lines, address)
     step = lines.shape[0] * lines.shape[2] * row_bytes
     loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
@@ -174,7 +174,7 @@ def _required() -> ModuleType:
 LINE_SLACK = 32
 """Elements that loops may read beyond a line."""
 PANEL = 32
-"""Elements that lie side by side for a product."""
+"""Elements that lie side by side for a product, at most: `WIDTH` of the loops where vectors are the widest."""
 
 
 def _stack(array: Array) -> Array | None:
