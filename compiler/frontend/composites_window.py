@@ -63,6 +63,22 @@ def output_extent(extent: int, size: int, stride: int, padding: int, dilation: i
     return windows - 1 if ceil and (windows - 1) * stride >= extent + padding else windows
 
 
+def _without_ceil(
+    extents: Sequence[int], size: list[int], step: list[int], pad: list[int], gap: list[int]
+) -> list[int]:
+    """Sizes of windows that are the same without `ceil_mode`: it adds none, or the only one reaches beyond the tensor,
+    and is as large as that. Nothing where there are none."""
+    found = []
+    for extent, length, stride, padding, dilation in zip(extents, size, step, pad, gap):
+        if padding == 0 and dilation == 1 and output_extent(extent, length, stride, 0, 1, True) == 1:
+            length = min(length, extent)
+        window = extent, length, stride, padding, dilation
+        if output_extent(*window, True) != output_extent(*window, False):
+            return []
+        found.append(length)
+    return found
+
+
 def _average(x: Tensor, windows: Sequence[_Windows], divisor: int | None = None) -> Tensor:
     """The sum of each window over the last axes, one axis after another, by how many elements count in it."""
     count = torch.ones((), dtype=torch.int64 if not x.is_floating_point() else x.dtype)
@@ -115,6 +131,8 @@ def _average_pool(axes: int, own: Callable[..., Tensor]) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Tensor:
         sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
+        if ceil_mode and (fitting := _without_ceil(x.shape[-axes:], sizes, steps, pads, [1] * axes)):
+            sizes, ceil_mode = fitting, False
         if x.is_floating_point() and not ceil_mode and divisor_override is None:
             return own(x, sizes, steps, pads, False, count_include_pad)
         windows = [
@@ -150,6 +168,8 @@ def _max_pool(axes: int, indices: bool) -> Callable[..., Any]:
     ) -> Tensor | tuple[Tensor, Tensor]:
         size, step, pad = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
         gap = _each(dilation, axes)
+        if ceil_mode and (fitting := _without_ceil(x.shape[-axes:], size, step, pad, gap)):
+            size, ceil_mode = fitting, False
         if not indices and not ceil_mode and x.is_floating_point() and math.prod(size[-2:]) <= POSITIONS:
             return _device_max_pool(x, size, step, pad, gap)
         windows = [_Windows.sliding(*sizes, ceil_mode, False) for sizes in zip(x.shape[-axes:], size, step, pad, gap)]

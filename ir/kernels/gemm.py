@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from functools import cache
+from math import prod
 from types import ModuleType, TracebackType
 
 import numpy as np
@@ -33,6 +34,29 @@ LEAST_EXTENT = 4
 """Rows and columns of a result, and terms of its sums, below which panels are mostly empty."""
 
 log = logging.getLogger(__name__)
+
+
+class SameSums:
+    """A block in which the compiled loops multiply whatever they can, however few elements it has.
+
+    An element is then the same sum wherever its row and its column lie. NumPy's BLAS, which is faster for small
+    products, rounds rows differently at the edge of its blocks. Enter it around a run: it holds for the whole process.
+    """
+
+    _entered = 0
+
+    def __enter__(self) -> None:
+        SameSums._entered += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        SameSums._entered -= 1
+
+    @staticmethod
+    def wanted() -> bool:
+        """Whether the process is in such a block."""
+        return SameSums._entered > 0
 
 
 class OneThread:
@@ -76,9 +100,7 @@ def add_matmul(a: Array, b: Array, out: Array) -> None:
 
 def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
     """The product by compiled loops; False, and nothing done, where they do not take it."""
-    if out.ndim < 2 or min(*out.shape[-2:], a.shape[-1]) < LEAST_EXTENT:
-        return False
-    if out.shape[-2] * out.shape[-1] * a.shape[-1] < (LEAST_SUM if adds else LEAST_WORK):
+    if out.ndim < 2 or not (SameSums.wanted() or _is_worth_it(a, out, adds)):
         return False
     if not a.dtype == b.dtype == out.dtype == np.float32 or not a.shape[:-2] == b.shape[:-2] == out.shape[:-2]:
         return False
@@ -92,6 +114,12 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
         return bool(loops.products(a, b, out, adds, buffer))
     stacks = [_stack(array) for array in (a, b, out)]
     return None not in stacks and bool(loops.products(*stacks, adds, buffer))
+
+
+def _is_worth_it(a: Array, out: Array, adds: bool) -> bool:
+    """Whether the loops are faster than NumPy."""
+    extents = (*out.shape[-2:], a.shape[-1])
+    return min(extents) >= LEAST_EXTENT and int(prod(extents)) >= (LEAST_SUM if adds else LEAST_WORK)
 
 
 def multiply_stack(a: Array, b: Array, out: Array, adds: bool = False) -> None:
@@ -130,7 +158,7 @@ def add_line_products(dy: Array, lines: Array, panels: Array, windows: Array, sh
     where `native` has loops.
     """
     loops = _required()
-    address, row_bytes = panels.ctypes.data, 4 * PANEL
+    address, row_bytes = panels.ctypes.data, 4 * loops.WIDTH
     loops.lay_out_panels(lines, address)
     step = lines.shape[0] * lines.shape[2] * row_bytes
     loops.add_line_products(dy, address, step, row_bytes * windows, row_bytes * shifts, total, _buffer(loops))
@@ -146,7 +174,7 @@ def _required() -> ModuleType:
 LINE_SLACK = 32
 """Elements that loops may read beyond a line."""
 PANEL = 32
-"""Elements that lie side by side for a product."""
+"""Elements that lie side by side for a product, at most: `WIDTH` of the loops where vectors are the widest."""
 
 
 def _stack(array: Array) -> Array | None:

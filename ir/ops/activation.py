@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ir.kernels.mask import keep
+from ir.kernels.native import apply, load
 from ir.op import Array, Cost, CostClass, op
 from ir.ops.elementwise import Binary, FloatOnly, InBlocks, NumberOnly, Unary
 
@@ -19,6 +20,20 @@ class Activation(InBlocks, Unary, FloatOnly):
 
 class Gradient(InBlocks, Binary, FloatOnly):
     """The gradient of an activation: of its result, then what the forward operator left behind."""
+
+
+@op("tanh")
+class Tanh(Activation):
+    """Hyperbolic tangent."""
+
+    cost = Cost(CostClass.SIMD, tail=True)
+    temporaries = (True, True)
+
+    def compute(self, x: Array, out: Array, copy: Array, made: Array) -> None:
+        if loops := load("elementwise"):
+            apply(loops.tanh, (x,), out, (copy, made))
+        else:
+            np.tanh(x, out=out)
 
 
 @op("tanh_backward")
@@ -39,9 +54,12 @@ class Sigmoid(Activation):
     """1 / (1 + exp(-x))"""
 
     cost = Cost(CostClass.SIMD, operations=4, tail=True)
-    temporaries = (True,)
+    temporaries = (True, True)
 
-    def compute(self, x: Array, out: Array, divisor: Array) -> None:
+    def compute(self, x: Array, out: Array, divisor: Array, made: Array) -> None:
+        if loops := load("elementwise"):
+            apply(loops.sigmoid, (x,), out, (divisor, made))
+            return
         _inverse_sigmoid(x, divisor)
         np.divide(1, divisor, out=out)
 
@@ -64,9 +82,12 @@ class Silu(Activation):
     """x * sigmoid(x)"""
 
     cost = Cost(CostClass.SIMD, operations=4, tail=True)
-    temporaries = (True,)
+    temporaries = (True, True)
 
-    def compute(self, x: Array, out: Array, divisor: Array) -> None:
+    def compute(self, x: Array, out: Array, divisor: Array, made: Array) -> None:
+        if loops := load("elementwise"):
+            apply(loops.silu, (x,), out, (divisor, made))
+            return
         _inverse_sigmoid(x, divisor)
         np.divide(x, divisor, out=out)
 
@@ -76,9 +97,12 @@ class SiluBackward(Gradient):
     """dy * s * (1 + x * (1 - s)), where s = sigmoid(x)."""
 
     cost = Cost(CostClass.SIMD, operations=8, tail=True)
-    temporaries = (True, True)
+    temporaries = (True, True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, sigmoid: Array, slope: Array) -> None:
+    def compute(self, dy: Array, x: Array, out: Array, sigmoid: Array, slope: Array, made: Array) -> None:
+        if loops := load("elementwise"):
+            apply(loops.silu_gradient, (dy, x), out, (sigmoid, slope, made))
+            return
         _inverse_sigmoid(x, sigmoid)
         np.divide(1, sigmoid, out=sigmoid)
         np.subtract(1, sigmoid, out=slope)

@@ -119,4 +119,7 @@ class Where(InBlocks):
         return TensorType(a.dtype, broadcast_shape((condition, a, b)))
 
     def compute(self, condition: Array, a: Array, b: Array, out: Array, difference: Array) -> None:
+        if condition.size and not any(condition.strides):
+            np.copyto(out, a if condition[(0,) * condition.ndim] else b)
+            return
         select(condition, a, b, out, difference)

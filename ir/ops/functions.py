@@ -31,7 +31,6 @@ TABLE: dict[str, tuple[np.ufunc, Cost, str]] = {
     "atan": (np.arctan, TAIL, "Inverse tangent."),
     "sinh": (np.sinh, TAIL, "Hyperbolic sine."),
     "cosh": (np.cosh, TAIL, "Hyperbolic cosine."),
-    "tanh": (np.tanh, TAIL, "Hyperbolic tangent."),
     "asinh": (np.arcsinh, TAIL, "Inverse hyperbolic sine."),
     "acosh": (np.arccosh, TAIL, "Inverse hyperbolic cosine."),
     "atanh": (np.arctanh, TAIL, "Inverse hyperbolic tangent."),

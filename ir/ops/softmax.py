@@ -1,15 +1,18 @@
 """Softmax, its logarithm, and their gradients, along one axis that a tile holds whole.
 
-What lies between the passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive
-each other out of the cache.
+Compiled loops (`ir/kernels/native/rows.py`) go over rows that follow one another in memory; NumPy over others. What
+lies between its passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive each
+other out of the cache.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.native import are_lines, load
 from ir.kernels.rows import dot_rows, sum_along
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Space
@@ -35,6 +38,10 @@ class AlongAxis(Op):
 
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, operands[0], whole=(self.dim,))
+
+    def loops(self, *arrays: Array) -> ModuleType | None:
+        """The compiled loops over rows, where they take these arrays."""
+        return load("rows") if self.dim == arrays[0].ndim - 1 and are_lines(*arrays) else None
 
     def row_sum(self, x: TensorType) -> tuple[TensorType, TensorType]:
         """The types of one number per row, and of the vector that a sum along rows is a product with."""
@@ -75,6 +82,9 @@ class Softmax(Forward):
         return (x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
+        if loops := self.loops(x, out):
+            loops.softmax(_rows(x), SMALLEST_SUM, LARGEST_SUM, _rows(out))
+            return
         np.exp(x, out=exponential)
         sum_along(exponential, (self.dim,), True, ones, row)
         if not (row.min(initial=1) > SMALLEST_SUM and row.max(initial=1) < LARGEST_SUM):
@@ -96,6 +106,9 @@ class LogSoftmax(Forward):
         return (x, x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, centred: Array, exponential: Array, row: Array, ones: Array) -> None:
+        if loops := self.loops(x, out):
+            loops.log_softmax(_rows(x), SMALLEST_SUM, LARGEST_SUM, ones, _rows(out))
+            return
         np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
         np.subtract(x, row, out=centred)
         np.exp(centred, out=exponential)
@@ -115,6 +128,9 @@ class SoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
+        if loops := self.loops(dy, y, out):
+            loops.softmax_gradient(_rows(dy), _rows(y), _rows(out))
+            return
         if self.dim == y.ndim - 1:
             dot_rows(dy, y, row)
         else:
@@ -135,7 +151,15 @@ class LogSoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
+        if loops := self.loops(dy, y, out):
+            loops.log_softmax_gradient(_rows(dy), _rows(y), _rows(out))
+            return
         sum_along(dy, (self.dim,), True, ones, row)
         np.exp(y, out=share)
         np.multiply(share, row, out=share)
         np.subtract(dy, share, out=out)
+
+
+def _rows(x: Array) -> Array:
+    rows: Array = x.reshape(-1, x.shape[-1])
+    return rows

@@ -125,7 +125,10 @@ class Door(HttpToolsProtocol):
         except Exception as error:
             self._fail(exchange, error)
         else:
-            exchange.timer = self.loop.call_later(self._gate.direct.seconds, self._refuse, exchange, late())
+            exchange.timer = self.loop.call_later(self._gate.direct.seconds, self._give_up, exchange)
+
+    def _give_up(self, exchange: Exchange) -> None:
+        self._refuse(exchange, late())
 
     def _arrived(self, exchange: Exchange) -> None:
         """The answer is here; somebody still waits for it, or not."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from ir.kernels.gemm import SameSums
 from modelbox.box_file import Home, Profile
 from runtime.files.weights import read_weights
 from runtime.session import WEIGHTS, Session
@@ -24,3 +28,16 @@ def open_profile(home: Home, profile: Profile) -> Session:
     wanted = session.names(*WEIGHTS)
     session.load_weights({name: weights[name] for name in wanted if name in weights}, strict=True)
     return session
+
+
+def sharing(rows_are_independent: Callable[[], bool]) -> AbstractContextManager[None] | None:
+    """The block to run batches in so that their rows do not influence one another; None where they do in any.
+
+    Products as they are fastest often round a row by its place in the batch. Then those that round all rows alike are
+    tried, which cost small models little.
+    """
+    for block in (nullcontext(), SameSums()):
+        with block:
+            if rows_are_independent():
+                return block
+    return None

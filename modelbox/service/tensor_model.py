@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +17,7 @@ from ir.graph import SymbolKind
 from ir.op import Array
 from modelbox.box_file import Home, Profile
 from modelbox.refusal import Reason, Refusal
-from modelbox.service.loading import open_profile
+from modelbox.service.loading import open_profile, sharing
 from modelbox.service.metrics import Metrics
 from modelbox.service.post import Post
 from modelbox.service.tensors import DEVICE, Described, as_device
@@ -75,7 +77,8 @@ class LoadedProfile:
         self.rowwise = bool(self.outputs) and all(shape[:1] == (self.batch,) for shape in shapes)
         report = session.run_timing(FORWARD)
         self.simulated_rdu_ns = round(1000 * report.us(report.cycles))
-        self.shares = self.rowwise and self._rows_are_independent()
+        block = sharing(self._rows_are_independent) if self.rowwise else None
+        self.shares, self._block = block is not None, block or nullcontext()
         if self.rowwise and not self.shares:
             log.warning("%s: rows of a batch influence one another: a request is a whole batch", self.name)
 
@@ -112,12 +115,12 @@ class LoadedProfile:
         """Inference requests from batches that they share."""
         rows = sum(ticket.rows for ticket in tickets)
         if not self.shares:
-            return [self._answer(self.session.run(FORWARD, inputs=ticket.inputs), 1) for ticket in tickets]
+            return [self._answer(self._outputs(ticket.inputs), 1) for ticket in tickets]
         joined = {tensor.name: np.concatenate([t.inputs[tensor.name] for t in tickets]) for tensor in self.inputs}
         parts = []
         for start in range(0, rows, self.batch):
             chosen = np.minimum(np.arange(start, start + self.batch), rows - 1)
-            parts.append(self.session.run(FORWARD, inputs={name: array[chosen] for name, array in joined.items()}))
+            parts.append(self._outputs({name: array[chosen] for name, array in joined.items()}))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         answers, start = [], 0
         for ticket in tickets:
@@ -125,6 +128,11 @@ class LoadedProfile:
             answers.append(self._answer(mine, -(-ticket.rows // self.batch)))
             start += ticket.rows
         return answers
+
+    def _outputs(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Of one batch."""
+        with self._block:
+            return self.session.run(FORWARD, inputs=inputs)
 
     def _answer(self, outputs: dict[str, Array], runs: int) -> Inference:
         return Inference(outputs, self.name, runs * self.simulated_rdu_ns)
@@ -164,6 +172,7 @@ class TensorModel:
         self.profiles = {p.name: LoadedProfile(p, open_profile(home, p)) for p in home.box.of_use("inference")}
         self.waiting: Waiting[TensorTicket] = Waiting(home.box.limits)
         self.post = Post()
+        self._wakes = False
         self._metrics = metrics
         self._thread = threading.Thread(target=guarded, args=(self._work, self.waiting), name="device", daemon=True)
         self._thread.start()
@@ -185,13 +194,29 @@ class TensorModel:
         raise Refusal(Reason.INVALID, faults[0])
 
     def submit(
-        self, arrays: Mapping[str, Array], deadline: float, profile: str | None = None, wake: bool = True
+        self,
+        arrays: Mapping[str, Array],
+        deadline: float,
+        profile: str | None = None,
+        arrived: Callable[[], None] | None = None,
     ) -> Future[Inference]:
-        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room. wake: as for
-        `Waiting.offer`."""
+        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room.
+
+        arrived: called by the running event loop when the answer is there. The device then hears once of all requests
+        that the loop finds at one moment: each time costs both threads a switch.
+        """
         ticket = self.choose(arrays, profile).ticket(arrays, deadline)
-        self.waiting.offer([ticket], wake)
+        self.waiting.offer([ticket], wake=arrived is None)
+        if arrived is not None:
+            self.post.watch(ticket.answer, arrived)
+            if not self._wakes:
+                self._wakes = True
+                asyncio.get_running_loop().call_soon(self._wake)
         return ticket.answer
+
+    def _wake(self) -> None:
+        self._wakes = False
+        self.waiting.wake()
 
     def close(self) -> None:
         """End the thread once it has answered what it works on."""

@@ -79,7 +79,7 @@ def from_list(name: str, datatype: str, shape: Sequence[Any], data: Any) -> Arra
     extents = require_shape(name, datatype, shape)
     if datatype in (BF16, "FP16"):
         raise Refusal(Reason.INVALID, f"{name}: {datatype} is given as raw bytes alone")
-    flat = list(_flattened(data)) if isinstance(data, list) else [data]
+    flat = _flattened(data) if isinstance(data, list) else [data]
     if len(flat) != prod(extents):
         what = f"{name}: {datatype}{list(extents)} has {prod(extents)} elements, and {len(flat)} were given"
         raise Refusal(Reason.INVALID, what)
@@ -88,8 +88,8 @@ def from_list(name: str, datatype: str, shape: Sequence[Any], data: Any) -> Arra
             raise Refusal(Reason.INVALID, f"{name}: elements of BYTES are texts")
         return _of_strings(name, extents, [value.encode() for value in flat])
     dtype = NUMPY[datatype]
-    kinds = {"b": (bool,), "f": (int, float)}.get(dtype.kind, (int,))
-    if not all(isinstance(value, kinds) and isinstance(value, bool) == (dtype.kind == "b") for value in flat):
+    kinds: dict[str, set[type]] = {"b": {bool}, "f": {int, float}}
+    if not set(map(type, flat)) <= kinds.get(dtype.kind, {int}):
         raise Refusal(Reason.INVALID, f"{name}: not all elements are of {datatype}")
     try:
         array = np.array(flat, dtype)
@@ -131,17 +131,20 @@ def as_device(name: str, array: Array, datatype: str) -> Array:
         return array.astype(wanted)
 
 
-def _flattened(data: list[Any]) -> Any:
+def _flattened(data: list[Any]) -> list[Any]:
     """The elements of nested lists; as a loop, because a request can nest deeper than Python's stack."""
-    stack = [iter(data)]
+    if list not in map(type, data):
+        return data
+    found, stack = [], [iter(data)]
     while stack:
         for value in stack[-1]:
             if isinstance(value, list):
                 stack.append(iter(value))
                 break
-            yield value
+            found.append(value)
         else:
             stack.pop()
+    return found
 
 
 def _split(name: str, raw: bytes | memoryview) -> list[bytes]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import AutoTokenizer
 from ir.op import Array
 from modelbox.box_file import Home, Profile
 from modelbox.refusal import Reason, Refusal, refused
-from modelbox.service.loading import open_profile
+from modelbox.service.loading import open_profile, sharing
 from modelbox.service.metrics import Metrics
 from modelbox.service.waiting import Waiting, guarded
 from modelbox.sources import Source
@@ -103,7 +104,8 @@ class LoadedDecoder:
         self.name, self.decoder = profile.name, decoder
         self.running: dict[int, _Row] = {}
         self.simulated_ns = cache(lambda graph: round(1000 * decoder.simulated_us(graph)))
-        self.shares = self._rows_are_independent()
+        block = sharing(self._rows_are_independent)
+        self.shares, self._block = block is not None, block or nullcontext()
         if not self.shares:
             log.warning("%s: rows influence one another: requests are answered one by one", self.name)
         for graph in {DECODE, *decoder.graphs_for(decoder.capacity)}:
@@ -136,14 +138,18 @@ class LoadedDecoder:
             graphs = tuple(self.decoder.graphs_for(len(self.running[row].ticket.prompt)))
             groups.setdefault(graphs, []).append(row)
         for group in groups.values():
-            yield from self.decoder.feed({row: self.running[row].ticket.prompt for row in group}).items()
+            yield from self._feed({row: self.running[row].ticket.prompt for row in group}).items()
 
     def go_on(self, rows: Sequence[int]) -> Iterator[tuple[int, Array]]:
         """Logits after the latest token of rows."""
         for row in rows:
             self.running[row].simulated_rdu_ns += self.simulated_ns(DECODE)
         if rows:
-            yield from self.decoder.feed({row: [self.running[row].answer[-1]] for row in rows}).items()
+            yield from self._feed({row: [self.running[row].answer[-1]] for row in rows}).items()
+
+    def _feed(self, tokens: dict[int, list[int]]) -> dict[int, Array]:
+        with self._block:
+            return self.decoder.feed(tokens)
 
     def _rows_are_independent(self) -> bool:
         """Try it: a prompt and a token in every row, alone, and beside others."""

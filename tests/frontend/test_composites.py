@@ -85,6 +85,16 @@ def test_adaptive_maximum_of_large_windows(size: int | tuple[int, int]) -> None:
     check_call(lambda x: F.adaptive_max_pool2d(x, size), pixels)
 
 
+@pytest.mark.parametrize("pool", [F.avg_pool2d, F.max_pool2d])
+@pytest.mark.parametrize("window", [(9, 9), (7, 40), (2, 3, 1), (6, 4, 2), (9, 3, 3, 1)], ids=str)
+def test_ceil_mode_that_adds_no_window(pool: Callable[..., Tensor], window: tuple[int, ...]) -> None:
+    """One window that reaches beyond the image, or windows that fit it, are those of the device's own pooling."""
+    size, *rest = (window[:2], *window[2:])
+    steps = rest[0] if rest else None
+    padding = rest[1] if len(rest) > 1 else 0
+    check_call(lambda x: pool(x, size, steps, padding, ceil_mode=True), random(2, 3, 7, 7))
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_adaptive_average_of_everything(axes: int) -> None:
     pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[axes - 1]

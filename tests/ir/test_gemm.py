@@ -100,3 +100,17 @@ gemm.matmul(a, b.T, out)
 print(gemm.native().LANES, np.allclose(out, a @ b.T, atol=1e-4))
 """
     assert in_a_process(code, NUMBA_CACHE_DIR=str(tmp_path)) == "8 True"
+
+
+@pytest.mark.skipif(gemm.native() is None, reason="NumPy alone multiplies")
+@pytest.mark.parametrize("extents", [(16, 64, 64), (16, 64, 1), (5, 3, 2), (7, 100, 10)])
+def test_small_products_round_rows_alike_where_that_is_wanted(extents: tuple[int, int, int]) -> None:
+    m, k, n = extents
+    a, b, out = laid_out("rows", m, k), laid_out("transposed", k, n), np.empty((m, n), np.float32)
+    order, reordered = np.roll(np.arange(m), 1), np.empty_like(out)
+    with gemm.SameSums():
+        gemm.matmul(a, b, out)
+        gemm.matmul(np.ascontiguousarray(a[order]), b, reordered)
+    assert reordered.tobytes() == out[order].tobytes()
+    np.testing.assert_allclose(out, a.astype(np.float64) @ b, rtol=1e-5, atol=1e-4)
+    assert not gemm.SameSums.wanted()

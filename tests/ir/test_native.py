@@ -34,6 +34,18 @@ for form in ("none", "tanh"):
         made += run(OPS["gelu"](form), operand)
         made += run(OPS["gelu_backward"](form), dy[: operand.shape[0], : operand.shape[1]].copy(), operand) \\
             if operand.shape[0] <= 37 else []
+wide = np.concatenate([10 * x, 40 * x, 1e-3 * x, 1e-20 * x])
+odd = np.array([[np.nan, 1, 2], [np.inf, 0, 1], [-np.inf, 0, 1], [200, 190, -200], [-200, -190, -210], [-0.0, 0, 1]],
+               np.float32)
+for operand in (wide, wide.T, odd):
+    for name in ("tanh", "sigmoid", "silu"):
+        made += run(OPS[name](), operand)
+    made += run(OPS["silu_backward"](), np.ones_like(operand), np.where(np.isinf(operand), 0, operand))
+    for dim in (0, 1):
+        (y,), (log_y,) = (run(OPS[name](dim), operand) for name in ("softmax", "log_softmax"))
+        dy_of = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+        made += [y, log_y, *run(OPS["softmax_backward"](dim), dy_of, y)]
+        made += run(OPS["log_softmax_backward"](dim), dy_of, np.where(np.isinf(log_y), 0, log_y))
 y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
 made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
 np.savez(sys.argv[1], *made)

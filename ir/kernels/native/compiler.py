@@ -10,13 +10,16 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def compiled(signature: str, *, reassociates: bool = False) -> Callable[[Function], Function]:
+def compiled(signature: str, *, reassociates: bool = False, fuses: bool = True) -> Callable[[Function], Function]:
     """The same function as machine code for arguments of these types, run without the interpreter's lock.
 
-    Products and sums may be fused. With `reassociates`, sums are added up in as many parts as the processor's vectors
-    are wide: the order depends on the processor, never on the number of threads.
+    Products and sums may be fused, unless `fuses` is false; what it calls takes after it where it says nothing itself.
+    With `reassociates`, sums are added up in as many parts as the processor's vectors are wide: the order depends on
+    the processor, never on the number of threads.
     """
-    flags = {"contract", "reassoc", "nsz"} if reassociates else {"contract"}
+    flags = {"contract"} if fuses else set()
+    if reassociates:
+        flags |= {"reassoc", "nsz"}
 
     def decorate(function: Function) -> Function:
         return cast(

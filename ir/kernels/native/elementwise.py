@@ -27,6 +27,10 @@ TAYLOR = tuple(F32(1 / math.factorial(power)) for power in range(8))
 ERF = tuple(F32(2 * c * math.sqrt(0.5) ** (2 * power + 1)) for power, c in enumerate(ERF_EXPONENT))
 """q, lowest power first, such that 1 + erf(x / sqrt(2)) = 2 / (1 + exp(-x q(x^2)))."""
 LINEAR, CUBIC = F32(2 * TANH_LINEAR), F32(2 * TANH_LINEAR * TANH_CUBIC)
+TANH = tuple(map(F32, (-0.33333328, 0.13332783, -0.0538525, 0.021003641, -0.006104947)))
+"""p, lowest power first, such that tanh(x) = x + x^3 p(x^2) for |x| below `TANH_SMALL`, to within a unit of the last
+place: fitted at Chebyshev's nodes."""
+TANH_SMALL = F32(0.625)
 DENSITY = F32(1 / math.sqrt(2 * math.pi))
 VECTOR = "float32[::1]"
 
@@ -42,8 +46,8 @@ def _as_float(typing, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _exp(x: np.float32) -> np.float32:
-    """e to the power x; where that is not a normal number, zero or infinite."""
+def exp(x: np.float32) -> np.float32:
+    """e to the power x; where that is not a normal number, zero or infinite. Of NaN it is any number."""
     inside = min(max(x, SMALLEST), LARGEST)
     power = np.floor(inside * LOG2_E + F32(0.5))
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -75,18 +79,63 @@ def _erf_exponent(square: np.float32) -> np.float32:
     return total
 
 
+@inlined
+def _tanh(x: np.float32) -> np.float32:
+    """The hyperbolic tangent of x."""
+    square = x * x
+    total: np.float32 = TANH[4]
+    total = total * square + TANH[3]
+    total = total * square + TANH[2]
+    total = total * square + TANH[1]
+    total = total * square + TANH[0]
+    large = F32(1) - F32(2) / (F32(1) + exp(F32(2) * abs(x)))
+    large = -large if x < F32(0) else large
+    made = x + x * (square * total) if abs(x) < TANH_SMALL else large
+    return made if x == x else x
+
+
+@compiled(f"void({VECTOR}, {VECTOR})")
+def tanh(x: Array, out: Array) -> None:
+    """The hyperbolic tangent of x."""
+    for i in range(len(x)):
+        out[i] = _tanh(x[i])
+
+
+@compiled(f"void({VECTOR}, {VECTOR})")
+def sigmoid(x: Array, out: Array) -> None:
+    """1 / (1 + exp(-x))"""
+    for i in range(len(x)):
+        share = F32(1) / (F32(1) + exp(-x[i]))
+        out[i] = share if x[i] == x[i] else x[i]
+
+
+@compiled(f"void({VECTOR}, {VECTOR})")
+def silu(x: Array, out: Array) -> None:
+    """x / (1 + exp(-x))"""
+    for i in range(len(x)):
+        out[i] = x[i] / (F32(1) + exp(-x[i]))
+
+
+@compiled(f"void({VECTOR}, {VECTOR}, {VECTOR})")
+def silu_gradient(dy: Array, x: Array, out: Array) -> None:
+    """dy * s * (1 + x * (1 - s)), where s = sigmoid(x)."""
+    for i in range(len(x)):
+        share = F32(1) / (F32(1) + exp(-x[i]))
+        out[i] = dy[i] * (share * (F32(1) + x[i] * (F32(1) - share)))
+
+
 @compiled(f"void({VECTOR}, {VECTOR})")
 def gelu(x: Array, out: Array) -> None:
     """x times the Gaussian distribution function of x."""
     for i in range(len(x)):
-        out[i] = x[i] / (F32(1) + _exp(-x[i] * _erf_exponent(x[i] * x[i])))
+        out[i] = x[i] / (F32(1) + exp(-x[i] * _erf_exponent(x[i] * x[i])))
 
 
 @compiled(f"void({VECTOR}, {VECTOR})")
 def gelu_tanh(x: Array, out: Array) -> None:
     """The same by its tanh approximation."""
     for i in range(len(x)):
-        out[i] = x[i] / (F32(1) + _exp(-x[i] * (LINEAR + CUBIC * x[i] * x[i])))
+        out[i] = x[i] / (F32(1) + exp(-x[i] * (LINEAR + CUBIC * x[i] * x[i])))
 
 
 @compiled(f"void({VECTOR}, {VECTOR}, {VECTOR})")
@@ -94,8 +143,8 @@ def gelu_gradient(dy: Array, x: Array, out: Array) -> None:
     """dy times the derivative of gelu at x."""
     for i in range(len(x)):
         square = x[i] * x[i]
-        share = F32(1) / (F32(1) + _exp(-x[i] * _erf_exponent(square)))
-        out[i] = dy[i] * (share + x[i] * (DENSITY * _exp(F32(-0.5) * square)))
+        share = F32(1) / (F32(1) + exp(-x[i] * _erf_exponent(square)))
+        out[i] = dy[i] * (share + x[i] * (DENSITY * exp(F32(-0.5) * square)))
 
 
 @compiled(f"void({VECTOR}, {VECTOR}, {VECTOR})")
@@ -103,6 +152,6 @@ def gelu_tanh_gradient(dy: Array, x: Array, out: Array) -> None:
     """dy times the derivative of gelu's tanh approximation at x."""
     for i in range(len(x)):
         square = x[i] * x[i]
-        share = F32(1) / (F32(1) + _exp(-x[i] * (LINEAR + CUBIC * square)))
+        share = F32(1) / (F32(1) + exp(-x[i] * (LINEAR + CUBIC * square)))
         slope = LINEAR + F32(3) * CUBIC * square
         out[i] = dy[i] * (share + x[i] * (slope * share * (F32(1) - share)))

@@ -40,6 +40,7 @@ from ir.kernels.native.vectors import (
     prefetch,
     splat,
     store,
+    store_part,
 )
 from ir.op import Array
 
@@ -108,12 +109,18 @@ def _emit_sums(b: llvm.IRBuilder, values: list[Any], rows: int, vectors: int) ->
         phi.add_incoming(new, loop)
     b.cbranch(b.icmp_signed(">", fewer, WORD(0)), loop, after)
     b.position_at_end(after)
-    masks = [below(b, b.sub(columns, WORD(LANES * vector))) for vector in range(vectors)]
     present = splat(b, b.trunc(adds, BIT), MASK)
-    for row, totals in zip(places, made):
-        for place, mask, total in zip(row, masks, totals):
-            old = masked_load(b, place, b.and_(mask, present))
-            masked_store(b, b.fadd(old, total), place, mask)
+    with b.if_else(b.icmp_signed(">=", columns, WORD(LANES * vectors)), likely=True) as (whole, part):
+        with whole:  # plain stores: see `store_part`
+            for row, totals in zip(places, made):
+                for place, total in zip(row, totals):
+                    store(b, b.fadd(masked_load(b, place, present), total), place)
+        with part:
+            masks = [below(b, b.sub(columns, WORD(LANES * vector))) for vector in range(vectors)]
+            for row, totals in zip(places, made):
+                for place, mask, total in zip(row, masks, totals):
+                    old = masked_load(b, place, b.and_(mask, present))
+                    masked_store(b, b.fadd(old, total), place, mask)
 
 
 def _emit_transpose(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -146,8 +153,7 @@ def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
 def _emit_copy_part(b: llvm.IRBuilder, values: list[Any]) -> None:
     """The first `count` elements at an address, at most `LANES`."""
     source, count, target = values
-    mask = below(b, count)
-    masked_store(b, masked_load(b, source, mask), target, mask)
+    store_part(b, masked_load(b, source, below(b, count)), target, count)
 
 
 def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -157,7 +163,7 @@ def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
     first = masked_load(b, source, below(b, reach))
     second = masked_load(b, b.add(source, WORD(4 * LANES)), below(b, b.sub(reach, WORD(LANES))))
     chosen = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
-    masked_store(b, b.shuffle_vector(first, second, chosen), target, below(b, count))
+    store_part(b, b.shuffle_vector(first, second, chosen), target, count)
 
 
 def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:

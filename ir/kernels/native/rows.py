@@ -1,10 +1,12 @@
-"""Layer normalisation and its gradient, row by row while a row is in the first-level cache; rows out of columns."""
+"""Layer normalisation, softmax and their gradients, row by row while a row is in the first-level cache; rows out of
+columns."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ir.kernels.native.compiler import compiled
+from ir.kernels.native.elementwise import exp
 from ir.kernels.native.products import pack
 from ir.kernels.native.vectors import LANES
 from ir.op import Array
@@ -56,6 +58,96 @@ def normalise_gradient(
             dgamma[i] += given[i] * ((line[i] - centre) * scale)
         for i in range(length):
             dbeta[i] += given[i]
+
+
+@compiled(f"float32({VECTOR})", reassociates=True)
+def _sum(x: Array) -> np.float32:
+    total = F32(0)
+    for i in range(len(x)):
+        total += x[i]
+    return total  # type: ignore[no-any-return]
+
+
+@compiled(f"float32({VECTOR}, {VECTOR})", reassociates=True)
+def _dot(x: Array, y: Array) -> np.float32:
+    total = F32(0)
+    for i in range(len(x)):
+        total += x[i] * y[i]
+    return total  # type: ignore[no-any-return]
+
+
+@compiled(f"float32({VECTOR})")
+def _maximum(x: Array) -> np.float32:
+    """The largest element; NaN where one is."""
+    top: np.float32 = x[0]
+    for i in range(1, len(x)):
+        top = x[i] if x[i] > top or x[i] != x[i] else top
+    return top
+
+
+@compiled(f"void({VECTOR}, float32, {VECTOR})")
+def _exponentials(x: Array, shift: np.float32, out: Array) -> None:
+    for i in range(len(x)):
+        centred = x[i] - shift
+        made = exp(centred)
+        out[i] = made if centred == centred else centred
+
+
+@compiled(f"Tuple((float32, float32))({VECTOR}, float32, float32, {VECTOR})")
+def _exponentials_and_sum(x: Array, least: float, most: float, out: Array) -> tuple[np.float32, np.float32]:
+    """exp(x - shift), the shift and the sum: the shift is 0 where the sum then lies between `least` and `most`, else
+    the maximum."""
+    shift = F32(0)
+    _exponentials(x, shift, out)
+    total = _sum(out)
+    if not (total > least and total < most):
+        shift = _maximum(x)
+        _exponentials(x, shift, out)
+        total = _sum(out)
+    return shift, total
+
+
+@compiled(f"void({MATRIX}, float32, float32, {MATRIX})")
+def softmax(x: Array, least: float, most: float, out: Array) -> None:
+    """exp(x) / sum(exp(x)) for every row of x; see `_exponentials_and_sum`."""
+    for row in range(len(x)):
+        made = out[row]
+        _, total = _exponentials_and_sum(x[row], least, most, made)
+        share = F32(1) / total
+        for i in range(len(made)):
+            made[i] *= share
+
+
+@compiled(f"void({MATRIX}, float32, float32, {VECTOR}, {MATRIX})")
+def log_softmax(x: Array, least: float, most: float, exponential: Array, out: Array) -> None:
+    """x - log(sum(exp(x))) for every row of x; `exponential` is temporary memory for a row."""
+    for row in range(len(x)):
+        line, made = x[row], out[row]
+        shift, total = _exponentials_and_sum(line, least, most, exponential)
+        logarithm = np.log(total)
+        for i in range(len(made)):
+            made[i] = (line[i] - shift) - logarithm
+
+
+@compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")
+def softmax_gradient(dy: Array, y: Array, out: Array) -> None:
+    """y * (dy - sum(dy * y)) for every row."""
+    for row in range(len(y)):
+        given, line, made = dy[row], y[row], out[row]
+        total = _dot(given, line)
+        for i in range(len(made)):
+            made[i] = line[i] * (given[i] - total)
+
+
+@compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")
+def log_softmax_gradient(dy: Array, y: Array, out: Array) -> None:
+    """dy - exp(y) * sum(dy) for every row."""
+    for row in range(len(y)):
+        given, line, made = dy[row], y[row], out[row]
+        total = _sum(given)
+        for i in range(len(made)):
+            share = exp(line[i]) if line[i] == line[i] else line[i]
+            made[i] = given[i] - share * total
 
 
 @compiled("void(float32[:,:], int64)")

@@ -25,9 +25,9 @@ from ir.kernels.native.vectors import (
     instruction,
     load,
     masked_load,
-    masked_store,
     splat,
     store,
+    store_part,
 )
 from ir.op import Array
 
@@ -97,13 +97,11 @@ def _emit_results(b: llvm.IRBuilder, values: list[Any]) -> None:
     for row, (m0, m1, m2, m3) in enumerate(down):
         even, odd = b.fadd(b.fadd(m0, m1), m2), b.fsub(b.fsub(m1, m2), m3)
         start = _offset(b, target, row_step, row)
+        present = b.mul(columns, has_two) if row else columns
         for part in range(2):
             lanes = [lane + half for lane in range(part * LANES // 2, (part + 1) * LANES // 2) for half in (0, LANES)]
             made = b.shuffle_vector(even, odd, llvm.Constant(LANE_NUMBERS, lanes))
-            mask = below(b, b.sub(columns, WORD(LANES * part)))
-            if row:
-                mask = b.and_(mask, splat(b, b.trunc(has_two, BIT), MASK))
-            masked_store(b, made, b.add(start, WORD(4 * LANES * part)), mask)
+            store_part(b, made, b.add(start, WORD(4 * LANES * part)), b.sub(present, WORD(LANES * part)))
 
 
 @instruction

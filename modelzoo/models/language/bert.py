@@ -81,7 +81,7 @@ ENTRY = Entry(
     recipe=Recipe(
         data=_data,
         optimizer=adamw(1e-3),
-        epochs=4,
+        epochs=1,
         quality=Quality("perplexity of masked tokens of unseen documentation, of 512", _perplexity, 230.0),
     ),
     call=_call,

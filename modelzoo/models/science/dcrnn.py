@@ -115,7 +115,7 @@ ENTRY = Entry(
     about="Forecasts traffic on a road network: recurrent cells over random walks along the roads.",
     source="Y. Li et al., Diffusion convolutional recurrent neural network: data-driven traffic forecasting, 2018",
     sizes={
-        "tiny": Size(lambda: DCRNN(12, 16, 1, 3, 2), _samples(TINY), 32, "12 sensors, 4 steps of past, 3 ahead"),
+        "tiny": Size(lambda: DCRNN(12, 16, 1, 3, 1), _samples(TINY), 32, "12 sensors, 4 steps of past, 3 ahead"),
         "full": Size(lambda: DCRNN(207, 64, 2, 12, 2), _samples(FULL), 64, "207 sensors, 12 steps of past, 12 ahead"),
     },
     recipe=Recipe(

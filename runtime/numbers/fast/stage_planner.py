@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ir.op import Array, Op
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
 from runtime.collective import Exchange
+from runtime.numbers.fast.chains import Call, steps_of
 from runtime.numbers.fast.grouping import Group
 from runtime.numbers.fast.plan import Lane
 from runtime.numbers.fast.program import Operation, Phase, Port, Program, Stage, Stream
@@ -126,6 +128,7 @@ class StagePlanner:
         self.buffers = buffers
         self.temporaries = temporaries
         self.steps = steps
+        self.calls: list[Call] = []
         self.exchange = exchange
         self.combiners = combiners or {}
         self.count = buffers.group.count
@@ -133,6 +136,8 @@ class StagePlanner:
         self.arrays: dict[int, Array] = {}
         self.targets: dict[int, Array] = {}
         self.roots, self.last_use = _lifetimes(stage)
+        self.ends = {root: number for number, roots in self.last_use.items() for root in roots}
+        self.outputs = {self.roots[port.value] for port in stage.outputs}
         self.partial = {self.roots[port.value] for port in stage.outputs if port.buffer in self.combiners}
         self.held: dict[int, list[tuple[Array, TensorType]]] = defaultdict(list)
 
@@ -142,11 +147,12 @@ class StagePlanner:
         places = [self._place(port) for port in self.stage.outputs]
         self._aim(places)
         for index, operation in enumerate(self.stage.operations):
-            self._operate(operation)
+            self._operate(operation, index)
             self._release(index)
         for port, place in zip(self.stage.outputs, places):
             self._deliver(port, place)
         self._release(len(self.stage.operations))
+        self.steps.extend(steps_of(self.calls, self.temporaries))
         for port in self.stage.inputs:
             self.buffers.done(port.buffer)
 
@@ -171,13 +177,13 @@ class StagePlanner:
                 if source is not None:
                     self.targets[operand] = source
 
-    def _operate(self, operation: Operation) -> None:
+    def _operate(self, operation: Operation, index: int) -> None:
         op = operation.op if self.count == 1 else operation.op.retyped(self.types[operation.results[0]])
         operands = [self.arrays[operand] for operand in operation.operands]
         if op.is_free:
             self._view(op, operation, operands)
         else:
-            self._compute(op, operation, operands)
+            self._compute(op, operation, index, operands)
 
     def _view(self, op: Op, operation: Operation, operands: list[Array]) -> None:
         (result,) = operation.results
@@ -190,17 +196,22 @@ class StagePlanner:
             self.arrays[result] = view
             return
         target = self._result(result, contiguous=True)
-        self.steps.append((op.kernel, (*operands, target)))
+        self.calls.append(Call(op.kernel, (*operands, target)))
         self.arrays[result] = target
 
-    def _compute(self, op: Op, operation: Operation, operands: list[Array]) -> None:
+    def _compute(self, op: Op, operation: Operation, index: int, operands: list[Array]) -> None:
         contiguous = not op.any_layout
         results = [self._result(result, contiguous, _order(op, operands)) for result in operation.results]
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
         scratch = [self.temporaries.take(tensor) for tensor in wanted]
         kernel = self.exchange.mean if op.exchanges else kernel_at(op, operation.where)
-        self.steps.append((kernel, (*operands, *results, *(array for array, _ in scratch))))
+        arguments = (*operands, *results, *(array for array, _ in scratch))
+        call = Call.of(op, kernel, arguments, len(operands), index)
+        result = operation.results[0]
+        if self.held.get(result) and result not in self.outputs:
+            call = replace(call, last=self.ends[result])
+        self.calls.append(call)
         for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)
         for result, array in zip(operation.results, results):
@@ -210,7 +221,7 @@ class StagePlanner:
 
     def _round(self, array: Array, tensor: TensorType) -> None:
         scratch, held = self.temporaries.take(tensor)
-        self.steps.append((round_to_bf16, (array, scratch.view(np.uint32))))
+        self.calls.append(Call(round_to_bf16, (array, scratch.view(np.uint32))))
         self.temporaries.give_back(held, tensor)
 
     def _result(self, value: int, contiguous: bool, order: Sequence[int] = ()) -> Array:
@@ -230,9 +241,9 @@ class StagePlanner:
         array = self.arrays[port.value]
         if place is None:
             total = self.buffers.sums[port.buffer]
-            self.steps.append((self.combiners[port.buffer], (total, array, total)))
+            self.calls.append(Call(self.combiners[port.buffer], (total, array, total)))
         elif not same_view(array, place):
-            self.steps.append((np.copyto, (place, array)))
+            self.calls.append(Call(np.copyto, (place, array)))
 
     def _release(self, index: int) -> None:
         for root in self.last_use.get(index, ()):

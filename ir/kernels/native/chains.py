@@ -1,0 +1,201 @@
+"""Elementwise operators one after another on a block of elements that stays in the first-level cache: what one makes
+the next one finds there, and only the arrays that are read and kept cross memory.
+
+A program has a row per operator: its number in `CODES`, the slot that it writes, and those that it reads. A slot is an
+array: its address, the bytes by which it advances from an element of a row to the next, those between two elements that
+an operator reads, and those between rows along each outer axis. A scalar has steps of 0; an array that only the chain
+reads does not advance, so that every block is written over the one before. Nothing here fuses a product and a sum, so
+that an operator makes the same bits here as by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from ir.kernels.native import elementwise
+from ir.kernels.native.compiler import compiled, inlined
+from ir.op import Array
+
+F32 = np.float32
+BLOCK = 1024
+"""Elements of a block: 4 KiB of each array, of which the first-level cache holds eight."""
+NAMES = (
+    "copy", "add", "sub", "mul", "div", "neg", "relu", "relu_backward", "where", "tanh", "tanh_backward", "sigmoid",
+    "sigmoid_backward", "silu", "silu_backward",
+)  # fmt: skip
+CODES = {name: number for number, name in enumerate(NAMES)}
+"""Operators by name."""
+(COPY, ADD, SUB, MUL, DIV, NEG, RELU, RELU_BACKWARD, WHERE, TANH, TANH_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SILU,
+ SILU_BACKWARD) = range(len(CODES))  # fmt: skip
+
+
+def _pointers_to(kind: Any) -> Any:
+    """What makes an address a pointer to elements of this type."""
+
+    @numba.extending.intrinsic
+    def pointer(typing, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return numba.types.CPointer(kind)(numba.types.int64), generate  # type: ignore[no-untyped-call]
+
+    return pointer
+
+
+_floats, _bytes = _pointers_to(numba.types.float32), _pointers_to(numba.types.uint8)
+
+
+@inlined
+def _line(address: int, count: int) -> Any:
+    return numba.carray(_floats(address), (count,))  # type: ignore[attr-defined]
+
+
+def _unary(function: Callable[[Any], Any]) -> Callable[[int, int, int, int], None]:
+    scalar = numba.njit(function)
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def loop(count, out, a, a_step):  # type: ignore[no-untyped-def]
+        made, x = _floats(out), _floats(a)
+        if a_step == 0:
+            value = scalar(x[0])
+            for i in range(count):
+                made[i] = value
+        else:
+            for i in range(count):
+                made[i] = scalar(x[i])
+
+    return loop
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> Callable[[int, int, int, int, int, int], None]:
+    scalar = numba.njit(function, error_model="numpy")
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def loop(count, out, a, a_step, b, b_step):  # type: ignore[no-untyped-def]
+        made, x, y = _floats(out), _floats(a), _floats(b)
+        if a_step == 0:
+            one = x[0]
+            for i in range(count):
+                made[i] = scalar(one, y[i if b_step else 0])
+        elif b_step == 0:
+            other = y[0]
+            for i in range(count):
+                made[i] = scalar(x[i], other)
+        else:
+            for i in range(count):
+                made[i] = scalar(x[i], y[i])
+
+    return loop
+
+
+_copy = _unary(lambda x: x)
+_neg = _unary(lambda x: -x)
+_relu = _unary(lambda x: F32(0) if x < F32(0) else x)
+_add = _binary(lambda x, y: x + y)
+_sub = _binary(lambda x, y: x - y)
+_mul = _binary(lambda x, y: x * y)
+_div = _binary(lambda x, y: x / y)
+_relu_backward = _binary(lambda dy, y: F32(0) if y <= F32(0) else dy)
+_tanh_backward = _binary(lambda dy, y: (F32(1) - y * y) * dy)
+_sigmoid_backward = _binary(lambda dy, y: (F32(1) - y) * y * dy)
+
+
+@numba.njit(nogil=True)
+def _where(count, out, condition, condition_step, a, a_step, b, b_step):  # type: ignore[no-untyped-def]
+    chosen, made, x, y = _bytes(condition), _floats(out), _floats(a), _floats(b)
+    if condition_step == 0:
+        if chosen[0]:
+            _copy(count, out, a, a_step)
+        else:
+            _copy(count, out, b, b_step)
+    elif a_step and b_step:
+        for i in range(count):
+            one, other = x[i], y[i]
+            made[i] = one if chosen[i] else other
+    elif a_step:
+        other = y[0]
+        for i in range(count):
+            one = x[i]
+            made[i] = one if chosen[i] else other
+    else:
+        one = x[0]
+        for i in range(count):
+            other = y[i if b_step else 0]
+            made[i] = one if chosen[i] else other
+
+
+@inlined
+def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_step: int, c: int, c_step: int) -> None:
+    if code == ADD:
+        _add(count, out, a, a_step, b, b_step)
+    elif code == SUB:
+        _sub(count, out, a, a_step, b, b_step)
+    elif code == MUL:
+        _mul(count, out, a, a_step, b, b_step)
+    elif code == DIV:
+        _div(count, out, a, a_step, b, b_step)
+    elif code == NEG:
+        _neg(count, out, a, a_step)
+    elif code == RELU:
+        _relu(count, out, a, a_step)
+    elif code == RELU_BACKWARD:
+        _relu_backward(count, out, a, a_step, b, b_step)
+    elif code == WHERE:
+        _where(count, out, a, a_step, b, b_step, c, c_step)
+    elif code == TANH:
+        elementwise.tanh(_line(a, count), _line(out, count))
+    elif code == TANH_BACKWARD:
+        _tanh_backward(count, out, a, a_step, b, b_step)
+    elif code == SIGMOID:
+        elementwise.sigmoid(_line(a, count), _line(out, count))
+    elif code == SIGMOID_BACKWARD:
+        _sigmoid_backward(count, out, a, a_step, b, b_step)
+    elif code == SILU:
+        elementwise.silu(_line(a, count), _line(out, count))
+    elif code == SILU_BACKWARD:
+        elementwise.silu_gradient(_line(a, count), _line(b, count), _line(out, count))
+    else:
+        _copy(count, out, a, a_step)
+
+
+WHOLE = frozenset({"tanh", "sigmoid", "silu", "silu_backward"})
+"""Operators whose operands are no scalars."""
+OPERANDS = 2
+"""Where the slots that are read begin in a row of a program."""
+STRIDES = 3
+"""Where the steps along outer axes begin in a slot."""
+
+
+@compiled("void(int64[:,::1], int64[:,::1], int64[::1])", fuses=False)
+def run(program: Array, slots: Array, extents: Array) -> None:
+    """The operators of the program on arrays of these extents, the last of which is the length of a row."""
+    outer, length = len(extents) - 1, extents[-1]
+    rows = 1
+    for axis in range(outer):
+        rows *= extents[axis]
+    index = np.zeros(len(extents), np.int64)
+    places = slots[:, 0].copy()
+    for _ in range(rows):
+        for start in range(0, length, BLOCK):
+            count = min(BLOCK, length - start)
+            for number in range(len(program)):
+                out, a, b, c = program[number, 1], program[number, 2], program[number, 3], program[number, 4]
+                _execute(
+                    program[number, 0], count, places[out] + start * slots[out, 1],
+                    places[a] + start * slots[a, 1], slots[a, 2],
+                    places[b] + start * slots[b, 1], slots[b, 2],
+                    places[c] + start * slots[c, 1], slots[c, 2],
+                )  # fmt: skip
+        for axis in range(outer - 1, -1, -1):
+            index[axis] += 1
+            for slot in range(len(slots)):
+                places[slot] += slots[slot, 3 + axis]
+            if index[axis] < extents[axis]:
+                break
+            for slot in range(len(slots)):
+                places[slot] -= slots[slot, 3 + axis] * extents[axis]
+            index[axis] = 0

@@ -1,0 +1,201 @@
+"""Elementwise operators that follow one another become one step: block by block in the first-level cache, by compiled
+loops (`ir/kernels/native/chains.py`), in which what nobody else reads never leaves it.
+
+Every element is computed by itself, and each operator makes the bits that it makes alone. Without the loops every
+operator is a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ir.kernels.native import load
+from ir.op import Array, Op
+from ir.types import DType, TensorType
+from runtime.numbers.fast.plan import Step
+from runtime.numbers.fast.scratch import Temporaries
+from runtime.numbers.fast.views import same_view
+
+LEAST_ELEMENTS = 4096
+"""Elements of a result from which the loops are worth being loaded."""
+BY_THEMSELVES = frozenset({"where", "relu_backward"})
+"""Operators that NumPy makes in several passes: worth a chain of one."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A step of a stage with what is known of it."""
+
+    kernel: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    op: str = ""
+    """An elementwise operator, whose arguments are its operands, its result, and temporary memory; else nothing."""
+    operands: int = 0
+    number: int = 0
+    """The operation of the stage that it belongs to."""
+    last: int | None = None
+    """The operation after which nobody reads the result; None where the result has to stay."""
+
+    @classmethod
+    def of(cls, op: Op, kernel: Callable[..., Any], arguments: tuple[Any, ...], operands: int, number: int) -> Call:
+        """The call of an operator."""
+        return cls(kernel, arguments, op.name if op.is_elementwise else "", operands, number)
+
+    @property
+    def result(self) -> Array:
+        """The array that it writes."""
+        array: Array = self.arguments[self.operands]
+        return array
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of its result without extents of 1; None where no chain takes it."""
+        if not self.op or self.result.size < LEAST_ELEMENTS:
+            return None
+        operands = self.arguments[: self.operands]
+        kinds: list[np.dtype[Any]] = [np.dtype(np.float32)] * (self.operands + 1)
+        if self.op == "where":
+            kinds[0] = np.dtype(np.bool_)
+        if [array.dtype for array in (*operands, self.result)] != kinds:
+            return None
+        return tuple(extent for extent in self.result.shape if extent != 1) or None
+
+
+def steps_of(calls: Sequence[Call], temporaries: Temporaries) -> Iterator[Step]:
+    """The steps of a stage."""
+    for shape, group in groupby(calls, key=lambda call: call.shape):
+        members = list(group)
+        loops = load("chains") if shape is not None and _pays(members) else None
+        if loops is None or shape is None:
+            yield from ((call.kernel, call.arguments) for call in members)
+            continue
+        chain = _Chain(loops, len(shape))
+        for call in members:
+            if not chain.add(call):
+                yield from chain.steps(temporaries)
+                chain = _Chain(loops, len(shape))
+                if not chain.add(call):
+                    yield call.kernel, call.arguments
+        yield from chain.steps(temporaries)
+
+
+def _pays(calls: Sequence[Call]) -> bool:
+    return len(calls) > 1 or calls[0].op in BY_THEMSELVES
+
+
+@dataclass
+class _Chain:
+    """Calls of which a block may be computed by all before the next."""
+
+    loops: ModuleType
+    rank: int
+    calls: list[Call] = field(default_factory=list)
+    arrays: list[list[Array]] = field(default_factory=list)
+    """Of every call: its operands and its result, with as many axes as the shape."""
+
+    def add(self, call: Call) -> bool:
+        """Append a call; False, and nothing done, where the loops do not take it, or where it reads or writes other
+        elements of what a member writes, or writes other elements of what one reads."""
+        if call.op not in self.loops.CODES:
+            return False
+        arrays = [_squeezed(array, call) for array in call.arguments[: call.operands + 1]]
+        written = [members[-1] for members in self.arrays]
+        present = [array for members in self.arrays for array in members]
+        if any(_apart(array, other) for array in arrays for other in written):
+            return False
+        if any(_apart(arrays[-1], other) for other in (*present, *arrays)):
+            return False
+        self.calls.append(call)
+        self.arrays.append(arrays)
+        if self._laid_out() is None:
+            del self.calls[-1], self.arrays[-1]
+            return False
+        return True
+
+    def steps(self, temporaries: Temporaries) -> Iterator[Step]:
+        """The chain as one step, or as those of its calls where it does not pay."""
+        laid_out = self._laid_out() if self.calls and _pays(self.calls) else None
+        if laid_out is None:
+            yield from ((call.kernel, call.arguments) for call in self.calls)
+            return
+        extents, strides = laid_out
+        block = TensorType(DType.F32, (self.loops.BLOCK,))
+        end = self.calls[-1].number
+        blocks: list[tuple[Array, Array | None]] = []  # the results so far, and the block that holds one for others
+        slots: list[list[int]] = []
+        program = []
+        for call, arrays in zip(self.calls, self.arrays):
+            is_local = call.last is not None and call.last <= end
+            numbers = []
+            for array in arrays:
+                if array is arrays[-1]:
+                    blocks.append((array, temporaries.take(block)[1] if is_local else None))
+                held = next((held for made, held in reversed(blocks) if same_view(made, array)), None)
+                each = strides[id(array)]
+                if held is None:
+                    slot = [array.ctypes.data, each[-1], each[-1], *each[:-1]]
+                else:
+                    slot = [held.ctypes.data, 0, array.itemsize, *[0] * (len(each) - 1)]
+                if slot not in slots:
+                    slots.append(slot)
+                numbers.append(slots.index(slot))
+            *operands, result = numbers
+            program.append([self.loops.CODES[call.op], result, *operands, *[result] * (3 - len(operands))])
+        for _, held in blocks:
+            if held is not None:
+                temporaries.give_back(held, block)
+        numbers_of = partial(np.array, dtype=np.int64)
+        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, blocks]
+        yield _named("+".join(call.op for call in self.calls), self.loops), (self.calls[-1].result, *arguments)
+
+    def _laid_out(self) -> tuple[list[int], dict[int, list[int]]] | None:
+        """The extents of the axes, outermost first, as few as can be, and the strides of every array along them; None
+        where neighbours along the last one are no neighbours in an array."""
+        arrays = [array for members in self.arrays for array in members]
+        first = self.arrays[0][-1]
+        order = sorted(range(self.rank), key=lambda axis: -abs(first.strides[axis]))
+        extents = [first.shape[axis] for axis in order]
+        strides = [[0 if array.shape[axis] == 1 else array.strides[axis] for axis in order] for array in arrays]
+        for axis in range(self.rank - 2, -1, -1):
+            if all(each[axis] == each[axis + 1] * extents[axis + 1] for each in strides):
+                extents[axis : axis + 2] = [extents[axis] * extents[axis + 1]]
+                for each in strides:
+                    del each[axis]
+        members_of = zip(self.calls, self.arrays)
+        whole = {id(array) for call, members in members_of if call.op in self.loops.WHOLE for array in members}
+        for array, each in zip(arrays, strides):
+            if each[-1] != array.itemsize and (each[-1] != 0 or id(array) in whole):
+                return None
+        if any(members[-1].size != math.prod(extents) for members in self.arrays):
+            return None
+        return extents, {id(array): each for array, each in zip(arrays, strides)}
+
+
+def _named(name: str, loops: ModuleType) -> Callable[..., None]:
+    """The step of a chain, which keeps its arrays alive."""
+
+    def chain(result: Array, program: Array, slots: Array, extents: Array, arrays: object) -> None:
+        loops.run(program, slots, extents)
+
+    chain.__name__ = name
+    return chain
+
+
+def _apart(array: Array, other: Array) -> bool:
+    """Whether the arrays may share memory other than element by element."""
+    return np.may_share_memory(array, other) and not same_view(array, other)
+
+
+def _squeezed(array: Array, call: Call) -> Array:
+    """An argument with as many axes as the result has without its extents of 1."""
+    spread: Array = array[(None,) * (call.result.ndim - array.ndim)]
+    squeezed: Array = spread[tuple(0 if extent == 1 else slice(None) for extent in call.result.shape)]
+    return squeezed

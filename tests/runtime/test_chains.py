@@ -1,0 +1,144 @@
+"""Chains of elementwise operators make the bits that the operators make one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from ir.op import OPS, Array, Op
+from ir.types import DType, TensorType
+from pef.decoded_pef import DecodedPef
+from runtime.numbers.fast import chains
+from runtime.numbers.fast.chains import Call, steps_of
+from runtime.numbers.fast.scratch import Scratch, Temporaries
+from runtime.session import Session
+from tests.runtime.random_nests import RandomNest, random_nests
+
+loops = pytest.importorskip("ir.kernels.native.chains")
+
+ODD = np.array([np.nan, np.inf, -np.inf, -0.0, 0, 1e-40, -3e38, 88, -88, 0.6251, 0.6249, 1], np.float32)
+SHAPE = (6, 1, 1100, 3)
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "whole": lambda x: x,
+    "rows apart": lambda x: np.concatenate([x, x], axis=2)[:, :, :1100],
+    "columns": lambda x: np.ascontiguousarray(x.T).T,
+    "of a row": lambda x: x[2, 0],
+    "of a column": lambda x: x[:, :, :, :1].copy(),
+    "of a slice": lambda x: x[:, :, :1, :1].copy(),
+    "scalar": lambda x: np.array(x[3, 0, 4, 1]),
+}
+
+
+def values(seed: int) -> Array:
+    """Random numbers, and between them what is not one."""
+    drawn = 3 * np.random.default_rng(seed).standard_normal(SHAPE, np.float32)
+    drawn.reshape(-1)[7 * seed :: 29][: 40 * ODD.size] = np.tile(ODD, 40)
+    return drawn
+
+
+def called(op: Op, number: int, *arrays: Array, last: int | None = None) -> Call:
+    """The call of an operator on operands and a result, with its temporary memory."""
+    *operands, _ = arrays
+    types = [TensorType(DType.BOOL if x.dtype == np.bool_ else DType.F32, x.shape) for x in operands]
+    scratch = [np.full(tensor.shape, np.nan, tensor.dtype.compute) for tensor in op.scratch(*types)]
+    return Call(op.kernel, (*arrays, *scratch), op.name if op.is_elementwise else "", len(operands), number, last)
+
+
+def run(calls: list[Call]) -> list[str]:
+    """Execute calls as a stage does; the names of its steps."""
+    steps = list(steps_of(calls, Temporaries(Scratch())))
+    with np.errstate(all="ignore"):
+        for kernel, arguments in steps:
+            kernel(*arguments)
+    return [kernel.__name__ for kernel, _ in steps]
+
+
+def result() -> Array:
+    return np.full(SHAPE, 7, np.float32)
+
+
+def same_bits(one: Array, other: Array) -> bool:
+    bits, others = (np.where(np.isnan(x), 0, x.view(np.int32)) for x in (one, other))
+    return bool(np.array_equal(bits, others) and np.array_equal(np.isnan(one), np.isnan(other)))
+
+
+@pytest.mark.parametrize("second", LAYOUTS)
+@pytest.mark.parametrize("first", LAYOUTS)
+@pytest.mark.parametrize("name", [name for name in loops.CODES if name != "copy"])
+def test_an_operator_makes_the_same_bits_in_a_chain(name: str, first: str, second: str) -> None:
+    op, whole = OPS[name](), values(3)
+    a, b = LAYOUTS[first](values(1)), LAYOUTS[second](values(2))
+    count = {"where": 3, "neg": 1, "relu": 1, "tanh": 1, "sigmoid": 1, "silu": 1}.get(name, 2)
+    operands: list[Any] = [a, b][:count] if count < 3 else [whole > 0, a, b]
+    if np.broadcast_shapes(*(x.shape for x in operands)) != SHAPE:
+        operands[0] = whole
+    alone, made, negative = result(), result(), result()
+    with np.errstate(all="ignore"):
+        call = called(op, 0, *operands, alone)
+        call.kernel(*call.arguments)
+    run([called(op, 0, *operands, made), called(OPS["neg"](), 1, made, negative)])
+    assert same_bits(made, alone)
+    assert same_bits(negative, -alone)
+
+
+def test_what_only_the_chain_reads_is_not_written() -> None:
+    x, scale, shift = values(1), values(2)[:, :, :1, :1].copy(), values(3)[0]
+    scaled, shifted = result(), result()
+    # As when memory is given back: the last result takes the place of the first one.
+    names = run([
+        called(OPS["mul"](), 0, x, scale, scaled, last=1),
+        called(OPS["add"](), 1, scaled, shift, shifted, last=2),
+        called(OPS["relu"](), 2, shifted, scaled),
+    ])  # fmt: skip
+    assert names == ["mul+add+relu"]
+    assert np.all(shifted == 7)
+    with np.errstate(all="ignore"):
+        assert same_bits(scaled, np.clip(x * scale + shift, 0, np.inf))
+
+
+def test_what_is_read_behind_the_chain_is_written() -> None:
+    x, scaled, shifted, total = values(1), result(), result(), np.zeros((1, 1, 1, 3), np.float32)
+    names = run([
+        called(OPS["mul"](), 0, x, x, scaled, last=2),
+        called(OPS["add"](), 1, scaled, x, shifted),
+        Call(np.add.reduce, (scaled, (0, 1, 2), np.float32, total, True)),
+    ])  # fmt: skip
+    assert names == ["mul+add", "reduce"]
+    with np.errstate(all="ignore"):
+        assert same_bits(scaled, x * x)
+        assert same_bits(shifted, x * x + x)
+
+
+def test_a_chain_ends_where_other_elements_are_read_or_overwritten() -> None:
+    x = np.random.default_rng(0).standard_normal((80, 80), np.float32)
+    memory, out = np.zeros((81, 80), np.float32), np.empty_like(x)
+    made, ahead = memory[:80], memory[1:]
+    neg, add = OPS["neg"](), OPS["add"]()
+    turned = [called(neg, 0, x, made), called(add, 1, made.T, x, out)]
+    assert run(turned) == [neg.kernel.__name__] * 2
+    np.testing.assert_array_equal(out, x - x.T)
+    before = memory[1:].copy()
+    assert len(run([called(add, 0, ahead, x, out), called(neg, 1, x, made)])) == 2
+    np.testing.assert_array_equal(out, before + x)
+
+
+def test_operators_without_loops_and_other_element_types_stay_steps() -> None:
+    x, y = values(1), result()
+    whole = np.arange(10_000, dtype=np.int32)
+    assert run([called(OPS["neg"](), 0, x, y), called(OPS["sqrt"](), 1, y, y.copy())]) == ["kernel"] * 2
+    neg = OPS["neg"]()
+    assert run([Call(neg.kernel, (whole, whole.copy()), "neg", 1, 0)] * 2) == ["kernel"] * 2
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(random_nests(rings=False))
+def test_random_nests_in_chains(nest: RandomNest) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "LEAST_ELEMENTS", 1)
+        found = Session(DecodedPef(nest.pef)).run(inputs=nest.given)
+    for name, wanted in nest.expected.items():
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-5, atol=1e-5, err_msg=name)
