@@ -112,7 +112,7 @@ class LoadedProfile:
         return TensorTicket(self.name, inputs, rows, deadline)
 
     def run(self, tickets: Sequence[TensorTicket]) -> list[Inference]:
-        """Inference requests from batches that they share."""
+        """The answers to requests, from batches that they share."""
         rows = sum(ticket.rows for ticket in tickets)
         if not self.shares:
             return [self._answer(self._outputs(ticket.inputs), 1) for ticket in tickets]
@@ -248,7 +248,7 @@ class TensorModel:
         return found
 
     def _run(self, profile: LoadedProfile, tickets: list[TensorTicket]) -> None:
-        """Inference every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
+        """Answer every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
         began = time.perf_counter()
         try:
             answers = profile.run(tickets)
