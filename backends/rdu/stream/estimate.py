@@ -7,7 +7,6 @@ what filling and draining add to the phase; differences of starts are what buffe
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -207,6 +206,8 @@ class Loads:
     def all(self) -> list[Load]:
         """The loads so far."""
         ways = self._ways
+        if len(ways) == len(self._found):
+            return list(self._found.values())
         return [
             load
             for load in self._found.values()
@@ -253,19 +254,17 @@ class _Ring:
     begun: float
     units: int = 0
 
-    def read(self, reader: Reader, begun: float) -> None:
-        """One more reader."""
-        self.units = max(self.units, units_held(self.writer, reader, begun - self.begun), 1)
-
-    @functools.cached_property
-    def stored_depth(self) -> int:
-        """Slices, if nothing but a store reads it."""
-        return ring_depth(self.writer, [stored(self.writer)])
+    def read(self, reader: Reader, begun: float) -> bool:
+        """One more reader; whether it needs more units, or is the first."""
+        units = max(1, units_held(self.writer, reader, begun - self.begun))
+        more, self.units = units > self.units, max(units, self.units)
+        return more
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffer."""
-        return (depth_of(self.writer, self.units) if self.units else self.stored_depth) * self.slice_bytes
+        """Bytes of the buffer. Where no stage reads it, a store does."""
+        depth = depth_of(self.writer, self.units) if self.units else ring_depth(self.writer, [stored(self.writer)])
+        return depth * self.slice_bytes
 
 
 class Estimate:
@@ -280,6 +279,8 @@ class Estimate:
         self._starts = Starts(nest)
         self._loads = Loads(nest, resident_bytes)
         self._rings: dict[str, _Ring] = {}
+        self._ring_pmus: dict[str, int] = {}
+        self._load_pmus: dict[tuple[str, Slicing], tuple[int, int]] = {}
         self._members: list[tuple[NestedStage, Spread, int]] = []
         self._kinds: dict[tuple[Spread, int], int] = {}
         self._work = self._floor = self._fill = 0.0
@@ -306,13 +307,14 @@ class Estimate:
         for value, number in zip(stage.stage.reads, form.reads):
             self.largest_slice = max(self.largest_slice, form.types[number].nbytes)
             ring = self._rings.get(value.name)
-            if ring is not None:
-                ring.read(Reader(self.nest, stage.slicings[number], level), start)
+            if ring is not None and ring.read(Reader(self.nest, stage.slicings[number], level), start):
+                self._ring_pmus[value.name] = _pmus(ring.nbytes, self.machine)
         for value, number in zip(stage.stage.writes, form.writes):
             nbytes = form.types[number].nbytes
             self.largest_slice = max(self.largest_slice, nbytes)
             writer = Writer(self.nest, stage.slicings[number], level)
-            self._rings[value.name] = _Ring(writer, nbytes, start)
+            ring = self._rings[value.name] = _Ring(writer, nbytes, start)
+            self._ring_pmus[value.name] = _pmus(ring.nbytes, self.machine)
 
     def draft(self) -> Draft:
         """What the stages so far cost."""
@@ -323,15 +325,21 @@ class Estimate:
         for load in loads:
             kind = resident if load.resident else streamed
             kind[load.value.name] = kind.get(load.value.name, 0) + load.bytes
-        buffers = [(name, _pmus(ring.nbytes, self.machine), 0) for name, ring in self._rings.items()]
-        for load in loads:
-            if load.resident:
-                buffers.append((load.value.name, 0, _pmus(load.value.type.nbytes, self.machine)))
-            else:
-                buffers.append((load.value.name, _pmus(self._load_ring_bytes(load), self.machine), 0))
-        least = sum(held for _, held, _ in buffers)
+        loaded = [(load.value.name, *self._pmus_of(load)) for load in loads]
+        least = sum(self._ring_pmus.values()) + sum(held for _, held, _ in loaded)
         cost = PhaseCost(work, self._floor, self._chains, least, least, resident, streamed, self._fill)
-        return Draft(cost, self, self.stages, tuple(buffers))
+        return Draft(cost, self, self.stages, tuple(self._ring_pmus.items()), tuple(loaded))
+
+    def _pmus_of(self, load: Load) -> tuple[int, int]:
+        """The PMUs of a load's ring, and those of a load that stays."""
+        key = load.value.name, load.slicing
+        if key not in self._load_pmus:
+            if load.resident:
+                self._load_pmus[key] = 0, _pmus(load.value.type.nbytes, self.machine)
+            else:
+                slices, part = self.nest.slices(load.slicing), self.nest.sliced(load.value.type, load.slicing)
+                self._load_pmus[key] = _pmus(min(2, slices) * part.nbytes, self.machine), 0
+        return self._load_pmus[key]
 
     def _dealt_work(self) -> float:
         """The work of the phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
@@ -346,9 +354,6 @@ class Estimate:
                 break
             pace *= PACE_STEP
         return pace * self.pcus * PCU_SHARE
-
-    def _load_ring_bytes(self, load: Load) -> int:
-        return min(2, self.nest.slices(load.slicing)) * self.nest.sliced(load.value.type, load.slicing).nbytes
 
     def port_pmus(self, length: int, pace: float) -> dict[str, int]:
         """PMUs whose ports the readers and writer of every value of the first `length` stages need, if the phase takes
@@ -377,12 +382,14 @@ class Estimate:
 @dataclass(frozen=True)
 class Draft:
     """What the first `length` stages of an estimate cost, before the ports of PMUs are reckoned: those are needed for
-    the best candidates only. `buffers` are names, PMUs that rings fill, and PMUs that whole loads fill."""
+    the best candidates only. `rings` are what stages write, with the PMUs that it fills; `loads` what is loaded, with
+    the PMUs of its ring, or those that it fills as a whole."""
 
     outline: PhaseCost
     estimate: Estimate
     length: int
-    buffers: tuple[tuple[str, int, int], ...]
+    rings: tuple[tuple[str, int], ...]
+    loads: tuple[tuple[str, int, int], ...]
 
     def cost(self) -> PhaseCost:
         """The cost, with the ports that keep the phase's pace."""
@@ -390,8 +397,9 @@ class Draft:
         moved = sum(cost.streamed.values()) / machine.tier_bytes_per_cycle(0)
         pace = max(cost.work / self.estimate.pcus, cost.floor, moved)
         ports = self.estimate.port_pmus(self.length, pace)
-        rings = sum(max(held, ports.get(name, 0) - kept) for name, held, kept in self.buffers)
-        return replace(cost, ring_pmus=rings)
+        rings = sum(max(held, ports.get(name, 0)) for name, held in self.rings)
+        loads = sum(max(held, ports.get(name, 0) - kept) for name, held, kept in self.loads)
+        return replace(cost, ring_pmus=rings + loads)
 
 
 def draft_of(phase: Phase, machine: Machine, resident_bytes: int) -> Draft:
