@@ -284,17 +284,19 @@ def multiply(
                             )  # fmt: skip
 
 
-@compiled("void(float32[:,::1], int64, int64[::1], int64, int64, int64, int64, int64, int64)")
+@compiled("void(float32[:,::1], int64, int64[::1], int64, int64[::1], int64, int64, int64[::1], int64)")
 def multiply_lines(
-    a: Array, lines: int, table: Array, n: int, c: int, c_row: int, images: int, step: int, buffer: int
+    a: Array, lines: int, table: Array, n: int, counts: Array, c: int, c_row: int, steps: Array, buffer: int
 ) -> None:
-    """For every image, c [m, n] is a [m, k] times the k rows of n elements that lie `table[i]` bytes behind `lines`.
+    """For every one of `counts[1]` lines of `counts[0]` images, c [m, n] is a [m, k] times the k rows of n elements
+    that lie `table[i]` bytes behind `lines`.
 
-    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `step` leads from an image to the
-    next, in elements, in the lines as in c.
+    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `steps` lead from an image to the
+    next and from a line to the next, in elements, first among the lines and then in c.
     """
     m, k = a.shape
     deep = -(-k // -(-k // DEPTH))
+    next_image, next_line, next_result, next_row = steps
     for first in range(0, k, deep):
         depth = min(deep, k - first)
         for top in range(0, m, ROWS * SLICES):
@@ -303,13 +305,16 @@ def multiply_lines(
             for start in range(0, rows, height):
                 source = a.ctypes.data + 4 * ((top + start) * k + first)
                 pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
-            for image in range(images):
+            for number in range(counts[0] * counts[1]):
+                image, row = number // counts[1], number % counts[1]
+                source = lines + 4 * (image * next_image + row * next_line)
+                target = c + 4 * (image * next_result + row * next_row)
                 for start in range(0, n, WIDTH):
                     for line in range(0, rows, height):
                         _tile_of_lines(
                             min(height, rows - line), min(WIDTH, n - start), depth,
-                            buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
-                            c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
+                            buffer + 4 * line * depth, 4 * height, source + 4 * start,
+                            target + 4 * ((top + line) * c_row + start), 4 * c_row, 1 if first else 0,
                             table.ctypes.data + 8 * first,
                         )  # fmt: skip
 
