@@ -126,6 +126,13 @@ def test_a_chain_ends_where_other_elements_are_read_or_overwritten() -> None:
     np.testing.assert_array_equal(out, before + x)
 
 
+def test_operators_that_numpy_does_slowly_are_chains_of_one() -> None:
+    x, bias, out = LAYOUTS["rows apart"](values(1)), values(2)[0, 0, 0], result()
+    assert run([called(OPS["add"](), 0, x, bias, out)]) == ["add"]
+    with np.errstate(all="ignore"):
+        assert same_bits(out, x + bias)
+
+
 def test_operators_without_loops_and_other_element_types_stay_steps() -> None:
     x, y = values(1), result()
     whole = np.arange(10_000, dtype=np.int32)
