@@ -12,7 +12,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from modelzoo import demo as zoo_demo
 
@@ -36,16 +39,26 @@ def main() -> None:
         assert process.stdout is not None
         where = json.loads(process.stdout.readline())
         print(json.dumps(where))
-        url = f"{where['http']}/v1/completions"
-        body = json.dumps(QUESTION)
-        print(f"\n$ curl {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}")
-        request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            print(json.dumps(json.load(answer), indent=2, ensure_ascii=False))
+        ask(f"{where['http']}/v1")
         process.send_signal(signal.SIGTERM)
         status = process.wait()
     if status:
         raise SystemExit(f"the service ended with status {status}")
+
+
+def ask(url: str) -> None:
+    """By a plain request, and by OpenAI's client where it is installed."""
+    body = json.dumps(QUESTION)
+    print(f"\n$ curl {url}/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}")
+    request = urllib.request.Request(f"{url}/completions", body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        print(json.dumps(json.load(answer), indent=2, ensure_ascii=False))
+    print(f"\n>>> OpenAI(base_url={url!r}, api_key='none').completions.create(**{QUESTION})")
+    if find_spec("openai") is None:
+        print("(not asked: `pip install openai` installs the client)")
+    else:
+        client: Any = import_module("openai").OpenAI(base_url=url, api_key="none")
+        print(client.completions.create(**QUESTION).choices[0].text)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from modelzoo.data.documents import VOCABULARY, tokenizer, write_jsonl
 
 OUT = Path("out") / "zoo-demo"
 RUNNERS = Path(__file__).parent / "runners"
-LENGTH, BATCH, EPOCHS = 64, 16, 8
+LENGTH, BATCH, EPOCHS = 64, 16, 4
 PROMPTS = ["The compiler ", "A section ", "Simulated time "]
 LEAST_GAIN = 2.0
 """What the loss must fall by: from even chances among all tokens, which is log(512) = 6.2."""

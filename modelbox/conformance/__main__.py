@@ -2,7 +2,7 @@
 
     python -m modelbox.conformance http://localhost:8080 --model braggnn --grpc localhost:8081
 
-Any server will do. Exit status 1 where a rule is broken.
+Any server will do. Exit status 1 where a rule is broken, or where there is no server.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ def main(url: str, model: str, address: str | None, inputs: Path | None, key: st
     given = json.loads(inputs.read_text()) if inputs else []
     fields = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(base_url=url, headers=fields, timeout=60) as client:
+        try:
+            client.get("/v2/health/live")
+        except httpx.HTTPError as error:
+            raise click.ClickException(f"no server answers at {url}: {error}") from error
         verdicts = over_http.RULES.hold(over_http.Http(client, model, given))
     if address:
         verdicts += over_grpc.RULES.hold(over_grpc.Grpc.at(address, model, given))

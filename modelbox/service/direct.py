@@ -71,34 +71,22 @@ class Direct:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._tensors = service.tensors
-        self._wakes = False
         self.seconds = service.home.box.limits.request_seconds
 
     def target(self, method: str, url: str) -> Target | None:
         """What a request is for, if it is one of those that can be answered here."""
-        found = INFER.match(url) if method == "POST" and self._tensors is not None else None
+        found = INFER.match(url) if method == "POST" and self._service.tensors is not None else None
         return None if found is None else Target(found["model"], found["version"] or "")
 
     def ask(self, exchange: Exchange, arrived: Callable[[], None]) -> None:
         """Start on a request that was read; the running event loop hears of its answer. Raises Refusal."""
-        assert exchange.target is not None and self._tensors is not None
+        assert exchange.target is not None
         self._service.require_model(exchange.target.model, exchange.target.version)
         question: Question = open_inference.read(bytes(exchange.body), exchange.header_length)
         exchange.request = question.request
         exchange.future = self._service.submit(
-            question.arrays, question.parameters, profile=question.profile, seconds=question.seconds, wake=False
+            question.arrays, question.parameters, arrived, profile=question.profile, seconds=question.seconds
         )
-        self._tensors.post.watch(exchange.future, arrived)
-        if not self._wakes:
-            self._wakes = True
-            asyncio.get_running_loop().call_soon(self._wake)
-
-    def _wake(self) -> None:
-        """Once for all requests that were read at this moment: each time costs both threads a switch."""
-        assert self._tensors is not None
-        self._wakes = False
-        self._tensors.waiting.wake()
 
     def answer(self, exchange: Exchange) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Headers and body of an answer that has arrived. Raises what it failed with."""

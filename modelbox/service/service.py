@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -111,25 +111,30 @@ class Service:
         """Answer a request for tensors; of a text model, prompts as BYTES. Raises Refusal."""
         if self.tensors is None:
             return await self._write(arrays, legal(self.home.box, parameters), profile, seconds)
-        future = self.submit(arrays, parameters, profile=profile, seconds=seconds)
+        arrived = asyncio.Event()
+        future = self.submit(arrays, parameters, arrived.set, profile=profile, seconds=seconds)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self.home.box.limits.request_seconds)
+            await asyncio.wait_for(arrived.wait(), self.home.box.limits.request_seconds)
         except asyncio.TimeoutError as error:
             raise late() from error
+        finally:
+            future.cancel()  # where nobody waits any more; an answer that is there stays
+        return future.result()
 
     def submit(
         self,
         arrays: Mapping[str, Array],
         parameters: Mapping[str, Any],
+        arrived: Callable[[], None],
         *,
         profile: str | None = None,
         seconds: float | None = None,
-        wake: bool = True,
     ) -> Future[Inference]:
-        """The answer of a model of tensors, in the future. Raises Refusal. wake: as for `Waiting.offer`."""
+        """The answer of a model of tensors, in the future; the running event loop calls `arrived` when it is there.
+        Raises Refusal."""
         assert self.tensors is not None
         legal(self.home.box, parameters)
-        return self.tensors.submit(arrays, deadline(self.home.box.limits, seconds), profile, wake)
+        return self.tensors.submit(arrays, deadline(self.home.box.limits, seconds), profile, arrived)
 
     async def _write(
         self, arrays: Mapping[str, Array], parameters: Mapping[str, Any], profile: str | None, seconds: float | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class LoadedProfile:
         return TensorTicket(self.name, inputs, rows, deadline)
 
     def run(self, tickets: Sequence[TensorTicket]) -> list[Inference]:
-        """Inference requests from batches that they share."""
+        """The answers to requests, from batches that they share."""
         rows = sum(ticket.rows for ticket in tickets)
         if not self.shares:
             return [self._answer(self._outputs(ticket.inputs), 1) for ticket in tickets]
@@ -171,6 +172,7 @@ class TensorModel:
         self.profiles = {p.name: LoadedProfile(p, open_profile(home, p)) for p in home.box.of_use("inference")}
         self.waiting: Waiting[TensorTicket] = Waiting(home.box.limits)
         self.post = Post()
+        self._wakes = False
         self._metrics = metrics
         self._thread = threading.Thread(target=guarded, args=(self._work, self.waiting), name="device", daemon=True)
         self._thread.start()
@@ -192,13 +194,29 @@ class TensorModel:
         raise Refusal(Reason.INVALID, faults[0])
 
     def submit(
-        self, arrays: Mapping[str, Array], deadline: float, profile: str | None = None, wake: bool = True
+        self,
+        arrays: Mapping[str, Array],
+        deadline: float,
+        profile: str | None = None,
+        arrived: Callable[[], None] | None = None,
     ) -> Future[Inference]:
-        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room. wake: as for
-        `Waiting.offer`."""
+        """The answer, in the future. Raises Refusal for a request that is not legal, or finds no room.
+
+        arrived: called by the running event loop when the answer is there. The device then hears once of all requests
+        that the loop finds at one moment: each time costs both threads a switch.
+        """
         ticket = self.choose(arrays, profile).ticket(arrays, deadline)
-        self.waiting.offer([ticket], wake)
+        self.waiting.offer([ticket], wake=arrived is None)
+        if arrived is not None:
+            self.post.watch(ticket.answer, arrived)
+            if not self._wakes:
+                self._wakes = True
+                asyncio.get_running_loop().call_soon(self._wake)
         return ticket.answer
+
+    def _wake(self) -> None:
+        self._wakes = False
+        self.waiting.wake()
 
     def close(self) -> None:
         """End the thread once it has answered what it works on."""
@@ -230,7 +248,7 @@ class TensorModel:
         return found
 
     def _run(self, profile: LoadedProfile, tickets: list[TensorTicket]) -> None:
-        """Inference every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
+        """Answer every ticket. Where a batch fails, each is tried alone: one's fault is not the others'."""
         began = time.perf_counter()
         try:
             answers = profile.run(tickets)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pef.wording import counted
 from runtime.node.hardware import Node
-from runtime.node.words import counted, numbers, ranges
+from runtime.node.words import numbers, ranges
 
 AFFINITY = "SF_RNT_TILE_AFFINITY"
 
@@ -51,7 +52,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """tiles: of the node, all that the session holds; first: where the PEF's placement starts, `tiles` of it."""
+    """Tiles of the node that a session holds, and those of them that its PEF uses, in the order of its placement."""
 
     tiles: frozenset[int]
     used: tuple[int, ...]

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -171,7 +171,7 @@ class _Clock:
         self._since = time.perf_counter()
         self._running = 0
         self._host_us = 0.0
-        self._checkpoint_us: Counter[int] = Counter()
+        self._checkpoint_us: defaultdict[int, float] = defaultdict(float)
         self._runs: Counter[tuple[Taken, tuple[int, ...]]] = Counter()
 
     def device_begins(self) -> None:
@@ -196,7 +196,7 @@ class _Clock:
         spent = (time.perf_counter() - began) * 1e6
         with self._lock:
             for tile in tiles:
-                self._checkpoint_us[tile] += spent  # type: ignore[assignment]
+                self._checkpoint_us[tile] += spent
 
     def sums(self) -> tuple[float, dict[int, list[float]]]:
         """Time in all, and by tile what it was busy with, in microseconds."""

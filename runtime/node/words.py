@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from pef.wording import counted
-
-__all__ = ["counted", "numbers", "ranges"]
-
 
 def ranges(numbers: Collection[int]) -> Iterator[str]:
     """Whole numbers as ranges: 0-3, 5."""

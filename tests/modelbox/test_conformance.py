@@ -69,3 +69,10 @@ def test_a_careless_server_is_found_out() -> None:
     assert found["infer"].result == "passed" and found["identity"].result == "passed"
     assert "no JSON" in found["what_is_wrong_is_refused"].seen
     assert verdicts(careless(request_id=False))["identity"].result == "failed"
+
+
+def test_no_server_is_one_sentence_and_no_broken_rules() -> None:
+    result = CliRunner().invoke(main, ["http://127.0.0.1:9", "--model=dense"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: no server answers at http://127.0.0.1:9: ")
+    assert result.output.count("\n") == 1
