@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from enum import Enum
 import numpy as np
 
 from ir.errors import GraphError
+from ir.hashed import hashed_once
 
 
 class DType(Enum):
@@ -56,7 +58,8 @@ _COMPUTE: dict[str, np.dtype] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@hashed_once
+@dataclass(frozen=True)
 class TensorType:
     """A dense tensor: element type and static shape."""
 
@@ -68,12 +71,12 @@ class TensorType:
         """Number of axes."""
         return len(self.shape)
 
-    @property
+    @functools.cached_property
     def numel(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @functools.cached_property
     def nbytes(self) -> int:
         """Bytes on the device."""
         return self.numel * self.dtype.itemsize

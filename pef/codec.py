@@ -27,9 +27,14 @@ def encode_type(tensor: TensorType) -> pb.TensorType:
 
 def decode_type(record: pb.TensorType) -> TensorType:
     """The tensor type in a record. Raises PefError for an element type this version does not know."""
-    if record.dtype not in DType._value2member_map_:
-        raise PefError(f"unknown element type {record.dtype!r}")
-    return TensorType(DType(record.dtype), tuple(record.shape))
+    return _tensor_type(record.dtype, tuple(record.shape))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _tensor_type(dtype: str, shape: tuple[int, ...]) -> TensorType:
+    if dtype not in DType._value2member_map_:
+        raise PefError(f"unknown element type {dtype!r}")
+    return TensorType(DType(dtype), shape)
 
 
 def encode_op(op: Op, operands: Sequence[int], results: Sequence[int]) -> pb.Operation:
@@ -41,6 +46,12 @@ def encode_op(op: Op, operands: Sequence[int], results: Sequence[int]) -> pb.Ope
 
 def decode_op(record: pb.Operation) -> Op:
     """The operator in a record. Raises PefError for an operator or attributes this version does not know."""
+    return _op(pb.Operation(op=record.op, attributes=record.attributes).SerializeToString())
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _op(serialized: bytes) -> Op:
+    record = pb.Operation.FromString(serialized)
     if record.op not in OPS:
         raise PefError(Problem(f"unknown operator {record.op!r}", hint="recompile the model with this toolchain"))
     declared = declared_attributes(record.op)

@@ -15,6 +15,7 @@ the next tile starts right behind.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ class StageWork:
     @staticmethod
     def of(operations: Sequence[TileOperation]) -> StageWork:
         """The work of a stage's operators."""
+        return StageWork._of(tuple(operations))
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1 << 14)
+    def _of(operations: tuple[TileOperation, ...]) -> StageWork:
         busy = [operation for operation in operations if not operation.op.is_free]
         products = [o for o in busy if o.op.cost.kind is CostClass.SYSTOLIC]
         vector = [o for o in busy if o.op.cost.kind is not CostClass.SYSTOLIC]

@@ -10,6 +10,8 @@ import functools
 from dataclasses import dataclass
 from enum import Enum
 
+from ir.hashed import hashed_once
+
 
 class SiteKind(Enum):
     """What sits at one position of the unit grid."""
@@ -27,7 +29,8 @@ class Tier:
     bandwidth_bytes_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@hashed_once
+@dataclass(frozen=True)
 class Machine:
     """One RDU socket: a checkerboard of PCUs and PMUs on a switch mesh, with AGCUs at its edges.
 

@@ -9,6 +9,7 @@ many slices it has: before its phase begins it goes on as far as its buffer hold
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -179,6 +180,7 @@ class _Timeline:
         self.now = self.end = self.began = 0.0
         self.moving: list[_Flow] = []
         self.due: list[tuple[float, int, _Flow]] = []
+        self.orders = itertools.count()
         self.loads = [[_Flow(o.tier, o.agcus, [o.nbytes], held=o.held * o.nbytes) for o in p.loads] for p in phases]
         self.all_loads = [flow for flows in self.loads for flow in flows]
         self.spans = [_spans(phase) for phase in phases]
@@ -277,7 +279,7 @@ class _Timeline:
                 if begin < NEVER:
                     flow.begun = True
                     flow.since = begin
-                    heapq.heappush(self.due, (max(begin, self.now), len(self.due), flow))
+                    heapq.heappush(self.due, (max(begin, self.now), next(self.orders), flow))
 
     def _reading(self, stage: StageTimes, own: Sequence[_Flow], first: float) -> None:
         """Note that a stage reads its loads from its first firing on."""

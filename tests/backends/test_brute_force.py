@@ -27,7 +27,6 @@ from backends.rdu.stream.nests import (
     inner_cuttings,
     still_phase,
     streaks,
-    with_inner_loop,
 )
 from ir.builder import GraphBuilder
 from ir.graph import Graph, SectionKind, Symbol, SymbolKind, Value
@@ -39,6 +38,7 @@ from pef.exchange import ONE
 from pef.machine import Machine
 from runtime.timing.network import Network
 from runtime.timing.simulate import execute
+from tests.backends.inner_loops import with_inner_loop
 from tests.backends.machines import small_machine
 
 HOPS = 4

@@ -16,7 +16,7 @@ from backends.rdu.cut.sections import materialise, partition_graph
 from backends.rdu.fuse.stages import form_stages
 from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
-from backends.rdu.stream.nests import NestedStage, Phase, inner_cuttings, streaks, with_inner_loop
+from backends.rdu.stream.nests import NestedStage, Phase, inner_cuttings, streaks
 from backends.rdu.stream.spread import options
 from ir.builder import GraphBuilder
 from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
@@ -28,6 +28,7 @@ from pef.cycles import StageWork
 from pef.machine import Machine
 from pef.nest import WHOLE
 from runtime.session import Session
+from tests.backends.inner_loops import with_inner_loop
 from tests.backends.machines import small_machine
 
 SN30 = load_machine("sn30")

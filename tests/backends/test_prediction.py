@@ -70,6 +70,14 @@ def test_loads_of_the_next_phase_take_their_share_of_memory() -> None:
     assert predicted(first, second) == 1600 + 1 + 50
 
 
+def test_stores_that_begin_at_one_moment_are_told_apart() -> None:
+    """The third is found when the first has begun, and begins together with the second."""
+    early, late = StageTimes(1, 0.25, 0), StageTimes(1, 4, 0)
+    waiting = StageTimes(1, 2.25, 0, arrivals=(Arrival(0, 1.0, 0),))
+    stores = (store(8, 0), store(8, 1), store(8, 2))
+    assert predicted(PhaseTimes((early, late, waiting), (load(1),), stores)) == pytest.approx(1 + 3 * 8)
+
+
 def test_stores_go_on_in_later_phases_and_end_the_section() -> None:
     first = PhaseTimes((StageTimes(10, 100, 0),), (), (store(5000, 0),))
     second = PhaseTimes((StageTimes(10, 100, 0),), (), ())

@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from backends.rdu.cut.ways import NextPhase, Partial, Reached
+from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
 from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
+from backends.rdu.stream.spread import spread_of
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 from pef.nest import Slicing, holds_stored, level_of
@@ -55,9 +56,6 @@ of it when it is planned, and which of them that is; infinite where none fits.""
 
 WINDOW = 48
 """Stages that a section may have at most."""
-
-ROUNDING = 1e-9
-"""Two ways to add up the same cycles differ by less, as a ratio."""
 
 PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
@@ -134,6 +132,9 @@ class Cutter:
             for value in stage.needs:
                 self.readers.setdefault(value.name, []).append(index)
         self.last_use = _last_uses(graph, stages)
+        self.crossing = self._crossing()
+        self.valleys = self._valleys()
+        self.least_work, self.least_memory = self._least()
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
         self._steps: dict[int, tuple[list[NextPhase], int]] = {}
@@ -226,6 +227,7 @@ class Cutter:
         found = self._sections.find(start)
         if found is None:
             sections, reach = self._search(start)
+            sections = self._worthwhile(start, sections)
             sections = [replace(section, kind=(start, number)) for number, section in enumerate(sections)]
             self._sections.keep(start, reach, sections)
             return sections
@@ -238,6 +240,23 @@ class Cutter:
             )
             for section in sections
         ]
+
+    def _worthwhile(self, start: int, sections: Sequence[Section]) -> list[Section]:
+        """The sections that should not rather go on: a longer one takes them and the stages behind them in less time
+        than those would need at least in sections of their own. Those that end where little crosses stay: what is
+        predicted may differ from what is modelled."""
+        kept: list[Section] = []
+        least = [math.inf, math.inf]
+        for section in reversed(sections):
+            end = start + section.length
+            cycles = section.cycles + self.crossing[end] / self.rate
+            beyond = [cycles - least_before[end] for least_before in (self.least_memory, self.least_work)]
+            if section.excess or end in self.valleys:
+                kept.append(section)
+            elif not any(long <= short * (1 + ROUNDING) for long, short in zip(least, beyond)):
+                kept.append(section)
+                least = [min(pair) for pair in zip(least, beyond)]
+        return kept[::-1]
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
@@ -271,22 +290,55 @@ class Cutter:
             if position < stop:
                 nexts, looked = self._steps_at(position)
                 reach = max(reach, position - start + looked)
-                for partial in kept:
-                    for step in nexts:
-                        end = position + step.choice.length
-                        if end <= stop:
-                            self._extend(partial, step, start, end, ways.setdefault(end, Reached()))
-            ways = {end: reached for end, reached in ways.items() if reached.best}
-            if not ways:
+                for step in nexts:
+                    end = position + step.choice.length
+                    if end <= stop:
+                        self._offer(kept, step, start, end, ways.setdefault(end, Reached()))
+            ranked: list[tuple[Rank, Partial]] = []
+            while ways and not ranked:
+                position = min(ways)
+                ranked = self._taken(ways.pop(position), start, position)
+            if not ranked:
                 return found, fits, reach
-            position = min(ways)
-            ranked = ways.pop(position).kept()
             kept = [partial for _, partial in ranked]
             _, cycles, _ = ranked[0][0]
             excess = self._excess(kept[0], self.all_pcus, self.all_pmus)
             fits |= self._excess(kept[0], self.pcus, self.pmus) == 0
             others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
             found.append(Section(kept[0].phases, cycles, excess=excess, others=others))
+
+    def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
+        """Note each way so far with one more phase, where it may fit, with the least that it takes."""
+        cost, held = step.choice.cost, step.fresh_pmus(start)
+        staying, streamed = (nbytes / self.rate for nbytes in step.fresh_bytes(start))
+        stored = self._leaving_bytes(start, end) / self.rate
+        moved = staying + streamed + stored
+        for partial in kept:
+            rings = partial.rings + cost.ring_pmus
+            pmus = rings + partial.held_pmus + held
+            if not partial.phases and step.choice.length == 1:
+                reached.offers.append(Offer(0.0, rings, partial, step))
+            elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
+                roots = partial.roots + step.root
+                arrived = max(partial.begun, partial.arrived) + staying
+                slowest = max(
+                    roots * roots / self.pcus,
+                    partial.floor + step.floor,
+                    partial.memory + moved,
+                    max(partial.ended, arrived) + max(step.floor, step.root * step.root / self.pcus),
+                    arrived + streamed + stored,
+                )
+                overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
+                least = slowest * (1 - ROUNDING) + overhead
+                reached.offers.append(Offer(least, pmus, partial, step))
+
+    def _taken(self, reached: Reached, start: int, end: int) -> list[tuple[Rank, Partial]]:
+        """The ways to `end` that are followed further, of all that have been offered: the most promising are worked out
+        first, the others only as far as one may still be kept."""
+        for offer in sorted(reached.offers, key=lambda offer: (offer.cycles, offer.pmus)):
+            if reached.may_keep(offer.cycles, offer.pmus):
+                self._extend(offer.partial, offer.step, start, end, reached)
+        return reached.kept() if reached.best else []
 
     @staticmethod
     def _excess(partial: Partial, pcus: int, pmus: int) -> int:
@@ -323,18 +375,15 @@ class Cutter:
 
     def _step(self, choice: Choice, position: int) -> NextPhase:
         """A choice at a position, with what is known of its loads."""
-        loads: list[tuple[int, int]] = []
-        for name, nbytes in (*choice.cost.resident.items(), *choice.cost.streamed.items()):
-            uses = self.readers.get(name, ())
-            before = bisect.bisect_left(uses, position)
-            last = uses[before - 1] if before else -1
-            loads.append((max(last, self.maker.get(name, -1)), nbytes))
-        loads.sort()
-        fresh = tuple(itertools.accumulate((nbytes for _, nbytes in loads), initial=0))
         cost, filled = choice.cost, 1 + choice.cost.fill
-        return NextPhase(
-            choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(at for at, _ in loads), fresh
-        )
+        loads: list[FirstLoad] = []
+        for resident, kind in ((True, cost.resident), (False, cost.streamed)):
+            for name, nbytes in kind.items():
+                uses, maker = self.readers.get(name, ()), self.maker.get(name, -1)
+                before = bisect.bisect_left(uses, position)
+                last = uses[before - 1] if before else -1
+                loads.append(FirstLoad(name, maker, max(last, maker), resident, nbytes, self.value_pmus[name]))
+        return NextPhase(choice, math.sqrt(cost.work * filled), cost.floor * filled, tuple(loads))
 
     def _choices_at(self, position: int) -> tuple[list[Choice], int]:
         """As `_steps_at`, without what only this search needs."""
@@ -374,15 +423,6 @@ class Cutter:
         choice, cost = step.choice, step.choice.cost
         pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
         alone = not partial.phases and choice.length == 1
-        if not alone and (pcus > self.pcus or rings + partial.held_pmus > self.pmus):
-            return
-        roots, floor = partial.roots + step.root, partial.floor + step.floor
-        if not alone:
-            overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
-            memory = partial.memory + (step.fresh_bytes(start) + self._leaving_bytes(start, end)) / self.rate
-            least = max(roots * roots / self.pcus, floor, memory) * (1 - ROUNDING) + overhead
-            if not reached.may_keep(least, rings + partial.held_pmus):
-                return
         held, held_pmus = partial.held, partial.held_pmus
         staying = streamed = 0
         loaded = partial.loaded
@@ -417,18 +457,21 @@ class Cutter:
             held,
             held_pmus,
             loaded,
-            roots,
-            floor,
+            partial.roots + step.root,
+            partial.floor + step.floor,
             partial.memory + (staying + streamed) / self.rate,
         )
-        excess = self._excess(following, self.pcus, self.pmus)
-        reached.add((excess, self._cycles(following, start, end), following.pmus), following)
+        self._run(following)
+        stored = self._leaving_bytes(start, end) / self.rate
+        overhead = PHASE_CYCLES * len(following.works) + self.load
+        cycles = max(following.ended, following.arrived + stored) + overhead
+        reached.add((self._excess(following, self.pcus, self.pmus), cycles, following.pmus), following)
 
     def _pmus_of(self, nbytes: int) -> int:
         return max(1, math.ceil(nbytes / self.machine.pmu_bytes))
 
-    def _cycles(self, partial: Partial, start: int, stop: int) -> float:
-        """Modelled cycles of a section.
+    def _run(self, partial: Partial) -> None:
+        """Work out when the last phase begins and ends, and when all that it loads has arrived.
 
         Memory works one phase ahead: what stays in a phase is loaded while the one before runs, what streams arrives
         with it.
@@ -438,11 +481,9 @@ class Cutter:
         for span, staying, streamed in zip(spans, partial.staying, partial.streamed):
             memory = max(memory, begun) + staying
             begun = max(now, memory)
-            now = begun + span
             memory += streamed
-            now = max(now, memory)
-        stored = self._leaving_bytes(start, stop) / self.rate
-        return max(now, memory + stored) + PHASE_CYCLES * len(spans) + self.load
+            now = max(begun + span, memory)
+        partial.begun, partial.ended, partial.arrived = begun, now, memory
 
     def _leaving_bytes(self, start: int, stop: int) -> int:
         """Bytes that a section leaves in memory: what it makes and others, or outputs, need."""
@@ -457,6 +498,43 @@ class Cutter:
             for value in stage.stage.writes
             if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
         )
+
+    def _crossing(self) -> list[int]:
+        """For each position, the bytes made before that stages behind it read."""
+        change = [0] * (len(self.stages) + 2)
+        for index, stage in enumerate(self.stages):
+            for value in stage.stage.writes:
+                uses = self.readers.get(value.name, ())
+                if uses and value.name not in self.in_place:
+                    change[index + 1] += value.type.nbytes
+                    change[uses[-1] + 1] -= value.type.nbytes
+        return list(itertools.accumulate(change))
+
+    def _valleys(self) -> frozenset[int]:
+        """Positions over which fewer bytes cross than before and behind: the last of each valley."""
+        found, falling = set(), False
+        for position, (here, behind) in enumerate(itertools.pairwise(self.crossing)):
+            if behind > here and falling:
+                found.add(position)
+            falling = behind < here or (falling and behind == here)
+        return frozenset(found)
+
+    def _least(self) -> tuple[list[float], list[float]]:
+        """Cycles that the stages up to each position need at least: for their work, and for what they are the first to
+        load and what outputs store."""
+        work, memory, seen = [0.0], [0.0], set(self.maker)
+        for stage in self.stages:
+            narrow = spread_of(stage.form, self.machine).options[0]
+            work.append(work[-1] + narrow.cycles * narrow.units / self.pcus)
+            loaded = {value.name: value.type.nbytes for value in stage.stage.reads if value.name not in seen}
+            seen |= loaded.keys()
+            stored = sum(
+                value.type.nbytes
+                for value in stage.stage.writes
+                if self.last_use.get(value.name) == len(self.stages) and value.name not in self.in_place
+            )
+            memory.append(memory[-1] + (sum(loaded.values()) + stored) / self.rate)
+        return work, memory
 
     def _may_break(self, index: int) -> Break:
         """Whether a phase may begin here although the one before could go on."""

@@ -12,6 +12,10 @@ BEAM = 4
 """Ways to reach a position of a section that are followed further."""
 
 
+ROUNDING = 1e-9
+"""Two ways to add up the same cycles differ by less, as a ratio."""
+
+
 @dataclass
 class Partial:
     """Phases from the start of a section up to a position, and what they ask for so far."""
@@ -29,6 +33,11 @@ class Partial:
     roots: float = 0.0
     floor: float = 0.0
     memory: float = 0.0
+    begun: float = 0.0
+    ended: float = 0.0
+    arrived: float = 0.0
+    """When the last phase begins and ends, and when all that has been loaded has arrived. With further phases, which
+    take some of the PCUs, it is no earlier."""
 
     @property
     def pmus(self) -> int:
@@ -41,35 +50,76 @@ Rank = tuple[int, float, int]
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLoad:
+    """Something that a phase loads at some position: the stage that makes it, the last stage before that makes or reads
+    it, whether it stays in the phase, its bytes, and the PMUs that it fills as a whole."""
+
+    name: str
+    maker: int
+    last: int
+    resident: bool
+    nbytes: int
+    pmus: int
+
+
+@dataclass(frozen=True, slots=True)
 class NextPhase:
     """A phase that may come next at some position: its choice, the square root of its work, and its floor, both with
-    filling; and what it loads that sections from some start on cannot have: `known` says for each load the last stage
-    before that made or read it, ascending, `fresh` the bytes of so many of them."""
+    filling; and what it loads."""
 
     choice: Choice
     root: float
     floor: float
-    known: tuple[int, ...]
-    fresh: tuple[int, ...]
+    loads: tuple[FirstLoad, ...]
 
-    def fresh_bytes(self, start: int) -> int:
-        """The bytes that a section must load for this phase if it begins at `start`."""
-        return self.fresh[bisect.bisect_left(self.known, start)]
+    def fresh_bytes(self, start: int) -> tuple[int, int]:
+        """The bytes that a section which begins at `start` cannot have before this phase: what stays, what streams."""
+        staying = streamed = 0
+        for load in self.loads:
+            if load.last < start:
+                if load.resident:
+                    staying += load.nbytes
+                else:
+                    streamed += load.nbytes
+        return staying, streamed
+
+    def fresh_pmus(self, start: int) -> int:
+        """The PMUs of what this phase is the first to hold whole in a section that begins at `start`."""
+        held: dict[str, int] = {}
+        for load in self.loads:
+            if load.resident if load.last < start else load.last == load.maker:
+                held[load.name] = load.pmus
+        return sum(held.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A way so far with one more phase, and the cycles and PMUs that it needs at least."""
+
+    cycles: float
+    pmus: int
+    partial: Partial
+    step: NextPhase
 
 
 class Reached:
-    """The ways to a position that are followed further: the fastest, and the one of fewest PMUs."""
+    """The ways to a position that are offered, and those that are followed further: the fastest, and the one of fewest
+    PMUs."""
 
     def __init__(self) -> None:
+        self.offers: list[Offer] = []
         self.best: list[tuple[Rank, Partial]] = []
         self.smallest: tuple[Rank, Partial] | None = None
 
     def may_keep(self, cycles: float, pmus: int) -> bool:
-        """Whether a way that takes no less than these would be kept; it fits."""
+        """Whether a way that takes no less than these would be kept; it fits. Where memory decides, many ways take the
+        same time: of those only smaller ones."""
         if self.smallest is None or len(self.best) < BEAM - 1:
             return True
-        (excess, slowest, _), (more, smallest, fewest) = self.best[-1][0], self.smallest[0]
-        return excess > 0 or cycles <= slowest or pmus < fewest or (pmus == fewest and (more > 0 or cycles <= smallest))
+        (excess, slowest, most), (more, smallest, fewest) = self.best[-1][0], self.smallest[0]
+        if excess or cycles < slowest * (1 - ROUNDING) or (cycles <= slowest and pmus < most):
+            return True
+        return pmus < fewest or (pmus == fewest and (more > 0 or cycles < smallest * (1 - ROUNDING)))
 
     def add(self, rank: Rank, partial: Partial) -> None:
         """Keep a way, or not; of equal ones the first."""

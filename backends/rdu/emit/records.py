@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from backends.rdu.allocate.buffers import Layout, Port, Stream
 from backends.rdu.route.route import Routing, link_ends
+from backends.rdu.stream.forms import Form
 from backends.rdu.stream.nests import NestedStage
 from backends.rdu.wire.netlist import Placement
 from backends.rdu.wire.netlist import Terminal as Pin
@@ -14,7 +16,7 @@ from ir.types import TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_op, encode_type
 from pef.machine import Machine
-from pef.nest import WHOLE, level_of
+from pef.nest import WHOLE, Slicing, level_of
 
 
 def emit_configuration(
@@ -64,21 +66,21 @@ def _phase(layout: Layout, index: int, wiring: Wiring, slots: Mapping[str, int])
 
 
 def _stage(stage: NestedStage, inputs: Sequence[Port], outputs: Sequence[Port]) -> pb.Stage:
-    record = pb.Stage(name=stage.stage.name, values=_values(stage), operations=_operations(stage))
+    record = pb.Stage(name=stage.stage.name)
+    record.MergeFrom(_body(stage.form, stage.slicings))
     record.inputs.extend(_port(port, stage) for port in inputs)
     record.outputs.extend(_port(port, stage) for port in outputs)
     return record
 
 
-def _values(stage: NestedStage) -> list[pb.TileValue]:
-    return [
+@functools.lru_cache(maxsize=1 << 12)
+def _body(form: Form, slicings: tuple[Slicing, ...]) -> pb.Stage:
+    """The values and operators of a stage: many have the same, and sections are recorded to be predicted."""
+    values = [
         pb.TileValue(type=encode_type(tensor), axes=slicing[: level_of(slicing)])
-        for tensor, slicing in zip(stage.form.types, stage.slicings)
+        for tensor, slicing in zip(form.types, slicings)
     ]
-
-
-def _operations(stage: NestedStage) -> list[pb.Operation]:
-    return [encode_op(o.op, o.operands, o.results) for o in stage.form.operations]
+    return pb.Stage(values=values, operations=[encode_op(o.op, o.operands, o.results) for o in form.operations])
 
 
 def _port(port: Port, stage: NestedStage) -> pb.Port:
@@ -93,8 +95,9 @@ def _stream(stream: Stream, slot: int, agcus: Sequence[int]) -> pb.Stream:
     if stream.pick is not None:
         record.index.buffer, record.index.axis = stream.index, stream.pick.axis
     if stream.store is not None:
-        record.values.extend(_values(stream.store))
-        record.operations.extend(_operations(stream.store))
+        body = _body(stream.store.form, stream.store.slicings)
+        record.values.extend(body.values)
+        record.operations.extend(body.operations)
     return record
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.stream.estimate import PhaseCost, estimate, loads_of
-from backends.rdu.stream.forms import counts_of, largest_count
+from backends.rdu.stream.estimate import Draft, Estimate, PhaseCost, draft_of, loads_of
+from backends.rdu.stream.forms import Cutting, Seed, counts_of, largest_count
 from backends.rdu.stream.nests import (
     MOST_OUTER,
     NestedStage,
@@ -18,10 +18,9 @@ from backends.rdu.stream.nests import (
     inner_seeds,
     still_phase,
     streaks,
-    with_inner_loop,
 )
 from pef.machine import Machine, SiteKind
-from pef.nest import WHOLE, axis_of
+from pef.nest import WHOLE, Nest, axis_of
 
 SMALL_SLICE_BYTES = 1 << 18
 """Slices up to this size need no inner loop."""
@@ -31,6 +30,10 @@ INNER_SLICE_BYTES = (1 << 20, 1 << 23)
 
 FEW_OUTER = 8
 """Iterations of a coarse outer loop: each then has enough rows to fill the lanes of many PCUs."""
+
+SMALL_FILL = 0.1
+SMALL_SHARE = 0.1
+"""A phase whose filling adds no more to it, and whose buffers fill no more of the PMUs, needs no inner loop."""
 
 MOST_INNER = 64
 """Iterations of an inner loop at most."""
@@ -71,28 +74,35 @@ def choices(
 ) -> tuple[list[Choice], int]:
     """Phases that begin with the first of `stages`: each as long as it goes, or up to a position that may break; and
     how many stages had to be looked at for that."""
-    found: dict[int, list[Choice]] = {}
+    found: dict[int, list[_Candidate]] = {}
     reach = 1
     for streak in streaks(stages):
         longest = len(streak.stages)
+        nests = _Nests(streak, machine, microbatches)
         for length in range(1, longest + 1):
             reach = max(reach, length + 1)
             doubled = length & (length - 1) == 0
             if length == longest or breaks[length] is Break.ALWAYS or (doubled and breaks[length] is Break.SOMETIMES):
-                nests = [_costed(phase, machine) for phase in _nests(streak, length, machine, microbatches)]
-                found.setdefault(length, []).extend(nests)
-                if length > 1 and not any(fits(choice.cost, machine) for choice in nests):
+                candidates = list(nests.of(length))
+                found.setdefault(length, []).extend(candidates)
+                if length > 1 and not any(fits(candidate.cost, machine) for candidate in candidates):
                     break
     if not found:
-        still = _costed(still_phase(stages, machine.pcu_lanes), machine)
+        still = _Candidate.of(still_phase(stages, machine.pcu_lanes), machine)
         found[still.length], reach = [still], still.length + 1
-    return [kept for group in found.values() for kept in _best(group, machine)], reach
+    best = (kept for group in found.values() for kept in _best(group, machine))
+    return [Choice(candidate.phase, candidate.draft.cost()) for candidate in best], reach
 
 
 def fits(cost: PhaseCost, machine: Machine) -> bool:
     """Whether the machine has the units that a phase needs at the very least: if not, no longer one fits either."""
     pcus, pmus = (len(machine.working_sites(kind)) for kind in (SiteKind.PCU, SiteKind.PMU))
-    return cost.pcus <= pcus and cost.least_pmus + sum(cost.resident.values()) // machine.pmu_bytes <= pmus
+    return cost.pcus <= pcus and _least_pmus(cost, machine) <= pmus
+
+
+def _least_pmus(cost: PhaseCost, machine: Machine) -> int:
+    """The PMUs that the bytes of a phase fill."""
+    return cost.least_pmus + sum(cost.resident.values()) // machine.pmu_bytes
 
 
 def resident_bytes(machine: Machine) -> int:
@@ -100,68 +110,131 @@ def resident_bytes(machine: Machine) -> int:
     return int(RESIDENT_SHARE * len(machine.working_sites(SiteKind.PMU)) * machine.pmu_bytes)
 
 
-def _costed(phase: Phase, machine: Machine) -> Choice:
-    return Choice(phase, estimate(phase, machine, resident_bytes(machine)))
+@dataclass(frozen=True)
+class _Candidate:
+    """A phase that may be kept, with its cost before ports are reckoned."""
+
+    phase: Phase
+    draft: Draft
+
+    @staticmethod
+    def of(phase: Phase, machine: Machine) -> _Candidate:
+        """A phase, costed."""
+        return _Candidate(phase, draft_of(phase, machine, resident_bytes(machine)))
+
+    @property
+    def cost(self) -> PhaseCost:
+        """What it costs, ports left out."""
+        return self.draft.outline
+
+    @property
+    def length(self) -> int:
+        """Stages."""
+        return len(self.phase.stages)
 
 
-def _nests(streak: Streak, length: int, machine: Machine, microbatches: Microbatches | None) -> Iterator[Phase]:
-    """The streak's first stages with the outer loop as fine as it goes, alone and with inner loops."""
-    divisor = streak.divisors[length - 1]
-    asked = microbatches.count(divisor) if microbatches is not None else None
-    fine = asked or largest_count(divisor, MOST_OUTER)
-    base = streak.phase(length, fine)
-    yield base
-    coarse = largest_count(divisor, FEW_OUTER)
-    if asked is None and 1 < coarse < fine:
-        yield streak.phase(length, coarse)
-    if _largest_slice(base) <= SMALL_SLICE_BYTES:
-        return
-    yield from _inner(base)
-    if asked is None and any(
-        axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(machine)
-        for load in loads_of(base, 0)
-    ):
-        for count in counts_of(divisor, MOST_OUTER)[:-1]:
-            fewer = streak.phase(length, count)
-            yield fewer
-            yield from _inner(fewer)
+class _Nests:
+    """The nests along which the first stages of a streak may stream."""
+
+    def __init__(self, streak: Streak, machine: Machine, microbatches: Microbatches | None) -> None:
+        self.streak = streak
+        self.machine = machine
+        self.microbatches = microbatches
+        self._estimates: dict[int, Estimate] = {}
+        self._inner_loops: dict[tuple[Nest, int, Seed], _InnerLoop] = {}
+
+    def of(self, length: int) -> Iterator[_Candidate]:
+        """The first stages with the outer loop as fine as it goes, alone and with inner loops."""
+        divisor = self.streak.divisors[length - 1]
+        asked = self.microbatches.count(divisor) if self.microbatches is not None else None
+        fine = asked or largest_count(divisor, MOST_OUTER)
+        base, largest = self._upto(length, fine)
+        yield base
+        coarse = largest_count(divisor, FEW_OUTER)
+        if asked is None and 1 < coarse < fine:
+            yield self._upto(length, coarse)[0]
+        if largest <= SMALL_SLICE_BYTES or self._good_enough(base.cost):
+            return
+        yield from self._inner(base.phase, largest)
+        if asked is None and any(
+            axis_of(load.slicing, 0) == WHOLE and load.value.type.nbytes > resident_bytes(self.machine)
+            for load in loads_of(base.phase, 0)
+        ):
+            for count in counts_of(divisor, MOST_OUTER)[-2::-2]:
+                fewer, largest = self._upto(length, count)
+                yield fewer
+                yield from self._inner(fewer.phase, largest)
+
+    def _good_enough(self, cost: PhaseCost) -> bool:
+        """Whether an inner loop could hardly make a phase faster or smaller."""
+        pmus = len(self.machine.working_sites(SiteKind.PMU))
+        return cost.fill <= SMALL_FILL and _least_pmus(cost, self.machine) <= SMALL_SHARE * pmus
+
+    def _upto(self, length: int, count: int) -> tuple[_Candidate, int]:
+        """The first stages in one loop, no fewer than the last time, and the bytes of the largest slice."""
+        phase = self.streak.phase(length, count)
+        if count not in self._estimates:
+            self._estimates[count] = Estimate(phase.nest, self.machine, resident_bytes(self.machine))
+        estimate = self._estimates[count]
+        for stage in phase.stages[estimate.stages :]:
+            estimate.add(stage)
+        return _Candidate(phase, estimate.draft()), estimate.largest_slice
+
+    def _inner(self, phase: Phase, largest: int) -> Iterator[_Candidate]:
+        """The phase with one inner loop, for every place where one may start."""
+        seen = set()
+        for position, seed in inner_seeds(phase):
+            cuttings, divisor = inner_cuttings(phase, position, seed)
+            key = tuple(cuttings)
+            if divisor <= 1 or key in seen:
+                continue
+            seen.add(key)
+            counts = counts_of(divisor, MOST_INNER)
+            wanted = [-(-largest // nbytes) for nbytes in INNER_SLICE_BYTES]
+            for count in sorted({next((c for c in counts if c >= want), counts[-1]) for want in wanted} - {1}):
+                yield self._with_inner(phase, position, seed, key, count)
+
+    def _with_inner(
+        self, phase: Phase, position: int, seed: Seed, cuttings: tuple[Cutting | None, ...], count: int
+    ) -> _Candidate:
+        """The phase with an inner loop that starts at one stage: what is known of its first stages mostly stays."""
+        nest = Nest((*phase.nest.counts, count))
+        known = self._inner_loops.get((nest, position, seed))
+        if known is None or cuttings[: len(known.cuttings)] != known.cuttings:
+            known = _InnerLoop(Estimate(nest, self.machine, resident_bytes(self.machine)))
+        stages = list(known.stages)
+        for stage, cutting in zip(phase.stages[len(stages) :], cuttings[len(stages) :]):
+            stages.append(stage.within(cutting, count))
+            known.estimate.add(stages[-1])
+        known = self._inner_loops[nest, position, seed] = _InnerLoop(known.estimate, cuttings, tuple(stages))
+        return _Candidate(Phase(nest, known.stages, phase.divisor), known.estimate.draft())
 
 
-def _inner(phase: Phase) -> Iterator[Phase]:
-    """The phase with one inner loop, for every place where one may start."""
-    seen = set()
-    for position, seed in inner_seeds(phase):
-        cuttings, divisor = inner_cuttings(phase, position, seed)
-        key = tuple(cuttings)
-        if divisor <= 1 or key in seen:
-            continue
-        seen.add(key)
-        counts = counts_of(divisor, MOST_INNER)
-        wanted = [-(-_largest_slice(phase) // nbytes) for nbytes in INNER_SLICE_BYTES]
-        for count in sorted({next((c for c in counts if c >= want), counts[-1]) for want in wanted} - {1}):
-            yield with_inner_loop(phase, cuttings, count)
+@dataclass(frozen=True)
+class _InnerLoop:
+    """An inner loop from some stage on: how it cuts the stages of the longest phase so far, and what they cost."""
+
+    estimate: Estimate
+    cuttings: tuple[Cutting | None, ...] = ()
+    stages: tuple[NestedStage, ...] = ()
 
 
-def _largest_slice(phase: Phase) -> int:
-    return max((s.form.types[n].nbytes for s in phase.stages for n in (*s.form.writes, *s.form.reads)), default=0)
-
-
-def _best(group: Sequence[Choice], machine: Machine) -> list[Choice]:
+def _best(group: Sequence[_Candidate], machine: Machine) -> list[_Candidate]:
     """Those that are best in time, and those that need the fewest PMUs."""
     rate = machine.tier_bytes_per_cycle(0)
     pcus = len(machine.working_sites(SiteKind.PCU))
 
-    def time(choice: Choice) -> float:
+    def time(choice: _Candidate) -> float:
         cost = choice.cost
         return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
 
-    def pmus(choice: Choice) -> int:
-        return choice.cost.least_pmus + sum(choice.cost.resident.values()) // machine.pmu_bytes
+    def pmus(choice: _Candidate) -> int:
+        return _least_pmus(choice.cost, machine)
 
     most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
     fitting = [choice for choice in group if pmus(choice) <= most] or group
     ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
-    kept: list[Choice] = []
+    kept: list[_Candidate] = []
     for choice in ranked:
         if not kept or pmus(choice) < min(pmus(other) for other in kept):
             kept.append(choice)

@@ -7,18 +7,17 @@ what filling and draining add to the phase; differences of starts are what buffe
 
 from __future__ import annotations
 
-import bisect
+import functools
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
-from backends.rdu.stream.spread import Option, options
+from backends.rdu.fuse.indexed import Gather
+from backends.rdu.stream.nests import NestedStage, Phase
+from backends.rdu.stream.spread import Spread, spread_of
 from ir.graph import Value
-from ir.types import TensorType
-from pef.cycles import chain_length, operand_bytes
 from pef.machine import Machine, SiteKind
-from pef.nest import WHOLE, Reader, Slicing, Writer, axis_of, level_of, sync_level
+from pef.nest import WHOLE, Nest, Reader, Slicing, Writer, level_of, sync_level
 
 PCU_SHARE = 0.96
 """The part of the PCUs that stages may take: placement needs some room."""
@@ -87,23 +86,36 @@ def made_by(stages: Sequence[NestedStage]) -> dict[str, tuple[int, Value]]:
     return {value.name: (index, value) for index, stage in enumerate(stages) for value in stage.stage.writes}
 
 
-def starts(phase: Phase) -> list[float]:
-    """When each stage starts, as a share of the phase's time, if all fire at a steady pace. What fires once although
-    others stream is small, and takes no time."""
-    makers = made_by(phase.stages)
-    found: list[float] = []
-    for stage in phase.stages:
+class Starts:
+    """When each stage of a phase starts, as a share of the phase's time, if all fire at a steady pace; stage by stage,
+    in their order. What fires once although others stream is small, and takes no time."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.tiles = nest.events(len(nest.counts))
+        self.begun: list[float] = []
+        self._made: dict[str, tuple[Writer, float]] = {}
+
+    def add(self, stage: NestedStage) -> float:
+        """The start of the next stage."""
         start = 0.0
-        for value in stage.stage.reads:
-            if value.name in makers and makers[value.name][0] < len(found):
-                index, _ = makers[value.name]
-                if phase.tiles > 1 and phase.stages[index].level == 0:
-                    continue
-                writer = writer_of(phase, phase.stages[index], value)
-                level = sync_level(writer, reader_of(phase, stage, value))
-                start = max(start, found[index] + 1 / phase.nest.events(level))
-        found.append(start)
-    return found
+        reads = stage.form.reads
+        for value, number in zip(stage.stage.reads, reads):
+            made = self._made.get(value.name)
+            if made is not None:
+                reader = Reader(self.nest, stage.slicings[number], stage.level)
+                start = max(start, made[1] + 1 / self.nest.events(sync_level(made[0], reader)))
+        if stage.level or self.tiles == 1:
+            for value, number in zip(stage.stage.writes, stage.form.writes):
+                self._made[value.name] = Writer(self.nest, stage.slicings[number], stage.level), start
+        self.begun.append(start)
+        return start
+
+
+def starts(phase: Phase) -> list[float]:
+    """When each stage starts, as a share of the phase's time."""
+    found = Starts(phase.nest)
+    return [found.add(stage) for stage in phase.stages]
 
 
 def ring_depth(writer: Writer, readers: Sequence[tuple[Reader, float]], slack: int = 0) -> int:
@@ -114,18 +126,23 @@ def ring_depth(writer: Writer, readers: Sequence[tuple[Reader, float]], slack: i
     the block it belongs to, `lag` blocks later. A schedule that fits its rings is proof that nobody waits for ever.
     `slack` are units for what the schedule does not see, such as the way through the network.
     """
-    whole = writer.nest.slices(writer.slicing)
-    units = writer.nest.events(writer.completion)
-    most = 1
-    for reader, lag in readers:
-        blocks = writer.nest.events(sync_level(writer, reader))
-        size = units // blocks
-        behind = lag * blocks
-        held = max(
-            place + 1 + size * math.ceil(behind - place / size - ROUNDING) for place in _turning_points(size, behind)
-        )
-        most = max(most, held + slack)
-    return min(whole, most * writer.unit_slices)
+    most = max((units_held(writer, reader, lag) + slack for reader, lag in readers), default=1)
+    return depth_of(writer, most)
+
+
+def units_held(writer: Writer, reader: Reader, lag: float) -> int:
+    """Units that a buffer must hold for one reader that starts later by this share of the phase."""
+    blocks = writer.nest.events(sync_level(writer, reader))
+    size = writer.nest.events(writer.completion) // blocks
+    behind = lag * blocks
+    return max(
+        place + 1 + size * math.ceil(behind - place / size - ROUNDING) for place in _turning_points(size, behind)
+    )
+
+
+def depth_of(writer: Writer, units: int) -> int:
+    """Slices of a buffer that holds so many units."""
+    return min(writer.nest.slices(writer.slicing), max(1, units) * writer.unit_slices)
 
 
 def _turning_points(size: int, behind: float) -> set[int]:
@@ -134,48 +151,75 @@ def _turning_points(size: int, behind: float) -> set[int]:
     return {size - 1, min(size - 1, max(0, turn)), min(size - 1, max(0, turn + 1))}
 
 
-def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> list[Load]:
-    """What a phase reads that neither it nor an earlier phase has `made`: once for each way in which its stages cut it.
+class Loads:
+    """What the stages of a phase read that neither it nor an earlier phase has `made`: once for each way in which they
+    cut it; stage by stage, in their order.
 
     What some inner loop cuts, but a loop outside of that does not, stays resident if it is no larger than
     `resident_bytes`; else it is streamed again in every iteration of the outer loop. What is fetched by index always
     stays in that case, and where slices of it would be shorter than bursts of memory; and so does the index.
     """
-    own = made_by(phase.stages)
-    found: dict[tuple[str, Slicing], Load] = {}
-    seen: set[tuple[str, Slicing]] = set()
-    for stage in phase.stages:
+
+    def __init__(self, nest: Nest, resident_bytes: int, made: Container[str] = ()) -> None:
+        self.nest = nest
+        self.resident_bytes = resident_bytes
+        self.made = made
+        self._own: set[str] = set()
+        self._found: dict[tuple[str, Slicing], Load] = {}
+        self._seen: set[tuple[str, Slicing]] = set()
+        self._ways: dict[str, list[Load]] = {}
+
+    def add(self, stage: NestedStage) -> None:
+        """Go on with the next stage."""
         fetched = {gather.value.name: gather for gather in stage.stage.gathers}
-        for value in stage.stage.reads:
-            if value.name in own or value.name in made:
+        self._own.update(value.name for value in stage.stage.writes)
+        for value, number in zip(stage.stage.reads, stage.form.reads):
+            name = value.name
+            if name in self._own or name in self.made:
                 continue
-            gather = fetched.get(value.name)
-            if gather is not None and gather.index.name not in made:
-                found.setdefault((gather.index.name, ()), Load(gather.index, (), True, 1))
-            slicing = stage.slicing(value)
+            slicing = stage.slicings[number]
             slicing = slicing[: level_of(slicing)]
-            if (value.name, slicing) in seen:
-                continue
-            seen.add((value.name, slicing))
-            level = len(slicing)
-            repeated = [loop for loop in range(level) if axis_of(slicing, loop) == WHOLE]
-            small = value.type.nbytes <= resident_bytes
-            resident = level == 0 or (bool(repeated) and (small or gather is not None))
-            if gather is not None and small and not resident:
-                resident = gather.moved_bytes(phase.nest, slicing) > gather.moved_bytes(phase.nest, ())
-            times = 1 if resident else math.prod(phase.nest.counts[loop] for loop in repeated)
-            cut = () if resident else slicing
-            fetched_bytes = gather.moved_bytes(phase.nest, cut) if gather is not None else 0
-            load = Load(value, cut, resident, times, fetched_bytes)
-            found.setdefault((value.name, load.slicing), load)
-    ways: dict[str, list[Load]] = {}
-    for load in found.values():
-        ways.setdefault(load.value.name, []).append(load)
-    return [
-        load
-        for load in found.values()
-        if len(ways[load.value.name]) == 1 or serving(ways[load.value.name], load.value, load.slicing) is load
-    ]
+            gather = fetched.get(name)
+            if gather is not None and gather.index.name not in self.made:
+                self._keep(Load(gather.index, (), True, 1))
+            if (name, slicing) not in self._seen:
+                self._seen.add((name, slicing))
+                self._keep(self._load(value, slicing, gather))
+
+    def _keep(self, load: Load) -> None:
+        key = load.value.name, load.slicing
+        if key not in self._found:
+            self._found[key] = load
+            self._ways.setdefault(load.value.name, []).append(load)
+
+    def _load(self, value: Value, slicing: Slicing, gather: Gather | None) -> Load:
+        level = len(slicing)
+        repeated = [loop for loop in range(level) if slicing[loop] == WHOLE]
+        small = value.type.nbytes <= self.resident_bytes
+        resident = level == 0 or (bool(repeated) and (small or gather is not None))
+        if gather is not None and small and not resident:
+            resident = gather.moved_bytes(self.nest, slicing) > gather.moved_bytes(self.nest, ())
+        times = 1 if resident else math.prod(self.nest.counts[loop] for loop in repeated)
+        cut = () if resident else slicing
+        fetched_bytes = gather.moved_bytes(self.nest, cut) if gather is not None else 0
+        return Load(value, cut, resident, times, fetched_bytes)
+
+    def all(self) -> list[Load]:
+        """The loads so far."""
+        ways = self._ways
+        return [
+            load
+            for load in self._found.values()
+            if len(ways[load.value.name]) == 1 or serving(ways[load.value.name], load.value, load.slicing) is load
+        ]
+
+
+def loads_of(phase: Phase, resident_bytes: int, made: Container[str] = ()) -> list[Load]:
+    """What a phase loads; `made` comes from earlier phases."""
+    loads = Loads(phase.nest, resident_bytes, made)
+    for stage in phase.stages:
+        loads.add(stage)
+    return loads.all()
 
 
 def serving(loads: Iterable[Load], value: Value, slicing: Slicing) -> Load | None:
@@ -199,122 +243,169 @@ def kept_loads(phases: Sequence[Phase], index: int, made: Container[str], machin
     return {load.value.name for load in loads if load.value.name in later and may_be_kept(load, machine)}
 
 
-def estimate(phase: Phase, machine: Machine, resident_bytes: int) -> PhaseCost:
-    """What the phase costs if it loads all that it reads and does not make."""
-    begun = starts(phase)
-    work = floor = 0.0
-    pcus = 0
-    spreads = [options(stage.form.work, machine) for stage in phase.stages]
-    for stage, table in zip(phase.stages, spreads):
-        events = phase.events(stage)
-        work += events * table[0].cycles * table[0].units
-        floor = max(floor, events * table[-1].cycles)
-        pcus += chain_length(stage.work, machine)
-    work = _dealt_work(phase, spreads, work, machine)
-    loads = loads_of(phase, resident_bytes)
-    resident: dict[str, int] = {}
-    streamed: dict[str, int] = {}
-    for load in loads:
-        kind = resident if load.resident else streamed
-        kind[load.value.name] = kind.get(load.value.name, 0) + load.bytes
-    moved = sum(streamed.values()) / machine.tier_bytes_per_cycle(0)
-    pace = max(work / len(machine.working_sites(SiteKind.PCU)), floor, moved)
-    ports = _port_pmus(phase, spreads, pace, machine)
-    rings = least = 0
-    for load in loads:
-        held = 0 if load.resident else _pmus(_load_ring_bytes(phase, load), machine)
-        kept = _pmus(load.value.type.nbytes, machine) if load.resident else 0
-        rings += max(held, ports.get(load.value.name, 0) - kept)
-        least += held
-    for name, nbytes in written_bytes(phase, begun):
-        rings += max(_pmus(nbytes, machine), ports.get(name, 0))
-        least += _pmus(nbytes, machine)
-    return PhaseCost(work, floor, pcus, rings, least, resident, streamed, max(begun, default=0.0))
+@dataclass
+class _Ring:
+    """What a stage of a phase writes: from when on, and the bytes of the buffer behind it as far as the phase itself
+    needs them; of its readers so far, the one that needs the most units."""
+
+    writer: Writer
+    slice_bytes: int
+    begun: float
+    units: int = 0
+
+    def read(self, reader: Reader, begun: float) -> None:
+        """One more reader."""
+        self.units = max(self.units, units_held(self.writer, reader, begun - self.begun), 1)
+
+    @functools.cached_property
+    def stored_depth(self) -> int:
+        """Slices, if nothing but a store reads it."""
+        return ring_depth(self.writer, [stored(self.writer)])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffer."""
+        return (depth_of(self.writer, self.units) if self.units else self.stored_depth) * self.slice_bytes
 
 
-Spread = Sequence[Option]
-"""The ways to spread a stage, narrowest first."""
+class Estimate:
+    """What a phase costs if it loads all that it reads and does not make: stage by stage, in their order."""
+
+    def __init__(self, nest: Nest, machine: Machine, resident_bytes: int) -> None:
+        self.nest = nest
+        self.machine = machine
+        self.pcus = len(machine.working_sites(SiteKind.PCU))
+        self.largest_slice = 0
+        """Bytes of the largest slice that a stage reads or writes."""
+        self._starts = Starts(nest)
+        self._loads = Loads(nest, resident_bytes)
+        self._rings: dict[str, _Ring] = {}
+        self._members: list[tuple[NestedStage, Spread, int]] = []
+        self._kinds: dict[tuple[Spread, int], int] = {}
+        self._work = self._floor = self._fill = 0.0
+        self._chains = 0
+
+    @property
+    def stages(self) -> int:
+        """Stages so far."""
+        return len(self._members)
+
+    def add(self, stage: NestedStage) -> None:
+        """Go on with the next stage."""
+        start = self._starts.add(stage)
+        self._fill = max(self._fill, start)
+        self._loads.add(stage)
+        form, level = stage.form, stage.level
+        events, spread = self.nest.events(level), spread_of(form, self.machine)
+        self._members.append((stage, spread, events))
+        self._kinds[spread, events] = self._kinds.get((spread, events), 0) + 1
+        narrow, wide = spread.options[0], spread.options[-1]
+        self._work += events * narrow.cycles * narrow.units
+        self._floor = max(self._floor, events * wide.cycles)
+        self._chains += spread.chain
+        for value, number in zip(stage.stage.reads, form.reads):
+            self.largest_slice = max(self.largest_slice, form.types[number].nbytes)
+            ring = self._rings.get(value.name)
+            if ring is not None:
+                ring.read(Reader(self.nest, stage.slicings[number], level), start)
+        for value, number in zip(stage.stage.writes, form.writes):
+            nbytes = form.types[number].nbytes
+            self.largest_slice = max(self.largest_slice, nbytes)
+            writer = Writer(self.nest, stage.slicings[number], level)
+            self._rings[value.name] = _Ring(writer, nbytes, start)
+
+    def draft(self) -> Draft:
+        """What the stages so far cost."""
+        work = self._dealt_work()
+        loads = tuple(self._loads.all())
+        resident: dict[str, int] = {}
+        streamed: dict[str, int] = {}
+        for load in loads:
+            kind = resident if load.resident else streamed
+            kind[load.value.name] = kind.get(load.value.name, 0) + load.bytes
+        buffers = [(name, _pmus(ring.nbytes, self.machine), 0) for name, ring in self._rings.items()]
+        for load in loads:
+            if load.resident:
+                buffers.append((load.value.name, 0, _pmus(load.value.type.nbytes, self.machine)))
+            else:
+                buffers.append((load.value.name, _pmus(self._load_ring_bytes(load), self.machine), 0))
+        least = sum(held for _, held, _ in buffers)
+        cost = PhaseCost(work, self._floor, self._chains, least, least, resident, streamed, self._fill)
+        return Draft(cost, self, self.stages, tuple(buffers))
+
+    def _dealt_work(self) -> float:
+        """The work of the phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
+        fastest pace at which all stages together find PCUs on the whole machine."""
+        pace = self._work / self.pcus
+        for _ in range(MOST_PACES):
+            units = sum(
+                count * spread.options[spread.within(pace / events)].units
+                for (spread, events), count in self._kinds.items()
+            )
+            if units <= PCU_SHARE * self.pcus:
+                break
+            pace *= PACE_STEP
+        return pace * self.pcus * PCU_SHARE
+
+    def _load_ring_bytes(self, load: Load) -> int:
+        return min(2, self.nest.slices(load.slicing)) * self.nest.sliced(load.value.type, load.slicing).nbytes
+
+    def port_pmus(self, length: int, pace: float) -> dict[str, int]:
+        """PMUs whose ports the readers and writer of every value of the first `length` stages need, if the phase takes
+        `pace` cycles: a PMU has two ports to read from, of which each reader uses one."""
+        sent: dict[str, float] = {}
+        total: dict[str, float] = {}
+        written: dict[str, float] = {}
+        for stage, spread, events in self._members[:length]:
+            form = stage.form
+            nbytes = spread.sent_bytes(spread.within(pace / events)) if form.reads else ()
+            for number, own in zip(form.reads, nbytes):
+                name = stage.names[number]
+                sent[name] = max(sent.get(name, 0.0), events * own)
+                total[name] = total.get(name, 0.0) + events * own
+            for number in form.writes:
+                written[stage.names[number]] = events * form.types[number].nbytes
+        machine = self.machine
+        width = pace * machine.pmu_port_bytes_per_cycle
+        found = {}
+        for name in {**total, **written}:
+            busiest = max(sent.get(name, 0.0), total.get(name, 0.0) / machine.pmu_read_ports, written.get(name, 0.0))
+            found[name] = math.ceil(busiest / width)
+        return found
 
 
-def _dealt_work(phase: Phase, spreads: Sequence[Spread], work: float, machine: Machine) -> float:
-    """The work of a phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
-    fastest pace at which all stages together find PCUs on the whole machine."""
-    pcus = len(machine.working_sites(SiteKind.PCU))
-    pace = work / pcus
-    events = [phase.events(stage) for stage in phase.stages]
-    for _ in range(MOST_PACES):
-        units = sum(_option_for(table, pace / count).units for table, count in zip(spreads, events))
-        if units <= PCU_SHARE * pcus:
-            break
-        pace *= PACE_STEP
-    return pace * pcus * PCU_SHARE
+@dataclass(frozen=True)
+class Draft:
+    """What the first `length` stages of an estimate cost, before the ports of PMUs are reckoned: those are needed for
+    the best candidates only. `buffers` are names, PMUs that rings fill, and PMUs that whole loads fill."""
+
+    outline: PhaseCost
+    estimate: Estimate
+    length: int
+    buffers: tuple[tuple[str, int, int], ...]
+
+    def cost(self) -> PhaseCost:
+        """The cost, with the ports that keep the phase's pace."""
+        cost, machine = self.outline, self.estimate.machine
+        moved = sum(cost.streamed.values()) / machine.tier_bytes_per_cycle(0)
+        pace = max(cost.work / self.estimate.pcus, cost.floor, moved)
+        ports = self.estimate.port_pmus(self.length, pace)
+        rings = sum(max(held, ports.get(name, 0) - kept) for name, held, kept in self.buffers)
+        return replace(cost, ring_pmus=rings)
 
 
-def _port_pmus(phase: Phase, spreads: Sequence[Spread], pace: float, machine: Machine) -> dict[str, int]:
-    """PMUs whose ports every value's readers and writer need, if the phase takes `pace` cycles: a PMU has two ports to
-    read from, of which each reader uses one."""
-    sent: dict[str, float] = {}
-    total: dict[str, float] = {}
-    written: dict[str, float] = {}
-    for stage, table in zip(phase.stages, spreads):
-        events = phase.events(stage)
-        parallel = _option_for(table, pace / events).parallel
-        for number in stage.form.reads:
-            side = stage.form.sides.get(number)
-            nbytes = events * operand_bytes(stage.work, parallel, machine, stage.form.types[number], side)
-            name = stage.names[number]
-            sent[name] = max(sent.get(name, 0.0), nbytes)
-            total[name] = total.get(name, 0.0) + nbytes
-        for number in stage.form.writes:
-            written[stage.names[number]] = events * stage.form.types[number].nbytes
-    width = pace * machine.pmu_port_bytes_per_cycle
-    found = {}
-    for name in {**total, **written}:
-        busiest = max(sent.get(name, 0.0), total.get(name, 0.0) / machine.pmu_read_ports, written.get(name, 0.0))
-        found[name] = math.ceil(busiest / width)
-    return found
-
-
-def _option_for(table: Spread, cycles: float) -> Option:
-    """The narrowest way to spread a stage that takes no more than `cycles` for a firing, or the widest."""
-    index = bisect.bisect_left(table, -cycles, key=lambda option: -option.cycles)
-    return table[min(index, len(table) - 1)]
-
-
-def written_bytes(phase: Phase, begun: Sequence[float]) -> list[tuple[str, int]]:
-    """Everything the phase writes, with the bytes of the buffer behind it, as far as the phase itself needs them."""
-    readers: dict[str, list[tuple[int, Value]]] = {}
-    for index, stage in enumerate(phase.stages):
-        for value in stage.stage.reads:
-            readers.setdefault(value.name, []).append((index, value))
-    found = []
-    bytes_stored: dict[tuple[TensorType, Writer], int] = {}  # many alike where a model returns what its layers make
-    for index, stage in enumerate(phase.stages):
-        for value in stage.stage.writes:
-            writer = writer_of(phase, stage, value)
-            using = [
-                (reader_of(phase, phase.stages[at], value), begun[at] - begun[index])
-                for at, _ in readers.get(value.name, ())
-                if at > index
-            ]
-            nbytes = None if using else bytes_stored.get((value.type, writer))
-            if nbytes is None:
-                depth = ring_depth(writer, using or [stored(writer)])
-                nbytes = depth * phase.nest.sliced(value.type, writer.slicing).nbytes
-            if not using:
-                bytes_stored[value.type, writer] = nbytes
-            found.append((value.name, nbytes))
-    return found
+def draft_of(phase: Phase, machine: Machine, resident_bytes: int) -> Draft:
+    """What a phase costs."""
+    estimate = Estimate(phase.nest, machine, resident_bytes)
+    for stage in phase.stages:
+        estimate.add(stage)
+    return estimate.draft()
 
 
 def stored(writer: Writer) -> tuple[Reader, float]:
     """A store that takes away each unit as it is complete, and how much later it starts."""
     level = writer.completion
     return Reader(writer.nest, writer.slicing[:level], level), 1 / writer.nest.events(level)
-
-
-def _load_ring_bytes(phase: Phase, load: Load) -> int:
-    return min(2, phase.nest.slices(load.slicing)) * phase.nest.sliced(load.value.type, load.slicing).nbytes
 
 
 def _pmus(nbytes: int, machine: Machine) -> int:

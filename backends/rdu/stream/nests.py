@@ -122,6 +122,7 @@ class Streak:
     axes: dict[str, int] = field(default_factory=dict)
     accumulators: set[str] = field(default_factory=set)
     still: set[str] = field(default_factory=set)
+    _within: dict[int, list[NestedStage]] = field(default_factory=dict)
 
     @property
     def divisor(self) -> int:
@@ -187,8 +188,10 @@ class Streak:
 
     def phase(self, length: int, count: int) -> Phase:
         """The first `length` stages as a phase of one loop."""
-        stages = tuple(s.within(c, count) for s, c in zip(self.stages[:length], self.cuttings[:length]))
-        return Phase(Nest((count,)), stages, self.divisors[length - 1])
+        known = self._within.setdefault(count, [])
+        for stage, cutting in zip(self.stages[len(known) : length], self.cuttings[len(known) : length]):
+            known.append(stage.within(cutting, count))
+        return Phase(Nest((count,)), tuple(known[:length]), self.divisors[length - 1])
 
 
 def streaks(stages: Sequence[NestedStage]) -> list[Streak]:
@@ -325,12 +328,6 @@ def _leading(stage: NestedStage, phase: Phase, cuttings: Sequence[Cutting | None
         return None
     cutting = cut_form(stage.form, facts, None)
     return cutting if cutting is not None and cutting.divisor > 1 and not cutting.accumulators else None
-
-
-def with_inner_loop(phase: Phase, cuttings: Sequence[Cutting | None], count: int) -> Phase:
-    """The phase with one more loop inside."""
-    stages = tuple(stage.within(cutting, count) for stage, cutting in zip(phase.stages, cuttings))
-    return Phase(Nest((*phase.nest.counts, count)), stages, phase.divisor)
 
 
 def writer_of(phase: Phase, stage: NestedStage, value: Value) -> Writer:

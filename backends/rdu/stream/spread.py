@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles
+from backends.rdu.stream.forms import Form
+from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles, operand_bytes
 from pef.machine import Machine
 
 
@@ -20,9 +22,42 @@ class Option:
     parallel: Parallelism
 
 
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The ways to spread stages of one form that no other beats in both PCUs and cycles, narrowest first."""
+
+    form: Form
+    machine: Machine
+    options: tuple[Option, ...]
+    chain: int
+    """The fewest PCUs."""
+    paces: tuple[int, ...]
+    """Cycles per firing of each option, negated."""
+
+    def within(self, cycles: float) -> int:
+        """The narrowest option that takes no more than `cycles` for a firing, or the widest, by its number."""
+        return min(bisect.bisect_left(self.paces, -cycles), len(self.paces) - 1)
+
+    @functools.cache  # noqa: B019  (a spread is kept for good)
+    def sent_bytes(self, option: int) -> tuple[int, ...]:
+        """Bytes that the buffers send for a firing with this option, for each value that is read."""
+        form, parallel = self.form, self.options[option].parallel
+        return tuple(
+            operand_bytes(form.work, parallel, self.machine, form.types[number], form.sides.get(number))
+            for number in form.reads
+        )
+
+
+@functools.cache
+def spread_of(form: Form, machine: Machine) -> Spread:
+    """The ways to spread stages of a form."""
+    found = options(form.work, machine)
+    return Spread(form, machine, found, chain_length(form.work, machine), tuple(-option.cycles for option in found))
+
+
 @functools.cache
 def options(work: StageWork, machine: Machine) -> tuple[Option, ...]:
-    """The ways to spread a stage that no other beats in both PCUs and cycles, narrowest first."""
+    """The ways to spread work that no other beats in both PCUs and cycles, narrowest first."""
     chain = chain_length(work, machine)
     candidates = [
         Option(parallel.units, compute_cycles(work, parallel, machine), parallel)
