@@ -65,18 +65,20 @@ def output_extent(extent: int, size: int, stride: int, padding: int, dilation: i
 
 def _without_ceil(
     extents: Sequence[int], size: list[int], step: list[int], pad: list[int], gap: list[int]
-) -> list[int]:
-    """Sizes of windows that are the same without `ceil_mode`: it adds none, or the only one reaches beyond the tensor,
-    and is as large as that. Nothing where there are none."""
-    found = []
+) -> tuple[list[int], list[int]] | None:
+    """Sizes and strides of windows that are the same without `ceil_mode`: it adds none, or the only one reaches beyond
+    the tensor, and is as large as that. None where there are none."""
+    sizes, strides = [], []
     for extent, length, stride, padding, dilation in zip(extents, size, step, pad, gap):
         if padding == 0 and dilation == 1 and output_extent(extent, length, stride, 0, 1, True) == 1:
             length = min(length, extent)
+            stride = length  # of a single window any stride will do, and tiles are the cheapest
         window = extent, length, stride, padding, dilation
         if output_extent(*window, True) != output_extent(*window, False):
-            return []
-        found.append(length)
-    return found
+            return None
+        sizes.append(length)
+        strides.append(stride)
+    return sizes, strides
 
 
 def _average(x: Tensor, windows: Sequence[_Windows], divisor: int | None = None) -> Tensor:
@@ -132,7 +134,7 @@ def _average_pool(axes: int, own: Callable[..., Tensor]) -> Callable[..., Any]:
     ) -> Tensor:
         sizes, steps, pads = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
         if ceil_mode and (fitting := _without_ceil(x.shape[-axes:], sizes, steps, pads, [1] * axes)):
-            sizes, ceil_mode = fitting, False
+            (sizes, steps), ceil_mode = fitting, False
         if x.is_floating_point() and not ceil_mode and divisor_override is None:
             return own(x, sizes, steps, pads, False, count_include_pad)
         windows = [
@@ -169,7 +171,7 @@ def _max_pool(axes: int, indices: bool) -> Callable[..., Any]:
         size, step, pad = _each(kernel, axes), _each(stride or kernel, axes), _each(padding, axes)
         gap = _each(dilation, axes)
         if ceil_mode and (fitting := _without_ceil(x.shape[-axes:], size, step, pad, gap)):
-            size, ceil_mode = fitting, False
+            (size, step), ceil_mode = fitting, False
         if not indices and not ceil_mode and x.is_floating_point() and math.prod(size[-2:]) <= POSITIONS:
             return _device_max_pool(x, size, step, pad, gap)
         windows = [_Windows.sliding(*sizes, ceil_mode, False) for sizes in zip(x.shape[-axes:], size, step, pad, gap)]

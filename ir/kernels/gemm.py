@@ -130,15 +130,20 @@ def multiply_stack(a: Array, b: Array, out: Array, adds: bool = False) -> None:
         raise ValueError(f"matrices with strides {a.strides}, {b.strides}, {out.strides} do not lie in rows or columns")
 
 
-def multiply_lines(a: Array, lines: Array, table: Array, n: int, out: Array, images: int, step: int) -> None:
-    """For every image, out [m, n] = a [m, k] times the k rows that lie `table[i]` bytes behind the start of `lines`.
+def multiply_lines(a: Array, lines: Array, table: Array, step: int, pitch: int, out: Array) -> None:
+    """out [images, m, rows, n] = a [m, k], for every image and row of it, times the k rows of n elements that lie
+    `table[i]` bytes behind the start of `lines`.
 
-    `step` leads from an image to the next, in elements, in the lines as in the rows of `out`. The last row must have
-    `LINE_SLACK` elements behind it. Only where `native` has loops.
+    `step` leads from an image to the next and `pitch` from a row to the next, in elements, among the lines. The last
+    row must have `LINE_SLACK` elements behind it, and neighbours in a row of `out` be neighbours in memory. Only where
+    `native` has loops.
     """
     loops = _required()
+    images, _, rows, n = out.shape
+    next_image, c_row, next_row, _ = (stride // 4 for stride in out.strides)
+    counts, steps = np.array([images, rows]), np.array([step, pitch, next_image, next_row])
     places = lines.ctypes.data, out.ctypes.data
-    loops.multiply_lines(a, places[0], table, n, places[1], out.strides[0] // 4, images, step, _buffer(loops))
+    loops.multiply_lines(a, places[0], table, n, counts, places[1], c_row, steps, _buffer(loops))
 
 
 def multiply_windows(a: Array, lines: Array, table: Array, windows: Array, out: Array) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ir.kernels.layout import cut
+from ir.kernels.native import load
 from ir.kernels.residues import BLOCK_ELEMENTS, Residues, residues_of
 from ir.kernels.window import Pair, Windows
 from ir.op import Array
@@ -63,7 +64,26 @@ class Planes:
         residues, count = self._residues_of(x, lines, -np.inf)
         positions = [line[:count] for line in residues]
         best, rank, flags = (cut(array, 1, len(x) * self.residues.pixels) for array in (best, rank, is_largest))
-        highest, first, here = best[0, :count], rank[0, :count], flags[0, :count].view(np.bool_)
+        if not self._largest_in_loops(x, lines, count, best, rank):
+            self._largest_by_passes(x, lines, positions, best[0, :count], rank[0, :count], flags[0, :count])
+        np.copyto(y, self.residues.true(best))
+        np.copyto(index, self.residues.true(rank))
+
+    def _largest_in_loops(self, x: Array, lines: Array, count: int, best: Array, rank: Array) -> bool:
+        """The same by compiled loops; False where they are not to be had or do not tell."""
+        loops = load("lines") if best.dtype == np.float32 else None
+        if loops is None:
+            return False
+        laid_out = self._lines(x, lines)
+        step = laid_out.shape[2]
+        table = np.array([residue * step + ahead for residue, ahead in self.residues.positions])
+        loops.largest(laid_out.reshape(-1), table, best[0, :count], rank[0, :count])
+        return not np.any(self.residues.true(rank) == len(table))
+
+    def _largest_by_passes(
+        self, x: Array, lines: Array, positions: list[Array], highest: Array, first: Array, flags: Array
+    ) -> None:
+        here = flags.view(np.bool_)
         np.copyto(highest, positions[0])
         for line in positions[1:]:
             np.maximum(highest, line, out=highest)
@@ -74,8 +94,6 @@ class Planes:
             np.multiply(here.view(np.int8), np.int8(len(positions) - number), out=here.view(np.int8))
             np.maximum(first, here.view(np.int8), out=first)
         np.subtract(np.int8(len(positions)), first, out=first)
-        np.copyto(y, self.residues.true(best))
-        np.copyto(index, self.residues.true(rank))
 
     def sum(self, x: Array, y: Array, lines: Array, sums: Array) -> None:
         """The sum of each window."""

@@ -113,6 +113,12 @@ class Shifted(Geometry):
         return -(-self.line_windows // PANEL) * PANEL <= MOST_LINE_WASTE * self.pixels
 
     @cached_property
+    def fills_vectors(self) -> bool:
+        """Whether a row of results is of whole vectors: then products are made where the results belong."""
+        loops = native()
+        return loops is not None and self.windows.count[1] % loops.LANES == 0
+
+    @cached_property
     def transposed(self) -> Shifted | None:
         """The convolution of the result's gradient that makes the images'; None where windows move by several pixels
         or are padded beyond their reach."""
@@ -184,10 +190,15 @@ class Shifted(Geometry):
             laid_out, total = self._cut(x[images], lines, results)
             self.residues.spread(x[images], laid_out.reshape(self.residues.count, self.inputs, -1))
             table = _places(self, count)
-            if self.is_wide:
-                step, windows = self.residues.pixels, self.line_windows
+            step, pitch = self.residues.pixels, self.residues.grid[1]
+            if self.fills_vectors and y.strides[3] == y.itemsize:
+                results_of = y[images].reshape(count, self.groups, -1, *self.windows.count).swapaxes(0, 1)
+                for weight, pixels, delivered in zip(rows, laid_out[0], results_of):
+                    multiply_lines(weight, pixels, table, step, pitch, delivered)
+            elif self.is_wide:
                 for weight, pixels, made in zip(rows, laid_out[0], total):
-                    multiply_lines(weight, pixels, table, windows, made, count, step)
+                    by_image = made.reshape(len(made), count, 1, step).swapaxes(0, 1)
+                    multiply_lines(weight, pixels, table, step, 0, by_image[..., : self.line_windows])
                 self.residues.deliver(total.reshape(self.outputs, -1), y[images])
             else:
                 compact = cut(results, self.groups, self.outputs // self.groups, count * self.pixels)

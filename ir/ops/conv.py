@@ -1,8 +1,8 @@
 """Convolution and its two gradients: the systolic array's work.
 
 How the simulator multiplies depends on the sizes (`method`): channels by themselves as small products (`depthwise.py`),
-windows of 3 x 3 pixels by tiles (`winograd.py`), lines of pixels where they lie (`shifted.py`), anything else by
-columns of pixels (`columns.py`).
+windows of 3 x 3 pixels by tiles (`winograd.py`), lines of pixels where they lie (`shifted.py`), windows of one pixel
+that leave pixels out by those that they read (`subsampled.py`), anything else by columns of pixels (`columns.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ir.kernels.depthwise import Depthwise
 from ir.kernels.geometry import Geometry
 from ir.kernels.layout import in_order
 from ir.kernels.shifted import Shifted
+from ir.kernels.subsampled import Subsampled
 from ir.kernels.window import Pair, Windows
 from ir.kernels.winograd import Winograd
 from ir.op import Array, Cost, CostClass, Gemm, Op, limit, op
@@ -164,7 +165,7 @@ class Conv2dWeightGradient(Convolution):
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
         by = method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT)
-        return by.weight_gradient_scratch() if isinstance(by, Shifted) else by.scratch()
+        return by.weight_gradient_scratch() if isinstance(by, Shifted | Subsampled) else by.scratch()
 
     def kernel(self, dy: Array, x: Array, dw: Array, *scratch: Array) -> None:
         by = method(self.geometry(x.shape, dw.shape), Role.WEIGHT_GRADIENT)
@@ -185,11 +186,17 @@ def _geometry(x_shape: Pair, w_shape: Pair, stride: Pair, padding: Pair, dilatio
 
 
 @lru_cache(maxsize=1024)
-def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Winograd:
+def method(sizes: Geometry, role: Role) -> Columns | Depthwise | Shifted | Subsampled | Winograd:
     """What multiplies fastest for these sizes."""
+    windows = sizes.windows
     if sizes.groups == sizes.inputs == sizes.outputs:
-        return Depthwise(sizes.images, sizes.groups, sizes.windows)
-    fields = (sizes.images, sizes.groups, sizes.inputs, sizes.outputs, sizes.windows)
+        return Depthwise(sizes.images, sizes.groups, windows)
+    fields = (sizes.images, sizes.groups, sizes.inputs, sizes.outputs, windows)
+    if windows.kernel == (1, 1) and max(windows.stride) > 1 and not any(windows.padding):
+        pixels = Geometry(*fields[:4], Windows(windows.count, (1, 1), (1, 1), (0, 0)))
+        by = method(pixels, role)
+        if isinstance(by, Columns | Shifted):
+            return Subsampled(*fields, by)
     depth = {
         Role.FORWARD: sizes.inputs,
         Role.INPUT_GRADIENT: sizes.outputs,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ir.kernels.blocks import row_block_of, row_blocks
-from ir.kernels.native import are_lines, load
+from ir.kernels.native import are_lines, line_parts, load
 from ir.kernels.rows import contiguous_rows, dot_along, dot_rows, outer_sum, sum_over
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
@@ -36,6 +36,12 @@ class RowNormalisation(Op):
         for name, parameter in parameters.items():
             if parameter.shape != x.shape[-self.axes :]:
                 raise ValueError(f"{name} {parameter} does not match the last {self.axes} axes of {x}")
+
+    def _parts(self, indices: Sequence[tuple[int, ...]], count: int, *arrays: Array) -> Iterator[list[Array]]:
+        """Parts of arrays that loops take; where the first `count` do not lie in lines, in blocks of rows to copy."""
+        for index in indices:
+            part = [array[index] for array in arrays]
+            yield from [part] if are_lines(*part[:count]) else row_blocks(self.axes, part, ())
 
     def row_axes(self, x: TensorType) -> tuple[int, ...]:
         """The normalised axes."""
@@ -86,9 +92,10 @@ class LayerNorm(RowNormalisation):
         shift: Array,
     ) -> None:
         loops, length = load("rows"), gamma.size
-        if loops is not None and are_lines(gamma, beta, y, mean, rstd):
-            arrays = [x, y, mean, rstd]
-            for source, made, means, deviations in [arrays] if are_lines(x) else row_blocks(self.axes, arrays, ()):
+        written = y, mean, rstd
+        parts = line_parts(self.axes, x, *written) or line_parts(self.axes, *written)
+        if loops is not None and are_lines(gamma, beta) and parts:
+            for source, made, means, deviations in self._parts(parts, 1, x, *written):
                 matrices = (contiguous_rows(source, length, scale), gamma.reshape(-1), beta.reshape(-1))
                 results = (made.reshape(-1, length), means.reshape(-1), deviations.reshape(-1))
                 loops.normalise(*matrices, np.float32(self.eps), *results)
@@ -169,11 +176,11 @@ class LayerNormBackward(RowNormalisation):
         for total in (dgamma, dbeta):
             total.fill(0)
         loops, length = load("rows"), gamma.size
-        if loops is not None and are_lines(mean, rstd, gamma, dx, dgamma, dbeta) and x.size:
-            arrays = [dy, x, mean, rstd, dx]
-            parts = [arrays] if are_lines(dy, x) else row_blocks(self.axes, arrays, ())
+        others = mean, rstd, dx
+        parts = line_parts(self.axes, dy, x, *others) or line_parts(self.axes, *others)
+        if loops is not None and are_lines(gamma, dgamma, dbeta) and parts:
             totals = (dgamma.reshape(-1), dbeta.reshape(-1))
-            for given, pixels, means, deviations, made in parts:
+            for given, pixels, means, deviations, made in self._parts(parts, 2, dy, x, *others):
                 matrices = contiguous_rows(given, length, centred), contiguous_rows(pixels, length, product)
                 lines = (means.reshape(-1), deviations.reshape(-1), gamma.reshape(-1))
                 loops.normalise_gradient(*matrices, *lines, made.reshape(-1, length), *totals)

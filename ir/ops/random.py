@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ir.kernels.native import load
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Axis, Space
 from ir.types import DType, TensorType
@@ -47,14 +48,23 @@ class Draw(Op):
     def draw(self, key: tuple[Array, ...], offsets: tuple[Array, ...], words: Array) -> Array:
         """24 random bits for each position, as integers; `words` is scratch for three 64-bit integers each."""
         extents = tuple(axis.size for axis in offsets)
+        number = np.uint64(_key(*(int(scalar) for scalar in key)))
+        if offsets and (loops := load("random")):
+            *rows, inner = (axis.astype(np.uint32).astype(np.uint64) for axis in offsets)
+            outer = np.zeros(1, np.uint64)
+            for axis in rows:
+                outer = np.add.outer(outer, axis).reshape(-1)
+            drawn: Array = words.view(np.uint32)[: math.prod(extents)].reshape(outer.size, inner.size)
+            loops.draw(outer, inner, number, drawn)
+            return drawn.reshape(extents)
         parts = words.view(np.uint64).reshape(3, *extents)
-        state, first, square = (parts[number, ...] for number in range(3))
+        state, first, square = (parts[part, ...] for part in range(3))
         state.fill(0)
-        for number, axis in enumerate(offsets):
+        for place, axis in enumerate(offsets):
             shape = [1] * len(extents)
-            shape[number] = -1
+            shape[place] = -1
             state += axis.astype(np.uint32).reshape(shape)
-        _squares(state, first, square, np.uint64(_key(*(int(scalar) for scalar in key))))
+        _squares(state, first, square, number)
         return state
 
     def words(self, offsets: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
@@ -89,7 +99,7 @@ class Uniform(Draw):
         *offsets, out, words = arrays
         drawn = self.draw((seed, step, site), tuple(offsets), words)
         if self.dtype is DType.BF16:
-            np.bitwise_and(drawn, np.uint64(0xFF0000), out=drawn)
+            np.bitwise_and(drawn, drawn.dtype.type(0xFF0000), out=drawn)
         np.multiply(drawn, UNIT, out=out, casting="unsafe")
 
     @limit
@@ -118,7 +128,8 @@ class KeepMask(Draw):
     def kernel(self, rate: Array, seed: Array, step: Array, site: Array, *arrays: Array) -> None:
         *offsets, out, words = arrays
         drawn = self.draw((seed, step, site), tuple(offsets), words)
-        np.greater_equal(drawn, np.uint64(min(max(round(float(rate) / UNIT), 0), 1 << 24)), out=out)
+        least = drawn.dtype.type(min(max(round(float(rate) / UNIT), 0), 1 << 24))
+        np.greater_equal(drawn, least, out=out)
 
 
 def _key(seed: int, step: int, site: int) -> int:

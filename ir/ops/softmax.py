@@ -7,12 +7,12 @@ other out of the cache.
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from ir.kernels.native import are_lines, load
+from ir.kernels.native import line_parts, load
 from ir.kernels.rows import dot_rows, sum_along
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Space
@@ -21,6 +21,7 @@ from ir.types import TensorType
 SMALLEST_SUM, LARGEST_SUM = 1e-6, 1e30
 """Sums of exponentials between which softmax need not subtract the row's maximum first: no exponential has
 overflowed, and none that matters beside the sum has vanished. NaN lies outside."""
+LIMITS = SMALLEST_SUM, LARGEST_SUM
 
 
 class AlongAxis(Op):
@@ -39,9 +40,15 @@ class AlongAxis(Op):
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, operands[0], whole=(self.dim,))
 
-    def loops(self, *arrays: Array) -> ModuleType | None:
-        """The compiled loops over rows, where they take these arrays."""
-        return load("rows") if self.dim == arrays[0].ndim - 1 and are_lines(*arrays) else None
+    def rows_in_loops(self, name: str, *arrays: Array, between: Sequence[object] = ()) -> bool:
+        """Compute by the compiled loop of this name over rows of operands and a result, with further arguments between
+        them; False, and nothing done, where it does not take them."""
+        loops = load("rows") if self.dim == arrays[0].ndim - 1 else None
+        parts = line_parts(1, *arrays) if loops is not None else []
+        for index in parts:
+            *operands, out = (array[index].reshape(-1, array.shape[-1]) for array in arrays)
+            getattr(loops, name)(*operands, *between, out)
+        return bool(parts)
 
     def row_sum(self, x: TensorType) -> tuple[TensorType, TensorType]:
         """The types of one number per row, and of the vector that a sum along rows is a product with."""
@@ -82,8 +89,7 @@ class Softmax(Forward):
         return (x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
-        if loops := self.loops(x, out):
-            loops.softmax(_rows(x), SMALLEST_SUM, LARGEST_SUM, _rows(out))
+        if self.rows_in_loops("softmax", x, out, between=LIMITS):
             return
         np.exp(x, out=exponential)
         sum_along(exponential, (self.dim,), True, ones, row)
@@ -106,8 +112,7 @@ class LogSoftmax(Forward):
         return (x, x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, centred: Array, exponential: Array, row: Array, ones: Array) -> None:
-        if loops := self.loops(x, out):
-            loops.log_softmax(_rows(x), SMALLEST_SUM, LARGEST_SUM, ones, _rows(out))
+        if self.rows_in_loops("log_softmax", x, out, between=(*LIMITS, ones)):
             return
         np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
         np.subtract(x, row, out=centred)
@@ -128,8 +133,7 @@ class SoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
-        if loops := self.loops(dy, y, out):
-            loops.softmax_gradient(_rows(dy), _rows(y), _rows(out))
+        if self.rows_in_loops("softmax_gradient", dy, y, out):
             return
         if self.dim == y.ndim - 1:
             dot_rows(dy, y, row)
@@ -151,15 +155,9 @@ class LogSoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
-        if loops := self.loops(dy, y, out):
-            loops.log_softmax_gradient(_rows(dy), _rows(y), _rows(out))
+        if self.rows_in_loops("log_softmax_gradient", dy, y, out):
             return
         sum_along(dy, (self.dim,), True, ones, row)
         np.exp(y, out=share)
         np.multiply(share, row, out=share)
         np.subtract(dy, share, out=out)
-
-
-def _rows(x: Array) -> Array:
-    rows: Array = x.reshape(-1, x.shape[-1])
-    return rows

@@ -161,6 +161,11 @@ CONVOLUTIONS = [
     *convolution((4, 32, 15, 21), (36, 16, 3, 2), stride=(2, 3), padding=(0, 1), dilation=(2, 1), groups=2),
     *convolution((2, 16, 70, 80), (18, 16, 4, 4), stride=(2, 2), padding=(1, 1)),
     *convolution((2, 3, 160, 170), (4, 3, 5, 5), padding=(2, 2)),
+    *convolution((3, 5, 17, 32), (18, 5, 3, 3), padding=(1, 1)),
+    *convolution((3, 6, 31, 64), (20, 3, 4, 5), stride=(2, 2), padding=(1, 2), groups=2),
+    *convolution((4, 18, 9, 10), (16, 18, 1, 1), stride=(2, 3)),
+    *convolution((4, 18, 9, 11), (16, 9, 1, 1), stride=(3, 1), groups=2),
+    *convolution((4, 6, 9, 11), (8, 6, 1, 1), stride=(2, 2), padding=(1, 0)),
 ]
 
 

@@ -19,8 +19,8 @@ from ir.op import OPS
 from ir.types import DType, TensorType
 
 def run(op, *operands):
-    types = [TensorType(DType.F32, operand.shape) for operand in operands]
-    results = [np.empty(result.shape, np.float32) for result in op.results(*types)]
+    types = [TensorType(DType.I32 if operand.dtype == np.int32 else DType.F32, operand.shape) for operand in operands]
+    results = [np.empty(result.shape, result.dtype.compute) for result in op.results(*types)]
     scratch = [np.full(tensor.shape, np.nan, tensor.dtype.compute) for tensor in op.scratch(*types)]
     op.kernel(*operands, *results, *scratch)
     return results
@@ -46,6 +46,21 @@ for operand in (wide, wide.T, odd):
         dy_of = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
         made += [y, log_y, *run(OPS["softmax_backward"](dim), dy_of, y)]
         made += run(OPS["log_softmax_backward"](dim), dy_of, np.where(np.isinf(log_y), 0, log_y))
+pixels = np.random.default_rng(1).integers(-3, 3, (2, 3, 20, 33)).astype(np.float32)
+pixels[0, 0, :6, :6], pixels[1, 2, 5, 5], pixels[1, 1, 3, 3] = -np.inf, np.nan, np.inf
+for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3))]:
+    made += run(OPS["max_pool2d"](*window), pixels)
+scalar = np.array(5, np.int32)
+offsets = [np.arange(0, 7 * 900, 900, dtype=np.int32) + (1 << 30), np.array([0, 300, 600], np.int32),
+           np.arange(300, dtype=np.int32) + (1 << 30)]
+for axes in ([], offsets[:1], offsets):
+    for dtype in (DType.F32, DType.BF16):
+        made += run(OPS["uniform"](dtype), scalar, scalar, scalar, *axes)
+    kept = [np.empty([len(axis) for axis in axes], np.bool_)]
+    kinds = [TensorType(DType.F32, ()), *[TensorType(DType.I32, x.shape) for x in (scalar, scalar, scalar, *axes)]]
+    words = [np.empty(t.shape, np.int32) for t in OPS["keep_mask"]().scratch(*kinds)]
+    OPS["keep_mask"]().kernel(np.array(0.3, np.float32), scalar, scalar, scalar, *axes, *kept, *words)
+    made += kept
 y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
 made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
 np.savez(sys.argv[1], *made)

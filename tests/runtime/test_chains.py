@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from ir.kernels.native import load
 from ir.op import OPS, Array, Op
 from ir.types import DType, TensorType
 from pef.decoded_pef import DecodedPef
@@ -19,6 +20,8 @@ from runtime.session import Session
 from tests.runtime.random_nests import RandomNest, random_nests
 
 loops = pytest.importorskip("ir.kernels.native.chains")
+if load("chains") is None:
+    pytest.skip("the compiled loops are switched off", allow_module_level=True)
 
 ODD = np.array([np.nan, np.inf, -np.inf, -0.0, 0, 1e-40, -3e38, 88, -88, 0.6251, 0.6249, 1], np.float32)
 SHAPE = (6, 1, 1100, 3)
@@ -124,6 +127,13 @@ def test_a_chain_ends_where_other_elements_are_read_or_overwritten() -> None:
     before = memory[1:].copy()
     assert len(run([called(add, 0, ahead, x, out), called(neg, 1, x, made)])) == 2
     np.testing.assert_array_equal(out, before + x)
+
+
+def test_operators_that_numpy_does_slowly_are_chains_of_one() -> None:
+    x, bias, out = LAYOUTS["rows apart"](values(1)), values(2)[0, 0, 0], result()
+    assert run([called(OPS["add"](), 0, x, bias, out)]) == ["add"]
+    with np.errstate(all="ignore"):
+        assert same_bits(out, x + bias)
 
 
 def test_operators_without_loops_and_other_element_types_stay_steps() -> None:

@@ -68,3 +68,20 @@ def are_lines(*arrays: Array) -> bool:
     return all(
         array.dtype == np.float32 and array.size and array.flags.carray and array.flags.aligned for array in arrays
     )
+
+
+LEAST_LINES = 1024
+"""Elements that a call of a loop over rows should have: it takes about as long to begin."""
+
+
+def line_parts(axes: int, *arrays: Array) -> list[tuple[int, ...]]:
+    """Indices of leading axes, which the arrays have in common, of parts that loops over rows, their last `axes` axes,
+    take as they are: see `are_lines`. None where there are none, or they are too small."""
+    shape = arrays[0].shape
+    for count in range(len(shape) - axes + 1):
+        if not all(shape[:count]):
+            break
+        if are_lines(*(array[(0,) * count] for array in arrays)):
+            small = count and arrays[0][(0,) * count].size < LEAST_LINES
+            return [] if small else list(np.ndindex(shape[:count]))
+    return []

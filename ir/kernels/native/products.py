@@ -166,6 +166,26 @@ def _emit_copy_every_other(b: llvm.IRBuilder, values: list[Any]) -> None:
     store_part(b, b.shuffle_vector(first, second, chosen), target, count)
 
 
+def _emit_copy_exactly(b: llvm.IRBuilder, values: list[Any]) -> None:
+    """`count` elements, at most `ROWS`, in pieces of powers of two."""
+    source, count, target = values
+    end = b.append_basic_block("end")
+    choice = b.switch(b.trunc(count, INT), end)
+    for elements in range(1, ROWS + 1):
+        block = b.append_basic_block(f"elements{elements}")
+        choice.add_case(INT(elements), block)
+        b.position_at_end(block)
+        at = 0
+        for piece in (8, 4, 2, 1):
+            if elements & piece:
+                kind = llvm.VectorType(FLOAT, piece).as_pointer()
+                read, place = (b.inttoptr(b.add(address, WORD(4 * at)), kind) for address in (source, target))
+                b.store(b.load(read, align=4), place, align=4)
+                at += piece
+        b.branch(end)
+    b.position_at_end(end)
+
+
 def _emit_move(b: llvm.IRBuilder, values: list[Any]) -> None:
     """One element."""
     source, target = (b.inttoptr(value, FLOAT.as_pointer()) for value in values)
@@ -190,6 +210,11 @@ def _transpose(typing, source, step, count, target, target_step):  # type: ignor
 @instruction
 def _copy(typing, source, count, target):  # type: ignore[no-untyped-def]
     return emitted(3, _emit_copy)
+
+
+@instruction
+def _copy_exactly(typing, source, count, target):  # type: ignore[no-untyped-def]
+    return emitted(3, _emit_copy_exactly)
 
 
 @instruction
@@ -240,6 +265,16 @@ def _pack_rows(source: int, along: int, columns: int, depth: int, target: int) -
             _copy(row + 4 * start, columns - start, place + 4 * (whole * depth + start - whole))
 
 
+@compiled("void(" + ", ".join(["int64"] * 6) + ")")
+def _pack_slices(source: int, along: int, rows: int, depth: int, height: int, target: int) -> None:
+    """Contiguous columns of so many rows into slices of `height` rows: column by column, as they lie in memory. Slice
+    by slice, columns a power of two apart would drive each other out of the cache."""
+    for i in range(depth):
+        for start in range(0, rows, height):
+            place = target + 4 * (start * depth + i * height)
+            _copy_exactly(source + 4 * (i * along + start), min(height, rows - start), place)
+
+
 @compiled("void(" + ", ".join(["int64"] * 17) + ")")
 def multiply(
     stack: int, m: int, n: int, k: int,
@@ -270,10 +305,13 @@ def multiply(
                 for top in range(0, m, ROWS * SLICES):
                     rows = min(ROWS * SLICES, m - top)
                     height = -(-rows // -(-rows // ROWS))
-                    for start in range(0, rows, height):
-                        source = at_a + 4 * ((top + start) * a_row + first * a_column)
-                        count = min(height, rows - start)
-                        pack(source, a_column, a_row, count, depth, slices + 4 * start * depth, height)
+                    source = at_a + 4 * (top * a_row + first * a_column)
+                    if a_row == 1:
+                        _pack_slices(source, a_column, rows, depth, height, slices)
+                    else:
+                        for start in range(0, rows, height):
+                            count, target = min(height, rows - start), slices + 4 * start * depth
+                            pack(source + 4 * start * a_row, a_column, a_row, count, depth, target, height)
                     for start in range(0, columns, WIDTH):
                         panel = buffer + 4 * start * depth
                         for line in range(0, rows, height):
@@ -284,17 +322,19 @@ def multiply(
                             )  # fmt: skip
 
 
-@compiled("void(float32[:,::1], int64, int64[::1], int64, int64, int64, int64, int64, int64)")
+@compiled("void(float32[:,::1], int64, int64[::1], int64, int64[::1], int64, int64, int64[::1], int64)")
 def multiply_lines(
-    a: Array, lines: int, table: Array, n: int, c: int, c_row: int, images: int, step: int, buffer: int
+    a: Array, lines: int, table: Array, n: int, counts: Array, c: int, c_row: int, steps: Array, buffer: int
 ) -> None:
-    """For every image, c [m, n] is a [m, k] times the k rows of n elements that lie `table[i]` bytes behind `lines`.
+    """For every one of `counts[1]` lines of `counts[0]` images, c [m, n] is a [m, k] times the k rows of n elements
+    that lie `table[i]` bytes behind `lines`.
 
-    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `step` leads from an image to the
-    next, in elements, in the lines as in c.
+    Rows are read to the end of their last panel, up to `WIDTH` - 1 elements beyond n. `steps` lead from an image to the
+    next and from a line to the next, in elements, first among the lines and then in c.
     """
     m, k = a.shape
     deep = -(-k // -(-k // DEPTH))
+    next_image, next_line, next_result, next_row = steps
     for first in range(0, k, deep):
         depth = min(deep, k - first)
         for top in range(0, m, ROWS * SLICES):
@@ -303,13 +343,16 @@ def multiply_lines(
             for start in range(0, rows, height):
                 source = a.ctypes.data + 4 * ((top + start) * k + first)
                 pack(source, 1, k, min(height, rows - start), depth, buffer + 4 * start * depth, height)
-            for image in range(images):
+            for number in range(counts[0] * counts[1]):
+                image, row = number // counts[1], number % counts[1]
+                source = lines + 4 * (image * next_image + row * next_line)
+                target = c + 4 * (image * next_result + row * next_row)
                 for start in range(0, n, WIDTH):
                     for line in range(0, rows, height):
                         _tile_of_lines(
                             min(height, rows - line), min(WIDTH, n - start), depth,
-                            buffer + 4 * line * depth, 4 * height, lines + 4 * (image * step + start),
-                            c + 4 * ((top + line) * c_row + image * step + start), 4 * c_row, 1 if first else 0,
+                            buffer + 4 * line * depth, 4 * height, source + 4 * start,
+                            target + 4 * ((top + line) * c_row + start), 4 * c_row, 1 if first else 0,
                             table.ctypes.data + 8 * first,
                         )  # fmt: skip
 

@@ -26,8 +26,8 @@ from runtime.numbers.fast.views import same_view
 
 LEAST_ELEMENTS = 4096
 """Elements of a result from which the loops are worth being loaded."""
-BY_THEMSELVES = frozenset({"where", "relu_backward"})
-"""Operators that NumPy makes in several passes: worth a chain of one."""
+BY_THEMSELVES = frozenset({"add", "mul", "relu_backward", "sub", "where"})
+"""Operators worth a chain of one: NumPy takes several passes for them, or longer for rows that are apart."""
 
 
 @dataclass(frozen=True)
