@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,17 @@ def test_loops_equal_numpys_kernels(tmp_path: Path) -> None:
     assert len(fast) == len(plain) > 10
     for one, other in zip(fast, plain):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
+
+
+def test_code_that_is_kept_is_named_after_all_sources(tmp_path: Path) -> None:
+    """Numba looks at the file of a loop alone, but a loop takes functions from other files with it."""
+    pytest.importorskip("numba")
+    from ir.kernels.native.compiler import digest
+    from ir.kernels.native.lines import spread
+
+    assert spread.__qualname__.endswith(digest(ROOT / "ir/kernels"))
+    kernels = tmp_path / "kernels"
+    shutil.copytree(ROOT / "ir/kernels", kernels, ignore=shutil.ignore_patterns("__pycache__"))
+    assert digest(kernels) == digest(ROOT / "ir/kernels")
+    (kernels / "native/vectors.py").write_text("LANES = 4\n")
+    assert digest(kernels) != digest(ROOT / "ir/kernels")
