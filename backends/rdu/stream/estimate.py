@@ -262,9 +262,8 @@ class _Ring:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffer. Where no stage reads it, a store does."""
-        depth = depth_of(self.writer, self.units) if self.units else ring_depth(self.writer, [stored(self.writer)])
-        return depth * self.slice_bytes
+        """Bytes of the buffer."""
+        return depth_of(self.writer, self.units) * self.slice_bytes
 
 
 class Estimate:
@@ -280,6 +279,7 @@ class Estimate:
         self._loads = Loads(nest, resident_bytes)
         self._rings: dict[str, _Ring] = {}
         self._ring_pmus: dict[str, int] = {}
+        self._stored_depths: dict[tuple[Slicing, int], int] = {}
         self._load_pmus: dict[tuple[str, Slicing], tuple[int, int]] = {}
         self._members: list[tuple[NestedStage, Spread, int]] = []
         self._kinds: dict[tuple[Spread, int], int] = {}
@@ -313,8 +313,15 @@ class Estimate:
             nbytes = form.types[number].nbytes
             self.largest_slice = max(self.largest_slice, nbytes)
             writer = Writer(self.nest, stage.slicings[number], level)
-            ring = self._rings[value.name] = _Ring(writer, nbytes, start)
-            self._ring_pmus[value.name] = _pmus(ring.nbytes, self.machine)
+            self._rings[value.name] = _Ring(writer, nbytes, start)
+            self._ring_pmus[value.name] = _pmus(self._stored_depth(writer) * nbytes, self.machine)
+
+    def _stored_depth(self, writer: Writer) -> int:
+        """Slices of a buffer that nothing but a store reads."""
+        key = writer.slicing, writer.level
+        if key not in self._stored_depths:
+            self._stored_depths[key] = ring_depth(writer, [stored(writer)])
+        return self._stored_depths[key]
 
     def draft(self) -> Draft:
         """What the stages so far cost."""
