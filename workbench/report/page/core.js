@@ -62,7 +62,9 @@ function placesOf(section, stage) {
 // The end of a long name says more than its beginning.
 const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most).replace(/^[._]+/, "")}` : name);
 // What the toolchain adds, such as an optimizer's update, has a name in angle brackets and no line.
-const shortLine = (line) => line.slice(line.lastIndexOf("/") + 1).replace(/>:0$/, ">");
+// What is not in a file, such as <adamw>, has no line.
+const lineText = (line) => line.replace(/>:0$/, ">");
+const shortLine = (line) => lineText(line.slice(line.lastIndexOf("/") + 1));
 const lineName = (place) => `${place[0]}:${place[1]}`;
 const linesOf = (section, stage) => [...new Set(placesOf(section, stage).map(lineName))];
 const firstLine = (section, stage) => shortLine(linesOf(section, stage)[0] ?? "");

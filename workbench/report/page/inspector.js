@@ -30,7 +30,7 @@ function inspectorView() {
         ["read", bytes(execution.read_bytes.reduce((a, b) => a + b, 0))], ["written", bytes(execution.write_bytes.reduce((a, b) => a + b, 0))],
         host !== undefined && ["on this host", h("span", {}, `${grouped(host, 0)} µs `, h("span", { class: "tag host" }, "host"))]]),
       h("h3", {}, "From source to cycles"),
-      link([["source lines", lines.map((line) => h("div", {}, go(`${line.file}:${line.line}`, { section: selection.section, line: `${line.file}:${line.line}` }), h("span", { class: "soft small" }, `  ${time(line.sections[selection.section])}`)))],
+      link([["source lines", lines.map((line) => h("div", {}, go(shortLine(`${line.file}:${line.line}`), { section: selection.section, line: `${line.file}:${line.line}` }), h("span", { class: "soft small" }, `  ${time(line.sections[selection.section])}`)))],
         ["phases and loop nests", execution.phases.map((phase, i) => h("div", { class: "small" }, `phase ${i}: loops ${loops(phase.loops)}, ${count(phase.stages.length, "stage")}, ${time(phase.end - phase.start)}`))],
         ["slowest stages on the critical path", slowest(execution)], ["numeric error", numericError()]])];
   }
@@ -91,10 +91,10 @@ function inspectorView() {
 
   function ofLine(name) {
     const line = facts.lines.find((own) => `${own.file}:${own.line}` === name);
-    if (!line) return [h("h2", {}, name)];
+    if (!line) return [h("h2", {}, lineText(name))];
     const text = facts.sources[line.file]?.[line.line - 1];
     const stages = executionOf(selection.section).phases.flatMap((phase, number) => phase.stages.map((stage, index) => ({ stage, number, index }))).filter(({ stage }) => linesOf(selection.section, stage).includes(name));
-    return [h("h2", {}, name), text ? h("p", { class: "mono small" }, text.trim()) : null, pairs([["critical path", `${time(line.cycles)}, ${share(line.share)} of the step`]]),
+    return [h("h2", {}, lineText(name)), text ? h("p", { class: "mono small" }, text.trim()) : null, pairs([["critical path", `${time(line.cycles)}, ${share(line.share)} of the step`]]),
       h("h3", {}, "From source to cycles"),
       link([["operators", h("span", { class: "mono" }, Object.entries(line.operators).map(([op, times]) => (times > 1 ? `${times} × ${op}` : op)).join(", "))],
         ["sections", Object.entries(line.sections).sort((a, b) => b[1] - a[1]).slice(0, 8).map(([number, cycles]) => h("div", { class: "small" }, go(facts.sections[number].name, { section: Number(number), line: name }), h("span", { class: "soft" }, `  ${time(cycles)}`)))],

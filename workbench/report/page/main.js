@@ -11,9 +11,9 @@ function searchBox() {
     if (seen.has(section.execution)) return;
     seen.add(section.execution);
     executionOf(number).phases.forEach((phase, p) => phase.stages.forEach((stage, index) => entries.push({ what: "stage",
-      label: `${stage.name}  ${linesOf(number, stage)[0] ?? ""}  ${section.name}`, words: stage.operators.join(" "), change: { section: number, phase: p, kind: "stage", index } })));
+      label: `${stage.name}  ${lineText(linesOf(number, stage)[0] ?? "")}  ${section.name}`, words: stage.operators.join(" "), change: { section: number, phase: p, kind: "stage", index } })));
   });
-  facts.lines.forEach((line) => entries.push({ what: "line", label: `${line.file}:${line.line}  ${(facts.sources[line.file]?.[line.line - 1] ?? "").trim()}`,
+  facts.lines.forEach((line) => entries.push({ what: "line", label: `${lineText(`${line.file}:${line.line}`)}  ${(facts.sources[line.file]?.[line.line - 1] ?? "").trim()}`,
     words: Object.keys(line.operators).join(" "), change: { section: Number(Object.entries(line.sections).sort((a, b) => b[1] - a[1])[0][0]), line: `${line.file}:${line.line}` } }));
   const home = new Map();
   facts.sections.forEach((section, number) => section.symbols.forEach((name) => { if (!home.has(name)) home.set(name, number); }));
