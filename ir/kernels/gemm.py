@@ -44,14 +44,17 @@ class SameSums:
     """
 
     _entered = 0
+    _lock = threading.Lock()
 
     def __enter__(self) -> None:
-        SameSums._entered += 1
+        with SameSums._lock:
+            SameSums._entered += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        SameSums._entered -= 1
+        with SameSums._lock:
+            SameSums._entered -= 1
 
     @staticmethod
     def wanted() -> bool:
