@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached
+from backends.rdu.cut.bounds import Bounds
+from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached, shared_spans
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
 from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
-from backends.rdu.stream.spread import spread_of
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 from pef.nest import Slicing, holds_stored, level_of
@@ -132,9 +132,8 @@ class Cutter:
             for value in stage.needs:
                 self.readers.setdefault(value.name, []).append(index)
         self.last_use = _last_uses(graph, stages)
-        self.crossing = self._crossing()
-        self.valleys = self._valleys()
-        self.least_work, self.least_memory = self._least()
+        stored = {name for name, last in self.last_use.items() if last == len(stages)}
+        self.bounds = Bounds.of(self.stages, self.readers, stored, self.in_place, machine, self.pcus)
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
         self._steps: dict[int, tuple[list[NextPhase], int]] = {}
@@ -249,9 +248,9 @@ class Cutter:
         least = [math.inf, math.inf]
         for section in reversed(sections):
             end = start + section.length
-            cycles = section.cycles + self.crossing[end] / self.rate
-            beyond = [cycles - least_before[end] for least_before in (self.least_memory, self.least_work)]
-            if section.excess or end in self.valleys:
+            cycles = section.cycles + self.bounds.crossing[end] / self.rate
+            beyond = [cycles - least_before[end] for least_before in (self.bounds.memory, self.bounds.work)]
+            if section.excess or end in self.bounds.valleys:
                 kept.append(section)
             elif not any(long <= short * (1 + ROUNDING) for long, short in zip(least, beyond)):
                 kept.append(section)
@@ -499,43 +498,6 @@ class Cutter:
             if self.last_use.get(value.name, -1) >= stop and value.name not in self.in_place
         )
 
-    def _crossing(self) -> list[int]:
-        """For each position, the bytes made before that stages behind it read."""
-        change = [0] * (len(self.stages) + 2)
-        for index, stage in enumerate(self.stages):
-            for value in stage.stage.writes:
-                uses = self.readers.get(value.name, ())
-                if uses and value.name not in self.in_place:
-                    change[index + 1] += value.type.nbytes
-                    change[uses[-1] + 1] -= value.type.nbytes
-        return list(itertools.accumulate(change))
-
-    def _valleys(self) -> frozenset[int]:
-        """Positions over which fewer bytes cross than before and behind: the last of each valley."""
-        found, falling = set(), False
-        for position, (here, behind) in enumerate(itertools.pairwise(self.crossing)):
-            if behind > here and falling:
-                found.add(position)
-            falling = behind < here or (falling and behind == here)
-        return frozenset(found)
-
-    def _least(self) -> tuple[list[float], list[float]]:
-        """Cycles that the stages up to each position need at least: for their work, and for what they are the first to
-        load and what outputs store."""
-        work, memory, seen = [0.0], [0.0], set(self.maker)
-        for stage in self.stages:
-            narrow = spread_of(stage.form, self.machine).options[0]
-            work.append(work[-1] + narrow.cycles * narrow.units / self.pcus)
-            loaded = {value.name: value.type.nbytes for value in stage.stage.reads if value.name not in seen}
-            seen |= loaded.keys()
-            stored = sum(
-                value.type.nbytes
-                for value in stage.stage.writes
-                if self.last_use.get(value.name) == len(self.stages) and value.name not in self.in_place
-            )
-            memory.append(memory[-1] + (sum(loaded.values()) + stored) / self.rate)
-        return work, memory
-
     def _may_break(self, index: int) -> Break:
         """Whether a phase may begin here although the one before could go on."""
         stage = self.stages[index]
@@ -593,34 +555,6 @@ class _Alike(Generic[T]):
 def _starts_of(sections: Sequence[Section]) -> Iterator[int]:
     """The stage at which each of some sections begins, one after another."""
     return itertools.accumulate((section.length for section in sections[:-1]), initial=0)
-
-
-def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
-    """The cycles of phases that run one after another on PCUs of their own, in the least time.
-
-    Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
-    sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
-    """
-    if len(works) == 1:
-        return [max(works[0] / pcus, floors[0])]
-    roots = [math.sqrt(work) for work in works]
-    share = sum(roots) / pcus
-    if all(root * share >= floor for root, floor in zip(roots, floors)):
-        return [root * share for root in roots]
-    bound = [max(floor, 1e-9) for floor in floors]
-    limited: set[int] = set()
-    left: float = pcus
-    while True:
-        total = sum(root for p, root in enumerate(roots) if p not in limited) if limited else sum(roots)
-        spans = [bound[p] if p in limited else root * total / left for p, root in enumerate(roots)]
-        slower = [p for p, (span, least) in enumerate(zip(spans, bound)) if span < least]
-        if not slower:
-            return spans
-        limited.update(slower)
-        left = pcus - sum(works[p] / bound[p] for p in limited)
-        if left <= 0:
-            limited, left = set(), pcus
-            bound = [0.0] * len(works)
 
 
 def _updates(graph: Graph) -> dict[str, str]:

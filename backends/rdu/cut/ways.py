@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.rdu.stream.choices import Choice
@@ -137,3 +139,31 @@ class Reached:
 
 def _rank_of(way: tuple[Rank, Partial]) -> Rank:
     return way[0]
+
+
+def shared_spans(works: Sequence[float], floors: Sequence[float], pcus: int) -> list[float]:
+    """The cycles of phases that run one after another on PCUs of their own, in the least time.
+
+    Phase p takes the longer of works[p] / n_p and floors[p]. Those that work decides share the PCUs in proportion to
+    sqrt(works[p]), which is best; the others get what keeps them no slower than they are anyway.
+    """
+    if len(works) == 1:
+        return [max(works[0] / pcus, floors[0])]
+    roots = [math.sqrt(work) for work in works]
+    share = sum(roots) / pcus
+    if all(root * share >= floor for root, floor in zip(roots, floors)):
+        return [root * share for root in roots]
+    bound = [max(floor, 1e-9) for floor in floors]
+    limited: set[int] = set()
+    left: float = pcus
+    while True:
+        total = sum(root for p, root in enumerate(roots) if p not in limited) if limited else sum(roots)
+        spans = [bound[p] if p in limited else root * total / left for p, root in enumerate(roots)]
+        slower = [p for p, (span, least) in enumerate(zip(spans, bound)) if span < least]
+        if not slower:
+            return spans
+        limited.update(slower)
+        left = pcus - sum(works[p] / bound[p] for p in limited)
+        if left <= 0:
+            limited, left = set(), pcus
+            bound = [0.0] * len(works)
