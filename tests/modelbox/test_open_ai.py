@@ -47,7 +47,9 @@ def test_greedy_text_is_that_of_transformers(client: TestClient, llama: Home) ->
     with torch.no_grad():
         written = model.generate(**tokens, max_new_tokens=12, do_sample=False)[0, tokens["input_ids"].shape[1] :]
     found = complete(client, prompt=PROMPTS[1], max_tokens=12)
-    assert found["choices"][0]["text"] == tokenizer.decode(written, skip_special_tokens=True).removesuffix(UNFINISHED)
+    expected = tokenizer.decode(written, skip_special_tokens=True)
+    # What is no part of any character stays in the answer, the beginning of one does not.
+    assert found["choices"][0]["text"].removesuffix(UNFINISHED) == expected.removesuffix(UNFINISHED)
     assert found["usage"]["completion_tokens"] == len(written)
     assert found["usage"]["prompt_tokens"] == tokens["input_ids"].shape[1]
     assert found["simulated"]["rdu_ns"] > 0
