@@ -134,32 +134,33 @@ def test_rounding_happens(model: str) -> None:
         assert max(errors) > ULP / 4
 
 
-def beside_torch(model: str, preset: str) -> tuple[float, dict[str, float]]:
-    """Distances from PyTorch in float32, as multiples of those of PyTorch in bf16: their geometric mean, and each.
+def beside_torch(model: str, preset: str) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Distances from PyTorch in float32, as multiples of those of PyTorch in bf16: their geometric mean, and each; and
+    distances from PyTorch in bf16, as such multiples.
 
-    A rectifier that turns, which depends on the order of sums and so on the processor, moves a gradient by as much as
-    rounding does altogether: single tensors may come out twice as far, the mean hardly moves.
+    A rectifier that turns, which depends on the order of sums and so on the processor, moves one gradient by as much as
+    rounding does altogether: one tensor may be the exception, the mean hardly moves.
     """
     actual, narrow, plain = trained(model, preset), in_torch(model, narrow=True), in_torch(model, narrow=False)
-    ratios = {
-        name: max(distance(actual[name], plain[name]), ULP) / max(distance(narrow[name], plain[name]), ULP)
-        for name in plain
-    }
-    return math.exp(sum(map(math.log, ratios.values())) / len(ratios)), ratios
+    unit = {name: max(distance(narrow[name], plain[name]), ULP) for name in plain}
+    ratios = {name: distance(actual[name], plain[name]) / unit[name] for name in plain}
+    mean = math.exp(sum(math.log(max(ratio, ULP)) for ratio in ratios.values()) / len(ratios))
+    return mean, ratios, {name: distance(actual[name], narrow[name]) / unit[name] for name in plain}
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_all_bf16_is_as_precise_as_pytorchs_bf16(model: str) -> None:
-    mean, ratios = beside_torch(model, "mp4")
+    mean, from_float, from_bf16 = beside_torch(model, "mp4")
     assert mean <= 1.2
-    assert {name: ratio for name, ratio in ratios.items() if not ratio <= 3} == {}
+    assert sorted(from_float.values())[-2] <= 2 and max(from_float.values()) <= 2.5
+    assert {name: ratio for name, ratio in from_bf16.items() if not ratio <= 2} == {}
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_bf16_products_alone_are_more_precise_than_pytorchs_bf16(model: str) -> None:
-    mean, ratios = beside_torch(model, "mp1")
+    mean, from_float, _ = beside_torch(model, "mp1")
     assert mean <= 0.95
-    assert {name: ratio for name, ratio in ratios.items() if not ratio <= 1.5} == {}
+    assert sorted(from_float.values())[-2] <= 1 and max(from_float.values()) <= 1.25
 
 
 @pytest.mark.parametrize("preset", PRESETS)
