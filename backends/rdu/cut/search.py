@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from backends.rdu.cut.bounds import Bounds
@@ -76,8 +77,9 @@ class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
     the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
-    `others` are phases in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
-    position.
+    `others` are phases in which the same stages could stream as well. Sections of equal `kind`, the position where they
+    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
+    first.
     """
 
     phases: tuple[Phase, ...]
@@ -87,7 +89,7 @@ class Section:
     kind: tuple[int, int] = (0, 0)
     excess: int = 0
 
-    @property
+    @cached_property
     def length(self) -> int:
         """Stages."""
         return sum(len(phase.stages) for phase in self.phases)
@@ -192,16 +194,17 @@ class Cutter:
     def weighed(self, section: Section, start: int) -> Section:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
-        if self.weigh is None:
-            return replace(section, others=())
+        origin, _ = section.kind
         ways = (section.phases, *section.others)
-        if section.kind not in self._weighed:
-            least, number = self.weigh(start, ways)
-            self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
-            if least < UNFIT * section.cycles:
-                bisect.insort(self._ratios, least / section.cycles)
-        least, number = self._weighed[section.kind]
-        return replace(section, phases=ways[number], cycles=least, others=())
+        least, number = section.cycles, 0
+        if self.weigh is not None:
+            if section.kind not in self._weighed:
+                least, number = self.weigh(origin, ways)
+                self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
+                if least < UNFIT * section.cycles:
+                    bisect.insort(self._ratios, least / section.cycles)
+            least, number = self._weighed[section.kind]
+        return replace(section, phases=self._moved(ways[number], origin, start), cycles=least, others=())
 
     def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
         """The best section from every position on, and the cycles of all sections from there."""
@@ -230,15 +233,7 @@ class Cutter:
             sections = [replace(section, kind=(start, number)) for number, section in enumerate(sections)]
             self._sections.keep(start, reach, sections)
             return sections
-        sections, origin = found
-        return [
-            replace(
-                section,
-                phases=self._moved(section.phases, origin, start),
-                others=tuple(self._moved(phases, origin, start) for phases in section.others),
-            )
-            for section in sections
-        ]
+        return found[0]
 
     def _worthwhile(self, start: int, sections: Sequence[Section]) -> list[Section]:
         """The sections that should not rather go on: a longer one takes them and the stages behind them in less time
@@ -259,6 +254,8 @@ class Cutter:
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
+        if origin == start:
+            return tuple(phases)
         position, moved = start, []
         for phase in phases:
             stages = tuple(
