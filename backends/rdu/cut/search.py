@@ -305,15 +305,14 @@ class Cutter:
 
     def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Note each way so far with one more phase, where it may fit, with the least that it takes."""
-        cost, held = step.choice.cost, step.fresh_pmus(start)
+        cost, held = step.choice.cost, step.whole_pmus(start)
         staying, streamed = (nbytes / self.rate for nbytes in step.fresh_bytes(start))
         stored = self._leaving_bytes(start, end) / self.rate
         moved = staying + streamed + stored
         for partial in kept:
-            rings = partial.rings + cost.ring_pmus
-            pmus = rings + partial.held_pmus + held
+            pmus = max(partial.pmus, cost.ring_pmus + held)
             if not partial.phases and step.choice.length == 1:
-                reached.offers.append(Offer(0.0, rings, partial, step))
+                reached.offers.append(Offer(0.0, cost.ring_pmus, partial, step))
             elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
                 roots = partial.roots + step.root
                 arrived = max(partial.begun, partial.arrived) + staying
@@ -417,31 +416,37 @@ class Cutter:
     def _extend(self, partial: Partial, step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Add the section so far and one more phase to the ways to `end`, where it fits and is worth keeping."""
         choice, cost = step.choice, step.choice.cost
-        pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
-        alone = not partial.phases and choice.length == 1
-        held, held_pmus = partial.held, partial.held_pmus
+        number, pcus = len(partial.phases), partial.pcus + cost.pcus
+        alone = number == 0 and choice.length == 1
+        held, loaded, live = dict(partial.held), partial.loaded, [*partial.live, 0]
         staying = streamed = 0
-        loaded = partial.loaded
         for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
-                if self.maker.get(name, -1) < start and name not in partial.loaded:
-                    if resident and name in held:
-                        continue
-                    if not resident:
-                        streamed += nbytes
-                        if nbytes <= self.keep_bytes:
-                            loaded |= {name}
-                        continue
+                maker = self.maker.get(name, -1)
+                since = number
+                if name in held:
+                    since = held[name] + 1
+                elif name in loaded:
+                    since = loaded[name]
+                elif maker >= start:
+                    since = bisect.bisect_right(partial.ends, maker)
+                elif resident:
                     staying += nbytes
-                if name not in held:
-                    if held is partial.held:
-                        held = dict(held)
-                    held[name] = self.value_pmus[name]
-                    held_pmus += held[name]
-        if not alone and rings + held_pmus > self.pmus:
-            return
+                else:
+                    streamed += nbytes
+                    if nbytes <= self.keep_bytes:
+                        loaded = {**loaded, name: number}
+                    continue
+                for phase in range(since, number + 1):
+                    live[phase] += self.value_pmus[name]
+                held[name] = number
+        rings = cost.ring_pmus
         if alone:
-            rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
+            rings = min(rings, max(cost.least_pmus, self.pmus - live[0]))
+        live[number] += rings
+        pmus = max(live)
+        if not alone and pmus > self.pmus:
+            return
         following = Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),
@@ -449,9 +454,10 @@ class Cutter:
             (*partial.staying, staying / self.rate),
             (*partial.streamed, streamed / self.rate),
             pcus,
-            rings,
+            (*partial.ends, end),
+            pmus,
+            tuple(live),
             held,
-            held_pmus,
             loaded,
             partial.roots + step.root,
             partial.floor + step.floor,
