@@ -1,7 +1,7 @@
 """A linear layer and its cross entropy in one, which PyTorch computes in chunks of the batch to save memory.
 
-On the device the logits stream anyway: it is traced as a product and a loss that autograd differentiates. In PyTorch the
-forward pass makes the gradients too, and a batch that is ignored as a whole makes all of them NaN.
+On the device the logits stream anyway: it is traced as a product and a loss that autograd differentiates. PyTorch
+makes the gradients in the forward pass already, and a batch that is ignored as a whole makes all of them NaN.
 """
 
 from __future__ import annotations
