@@ -58,7 +58,7 @@ def _table() -> dict[Any, Callable[..., Any]]:
     except ImportError:
         return {}
     name = "_linear_cross_entropy_batch_chunked"
-    rules = {name: reduced, f"{name}_no_reduction": each_row}
+    rules: dict[str, Callable[..., Any]] = {name: reduced, f"{name}_no_reduction": each_row}
     own = torch.ops.torch_nn
     return {getattr(own, name).default: rule for name, rule in rules.items() if hasattr(own, name)}
 
