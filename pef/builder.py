@@ -25,7 +25,7 @@ from ir.op import Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_op, encode_type, parallelism, product_side, stage_work
-from pef.cycles import chain_length, operand_bytes
+from pef.cycles import chain_length, operand_bytes, result_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Nest, Slicing
 
@@ -167,7 +167,7 @@ class ConfigurationBuilder:
             for pmu in units:
                 self._net(phase, pb.Net.READ, pmu, heads, -(-size // len(units)), stage=index, port=port)
         for port, write in enumerate(stage.outputs):
-            size = self.decoded(stage.values[write.value].type).nbytes
+            size = result_bytes(stage_work(stage), parallelism(stage), self.decoded(stage.values[write.value].type))
             pmus = list(self.record.buffers[write.buffer].units)
             for pcu in tails:
                 self._net(phase, pb.Net.WRITE, pcu, pmus, -(-size // len(tails)), stage=index, port=port)
