@@ -65,12 +65,12 @@ class StageBuilder:
         """An output port."""
         self.record.outputs.add(value=value, buffer=buffer, combine=combine)
 
-    def place(self, rows: int = 1, columns: int = 1) -> None:
+    def place(self, rows: int = 1, columns: int = 1, batch: int = 1) -> None:
         """Give the stage PCUs, now that its operators are known."""
         chain = chain_length(stage_work(self.record), self.parent.machine)
-        self.record.batch_parallel, self.record.row_parallel, self.record.column_parallel = 1, rows, columns
+        self.record.batch_parallel, self.record.row_parallel, self.record.column_parallel = batch, rows, columns
         self.record.chain = chain
-        self.record.units.extend(self.parent.take(SiteKind.PCU, rows * columns * chain))
+        self.record.units.extend(self.parent.take(SiteKind.PCU, batch * rows * columns * chain))
 
     def _value(self, tile: TensorType, axes: Axes) -> int:
         self.record.values.add(type=encode_type(tile), axes=slicing(axes))
