@@ -142,15 +142,17 @@ class LeakyRelu(Activation):
     cost = Cost(CostClass.SIMD, operations=2)
     temporaries = (True,)
 
-    def compute(self, x: Array, out: Array, positive: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.slope,)
+
+    def compute(self, x: Array, out: Array, scaled: Array) -> None:
+        np.multiply(x, self.slope, out=scaled)
         if 0 < self.slope <= 1:
-            np.multiply(x, self.slope, out=out)
-            np.maximum(x, out, out=out)
+            np.maximum(x, scaled, out=out)
             return
-        np.clip(x, -np.inf, 0, out=out)
-        np.multiply(out, self.slope, out=out)
-        np.clip(x, 0, np.inf, out=positive)
-        np.add(out, positive, out=out)
+        np.copyto(scaled, x, where=x > 0)
+        np.copyto(out, scaled)
 
 
 @op("leaky_relu_backward")
@@ -159,17 +161,20 @@ class LeakyReluBackward(Gradient):
 
     slope: float
     cost = Cost(CostClass.SIMD, operations=3)
-    temporaries = (False, True, True)
+    temporaries = (False, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, factor: Array, rest: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.slope,)
+
+    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, factor: Array) -> None:
         np.greater(x, 0, out=is_positive)
-        np.copyto(factor, is_positive)
         if 0 <= self.slope <= 1:
+            np.copyto(factor, is_positive)
             np.clip(factor, self.slope, 1, out=factor)
         else:
-            np.subtract(1, factor, out=rest)
-            np.multiply(rest, self.slope, out=rest)
-            np.add(factor, rest, out=factor)
+            factor.fill(self.slope)
+            np.copyto(factor, 1, where=is_positive)
         np.multiply(factor, dy, out=out)
 
 

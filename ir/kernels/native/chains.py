@@ -24,13 +24,15 @@ F32 = np.float32
 BLOCK = 1024
 """Elements of a block: 4 KiB of each array, of which the first-level cache holds eight."""
 NAMES = (
-    "copy", "add", "sub", "mul", "div", "neg", "relu", "relu_backward", "where", "tanh", "tanh_backward", "sigmoid",
-    "sigmoid_backward", "silu", "silu_backward",
+    "copy", "add", "sub", "mul", "div", "neg", "abs", "sqrt", "rsqrt", "relu", "relu_backward", "leaky_relu",
+    "leaky_relu_backward", "where", "tanh", "tanh_backward", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
+    "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
 )  # fmt: skip
 CODES = {name: number for number, name in enumerate(NAMES)}
-"""Operators by name."""
-(COPY, ADD, SUB, MUL, DIV, NEG, RELU, RELU_BACKWARD, WHERE, TANH, TANH_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SILU,
- SILU_BACKWARD) = range(len(CODES))  # fmt: skip
+"""Loops by the name that operators give them (`Op.loop`)."""
+(COPY, ADD, SUB, MUL, DIV, NEG, ABS, SQRT, RSQRT, RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, WHERE, TANH,
+ TANH_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH,
+ GELU_TANH_BACKWARD) = range(len(CODES))  # fmt: skip
 
 
 def _pointers_to(kind: Any) -> Any:
@@ -94,12 +96,16 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[[int, int, int, int
 
 _copy = _unary(lambda x: x)
 _neg = _unary(lambda x: -x)
+_abs = _unary(lambda x: np.abs(x))
+_sqrt = _unary(lambda x: np.sqrt(x))
+_rsqrt = _unary(lambda x: F32(1) / np.sqrt(x))
 _relu = _unary(lambda x: F32(0) if x < F32(0) else x)
 _add = _binary(lambda x, y: x + y)
 _sub = _binary(lambda x, y: x - y)
 _mul = _binary(lambda x, y: x * y)
 _div = _binary(lambda x, y: x / y)
 _relu_backward = _binary(lambda dy, y: F32(0) if y <= F32(0) else dy)
+_leaky_relu = _binary(lambda x, slope: x if x > F32(0) else x * slope)
 _tanh_backward = _binary(lambda dy, y: (F32(1) - y * y) * dy)
 _sigmoid_backward = _binary(lambda dy, y: (F32(1) - y) * y * dy)
 
@@ -128,6 +134,13 @@ def _where(count, out, condition, condition_step, a, a_step, b, b_step):  # type
             made[i] = one if chosen[i] else other
 
 
+@numba.njit(nogil=True)
+def _leaky_relu_backward(count, out, a, a_step, b, b_step, c):  # type: ignore[no-untyped-def]
+    made, dy, x, slope = _floats(out), _floats(a), _floats(b), _floats(c)[0]
+    for i in range(count):
+        made[i] = dy[i if a_step else 0] * (F32(1) if x[i if b_step else 0] > F32(0) else slope)
+
+
 @inlined
 def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_step: int, c: int, c_step: int) -> None:
     if code == ADD:
@@ -140,10 +153,20 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         _div(count, out, a, a_step, b, b_step)
     elif code == NEG:
         _neg(count, out, a, a_step)
+    elif code == ABS:
+        _abs(count, out, a, a_step)
+    elif code == SQRT:
+        _sqrt(count, out, a, a_step)
+    elif code == RSQRT:
+        _rsqrt(count, out, a, a_step)
     elif code == RELU:
         _relu(count, out, a, a_step)
     elif code == RELU_BACKWARD:
         _relu_backward(count, out, a, a_step, b, b_step)
+    elif code == LEAKY_RELU:
+        _leaky_relu(count, out, a, a_step, b, b_step)
+    elif code == LEAKY_RELU_BACKWARD:
+        _leaky_relu_backward(count, out, a, a_step, b, b_step, c)
     elif code == WHERE:
         _where(count, out, a, a_step, b, b_step, c, c_step)
     elif code == TANH:
@@ -158,11 +181,21 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         elementwise.silu(_line(a, count), _line(out, count))
     elif code == SILU_BACKWARD:
         elementwise.silu_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == GELU:
+        elementwise.gelu(_line(a, count), _line(out, count))
+    elif code == GELU_BACKWARD:
+        elementwise.gelu_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == GELU_TANH:
+        elementwise.gelu_tanh(_line(a, count), _line(out, count))
+    elif code == GELU_TANH_BACKWARD:
+        elementwise.gelu_tanh_gradient(_line(a, count), _line(b, count), _line(out, count))
     else:
         _copy(count, out, a, a_step)
 
 
-WHOLE = frozenset({"tanh", "sigmoid", "silu", "silu_backward"})
+WHOLE = frozenset(
+    {"tanh", "sigmoid", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward"}
+)
 """Operators whose operands are no scalars."""
 OPERANDS = 2
 """Where the slots that are read begin in a row of a program."""
