@@ -26,6 +26,13 @@ def run(op, *operands):
     op.kernel(*operands, *results, *scratch)
     return results
 
+def run_with(kinds, op, *operands):
+    types = [TensorType({np.float32: DType.F32, np.int8: DType.I8}[kind], x.shape) for kind, x in zip(kinds, operands)]
+    (result,), scratch = op.results(*types), [np.empty(t.shape, t.dtype.compute) for t in op.scratch(*types)]
+    made = np.full((*result.shape[:-1], result.shape[-1] + 3), np.nan, np.float32)
+    op.kernel(*operands, made[..., :-3], *scratch)
+    return [made]
+
 draw = np.random.default_rng(0).standard_normal
 x, dy = (4 * draw((37, 130), np.float32) for _ in range(2))
 gamma, beta = draw(130, np.float32), draw(130, np.float32)
@@ -49,8 +56,13 @@ for operand in (wide, wide.T, odd):
         made += run(OPS["log_softmax_backward"](dim), dy_of, np.where(np.isinf(log_y), 0, log_y))
 pixels = np.random.default_rng(1).integers(-3, 3, (2, 3, 20, 33)).astype(np.float32)
 pixels[0, 0, :6, :6], pixels[1, 2, 5, 5], pixels[1, 1, 3, 3] = -np.inf, np.nan, np.inf
-for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3))]:
-    made += run(OPS["max_pool2d"](*window), pixels)
+for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3)),
+               ((1, 5), (1, 4), (0, 2), (1, 1)), ((4, 1), (3, 3), (2, 0), (1, 1)), ((2, 3), (2, 1), (1, 1), (3, 1))]:
+    for images in (pixels, pixels[:, 1:, ::2], pixels[0], np.concatenate([pixels, pixels], -1)[..., 3:]):
+        y, index = run(OPS["max_pool2d"](*window), images)
+        share = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+        made += [y, index]
+        made += run_with([np.float32, np.int8], OPS["max_pool2d_backward"](images.shape, *window), share, index)
 scalar = np.array(5, np.int32)
 offsets = [np.arange(0, 7 * 900, 900, dtype=np.int32) + (1 << 30), np.array([0, 300, 600], np.int32),
            np.arange(300, dtype=np.int32) + (1 << 30)]
