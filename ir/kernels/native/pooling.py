@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir as llvm
 from numba.core import cgutils
 
-from ir.kernels.native.compiler import compiled
+from ir.kernels.native.compiler import compiled, inlined
 from ir.kernels.native.vectors import (
     BIT,
     FLOAT,
@@ -32,6 +32,8 @@ from ir.kernels.native.vectors import (
 from ir.op import Array
 
 IMAGES, PLACES, PAIR = "float32[:,:,:,:]", "int8[:,:,:,:]", "UniTuple(int64, 2)"
+OUTSIDE = 1 << 40
+"""A column of no image."""
 BYTE = llvm.IntType(8)
 LOWEST = llvm.Constant(VECTOR, [-math.inf] * LANES)
 NUMBERS = llvm.Constant(LANE_NUMBERS, list(range(LANES)))
@@ -187,6 +189,17 @@ def largest(
                     found[column] = np.int8(places[column])
 
 
+@inlined
+def _scatter_checked(
+    given: int, places: Array, begin: int, end: int, step: int, ahead: Array, beside: Array, width: int, at: int
+) -> None:
+    """Add shares of windows `begin` to `end` of a row to the pixels that are on the image."""
+    for column in range(begin, end):
+        place = np.uint64(places[column])
+        if place < np.uint64(len(ahead)) and np.uint64(column * step + beside[place]) < np.uint64(width):
+            _add(given + 4 * column, at + 4 * (column * step + ahead[place]))
+
+
 @compiled(f"void({IMAGES}, {PLACES}, {PAIR}, {PAIR}, {PAIR}, {PAIR}, {IMAGES})")
 def scatter(
     share: Array,
@@ -198,15 +211,19 @@ def scatter(
     x: Array,
 ) -> None:
     """Images [n, c, h, w] whose pixels are the sums of the shares, in order, of all windows with the pixel at their
-    `position`, which is on the image; rows of images and shares are contiguous."""
+    `position`; rows of images and shares are contiguous."""
     images, channels, height, width = x.shape
     rows, count = share.shape[2], share.shape[3]
     pitch = x.strides[2] // 4
-    size = np.uint64((height - 1) * pitch + width)
-    ahead = np.empty(kernel[0] * kernel[1], np.int64)
-    for number in range(len(ahead)):
-        row, column = number // kernel[1] * dilation[0] - padding[0], number % kernel[1] * dilation[1] - padding[1]
-        ahead[number] = row * pitch + column
+    positions = kernel[0] * kernel[1]
+    below, across, ahead = np.empty(positions, np.int64), np.empty(positions, np.int64), np.empty(positions, np.int64)
+    beside = np.empty(positions, np.int64)
+    inner_begin = (padding[1] + stride[1] - 1) // stride[1]
+    inner_end = (width - 1 + padding[1] - (kernel[1] - 1) * dilation[1]) // stride[1] + 1
+    for number in range(positions):
+        below[number] = number // kernel[1] * dilation[0] - padding[0]
+        across[number] = number % kernel[1] * dilation[1] - padding[1]
+        ahead[number] = below[number] * pitch + across[number]
     for image in range(images):
         for channel in range(channels):
             pixels = x[image, channel].ctypes.data
@@ -217,10 +234,16 @@ def scatter(
                     _clear(pixels + 4 * row * pitch, 4 * width)
             for row in range(rows):
                 given, places = share[image, channel, row].ctypes.data, position[image, channel, row]
-                first = row * stride[0] * pitch
-                for column in range(count):
+                for number in range(positions):
+                    is_inside = 0 <= row * stride[0] + below[number] < height
+                    beside[number] = across[number] if is_inside else OUTSIDE
+                begin = inner_begin if below[0] + row * stride[0] >= 0 else count
+                end = inner_end if below[positions - 1] + row * stride[0] < height else 0
+                end = max(begin, end)
+                at = pixels + 4 * row * stride[0] * pitch
+                _scatter_checked(given, places, 0, begin, stride[1], ahead, beside, width, at)
+                for column in range(begin, end):
                     place = np.uint64(places[column])
-                    if place < np.uint64(len(ahead)):
-                        pixel = first + column * stride[1] + ahead[place]
-                        if np.uint64(pixel) < size:
-                            _add(given + 4 * column, pixels + 4 * pixel)
+                    if place < np.uint64(positions):
+                        _add(given + 4 * column, at + 4 * (column * stride[1] + ahead[place]))
+                _scatter_checked(given, places, end, count, stride[1], ahead, beside, width, at)
