@@ -74,6 +74,18 @@ for axes in ([], offsets[:1], offsets):
     words = [np.empty(t.shape, np.int32) for t in OPS["keep_mask"]().scratch(*kinds)]
     OPS["keep_mask"]().kernel(np.array(0.3, np.float32), scalar, scalar, scalar, *axes, *kept, *words)
     made += kept
+table, rows = draw((2, 9, 3, 5), np.float32), np.random.default_rng(2)
+for dim in (0, 1, 2, 3):
+    extent = table.shape[dim]
+    for layout in (table, np.concatenate([table, table], -1)[..., :5], table.T.copy().T):
+        index = rows.integers(0, extent, 40).astype(np.int32)
+        (taken,) = run(OPS["index_select"](dim), layout, index)
+        made += [taken, *run(OPS["index_add"](dim, extent), taken, index), *run(OPS["cumsum"](dim), layout)]
+        where = rows.integers(0, extent, [40 if axis == dim else n for axis, n in enumerate(table.shape)])
+        for name in ("scatter", "scatter_add"):
+            made += run(OPS[name](dim), layout, where.astype(np.int32), taken)
+            made += run(OPS[name](dim), layout, where.astype(np.int32)[:1, :2], taken[:1, :2])
+made += run(OPS["cumsum"](1), x)
 y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
 made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
 np.savez(sys.argv[1], *made)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ir.kernels.native import elementwise
 from ir.kernels.native.compiler import compiled, inlined
+from ir.kernels.native.vectors import bytes_at, floats_at, line_at
 from ir.op import Array
 
 F32 = np.float32
@@ -35,25 +36,7 @@ CODES = {name: number for number, name in enumerate(NAMES)}
  GELU_TANH_BACKWARD) = range(len(CODES))  # fmt: skip
 
 
-def _pointers_to(kind: Any) -> Any:
-    """What makes an address a pointer to elements of this type."""
-
-    @numba.extending.intrinsic
-    def pointer(typing, address):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return numba.types.CPointer(kind)(numba.types.int64), generate  # type: ignore[no-untyped-call]
-
-    return pointer
-
-
-_floats, _bytes = _pointers_to(numba.types.float32), _pointers_to(numba.types.uint8)
-
-
-@inlined
-def _line(address: int, count: int) -> Any:
-    return numba.carray(_floats(address), (count,))  # type: ignore[attr-defined]
+_floats, _bytes, _line = floats_at, bytes_at, line_at
 
 
 def _unary(function: Callable[[Any], Any]) -> Callable[[int, int, int, int], None]:

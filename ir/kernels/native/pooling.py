@@ -14,7 +14,6 @@ from numba.core import cgutils
 
 from ir.kernels.native.compiler import compiled, inlined
 from ir.kernels.native.vectors import (
-    BIT,
     FLOAT,
     INT,
     LANE_NUMBERS,
@@ -22,6 +21,7 @@ from ir.kernels.native.vectors import (
     VECTOR,
     WORD,
     called,
+    clear_bytes,
     emitted,
     instruction,
     load,
@@ -34,7 +34,6 @@ from ir.op import Array
 IMAGES, PLACES, PAIR = "float32[:,:,:,:]", "int8[:,:,:,:]", "UniTuple(int64, 2)"
 OUTSIDE = 1 << 40
 """A column of no image."""
-BYTE = llvm.IntType(8)
 LOWEST = llvm.Constant(VECTOR, [-math.inf] * LANES)
 NUMBERS = llvm.Constant(LANE_NUMBERS, list(range(LANES)))
 EVEN = llvm.Constant(LANE_NUMBERS, [2 * lane for lane in range(LANES)])
@@ -115,21 +114,10 @@ def _emit_largest(b: llvm.IRBuilder, values: list[Any]) -> None:
     b.store(b.load(found), place_at, align=4)
 
 
-def _emit_clear(b: llvm.IRBuilder, values: list[Any]) -> None:
-    """Zero so many bytes at an address."""
-    address, count = values
-    called(b, "llvm.memset.p0.i64", llvm.VoidType(), [b.inttoptr(address, BYTE.as_pointer()), BYTE(0), count, BIT(0)])
-
-
 def _emit_add(b: llvm.IRBuilder, values: list[Any]) -> None:
     """Add the element at one address to that at another."""
     source, target = (b.inttoptr(value, FLOAT.as_pointer()) for value in values)
     b.store(b.fadd(b.load(target, align=4), b.load(source, align=4)), target, align=4)
-
-
-@instruction
-def _clear(typing, address, count):  # type: ignore[no-untyped-def]
-    return emitted(2, _emit_clear)
 
 
 @instruction
@@ -228,10 +216,10 @@ def scatter(
         for channel in range(channels):
             pixels = x[image, channel].ctypes.data
             if pitch == width:
-                _clear(pixels, 4 * height * width)
+                clear_bytes(pixels, 4 * height * width)
             else:
                 for row in range(height):
-                    _clear(pixels + 4 * row * pitch, 4 * width)
+                    clear_bytes(pixels + 4 * row * pitch, 4 * width)
             for row in range(rows):
                 given, places = share[image, channel, row].ctypes.data, position[image, channel, row]
                 for number in range(positions):

@@ -1,5 +1,5 @@
-"""Layer normalisation, softmax and their gradients, row by row while a row is in the first-level cache; rows out of
-columns."""
+"""Layer normalisation, softmax and their gradients, and running sums, row by row while a row is in the first-level
+cache; rows out of columns."""
 
 from __future__ import annotations
 
@@ -148,6 +148,33 @@ def log_softmax_gradient(dy: Array, y: Array, out: Array) -> None:
         for i in range(len(made)):
             share = exp(line[i]) if line[i] == line[i] else line[i]
             made[i] = given[i] - share * total
+
+
+NOTHING = F32(-0.0)
+"""To which any number may be added without changing it, even a negative zero."""
+AT_ONCE = 8
+"""Rows whose running sums are made side by side: one by itself would wait for every addition."""
+
+
+@compiled(f"void({MATRIX}, {MATRIX})", fuses=False)
+def running_sums(x: Array, out: Array) -> None:
+    """The sum of all elements of a row up to each, for every row."""
+    rows, length = x.shape
+    totals = np.empty(AT_ONCE, np.float32)
+    for first in range(0, rows, AT_ONCE):
+        if first + AT_ONCE <= rows:
+            for row in range(AT_ONCE):
+                totals[row] = NOTHING
+            for i in range(length):
+                for row in range(AT_ONCE):
+                    totals[row] += x[first + row, i]
+                    out[first + row, i] = totals[row]
+        else:
+            for row in range(first, rows):
+                total = NOTHING
+                for i in range(length):
+                    total += x[row, i]
+                    out[row, i] = total
 
 
 @compiled("void(float32[:,:], int64)")
