@@ -54,6 +54,14 @@ for operand in (wide, wide.T, odd):
         dy_of = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
         made += [y, log_y, *run(OPS["softmax_backward"](dim), dy_of, y)]
         made += run(OPS["log_softmax_backward"](dim), dy_of, np.where(np.isinf(log_y), 0, log_y))
+cubes = 3 * draw((2, 2, 64, 2, 5, 40), np.float32)
+cubes[0, 0, 3, 0, 1, 2:4], cubes[1, 1, 5, 1, 2, 7], cubes[0, 1, 4, 1, 3, 9] = np.nan, np.inf, 90
+for dim in range(4):
+    for operand in (cubes[0, 0], cubes[0, 0, :, :, :, ::2], cubes[1, :, :32, 1], cubes[..., 1, :][1]):
+        (y,), (log_y,) = (run(OPS[name](dim), operand) for name in ("softmax", "log_softmax"))
+        made += [y, log_y]
+        y, log_y = np.nan_to_num(y), np.nan_to_num(log_y)
+        made += run(OPS["softmax_backward"](dim), operand, y) + run(OPS["log_softmax_backward"](dim), operand, log_y)
 pixels = np.random.default_rng(1).integers(-3, 3, (2, 3, 20, 33)).astype(np.float32)
 pixels[0, 0, :6, :6], pixels[1, 2, 5, 5], pixels[1, 1, 3, 3] = -np.inf, np.nan, np.inf
 for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3)),

@@ -25,15 +25,17 @@ F32 = np.float32
 BLOCK = 1024
 """Elements of a block: 4 KiB of each array, of which the first-level cache holds eight."""
 NAMES = (
-    "copy", "add", "sub", "mul", "div", "neg", "abs", "sqrt", "rsqrt", "relu", "relu_backward", "leaky_relu",
-    "leaky_relu_backward", "where", "tanh", "tanh_backward", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
-    "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
+    "copy", "add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "sqrt", "rsqrt", "where",
+    "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "tanh", "tanh_backward", "sigmoid",
+    "sigmoid_backward", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
 )  # fmt: skip
 CODES = {name: number for number, name in enumerate(NAMES)}
 """Loops by the name that operators give them (`Op.loop`)."""
-(COPY, ADD, SUB, MUL, DIV, NEG, ABS, SQRT, RSQRT, RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, WHERE, TANH,
- TANH_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH,
- GELU_TANH_BACKWARD) = range(len(CODES))  # fmt: skip
+(
+    COPY, ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, NEG, ABS, SQRT, RSQRT, WHERE,
+    RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, TANH, TANH_BACKWARD, SIGMOID,
+    SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH, GELU_TANH_BACKWARD,
+) = range(len(CODES))  # fmt: skip
 
 
 _floats, _bytes, _line = floats_at, bytes_at, line_at
@@ -87,6 +89,8 @@ _add = _binary(lambda x, y: x + y)
 _sub = _binary(lambda x, y: x - y)
 _mul = _binary(lambda x, y: x * y)
 _div = _binary(lambda x, y: x / y)
+_maximum = _binary(lambda x, y: x if x > y or x != x else y)
+_minimum = _binary(lambda x, y: x if x < y or x != x else y)
 _relu_backward = _binary(lambda dy, y: F32(0) if y <= F32(0) else dy)
 _leaky_relu = _binary(lambda x, slope: x if x > F32(0) else x * slope)
 _tanh_backward = _binary(lambda dy, y: (F32(1) - y * y) * dy)
@@ -134,6 +138,10 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         _mul(count, out, a, a_step, b, b_step)
     elif code == DIV:
         _div(count, out, a, a_step, b, b_step)
+    elif code == MAXIMUM:
+        _maximum(count, out, a, a_step, b, b_step)
+    elif code == MINIMUM:
+        _minimum(count, out, a, a_step, b, b_step)
     elif code == NEG:
         _neg(count, out, a, a_step)
     elif code == ABS:
