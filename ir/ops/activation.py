@@ -188,7 +188,15 @@ class Elu(Activation):
     cost = Cost(CostClass.SIMD, operations=5, tail=True)
     temporaries = (True, True)
 
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.scale, self.alpha * self.scale, self.input_scale)
+
     def compute(self, x: Array, out: Array, negative: Array, positive: Array) -> None:
+        if loops := load("elementwise"):
+            numbers = np.array(self.loop[1], np.float32)
+            apply(lambda x, out: loops.elu(x, numbers, out), (x,), out, (negative, positive))
+            return
         np.clip(x, -np.inf, 0, out=negative)
         _scale(negative, self.input_scale)
         np.expm1(negative, out=negative)
@@ -210,9 +218,21 @@ class EluBackward(Gradient):
     input_scale: float
     is_result: bool
     cost = Cost(CostClass.SIMD, operations=6, tail=True)
-    temporaries = (True, False, True)
+    temporaries = (True, False, True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, slope: Array, is_negative: Array, rest: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        numbers = (self.scale, self.alpha * self.scale, self.input_scale)
+        return f"{self.name}{'_of_result' if self.is_result else ''}", numbers
+
+    def compute(
+        self, dy: Array, x: Array, out: Array, slope: Array, is_negative: Array, rest: Array, made: Array
+    ) -> None:
+        if loops := load("elementwise"):
+            numbers = np.array(self.loop[1], np.float32)
+            function = loops.elu_gradient_of_result if self.is_result else loops.elu_gradient
+            apply(lambda dy, x, out: function(dy, x, numbers, out), (dy, x), out, (slope, rest, made))
+            return
         np.clip(x, -np.inf, 0, out=slope)
         if self.is_result:
             np.add(slope, self.alpha * self.scale, out=slope)

@@ -206,6 +206,10 @@ class Gather(Indexed):
         return (words(index),)
 
     def kernel(self, x: Array, index: Array, out: Array, scratch: Array) -> None:
+        if all(i == n for axis, (i, n) in enumerate(zip(index.shape, x.shape)) if axis != self.dim):
+            check_index(index, x.shape[self.dim])
+            if run_loop("gather", self.dim, x, index, out, (1, 1)):
+                return
         rows = whole_rows(index, x.shape, self.dim)
         if rows is not None:
             np.take(x, rows, axis=self.dim, out=out, mode="clip")

@@ -49,6 +49,11 @@ for operand in (wide, wide.T, odd):
     for name in ("tanh", "sigmoid", "silu"):
         made += run(OPS[name](), operand)
     made += run(OPS["silu_backward"](), np.ones_like(operand), np.where(np.isinf(operand), 0, operand))
+    for form in ((1.0, 1.0, 1.0), (1.67, 1.05, 1.0), (0.5, 2.0, 0.3)):
+        (y,) = run(OPS["elu"](*form), operand)
+        made += [y, 1e4 * y * (np.abs(y) < 1e-4)]
+        made += run(OPS["elu_backward"](*form, False), np.ones_like(operand), operand)
+        made += run(OPS["elu_backward"](*form, True), np.ones_like(operand), y)
     for dim in (0, 1):
         (y,), (log_y,) = (run(OPS[name](dim), operand) for name in ("softmax", "log_softmax"))
         dy_of = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
@@ -90,6 +95,7 @@ for dim in (0, 1, 2, 3):
         (taken,) = run(OPS["index_select"](dim), layout, index)
         made += [taken, *run(OPS["index_add"](dim, extent), taken, index), *run(OPS["cumsum"](dim), layout)]
         where = rows.integers(0, extent, [40 if axis == dim else n for axis, n in enumerate(table.shape)])
+        made += run(OPS["gather"](dim), layout, where.astype(np.int32))
         for name in ("scatter", "scatter_add"):
             made += run(OPS[name](dim), layout, where.astype(np.int32), taken)
             made += run(OPS[name](dim), layout, where.astype(np.int32)[:1, :2], taken[:1, :2])

@@ -73,14 +73,15 @@ def same_bits(one: Array, other: Array) -> bool:
 
 FORMS: dict[str, tuple[Any, ...]] = {
     "gelu": ("none",), "gelu_backward": ("none",), "gelu_tanh": ("tanh",), "gelu_tanh_backward": ("tanh",),
-    "leaky_relu": (0.01,), "leaky_relu_backward": (0.01,),
+    "leaky_relu": (0.01,), "leaky_relu_backward": (0.01,), "elu": (1.5, 1.25, 0.75),
+    "elu_backward": (1.5, 1.25, 0.75, False), "elu_backward_of_result": (1.5, 1.25, 0.75, True),
 }  # fmt: skip
 """The attributes of operators that have any, by their loop."""
 
 
 def operator(loop: str, *attributes: Any) -> Op:
     """The operator that a loop computes."""
-    op = OPS[loop.replace("gelu_tanh", "gelu")](*(attributes or FORMS.get(loop, ())))
+    op = OPS[loop.replace("gelu_tanh", "gelu").removesuffix("_of_result")](*(attributes or FORMS.get(loop, ())))
     assert op.loop[0] == loop
     return op
 

@@ -3,7 +3,8 @@ the next one finds there, and only the arrays that are read and kept cross memor
 
 A program has a row per operator: its number in `CODES`, the slot that it writes, and those that it reads. A slot is an
 array: its address, the bytes by which it advances from an element of a row to the next, those between two elements that
-an operator reads, and those between rows along each outer axis. A scalar has steps of 0; an array that only the chain
+an operator reads, and those between rows along each outer axis. A scalar has steps of 0, and so have the numbers that a
+loop takes behind its operands; an array that only the chain
 reads does not advance, so that every block is written over the one before. Nothing here fuses a product and a sum, so
 that an operator makes the same bits here as by itself.
 """
@@ -28,6 +29,7 @@ NAMES = (
     "copy", "add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "sqrt", "rsqrt", "where",
     "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "tanh", "tanh_backward", "sigmoid",
     "sigmoid_backward", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
+    "elu", "elu_backward", "elu_backward_of_result",
 )  # fmt: skip
 CODES = {name: number for number, name in enumerate(NAMES)}
 """Loops by the name that operators give them (`Op.loop`)."""
@@ -35,6 +37,7 @@ CODES = {name: number for number, name in enumerate(NAMES)}
     COPY, ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, NEG, ABS, SQRT, RSQRT, WHERE,
     RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, TANH, TANH_BACKWARD, SIGMOID,
     SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH, GELU_TANH_BACKWARD,
+    ELU, ELU_BACKWARD, ELU_BACKWARD_OF_RESULT,
 ) = range(len(CODES))  # fmt: skip
 
 
@@ -180,13 +183,22 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         elementwise.gelu_tanh(_line(a, count), _line(out, count))
     elif code == GELU_TANH_BACKWARD:
         elementwise.gelu_tanh_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == ELU:
+        elementwise.elu(_line(a, count), _line(b, 3), _line(out, count))
+    elif code == ELU_BACKWARD:
+        elementwise.elu_gradient(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
+    elif code == ELU_BACKWARD_OF_RESULT:
+        elementwise.elu_gradient_of_result(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
     else:
         _copy(count, out, a, a_step)
 
 
 WHOLE = frozenset(
-    {"tanh", "sigmoid", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward"}
-)
+    {
+        "tanh", "sigmoid", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "elu",
+        "elu_backward", "elu_backward_of_result",
+    }
+)  # fmt: skip
 """Operators whose operands are no scalars."""
 OPERANDS = 2
 """Where the slots that are read begin in a row of a program."""

@@ -86,3 +86,13 @@ def scatter_add(x: Array, index: Array, out: Array) -> None:
             source, places = x[b, i], index[b, i]
             for j in range(len(source)):
                 out[b, np.uint32(places[j]), j] += source[j]
+
+
+@compiled(f"void({ARRAYS}, {INDICES}, {ARRAYS})")
+def gather(x: Array, index: Array, out: Array) -> None:
+    """out[b, i, j] = x[b, index[b, i, j], j]"""
+    for b in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            made, places = out[b, i], index[b, i]
+            for j in range(len(made)):
+                made[j] = x[b, np.uint32(places[j]), j]

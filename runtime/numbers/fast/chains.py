@@ -104,7 +104,8 @@ class _Chain:
         if call.loop not in self.loops.CODES:
             return False
         *operands, made = (_squeezed(array, call) for array in call.arguments[: call.operands + 1])
-        arrays = [*operands, *(np.full([1] * self.rank, number, np.float32) for number in call.numbers), made]
+        numbers = np.array(call.numbers, np.float32)
+        arrays = [*operands, *([numbers[:1].reshape([1] * self.rank)] if call.numbers else []), made]
         written = [members[-1] for members in self.arrays]
         present = [array for members in self.arrays for array in members]
         if any(_apart(array, other) for array in arrays for other in written):
@@ -167,7 +168,12 @@ class _Chain:
                 for each in strides:
                     del each[axis]
         members_of = zip(self.calls, self.arrays)
-        whole = {id(array) for call, members in members_of if call.loop in self.loops.WHOLE for array in members}
+        whole = {
+            id(array)
+            for call, members in members_of
+            if call.loop in self.loops.WHOLE
+            for array in (*members[: call.operands], members[-1])
+        }
         for array, each in zip(arrays, strides):
             if each[-1] != array.itemsize and (each[-1] != 0 or id(array) in whole):
                 return None
