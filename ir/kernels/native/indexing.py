@@ -72,27 +72,42 @@ def add(x: Array, index: Array, out: Array) -> None:
 def scatter(x: Array, index: Array, out: Array) -> None:
     """out[b, index[b, i, j], j] = x[b, i, j]"""
     for b in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            source, places = x[b, i], index[b, i]
-            for j in range(len(source)):
-                out[b, np.uint32(places[j]), j] = source[j]
+        if x.shape[2] == 1:
+            source, places, made = x[b, :, 0], index[b, :, 0], out[b, :, 0]
+            for i in range(len(source)):
+                made[np.uint32(places[i])] = source[i]
+        else:
+            for i in range(x.shape[1]):
+                source, places = x[b, i], index[b, i]
+                for j in range(len(source)):
+                    out[b, np.uint32(places[j]), j] = source[j]
 
 
 @compiled(f"void({ARRAYS}, {INDICES}, {ARRAYS})")
 def scatter_add(x: Array, index: Array, out: Array) -> None:
     """out[b, index[b, i, j], j] += x[b, i, j]"""
     for b in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            source, places = x[b, i], index[b, i]
-            for j in range(len(source)):
-                out[b, np.uint32(places[j]), j] += source[j]
+        if x.shape[2] == 1:
+            source, places, made = x[b, :, 0], index[b, :, 0], out[b, :, 0]
+            for i in range(len(source)):
+                made[np.uint32(places[i])] += source[i]
+        else:
+            for i in range(x.shape[1]):
+                source, places = x[b, i], index[b, i]
+                for j in range(len(source)):
+                    out[b, np.uint32(places[j]), j] += source[j]
 
 
 @compiled(f"void({ARRAYS}, {INDICES}, {ARRAYS})")
 def gather(x: Array, index: Array, out: Array) -> None:
     """out[b, i, j] = x[b, index[b, i, j], j]"""
     for b in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            made, places = out[b, i], index[b, i]
-            for j in range(len(made)):
-                made[j] = x[b, np.uint32(places[j]), j]
+        if out.shape[2] == 1:
+            line, places, made = x[b, :, 0], index[b, :, 0], out[b, :, 0]
+            for i in range(len(made)):
+                made[i] = line[np.uint32(places[i])]
+        else:
+            for i in range(out.shape[1]):
+                made, places = out[b, i], index[b, i]
+                for j in range(len(made)):
+                    made[j] = x[b, np.uint32(places[j]), j]
