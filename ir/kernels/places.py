@@ -58,10 +58,14 @@ def whole_rows(index: Array, shape: tuple[int, ...], dim: int) -> Array | None:
     return rows
 
 
+BY_ELEMENT = frozenset({"gather", "scatter", "scatter_add"})
+"""Loops that take an index of its own for every element."""
+
+
 def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tuple[int, int]) -> bool:
     """Run a compiled loop (`ir/kernels/native/indexing.py`) along the axis `dim`, for which x has as many axes as
-    `along` says, and then out. The index has one axis, or those of x. False, and nothing done, where no loop takes
-    them."""
+    `along` says, and then out. The index has one axis, or for a loop of `BY_ELEMENT` those of x. False, and
+    nothing done, where no loop takes them."""
     loops = load("indexing")
     kinds = x.dtype == out.dtype == np.float32 and index.dtype == np.int32
     if loops is None or not kinds or not (x.size and index.size and out.size and index.flags.writeable):
@@ -71,7 +75,7 @@ def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tup
         arrays = [_three_axes(array[first], dim - lead, count) for array, count in zip((x, out), along)]
         if all(array is not None and array.flags.writeable for array in arrays):
             for part in np.ndindex(x.shape[:lead]):
-                given = index if index.ndim == 1 else _three_axes(index[part], dim - lead, 1)
+                given = _three_axes(index[part], dim - lead, 1) if name in BY_ELEMENT else index
                 source, target = (_three_axes(array[part], dim - lead, count) for array, count in zip((x, out), along))
                 getattr(loops, name)(source, given, target)
             return True

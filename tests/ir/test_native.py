@@ -100,6 +100,9 @@ for dim in (0, 1, 2, 3):
             made += run(OPS[name](dim), layout, where.astype(np.int32), taken)
             made += run(OPS[name](dim), layout, where.astype(np.int32)[:1, :2], taken[:1, :2])
 made += run(OPS["cumsum"](1), x)
+line, index = draw(50, np.float32), rows.integers(0, 50, 40).astype(np.int32)
+for name in ("scatter", "scatter_add"):
+    made += run(OPS[name](0), line, index, line[:40].copy()) + run(OPS["gather"](0), line, index)
 y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
 made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
 np.savez(sys.argv[1], *made)
