@@ -6,6 +6,7 @@ record for people to read is shown when the run ends.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -15,6 +16,11 @@ os.environ["SNC_NODE"] = "off"  # a daemon of whoever runs the tests has nothing
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("search", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays to the end: the garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

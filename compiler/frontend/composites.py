@@ -15,6 +15,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 
 from compiler.frontend.composites_antialias import ANTIALIASED
+from compiler.frontend.composites_chunked import CHUNKED
 from compiler.frontend.composites_convolution import CONVOLUTION
 from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_ctc import CTC
@@ -264,6 +265,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **POOLING,
     **STATISTICS,
     **ANTIALIASED,
+    **CHUNKED,
     **CTC,
     **FRACTIONAL,
     **TABLES,

@@ -41,8 +41,9 @@ LOSSES = (
     "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss",
     "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss",
     "hinge_embedding_loss", "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "poisson_nll_loss",
+    "_linear_cross_entropy_batch_chunked", "_linear_cross_entropy_batch_chunked_no_reduction",
 )  # fmt: skip
-"""ATen operators that compute a loss."""
+"""Operators that compute a loss."""
 
 _ENGINE: CodeType = _engine_run_backward.__code__
 _DISPATCH = (torch._ops.__file__, torch._library.utils.__file__, torch._dispatch.python.__file__, __file__)
@@ -100,7 +101,7 @@ class Interception(SchemaCheckMode):  # type: ignore[misc]
                 if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
                     self.follow(leaf.grad_fn)
             if func.overloadpacket.__name__ in LOSSES:
-                self.losses.append(result)
+                self.losses.append(result[0] if isinstance(result, tuple) else result)
             return result
 
     def here(self, frame: FrameType) -> Location:

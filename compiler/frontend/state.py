@@ -10,10 +10,10 @@ import gc
 import sys
 import sysconfig
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, lru_cache
+from operator import is_
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -34,6 +34,8 @@ LARGEST = 10_000
 """Items of a container whose own items are followed: larger ones hold data, not caches."""
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
+_NOT_FOLLOWED = (*_ATOMS, type, FunctionType)
+_THEIR_OWN_BUSINESS = frozenset({"torch", *sys.stdlib_module_names})
 
 
 @contextmanager
@@ -51,8 +53,8 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         attributes.restore()
         if surroundings.holds_fake():
             surroundings.restore()
-        for cache in surroundings.caches:
-            if _holds_fake(cache):
+        for cache, calls in surroundings.caches:
+            if cache.cache_info() != calls and _holds_fake(cache):
                 cache.cache_clear()
 
 
@@ -65,41 +67,113 @@ def _sources(model: nn.Module) -> list[ModuleType]:
         file = getattr(module, "__file__", None)
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
-        if name.partition(".")[0] in packages or not (file.startswith(_STDLIB) or _INSTALLED & {*Path(file).parts}):
+        if name.partition(".")[0] in packages or not _is_installed(file):
             found.append(module)
     return found
 
 
-@dataclass(frozen=True)
-class _Container:
-    """Something that held `before`; `now` reads what it holds, `undo` puts the former content back."""
+@lru_cache(None)
+def _is_installed(file: str) -> bool:
+    """Whether a file is Python's or an installed package's."""
+    return file.startswith(_STDLIB) or not _INSTALLED.isdisjoint(Path(file).parts)
 
-    before: dict[Any, Any]
-    now: Callable[[], dict[Any, Any]]
-    undo: Callable[[], None]
 
-    @property
+class _Mapping:
+    """A dict and what it held. A trace keeps thousands: nothing is built that may not be needed."""
+
+    __slots__ = ("before", "mapping")
+
+    def __init__(self, mapping: dict[Any, Any]) -> None:
+        self.mapping, self.before = mapping, dict(mapping)
+
     def added(self) -> list[Any]:
         """What it holds that it did not."""
-        return [value for key, value in self.now().items() if self.before.get(key, self) is not value]
+        return _added(self.mapping, self.before)
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        mapping, before = self.mapping, self.before
+        for key in [key for key in mapping if key not in before]:
+            del mapping[key]
+        for key, value in before.items():
+            if mapping.get(key, mapping) is not value:
+                mapping[key] = value
+
+
+class _Items:
+    """A list, deque or set and what it held."""
+
+    __slots__ = ("before", "items")
+
+    def __init__(self, items: Any) -> None:
+        self.items, self.before = items, list(items)
+
+    def added(self) -> list[Any]:
+        """What it holds that it did not, or held elsewhere."""
+        if len(self.items) == len(self.before) and all(map(is_, self.items, self.before)):
+            return []
+        return _added(dict(enumerate(self.items)), dict(enumerate(self.before)))
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        items, before = self.items, self.before
+        if len(items) != len(before) or any(now is not then for now, then in zip(items, before)):
+            items.clear()
+            items.update(before) if isinstance(items, set) else items.extend(before)
+
+
+class _Class:
+    """The attributes of a class."""
+
+    __slots__ = ("before", "cls")
+
+    def __init__(self, cls: type) -> None:
+        self.cls, self.before = cls, dict(vars(cls))
+
+    def added(self) -> list[Any]:
+        """What it has that it had not."""
+        return _added(vars(self.cls), self.before)
+
+    def restore(self) -> None:
+        """Put the former attributes back."""
+        for name, value in dict(vars(self.cls)).items():
+            if name.startswith("__"):
+                continue
+            if name not in self.before:
+                delattr(self.cls, name)
+            elif self.before[name] is not value:
+                setattr(self.cls, name, self.before[name])
+
+
+def _added(now: Mapping[Any, Any], before: dict[Any, Any]) -> list[Any]:
+    """Values that are not under the same key as before."""
+    if len(now) == len(before) and all(map(is_, now.values(), before.values())):
+        return []
+    return [value for key, value in now.items() if before.get(key, before) is not value]
 
 
 class _Kept:
-    """Copies of containers, and `caches` of functions."""
+    """Copies of containers, and `caches` of functions with how often they had been called."""
 
     def __init__(self) -> None:
-        self.caches: list[Any] = []
-        self._containers: list[_Container] = []
+        self.caches: list[tuple[Any, Any]] = []
+        self._containers: list[_Mapping | _Items | _Class] = []
+        self._empty: list[dict[str, Any]] = []
         self._seen: set[int] = set()
+        self._ways: dict[type, Callable[[Any, int], None] | None] = {}
 
     def holds_fake(self) -> bool:
         """Whether a tensor without content has got into one of the containers."""
-        return any(_holds_fake(value) for container in self._containers for value in container.added)
+        containers = (container.added() for container in self._containers)
+        attributes = (mapping.values() for mapping in self._empty if mapping)
+        return any(_holds_fake(value) for added in (*containers, *attributes) for value in added)
 
     def restore(self) -> None:
         """Put back what was there."""
         for container in self._containers:
-            container.undo()
+            container.restore()
+        for mapping in self._empty:
+            mapping.clear()
 
     def module(self, module: ModuleType) -> None:
         """The globals of a Python module, its functions and its classes."""
@@ -110,20 +184,21 @@ class _Kept:
                 self._class(value)
 
     def _class(self, cls: type) -> None:
-        before = dict(vars(cls))
-        self._containers.append(_Container(before, lambda: dict(vars(cls)), lambda: _restore_class(cls, before)))
-        for value in before.values():
+        kept = _Class(cls)
+        self._containers.append(kept)
+        for value in kept.before.values():
             self._function(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
             self._follow(value, 2)
 
     def _function(self, function: Any) -> None:
         """What a function keeps: in its cache, its default arguments, its attributes, or the scope around it."""
         if type(function) is _lru_cache_wrapper:
-            self.caches.append(function)
+            self.caches.append((function, function.cache_info()))
         if type(function) is not FunctionType or id(function) in self._seen:
             return
         self._seen.add(id(function))
-        self.mapping(vars(function), 2)
+        attributes = vars(function)
+        self.mapping(attributes, 2) if attributes else self._empty.append(attributes)
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         for value in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._function(value) if type(value) is _lru_cache_wrapper else self._follow(value, 2)
@@ -133,40 +208,52 @@ class _Kept:
         if id(mapping) in self._seen:
             return
         self._seen.add(id(mapping))
-        before = dict(mapping)
-        self._containers.append(_Container(before, lambda: dict(mapping), lambda: _restore_mapping(mapping, before)))
-        if len(before) <= LARGEST:
-            for value in before.values():
+        kept = _Mapping(mapping)
+        self._containers.append(kept)
+        if len(kept.before) <= LARGEST:
+            for value in kept.before.values():
                 self._follow(value, depth - 1)
 
     def _follow(self, value: Any, depth: int) -> None:
         kind = type(value)  # not isinstance: reading the attributes of an object may run code of its own
-        if depth < 0 or issubclass(kind, (*_ATOMS, type, FunctionType)) or id(value) in self._seen:
-            return
+        try:
+            way = self._ways[kind]
+        except KeyError:
+            way = self._ways[kind] = self._way(kind)
+        if way is not None and depth >= 0 and id(value) not in self._seen:
+            way(value, depth)
+
+    def _way(self, kind: type) -> Callable[[Any, int], None] | None:
+        """How objects of a type are followed; None where they are not."""
+        if issubclass(kind, _NOT_FOLLOWED):
+            return None
         if kind in (dict, OrderedDict, defaultdict):
-            self.mapping(value, depth)
-        elif kind in (list, deque, set):
-            self._items(value, depth)
-        elif kind is tuple:
-            for item in value:
-                self._follow(item, depth - 1)
-        elif _is_users(kind) and kind.__dictoffset__:
-            self.mapping(object.__getattribute__(value, "__dict__"), depth)
+            return self.mapping
+        if kind in (list, deque, set):
+            return self._items
+        if kind is tuple:
+            return self._tuple
+        return self._object if kind.__dictoffset__ and _is_users(kind) else None
+
+    def _tuple(self, value: tuple[Any, ...], depth: int) -> None:
+        for item in value:
+            self._follow(item, depth - 1)
+
+    def _object(self, value: Any, depth: int) -> None:
+        self.mapping(object.__getattribute__(value, "__dict__"), depth)
 
     def _items(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
-        before = list(value)
-        self._containers.append(
-            _Container(dict(enumerate(before)), lambda: dict(enumerate(value)), lambda: _restore_items(value, before))
-        )
-        if len(before) <= LARGEST:
-            for item in before:
+        kept = _Items(value)
+        self._containers.append(kept)
+        if len(kept.before) <= LARGEST:
+            for item in kept.before:
                 self._follow(item, depth - 1)
 
 
 def _is_users(cls: type) -> bool:
     """Whether a class is neither Python's nor PyTorch's, whose objects look after themselves."""
-    return cls.__module__.partition(".")[0] not in {"torch", *sys.stdlib_module_names}
+    return cls.__module__.partition(".")[0] not in _THEIR_OWN_BUSINESS
 
 
 def _is_filled(cell: Any) -> bool:
@@ -176,34 +263,10 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
-def _restore_mapping(mapping: dict[Any, Any], before: dict[Any, Any]) -> None:
-    for key in [key for key in mapping if key not in before]:
-        del mapping[key]
-    for key, value in before.items():
-        if mapping.get(key, mapping) is not value:
-            mapping[key] = value
-
-
-def _restore_items(value: Any, before: list[Any]) -> None:
-    if len(value) != len(before) or any(now is not then for now, then in zip(value, before)):
-        value.clear()
-        value.update(before) if isinstance(value, set) else value.extend(before)
-
-
-def _restore_class(cls: type, before: dict[str, Any]) -> None:
-    for name, value in dict(vars(cls)).items():
-        if name.startswith("__"):
-            continue
-        if name not in before:
-            delattr(cls, name)
-        elif before[name] is not value:
-            setattr(cls, name, before[name])
-
-
 def _holds_fake(value: Any, depth: int = 4) -> bool:
     """Whether a value is a tensor without content, or a container that reaches one."""
     if isinstance(value, FakeTensor):
         return True
-    if not depth or issubclass(type(value), (*_ATOMS, type, FunctionType)):
+    if not depth or issubclass(type(value), _NOT_FOLLOWED):
         return False
     return any(_holds_fake(item, depth - 1) for item in gc.get_referents(value))

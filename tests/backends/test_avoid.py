@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,7 +31,9 @@ def perceptron() -> Program:
     return Program("perceptron", tuple(net.symbols), (net.builder.build(),))
 
 
+@cache
 def compiled(*avoided: str) -> pb.Pef:
+    """Not to be changed: tests share it."""
     pef = compile_program(perceptron(), without(SN30, avoided), BackendOptions())
     check(pef)
     return pef

@@ -36,12 +36,12 @@ def test_tiles_are_microbatches_and_results_stay() -> None:
     model = spec("res_ffn", "sgd")
     base = compiled(model)
     inputs = {name: to_array(tensor) for name, tensor in model.inputs.items()}
+    pefs = {size: with_pieces(base, size) for size in (None, 16, 4, 1)}
     found = {}
-    for size in (None, 16, 4, 1):
-        pef = with_pieces(base, size)
+    for size, pef in pefs.items():
         if size:
             assert BATCH // size in tiles(pef, "FWD") and BATCH // size in tiles(pef, "BCKWD")
-            assert tiles(pef, "OPT") == tiles(with_pieces(base, None), "OPT")
+            assert tiles(pef, "OPT") == tiles(pefs[None], "OPT")
         session = Session(pef, threads=1)
         for name, value in base.values.items():
             session.write(name, value)

@@ -16,9 +16,14 @@ from tests.frontend.sweep_check import Status, check
 TOLERANCES = (1.3e-6, 1e-5)
 
 
+def check_calls(calls: list[Call]) -> None:
+    """All calls equal PyTorch's; they are traced as one model."""
+    outcomes = check(calls, TOLERANCES)
+    assert {outcome.status for outcome in outcomes} == {Status.EQUAL}, outcomes
+
+
 def check_call(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
-    outcome = check([Call(function, arguments, named)], TOLERANCES)[0]
-    assert outcome.status is Status.EQUAL, outcome
+    check_calls([Call(function, arguments, named)])
 
 
 def random(*shape: int) -> Tensor:
@@ -37,7 +42,7 @@ def test_writing_where_a_mask_holds(before: int, axes: int, accumulate: bool) ->
     mask = torch.rand(x.shape[before : before + axes], generator=torch.Generator().manual_seed(1)) > 0.5
     count, lead, rest = int(mask.sum()), x.shape[:before], x.shape[before + axes :]
     ones = [1] * len(rest)
-    for shape in {
+    shapes = {
         (),
         (1, *rest),
         tuple(rest),
@@ -45,8 +50,9 @@ def test_writing_where_a_mask_holds(before: int, axes: int, accumulate: bool) ->
         (count, *ones),
         (*lead, count, *rest),
         (*lead, 1, *ones),
-    }:
-        check_call(torch.ops.aten.index_put, x, [*[None] * before, mask], random(*shape), accumulate)
+    }
+    put, indices = torch.ops.aten.index_put, [*[None] * before, mask]
+    check_calls([Call(put, (x, indices, random(*shape), accumulate), {}) for shape in sorted(shapes)])
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -99,3 +105,20 @@ def test_ceil_mode_that_adds_no_window(pool: Callable[..., Tensor], window: tupl
 def test_adaptive_average_of_everything(axes: int) -> None:
     pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[axes - 1]
     check_call(lambda x: pool(x, 1), random(2, 3, *[6] * axes))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_linear_layer_and_its_loss_in_chunks(reduction: str) -> None:
+    """With class weights and without, targets that are ignored, and a batch of nothing else, whose mean is NaN."""
+    options, classes = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2), torch.rand(7)
+    x, matrix, bias = random(5, 4), random(7, 4), random(7)
+    some, none = torch.tensor([0, 3, 6, 3, 1]), torch.full((5,), 3)
+    function = F.linear_cross_entropy
+    given = {"reduction": reduction, "ignore_index": 3, "options": options}
+    cases = [
+        ((x, matrix, some), {"linear_bias": bias}),
+        ((x, matrix, some), {"weight": classes}),
+        ((x, matrix, none), {}),
+        ((x[0].detach().requires_grad_(), matrix, some[0]), {"linear_bias": bias, "weight": classes}),
+    ]
+    check_calls([Call(function, arguments, {**given, **named}) for arguments, named in cases])

@@ -36,10 +36,10 @@ class Dropped(nn.Module):
         return self.first(y), self.second(y)
 
 
-def captured(model: nn.Module | None = None) -> Captured:
+def captured(*shape: int) -> Captured:
     torch.manual_seed(0)
-    x = torch.randn(64, 32, 16, requires_grad=True)
-    spec = ModelSpec(model or Dropped(), {"x": x}, file=Path("model.py"), every_gradient=True)
+    x = torch.randn(shape or (64, 32, 16), requires_grad=True)
+    spec = ModelSpec(Dropped(), {"x": x}, file=Path("model.py"), every_gradient=True)
     return capture(spec, inference=False)
 
 
@@ -95,9 +95,10 @@ def test_backward_uses_the_forward_mask() -> None:
 
 
 def test_tiles_draw_what_the_whole_draws() -> None:
-    source = captured()
+    source = captured(16, 8, 16)
     program = PassManager(standard_pipeline("mp0")).run(source.program)
     pef = compile_program(program, load_machine("sn30"), BackendOptions())
+    assert max(phase.loops[0] for configuration in pef.configurations for phase in configuration.phases) >= 8
     known = {symbol.name for symbol in program.symbols}
     expected = steps(source, 2)
     for strict in (True, False):

@@ -248,13 +248,13 @@ def test_more_than_fits_is_refused_and_the_rest_is_answered(dense: Home, copy: C
 
 def test_sigterm_lets_requests_in_flight_finish(dense: Home, copy: Copy, tmp_path: Path) -> None:
     home = copy(dense)
-    slow = np.zeros((60_000, 8), np.float32)
+    slow = np.zeros((20_000, 8), np.float32)
     with serving(home, tmp_path / "log") as (process, where), grpc.insecure_channel(where["grpc"]) as channel:
         model = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         running = [model.ModelInfer.future(infer_request(slow)) for _ in range(2)]
-        metrics = f"{where['http']}/metrics"
-        while "box_pending_requests 2.0" not in httpx.get(metrics).text:
-            time.sleep(0.01)
+        with httpx.Client() as client:
+            while "box_pending_requests 2.0" not in client.get(f"{where['http']}/metrics").text:
+                time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         refused = threading.Event()
         while not refused.is_set():
@@ -263,6 +263,6 @@ def test_sigterm_lets_requests_in_flight_finish(dense: Home, copy: Copy, tmp_pat
             except grpc.RpcError as error:
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
                 refused.set()
-        assert [list(future.result().outputs[0].shape) for future in running] == [[60_000, 3]] * 2
+        assert [list(future.result().outputs[0].shape) for future in running] == [[20_000, 3]] * 2
         assert process.wait(timeout=60) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
