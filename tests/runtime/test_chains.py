@@ -130,6 +130,32 @@ def test_what_only_the_chain_reads_is_not_written() -> None:
         assert same_bits(scaled, np.clip(x * scale + shift, 0, np.inf))
 
 
+def test_what_is_made_of_the_same_is_made_once() -> None:
+    x, y, again = values(1), values(2), np.array(3, np.float32)
+    first, second, other, out = (result() for _ in range(4))
+    calls = [
+        called(OPS["mul"](), 0, x, again, first, last=2),
+        called(OPS["mul"](), 1, x, again, second, last=3),
+        called(OPS["add"](), 2, first, y, other, last=4),
+        called(OPS["sub"](), 3, other, second, out, last=4),
+    ]
+    assert run([*calls, called(OPS["neg"](), 4, out, out)]) == ["mul+add+sub+neg"]
+    with np.errstate(all="ignore"):
+        assert same_bits(out, -((x * 3 + y) - x * 3))
+    # What x holds is another number after the second one.
+    x, made = values(1), result()
+    steps = [
+        called(OPS["mul"](), 0, x, again, first, last=1),
+        called(OPS["add"](), 1, first, y, x),
+        called(OPS["mul"](), 2, x, again, second, last=3),
+        called(OPS["neg"](), 3, second, made),
+    ]
+    with np.errstate(all="ignore"):
+        wanted = -((x * 3 + y) * 3)
+    assert run(steps) == ["mul+add+mul+neg"]
+    assert same_bits(made, wanted)
+
+
 def test_what_is_read_behind_the_chain_is_written() -> None:
     x, scaled, shifted, total = values(1), result(), result(), np.zeros((1, 1, 1, 3), np.float32)
     names = run([

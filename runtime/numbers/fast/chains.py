@@ -120,39 +120,55 @@ class _Chain:
         return True
 
     def steps(self, temporaries: Temporaries) -> Iterator[Step]:
-        """The chain as one step; none where it is empty."""
+        """The chain as one step; none where it is empty. What was made before of the same is not made again."""
         laid_out = self._laid_out() if self.calls else None
         if laid_out is None:
             return
         extents, strides = laid_out
         block = TensorType(DType.F32, (self.loops.BLOCK,))
         end = self.calls[-1].number
-        blocks: list[tuple[Array, Array | None]] = []  # the results so far, and the block that holds one for others
+        held: list[Array] = []
         slots: list[list[int]] = []
-        program = []
+        results: list[tuple[Array, int]] = []  # what was made so far, and in which slot it is
+        known: dict[tuple[object, ...], int] = {}  # the block that holds what a loop makes of the slots that it reads
+        program, names = [], []
+
+        def number_of(slot: list[int]) -> int:
+            if slot not in slots:
+                slots.append(slot)
+            return slots.index(slot)
+
+        def in_memory(array: Array) -> int:
+            each = strides[id(array)]
+            return number_of([array.ctypes.data, each[-1], each[-1], *each[:-1]])
+
         for call, arrays in zip(self.calls, self.arrays):
+            *given, made = arrays
+            operands = []
+            for array in given:
+                found = next((number for other, number in reversed(results) if same_view(other, array)), None)
+                operands.append(in_memory(array) if found is None else found)
+            same = call.loop, call.numbers, *operands[: call.operands]
             is_local = call.last is not None and call.last <= end
-            numbers = []
-            for array in arrays:
-                if array is arrays[-1]:
-                    blocks.append((array, temporaries.take(block)[1] if is_local else None))
-                held = next((held for made, held in reversed(blocks) if same_view(made, array)), None)
-                each = strides[id(array)]
-                if held is None:
-                    slot = [array.ctypes.data, each[-1], each[-1], *each[:-1]]
-                else:
-                    slot = [held.ctypes.data, 0, array.itemsize, *[0] * (len(each) - 1)]
-                if slot not in slots:
-                    slots.append(slot)
-                numbers.append(slots.index(slot))
-            *operands, result = numbers
+            if is_local and same in known:
+                results.append((made, known[same]))
+                continue
+            if is_local:
+                held.append(temporaries.take(block)[1])
+                result = number_of([held[-1].ctypes.data, 0, made.itemsize, *[0] * (len(extents) - 1)])
+            else:
+                result = in_memory(made)
+                known = {key: number for key, number in known.items() if result not in key[2:]}
+            if is_local:
+                known[same] = result
+            results.append((made, result))
+            names.append(call.loop)
             program.append([self.loops.CODES[call.loop], result, *operands, *[result] * (3 - len(operands))])
-        for _, held in blocks:
-            if held is not None:
-                temporaries.give_back(held, block)
+        for memory in held:
+            temporaries.give_back(memory, block)
         numbers_of = partial(np.array, dtype=np.int64)
-        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, blocks]
-        yield _named("+".join(call.loop for call in self.calls), self.loops), (self.calls[-1].result, *arguments)
+        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, held]
+        yield _named("+".join(names), self.loops), (self.calls[-1].result, *arguments)
 
     def _laid_out(self) -> tuple[list[int], dict[int, list[int]]] | None:
         """The extents of the axes, outermost first, as few as can be, and the strides of every array along them; None
