@@ -112,9 +112,10 @@ class ConfigurationBuilder:
         counts: int | Sequence[int] = (),
         depth: int = 1,
         pmus: int = 1,
+        units: Sequence[int] = (),
     ) -> int:
-        """A buffer on new PMUs; a count for a loop that does not cut it is left out."""
-        units = self.take(SiteKind.PMU, pmus)
+        """A buffer on these PMUs, or on new ones; a count for a loop that does not cut it is left out."""
+        units = units or self.take(SiteKind.PMU, pmus)
         buffer = self.record.buffers.add(name=name, type=encode_type(tensor), depth=depth, units=units)
         buffer.axes.extend(slicing(axes))
         loops = [counts] if isinstance(counts, int) else counts

@@ -308,6 +308,29 @@ class Configuration:
         """The reads of each buffer."""
         return _by_buffer(self.reads, len(self.buffers))
 
+    @cached_property
+    def lifetimes(self) -> tuple[tuple[int, int], ...]:
+        """The first and the last phase that uses each buffer; those of no use live throughout."""
+        used = [[a.phase for a in (*self.writers[i], *self.readers[i])] for i in range(len(self.buffers))]
+        return tuple((min(phases), max(phases)) if phases else (0, len(self.phases) - 1) for phases in used)
+
+    @cached_property
+    def replaced(self) -> tuple[tuple[int, ...], ...]:
+        """Of each buffer, those whose place it takes: the last to live in one of its PMUs before it, where the PMU
+        cannot hold all of its buffers at one time."""
+        tenants: dict[int, list[int]] = {}
+        for number, buffer in enumerate(self.buffers):
+            for unit in buffer.units:
+                tenants.setdefault(unit, []).append(number)
+        found: list[set[int]] = [set() for _ in self.buffers]
+        for numbers in dict.fromkeys(map(tuple, tenants.values())):
+            if sum(self.buffers[number].bytes_per_unit for number in numbers) > self.machine.pmu_bytes:
+                for number in numbers:
+                    gone = [one for one in numbers if self.lifetimes[one][1] < self.lifetimes[number][0]]
+                    newest = max((self.lifetimes[one][0] for one in gone), default=0)
+                    found[number].update(one for one in gone if self.lifetimes[one][1] >= newest)
+        return tuple(tuple(sorted(others)) for others in found)
+
     def transfers(self, phase: int, stream: Stream) -> int:
         """How often a stream moves something: a resident load each slice once, others once per iteration."""
         nest = self.phases[phase].nest

@@ -12,6 +12,7 @@ import numpy as np
 
 from ir.errors import SHOWN_PROBLEMS, BindError, Problem, ReplicaError, UsageError
 from ir.graph import SectionKind, Symbol, SymbolKind
+from ir.kernels.processor import host_cores
 from ir.op import Array
 from pef import pef_pb2 as pb
 from pef.codec import decode_type
@@ -20,7 +21,7 @@ from pef.exchange import ONE, Replicas
 from pef.wording import closest
 from runtime.collective import ALONE, Collective
 from runtime.hardware import UNMANAGED, Hardware, acquire
-from runtime.numbers.fast.executor import FunctionalSimulator, host_cores
+from runtime.numbers.fast.executor import FunctionalSimulator
 from runtime.numbers.memory import Memory, to_device
 from runtime.numbers.simulator import Run, Simulator
 from runtime.numbers.strict import StrictSimulator

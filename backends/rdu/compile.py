@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from backends.rdu.wire.netlist import Netlist, Placement
 from backends.rdu.wire.nets import wire
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
+from ir.kernels.processor import host_cores
 from ir.location import Location
 from ir.types import TensorType
 from pef import pef_pb2 as pb
@@ -239,15 +241,23 @@ class _Planner:
         if graph.cut is None:
             return graph, fresh
         known = {**self.symbols, **{symbol.name: symbol for symbol in graph.cut.symbols}}
-        keys = []
-        for index, section in enumerate(graph.cut.sections):
-            count = len(graph.cut.sections)
-            progress(f"mapping {graph.graph.kind.value} section {index + 1} of {count}", index / count)
-            key = signature(section, known)
-            keys.append(key)
-            if key not in fresh and self.last.includes(Step.ALLOCATE):
-                types = {name: known[name].type for name in key.symbols}
-                fresh[key] = self._configured(section, types, self.plan.configurations.get(key))
+        keys = [signature(section, known) for section in graph.cut.sections]
+        if not self.last.includes(Step.ALLOCATE):
+            return replace(graph, keys=tuple(keys)), {}
+        sections = dict(zip(reversed(keys), reversed(graph.cut.sections)))
+        with ThreadPoolExecutor(host_cores()) as crew:
+            waiting: dict[Signature, Future[Configured]] = {}
+            try:
+                for key in dict.fromkeys(keys):
+                    types = {name: known[name].type for name in key.symbols}
+                    allocated = self._allocated(sections[key], types, self.plan.configurations.get(key))
+                    waiting[key] = crew.submit(self._routed, allocated)
+                for index, key in enumerate(keys):
+                    progress(f"mapping {graph.graph.kind.value} section {index + 1} of {len(keys)}", index / len(keys))
+                    fresh[key] = waiting[key].result()
+            except BaseException:
+                crew.shutdown(cancel_futures=True)
+                raise
         return replace(graph, keys=tuple(keys)), fresh
 
     def _cut(self, graph: PlannedGraph, budget: float) -> PlannedGraph:
@@ -265,11 +275,16 @@ class _Planner:
             return graph
         return replace(graph, cut=materialise(graph.partition))
 
-    def _configured(self, section: CutSection, types: Mapping[str, TensorType], known: Configured | None) -> Configured:
-        """A configuration up to the last step, from wherever it is; `types` are those of its symbols."""
-        if known is None:
-            layout, _ = fastest_plan(section, types, self.reckoned, self.options.predicted)
-            known = Configured(layout, wire(layout, self.machine))
+    def _allocated(self, section: CutSection, types: Mapping[str, TensorType], known: Configured | None) -> Configured:
+        """What is known of a configuration, or its buffers and nets; `types` are those of its symbols."""
+        if known is not None:
+            return known
+        layout, _ = fastest_plan(section, types, self.reckoned, self.options.predicted)
+        return Configured(layout, wire(layout, self.machine))
+
+    def _routed(self, known: Configured) -> Configured:
+        """A configuration up to the last step, from wherever it is. Several threads do this side by side: most of it
+        runs without the interpreter's lock."""
         netlist = known.wiring.netlist
         if known.placement is None and self.last.includes(Step.PLACE):
             known = replace(known, placement=self.options.placer(netlist, self.machine, self.options.seed))

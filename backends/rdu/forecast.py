@@ -42,15 +42,21 @@ class Arrival:
     behind: int
 
 
+Place = tuple[int, int]
+"""A store: its phase, and its number among the stores of that."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """A stage: its firings, the cycles of each, and those from the end of one to its results being in a buffer."""
+    """A stage: its firings, the cycles of each, and those from the end of one to its results being in a buffer. `after`
+    are stores of earlier phases that empty the place it writes to."""
 
     events: int
     interval: float
     fill: float
     sources: tuple[Source, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    after: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ class LoadTimes:
     """The bytes that a load moves, from which tier, and through which AGCUs.
 
     `held` is the share of it that its buffer holds: no more is loaded before its phase begins, and later no more than
-    that is ahead of its readers. One that is not `early` waits for its phase. The streamed loads of a phase wait for
-    its whole ones.
+    that is ahead of its readers. One that is not `early` waits for its phase, and all for the stores that they come
+    `after`. The streamed loads of a phase wait for its whole ones.
     """
 
     nbytes: float
@@ -68,6 +74,7 @@ class LoadTimes:
     held: float
     whole: bool
     early: bool = True
+    after: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +190,7 @@ class _Timeline:
         self.orders = itertools.count()
         self.loads = [[_Flow(o.tier, o.agcus, [o.nbytes], held=o.held * o.nbytes) for o in p.loads] for p in phases]
         self.all_loads = [flow for flows in self.loads for flow in flows]
+        self.stores: list[list[_Flow]] = []
         self.spans = [_spans(phase) for phase in phases]
         for number, phase in enumerate(phases):
             for stage, span in zip(phase.stages, self.spans[number]):
@@ -211,6 +219,7 @@ class _Timeline:
         first = [NEVER] * len(phase.stages)
         last = list(first)
         stores = [self._store(store, self.spans[index]) for store in phase.stores]
+        self.stores.append(stores)
         finished = NEVER
         while finished > self.now:
             self._open(index)
@@ -245,16 +254,25 @@ class _Timeline:
         """Begin loads of one phase; whether its whole ones are there."""
         pairs = list(zip(self.phases[index].loads, self.loads[index]))
         for load, flow in pairs:
-            if load.whole and not flow.begun and (started or load.early):
+            if load.whole and not flow.begun and self._may_begin(load, started):
                 self._begin(flow, load.nbytes)
         if not all(flow.ended for load, flow in pairs if load.whole):
             return False
         for load, flow in pairs:
-            if not load.whole and not flow.ended and (started or load.early):
+            if not load.whole and not flow.ended and self._may_begin(load, started):
                 limit = load.nbytes if started else flow.held
                 if flow.limit < limit:
                     self._begin(flow, limit)
         return True
+
+    def _may_begin(self, load: LoadTimes, started: bool) -> bool:
+        return (started or load.early) and all(self._stored(place) <= self.now for place in load.after)
+
+    def _stored(self, place: Place) -> float:
+        """When a store has ended."""
+        phase, number = place
+        flow = self.stores[phase][number]
+        return flow.times[-1] if flow.ended else NEVER
 
     def _begin(self, flow: _Flow, limit: float) -> None:
         flow.begun = True
@@ -298,7 +316,7 @@ class _Timeline:
         return first[store.stage] + store.first * stage.interval + stage.fill
 
     def _first(self, phase: PhaseTimes, stage: StageTimes, first: Sequence[float]) -> float:
-        found = self.began
+        found = max([self.began, *map(self._stored, stage.after)])
         for source in stage.sources:
             other = phase.stages[source.stage]
             found = max(found, first[source.stage] + source.first * other.interval + other.fill)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ir.errors import Problem
 from pef import pef_pb2 as pb
@@ -118,19 +119,40 @@ def units_used_once(configuration: Configuration) -> Iterator[Problem]:
 
 
 def pmu_capacity(configuration: Configuration) -> Iterator[Problem]:
-    """The buffers of a PMU fit it."""
-    used: Counter[int] = Counter()
-    for buffer in configuration.buffers:
+    """The buffers that live in a PMU in one phase fit it; a buffer lives from the first phase that uses it to the
+    last."""
+    tenants: dict[int, list[int]] = {}
+    for number, buffer in enumerate(configuration.buffers):
         for unit in buffer.units:
-            used[unit] += buffer.bytes_per_unit
-    for unit, total in used.items():
+            tenants.setdefault(unit, []).append(number)
+    for unit, numbers in tenants.items():
+        phase, total = _most_held(configuration, numbers)
         if total > configuration.machine.pmu_bytes:
-            held = [b.where.rpartition(", ")[2] for b in configuration.buffers if unit in b.units]
+            buffers = [configuration.buffers[number] for number in numbers if _lives(configuration, number, phase)]
+            held = ", ".join(buffer.where.rpartition(", ")[2] for buffer in buffers)
             yield Problem(
-                f"PMU unit {unit} on site {configuration.sites[unit]} holds {total} bytes "
-                f"of {', '.join(held)}, more than its {configuration.machine.pmu_bytes}",
+                f"in phase {phase}, PMU unit {unit} on site {configuration.sites[unit]} holds {total} bytes "
+                f"of {held}, more than its {configuration.machine.pmu_bytes}",
                 configuration.where,
             )
+
+
+def _most_held(configuration: Configuration, numbers: Sequence[int]) -> tuple[int, int]:
+    """The phase in which so many buffers of one PMU take the most bytes of it, and these."""
+    changes: Counter[int] = Counter()
+    for number in numbers:
+        first, last = configuration.lifetimes[number]
+        changes[first] += configuration.buffers[number].bytes_per_unit
+        changes[last + 1] -= configuration.buffers[number].bytes_per_unit
+    phases = sorted(changes)
+    totals = list(itertools.accumulate(changes[phase] for phase in phases))
+    most = max(range(len(phases)), key=lambda index: totals[index])
+    return phases[most], totals[most]
+
+
+def _lives(configuration: Configuration, number: int, phase: int) -> bool:
+    first, last = configuration.lifetimes[number]
+    return first <= phase <= last
 
 
 MACHINE_RULES = (machine_counts, machine_memory, machine_sites)

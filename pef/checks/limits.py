@@ -18,6 +18,8 @@ MOST_SITES = 1 << 18
 MOST_SYMBOLS = 1 << 20
 MOST_SECTIONS = 100_000
 MOST_NETS = 1 << 20
+LEAST_BUFFERS = 1 << 12
+"""So many are allowed on the smallest machine: several may share a PMU."""
 MOST_FIRINGS = 1 << 27
 """Of stages and streams in one step of all sections: what the timing simulation goes through one by one."""
 LONGEST_NAME = 1024
@@ -41,6 +43,7 @@ def limit_problems(pef: pb.Pef) -> Iterator[Problem]:
         stages = sum(len(phase.stages) for phase in configuration.phases)
         yield from _too_many(configuration.units, sites, "units", where, "sites")
         yield from _more_than(stages, sites, "stages", where, "sites")
+        yield from _too_many(configuration.buffers, max(LEAST_BUFFERS, 4 * sites), "buffers", where)
         yield from _too_many(configuration.nets, MOST_NETS, "nets", where)
     yield from _firing_problems(pef)
     yield from _name_problems(pef)

@@ -217,7 +217,7 @@ class Pipeline:
         return exchange_latency_cycles(self.replicas, self.machine) if exchanged_bytes(operations) else 0
 
     def _order_stream(self, index: int, stream: StreamActor) -> None:
-        """Loads begin one phase early, unless their buffer is still in use there; stores with their phase.
+        """Loads begin one phase early, unless their buffer or its PMUs are still in use there; stores with their phase.
 
         A load waits for earlier phases' stores to the same symbol, and one that streams for the whole loads of its
         phase: without them no firing would take what it brings, and it would only slow them down.
@@ -225,6 +225,8 @@ class Pipeline:
         record = self.configuration.phases[index].streams[stream.index]
         earlier = self.phases[:index]
         in_use = any(record.buffer in p.readers or record.buffer in p.writers for p in earlier)
+        replaced = self.configuration.replaced[record.buffer]
+        in_use |= any(self.configuration.lifetimes[number][1] == index - 1 for number in replaced)
         if stream.store or in_use or self._made_before(earlier, record):
             stream.await_end(self.phases[index].start, 0)
         elif index > 0:
@@ -248,10 +250,12 @@ class Pipeline:
         return any(isinstance(use.actor, StageActor) for use in written)
 
     def _connect(self, index: int) -> None:
-        """Data dependences and places in rings, buffer by buffer."""
+        """Data dependences, places in rings and in PMUs, buffer by buffer."""
         group = self.phases[index]
         for buffer in sorted(group.readers.keys() | group.writers.keys()):
             writers, readers = group.writers.get(buffer, []), group.readers.get(buffer, [])
+            for writer in writers:
+                self._await_room(index, buffer, writer)
             for reader in readers:
                 for writer in writers:
                     if writer.access.position < reader.access.position:
@@ -265,6 +269,15 @@ class Pipeline:
             for writer in group.writers.get(buffer, ()):
                 if isinstance(writer.actor, StreamActor):
                     reader.actor.await_end(writer.actor, writer.hop_cycles + reader.hop_cycles)
+
+    def _await_room(self, index: int, buffer: int, writer: Use) -> None:
+        """Who writes where other buffers have lived waits for the streams that still use them: only stages have ended
+        with their phase."""
+        for number in self.configuration.replaced[buffer]:
+            for group in self.phases[:index]:
+                for use in (*group.writers.get(number, ()), *group.readers.get(number, ())):
+                    if isinstance(use.actor, StreamActor):
+                        writer.actor.await_end(use.actor, use.hop_cycles)
 
     def _follow(self, writer: Use, reader: Use) -> None:
         """The reader needs the writer's data: in step where both keep it, else all of it."""

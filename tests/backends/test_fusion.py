@@ -210,7 +210,7 @@ def test_a_symbol_is_updated_after_everything_that_reads_it(tmp_path: Path) -> N
 def test_a_group_too_large_for_the_machine_is_cut_and_says_so(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, "all: {pattern: {first: {op_type: any, repeat: true}}}")
     assert len(materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.9, rules=rules)).sections) == 1
-    cut = materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.007, rules=rules))
+    cut = materialise(partition_graph(two_layers(), SN30, fuse=False, budget=0.004, rules=rules))
     count = len(cut.sections)
     assert count > 1
     assert [section.rule for section in cut.sections] == [f"all, cut {i} of {count}" for i in range(1, count + 1)]

@@ -18,6 +18,7 @@ from backends.rdu.infeasibility import DoesNotFitError, Resource
 from backends.rdu.machine import load_machine
 from backends.rdu.stream.nests import NestedStage, Phase, inner_cuttings, streaks
 from backends.rdu.stream.spread import options
+from ir import interpreter
 from ir.builder import GraphBuilder
 from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location
@@ -25,7 +26,8 @@ from ir.op import OPS, Gemm
 from ir.types import DType, TensorType
 from pef.check import check
 from pef.cycles import StageWork
-from pef.machine import Machine
+from pef.decoded import Configuration
+from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE
 from runtime.session import Session
 from tests.backends.inner_loops import with_inner_loop
@@ -289,6 +291,29 @@ def test_memory_that_is_too_small_is_refused() -> None:
     tiny = replace(SN30, tiers=(replace(SN30.tiers[0], capacity_bytes=1 << 16),))
     with pytest.raises(DoesNotFitError, match="bytes of memory"):
         compile_program(residual().program(), tiny)
+
+
+def test_pmus_serve_values_that_live_in_no_common_phase_one_after_another() -> None:
+    """Each value is read again when its sum is known, and so held whole for a phase; all of them
+    together fit no section."""
+    net = Net()
+    value = net.input("x", 256, 64)
+    for _ in range(5):
+        value = net("tanh", net("sub", value, net("sum", value, dims=(0, 1), keepdim=True)))
+    net.output("y", value)
+    machine = small_machine(8, pmu_bytes=8192)
+    pef = compile_program(net.program(), machine)
+    check(pef)
+    (configuration,) = (Configuration.of(record, machine, "configuration") for record in pef.configurations)
+    held = [number for number, buffer in enumerate(configuration.buffers) if buffer.bytes == 256 * 64 * 4]
+    assert sum(configuration.buffers[number].bytes for number in held) > len(machine.working_sites(SiteKind.PMU)) * 8192
+    successors = [(number, other) for number in held for other in configuration.replaced[number]]
+    assert successors
+    for number, other in successors:
+        assert configuration.lifetimes[other][1] < configuration.lifetimes[number][0]
+    x = np.random.default_rng(0).standard_normal((256, 64), np.float32) / 4096
+    expected = interpreter.run(net.graph(), {"x": x})["y"]
+    np.testing.assert_allclose(Session(pef).run(inputs={"x": x})["y"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_identical_sections_share_a_configuration() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from pef.codec import encode_op, encode_type
 from pef.nest import WHOLE, holds_stored
 from tests.pef.mutations import MUTATIONS
 from tests.pef.problems import problems
-from tests.pef.samples import SAMPLES, ConfigurationBuilder, PefBuilder, f32, op
+from tests.pef.samples import MACHINE, SAMPLES, ConfigurationBuilder, PefBuilder, f32, op
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -106,6 +107,36 @@ def test_a_value_does_not_go_from_phase_to_phase_through_memory() -> None:
     assert any(re.search(stored, problem) for problem in activation)
     assert any("symbol 1 (y) is loaded before it is stored" in problem for problem in activation)
     assert problems(through_memory("buffer", backwards=True)) == []
+
+
+def two_steps(y_shares_with: str) -> pb.Pef:
+    """y = tanh(tanh(x)), a phase each, on PMUs that hold one of the tensors; y is in the PMU of another."""
+    machine = replace(MACHINE, pmu_bytes=f32(64, 32).nbytes)
+    b = ConfigurationBuilder(machine)
+    slots = [b.slot(f32(64, 32)), b.slot(f32(64, 32))]
+    x, h = (b.buffer(name, f32(64, 32), axes=0, counts=4, depth=4) for name in "xh")
+    shared = b.record.buffers[{"x": x, "h": h}[y_shares_with]].units
+    y = b.buffer("y", f32(64, 32), axes=0, counts=4, depth=4, units=shared)
+    for source, target in ((x, h), (h, y)):
+        b.phase(4)
+        stage = b.stage("tanh")
+        stage.write(stage.apply(op("tanh"), stage.read(source, 0), axis=0), target)
+        stage.place()
+        if source == x:
+            b.load(slots[0], x, 0)
+        else:
+            b.store(slots[1], y, 0)
+    pef = PefBuilder(machine)
+    configuration = pef.configuration(b.build())
+    symbols = [pef.symbol(name, f32(64, 32), kind) for name, kind in (("x", "input"), ("y", "output"))]
+    pef.section("FWD", "fwd_0", configuration, *symbols)
+    return pef.record
+
+
+def test_buffers_that_live_in_no_common_phase_may_share_a_pmu() -> None:
+    assert not problems(two_steps(y_shares_with="x"))
+    (problem,) = problems(two_steps(y_shares_with="h"))
+    assert re.search(r"in phase 1, PMU unit 1 on site \d+ holds 16384 bytes of buffer 1 \(h\), buffer 2 \(y\)", problem)
 
 
 def test_all_violations_are_listed() -> None:

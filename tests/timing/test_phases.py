@@ -10,7 +10,7 @@ import pytest
 from ir.errors import UsageError
 from pef import pef_pb2 as pb
 from pef.machine import Tier
-from runtime.timing import Report, simulate
+from runtime.timing import Execution, Report, simulate
 from tests.pef.samples import MACHINE, SAMPLES, ConfigurationBuilder
 from tests.timing.build import (
     FREE_MEMORY,
@@ -126,6 +126,55 @@ def test_stores_drain_while_the_next_phase_runs() -> None:
     store = execution.phases[0].streams[1]
     assert store.ends[0] > execution.phases[1].start
     assert execution.cycles == store.ends[0]
+
+
+def in_one_place(*, loaded: bool, after: int, holds_both: bool = False, bytes_per_s: float = 1e15) -> Execution:
+    """x, then a, b and c, each of which a phase makes of the one before; a is stored. In the last phase, what lives in
+    a's PMU is `after` phases younger than a's last reader: a weight that is loaded, or the phase's result."""
+    tier = Tier("ddr", 1 << 40, bytes_per_s)
+    tensor = bf16(64, 64)
+    machine = replace(FREE_MEMORY, tiers=(tier,), pmu_bytes=tensor.nbytes * (2 if holds_both else 1))
+    b = ConfigurationBuilder(machine)
+    slots = [b.slot(tensor) for _ in range(3)]
+    values = [b.buffer(f"v{number}", tensor, 0, 4, 4) for number in range(2 + after)]
+    place = b.record.buffers[values[1]].units
+    weight = b.buffer("weight", tensor, units=place if loaded else ())
+    result = b.buffer("result", tensor, 0, 4, 4, units=() if loaded else place)
+    for number, (source, target) in enumerate(itertools.pairwise((*values, result))):
+        b.phase(4)
+        stage = b.stage(f"s{number}")
+        operands = [stage.read(source, 0)]
+        if number == after + 1:
+            operands.append(stage.read(weight))
+        stage.write(stage.apply(matmul() if len(operands) > 1 else op("exp"), *operands, axis=0), target)
+        stage.place()
+        if number == 0:
+            b.load(slots[0], values[0], 0, agcus=(0,))
+            b.store(slots[1], values[1], -1, agcus=(1,))
+        if number == after + 1:
+            b.load(slots[2], weight, agcus=(2,))
+    return execution_of(b.build(), machine)
+
+
+def test_a_load_begins_with_its_phase_where_the_phase_before_still_uses_its_place() -> None:
+    phases = in_one_place(loaded=True, after=1).phases
+    assert phases[2].streams[0].begins[0] == phases[2].start
+    phases = in_one_place(loaded=True, after=2).phases
+    assert phases[2].start <= phases[3].streams[0].begins[0] < phases[3].start
+
+
+def test_a_pmu_with_room_for_both_makes_no_load_wait() -> None:
+    phases = in_one_place(loaded=True, after=1, holds_both=True).phases
+    assert phases[1].start <= phases[2].streams[0].begins[0] < phases[2].start
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_what_takes_the_place_of_a_stored_buffer_waits_for_the_store(loaded: bool) -> None:
+    phases = in_one_place(loaded=loaded, after=2, bytes_per_s=1e8).phases
+    store = phases[0].streams[1]
+    assert store.ends[0] > phases[2].start
+    begun = phases[3].streams[0].begins[0] if loaded else phases[3].stages[0].starts[0]
+    assert begun >= store.ends[0]
 
 
 def section_loads(report: Report) -> list[float]:

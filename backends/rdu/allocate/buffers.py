@@ -121,10 +121,25 @@ class Layout:
     phases: list[PhaseLayout]
     buffers: list[Buffer]
 
-    @property
-    def pmus(self) -> int:
-        """PMUs of all buffers."""
-        return sum(buffer.pmus for buffer in self.buffers)
+    def lifetimes(self) -> list[range]:
+        """The phases in which each buffer lives: from the first that uses it to the last. PMUs serve one after the
+        other."""
+        last = [buffer.first for buffer in self.buffers]
+        for number, phase in enumerate(self.phases):
+            ports = (port.buffer for ports in (*phase.inputs, *phase.outputs) for port in ports)
+            moved = (stream.buffer for stream in phase.streams)
+            indices = (stream.index for stream in phase.streams if stream.pick is not None)
+            for buffer in (*ports, *moved, *indices):
+                last[buffer] = max(last[buffer], number)
+        return [range(buffer.first, end + 1) for buffer, end in zip(self.buffers, last)]
+
+    def pmus(self) -> list[int]:
+        """The PMUs of the buffers that live in each phase."""
+        used = [0] * len(self.phases)
+        for buffer, phases in zip(self.buffers, self.lifetimes()):
+            for phase in phases:
+                used[phase] += buffer.pmus
+        return used
 
     def transfers(self, phase: int, stream: Stream) -> int:
         """How often a stream transfers: once for each distinct slice of a resident buffer, else once per iteration."""
@@ -378,31 +393,37 @@ class _LayoutBuilder:
         self.layout.buffers.append(buffer)
         return len(self.layout.buffers) - 1
 
-    def _spare(self) -> int:
-        """PMUs that nobody needs, but for a few that placement may use as it likes."""
-        return len(self.machine.working_sites(SiteKind.PMU)) * 95 // 100 - self.layout.pmus
+    def _spare(self) -> list[int]:
+        """PMUs that nobody needs in each phase, but for a few that placement may use as it likes."""
+        available = len(self.machine.working_sites(SiteKind.PMU)) * 95 // 100
+        return [max(0, available - used) for used in self.layout.pmus()]
 
     def _widen_ports(self) -> None:
         """Give buffers the PMUs whose ports their users need; fewer, in proportion, where there are not enough."""
-        wanted = [self._port_pmus(index) for index in range(len(self.layout.buffers))]
-        extra = sum(max(0, want - buffer.pmus) for want, buffer in zip(wanted, self.layout.buffers))
-        scale = min(1.0, max(0, self._spare()) / extra) if extra else 0.0
-        for want, buffer in zip(wanted, self.layout.buffers):
-            buffer.pmus += round(scale * max(0, want - buffer.pmus))
+        buffers, lifetimes = self.layout.buffers, self.layout.lifetimes()
+        wanted = [max(0, self._port_pmus(index) - buffer.pmus) for index, buffer in enumerate(buffers)]
+        asked = [0] * len(self.layout.phases)
+        for want, phases in zip(wanted, lifetimes):
+            for phase in phases:
+                asked[phase] += want
+        scales = [min(1.0, spare / more) if more else 1.0 for spare, more in zip(self._spare(), asked)]
+        for want, buffer, phases in zip(wanted, buffers, lifetimes):
+            buffer.pmus += round(min(scales[phase] for phase in phases) * want)
 
     def _deepen_loads(self) -> None:
         """Let load rings use PMUs that are left over: first those they have anyway, then a share of the others."""
-        rings = [b for b in self.layout.buffers if b.loaded and b.depth < b.slices]
-        spare = int(max(0, self._spare()) * self.deepening)
-        for buffer in rings:
-            buffer.depth = min(buffer.slices, max(buffer.depth, self._capacity(buffer.pmus, buffer)))
-        for buffer in sorted(rings, key=lambda ring: ring.slice_bytes * ring.slices):
-            more = min(
-                spare // max(1, len(rings)), math.ceil(buffer.type.nbytes / self.machine.pmu_bytes) - buffer.pmus
-            )
-            if more > 0 and self._capacity(buffer.pmus + more, buffer) > buffer.depth:
-                buffer.pmus += more
-                buffer.depth = min(buffer.slices, self._capacity(buffer.pmus, buffer))
+        spare = [int(left * self.deepening) for left in self._spare()]
+        for phase, left in enumerate(spare):
+            rings = [b for b in self.layout.buffers if b.loaded and b.depth < b.slices and b.first == phase]
+            for buffer in rings:
+                buffer.depth = min(buffer.slices, max(buffer.depth, self._capacity(buffer.pmus, buffer)))
+            for buffer in sorted(rings, key=lambda ring: ring.slice_bytes * ring.slices):
+                more = min(
+                    left // max(1, len(rings)), math.ceil(buffer.type.nbytes / self.machine.pmu_bytes) - buffer.pmus
+                )
+                if more > 0 and self._capacity(buffer.pmus + more, buffer) > buffer.depth:
+                    buffer.pmus += more
+                    buffer.depth = min(buffer.slices, self._capacity(buffer.pmus, buffer))
 
     def _capacity(self, pmus: int, buffer: Buffer) -> int:
         """Slices that fit so many PMUs."""

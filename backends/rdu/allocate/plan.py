@@ -44,8 +44,11 @@ def laid_out(section: CutSection, phases: Sequence[AllocatedPhase], machine: Mac
     """
     layout = lay_out(section, phases, machine, resident_bytes(machine), deepening)
     if section.stages:
+        used = layout.pmus()
+        fullest = used.index(max(used))
+        living = [buffer for buffer, phases in zip(layout.buffers, layout.lifetimes()) if fullest in phases]
         pmus = len(machine.working_sites(SiteKind.PMU))
-        require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in layout.buffers])
+        require(Resource.PMU, pmus, [Contributor(f"{b.name} {b.type}", b.pmus) for b in living])
     return layout
 
 

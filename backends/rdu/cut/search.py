@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from backends.rdu.cut.bounds import Bounds
@@ -76,8 +77,9 @@ class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
     the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
-    `others` are phases in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
-    position.
+    `others` are phases in which the same stages could stream as well. Sections of equal `kind`, the position where they
+    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
+    first.
     """
 
     phases: tuple[Phase, ...]
@@ -87,7 +89,7 @@ class Section:
     kind: tuple[int, int] = (0, 0)
     excess: int = 0
 
-    @property
+    @cached_property
     def length(self) -> int:
         """Stages."""
         return sum(len(phase.stages) for phase in self.phases)
@@ -192,16 +194,17 @@ class Cutter:
     def weighed(self, section: Section, start: int) -> Section:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
-        if self.weigh is None:
-            return replace(section, others=())
+        origin, _ = section.kind
         ways = (section.phases, *section.others)
-        if section.kind not in self._weighed:
-            least, number = self.weigh(start, ways)
-            self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
-            if least < UNFIT * section.cycles:
-                bisect.insort(self._ratios, least / section.cycles)
-        least, number = self._weighed[section.kind]
-        return replace(section, phases=ways[number], cycles=least, others=())
+        least, number = section.cycles, 0
+        if self.weigh is not None:
+            if section.kind not in self._weighed:
+                least, number = self.weigh(origin, ways)
+                self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
+                if least < UNFIT * section.cycles:
+                    bisect.insort(self._ratios, least / section.cycles)
+            least, number = self._weighed[section.kind]
+        return replace(section, phases=self._moved(ways[number], origin, start), cycles=least, others=())
 
     def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
         """The best section from every position on, and the cycles of all sections from there."""
@@ -230,15 +233,7 @@ class Cutter:
             sections = [replace(section, kind=(start, number)) for number, section in enumerate(sections)]
             self._sections.keep(start, reach, sections)
             return sections
-        sections, origin = found
-        return [
-            replace(
-                section,
-                phases=self._moved(section.phases, origin, start),
-                others=tuple(self._moved(phases, origin, start) for phases in section.others),
-            )
-            for section in sections
-        ]
+        return found[0]
 
     def _worthwhile(self, start: int, sections: Sequence[Section]) -> list[Section]:
         """The sections that should not rather go on: a longer one takes them and the stages behind them in less time
@@ -259,6 +254,8 @@ class Cutter:
 
     def _moved(self, phases: Sequence[Phase], origin: int, start: int) -> tuple[Phase, ...]:
         """Phases found at one position, with the stages of another that looks the same."""
+        if origin == start:
+            return tuple(phases)
         position, moved = start, []
         for phase in phases:
             stages = tuple(
@@ -308,15 +305,14 @@ class Cutter:
 
     def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Note each way so far with one more phase, where it may fit, with the least that it takes."""
-        cost, held = step.choice.cost, step.fresh_pmus(start)
+        cost, held = step.choice.cost, step.whole_pmus(start)
         staying, streamed = (nbytes / self.rate for nbytes in step.fresh_bytes(start))
         stored = self._leaving_bytes(start, end) / self.rate
         moved = staying + streamed + stored
         for partial in kept:
-            rings = partial.rings + cost.ring_pmus
-            pmus = rings + partial.held_pmus + held
+            pmus = max(partial.pmus, cost.ring_pmus + held)
             if not partial.phases and step.choice.length == 1:
-                reached.offers.append(Offer(0.0, rings, partial, step))
+                reached.offers.append(Offer(0.0, cost.ring_pmus, partial, step))
             elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
                 roots = partial.roots + step.root
                 arrived = max(partial.begun, partial.arrived) + staying
@@ -420,31 +416,37 @@ class Cutter:
     def _extend(self, partial: Partial, step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Add the section so far and one more phase to the ways to `end`, where it fits and is worth keeping."""
         choice, cost = step.choice, step.choice.cost
-        pcus, rings = partial.pcus + cost.pcus, partial.rings + cost.ring_pmus
-        alone = not partial.phases and choice.length == 1
-        held, held_pmus = partial.held, partial.held_pmus
+        number, pcus = len(partial.phases), partial.pcus + cost.pcus
+        alone = number == 0 and choice.length == 1
+        held, loaded, live = dict(partial.held), partial.loaded, [*partial.live, 0]
         staying = streamed = 0
-        loaded = partial.loaded
         for resident, kind in ((True, cost.resident), (False, cost.streamed)):
             for name, nbytes in kind.items():
-                if self.maker.get(name, -1) < start and name not in partial.loaded:
-                    if resident and name in held:
-                        continue
-                    if not resident:
-                        streamed += nbytes
-                        if nbytes <= self.keep_bytes:
-                            loaded |= {name}
-                        continue
+                maker = self.maker.get(name, -1)
+                since = number
+                if name in held:
+                    since = held[name] + 1
+                elif name in loaded:
+                    since = loaded[name]
+                elif maker >= start:
+                    since = bisect.bisect_right(partial.ends, maker)
+                elif resident:
                     staying += nbytes
-                if name not in held:
-                    if held is partial.held:
-                        held = dict(held)
-                    held[name] = self.value_pmus[name]
-                    held_pmus += held[name]
-        if not alone and rings + held_pmus > self.pmus:
-            return
+                else:
+                    streamed += nbytes
+                    if nbytes <= self.keep_bytes:
+                        loaded = {**loaded, name: number}
+                    continue
+                for phase in range(since, number + 1):
+                    live[phase] += self.value_pmus[name]
+                held[name] = number
+        rings = cost.ring_pmus
         if alone:
-            rings = min(rings, max(cost.least_pmus, self.pmus - held_pmus))
+            rings = min(rings, max(cost.least_pmus, self.pmus - live[0]))
+        live[number] += rings
+        pmus = max(live)
+        if not alone and pmus > self.pmus:
+            return
         following = Partial(
             (*partial.phases, choice.phase),
             (*partial.works, cost.work * (1 + cost.fill)),
@@ -452,9 +454,10 @@ class Cutter:
             (*partial.staying, staying / self.rate),
             (*partial.streamed, streamed / self.rate),
             pcus,
-            rings,
+            (*partial.ends, end),
+            pmus,
+            tuple(live),
             held,
-            held_pmus,
             loaded,
             partial.roots + step.root,
             partial.floor + step.floor,

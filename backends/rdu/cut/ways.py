@@ -20,7 +20,12 @@ ROUNDING = 1e-9
 
 @dataclass
 class Partial:
-    """Phases from the start of a section up to a position, and what they ask for so far."""
+    """Phases from the start of a section up to a position, and what they ask for so far.
+
+    `ends` are the stages behind each phase, `live` the PMUs of what lives in each and `pmus` the most of them. `held`
+    says of each value that is held whole the last phase that has read it, `loaded` of what streamed in and may stay the
+    phase that loads it.
+    """
 
     phases: tuple[Phase, ...] = ()
     works: tuple[float, ...] = ()
@@ -28,10 +33,11 @@ class Partial:
     staying: tuple[float, ...] = ()
     streamed: tuple[float, ...] = ()
     pcus: int = 0
-    rings: int = 0
+    ends: tuple[int, ...] = ()
+    pmus: int = 0
+    live: tuple[int, ...] = ()
     held: dict[str, int] = field(default_factory=dict)
-    held_pmus: int = 0
-    loaded: frozenset[str] = frozenset()
+    loaded: dict[str, int] = field(default_factory=dict)
     roots: float = 0.0
     floor: float = 0.0
     memory: float = 0.0
@@ -40,11 +46,6 @@ class Partial:
     arrived: float = 0.0
     """When the last phase begins and ends, and when all that has been loaded has arrived. With further phases, which
     take some of the PCUs, it is no earlier."""
-
-    @property
-    def pmus(self) -> int:
-        """PMUs of all buffers."""
-        return self.rings + self.held_pmus
 
 
 Rank = tuple[int, float, int]
@@ -85,12 +86,9 @@ class NextPhase:
                     streamed += load.nbytes
         return staying, streamed
 
-    def fresh_pmus(self, start: int) -> int:
-        """The PMUs of what this phase is the first to hold whole in a section that begins at `start`."""
-        held: dict[str, int] = {}
-        for load in self.loads:
-            if load.resident if load.last < start else load.last == load.maker:
-                held[load.name] = load.pmus
+    def whole_pmus(self, start: int) -> int:
+        """The PMUs of what this phase reads from where it is held whole, in a section that begins at `start`."""
+        held = {load.name: load.pmus for load in self.loads if load.resident or load.maker >= start}
         return sum(held.values())
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from backends.rdu.forecast import Arrival, LoadTimes, PhaseTimes, Source, StageTimes, StoreTimes, section_cycles
+from backends.rdu.forecast import Arrival, LoadTimes, PhaseTimes, Place, Source, StageTimes, StoreTimes, section_cycles
 from pef import pef_pb2 as pb
 from pef.cycles import compute_cycles, fill_cycles
 from pef.decoded import Access, Configuration, Phase, Stage, Stream
@@ -68,6 +68,7 @@ class _Times:
             if not stream.store
         ]
         self.number_of = {place: number for number, place in enumerate(loads)}
+        self.stores = [[stream for stream in phase.streams if stream.store] for phase in configuration.phases]
 
     def phases(self) -> list[PhaseTimes]:
         """Every phase."""
@@ -96,6 +97,7 @@ class _Times:
         self, number: int, stage: Stage, reads: Sequence[Access], ports: PortLoad, exchange: float
     ) -> StageTimes:
         sources, arrivals = [], []
+        after = self._emptied_for(port.buffer for port in stage.outputs)
         for read in reads:
             reader = self.configuration.reader(read)
             for write in self.configuration.writers[read.buffer]:
@@ -115,15 +117,29 @@ class _Times:
         if exchanged_bytes(stage.body.tile_operations):
             cycles = max(cycles, exchange / stage.events)
             fill += exchange_latency_cycles(self.replicas, self.machine)
-        return StageTimes(stage.events, cycles, fill, tuple(sources), tuple(arrivals))
+        return StageTimes(stage.events, cycles, fill, tuple(sources), tuple(arrivals), after)
 
     def _load(self, number: int, stream: Stream) -> LoadTimes:
         nbytes, agcus = self._moved(number, stream)
         buffer = self.configuration.buffers[stream.buffer]
         held = buffer.depth / self.configuration.transfers(number, stream) if buffer.is_ring else 1.0
         accesses = (*self.configuration.readers[stream.buffer], *self.configuration.writers[stream.buffer])
-        early = all(access.phase >= number for access in accesses) and not self._index_made_before(number, stream)
-        return LoadTimes(nbytes, self.tiers[stream.slot], agcus, min(1.0, held), stream.is_whole, early)
+        lifetimes = self.configuration.lifetimes
+        in_use = any(lifetimes[other][1] == number - 1 for other in self.configuration.replaced[stream.buffer])
+        in_use |= any(access.phase < number for access in accesses)
+        early = not in_use and not self._index_made_before(number, stream)
+        after = self._emptied_for([stream.buffer])
+        return LoadTimes(nbytes, self.tiers[stream.slot], agcus, min(1.0, held), stream.is_whole, early, after)
+
+    def _emptied_for(self, buffers: Iterable[int]) -> tuple[Place, ...]:
+        """The stores that empty the buffers whose place these take."""
+        emptied = {other for buffer in buffers for other in self.configuration.replaced[buffer]}
+        return tuple(
+            (phase, position)
+            for phase, streams in enumerate(self.stores)
+            for position, stream in enumerate(streams)
+            if stream.buffer in emptied
+        )
 
     def _index_made_before(self, number: int, stream: Stream) -> bool:
         """Whether stages of an earlier phase make the index that a load goes by."""

@@ -24,7 +24,7 @@ PCU_SHARE = 0.96
 PACE_STEP = 1.04
 """Successive paces that are tried, as a ratio."""
 
-KEEP_SHARE = 0.1
+KEEP_SHARE = 0.3
 """The part of all PMUs that a load may keep for a later phase."""
 
 MOST_PACES = 24

@@ -95,29 +95,76 @@ def _units(layout: Layout, pmus: Sequence[Sequence[int]]) -> tuple[Unit, ...]:
     for group, (stage, option) in enumerate(stages):
         name = stage.stage.name
         units += [Unit(f"{name}[{i}]", SiteKind.PCU, group) for i in range(option.units)]
-    for index, (buffer, numbers) in enumerate(zip(layout.buffers, pmus)):
-        if numbers[0] == len(units):
-            units += [Unit(f"{buffer.name}[{i}]", SiteKind.PMU, -1 - index) for i in range(buffer.pmus)]
-    return tuple(units)
+    first: dict[int, Unit] = {}
+    for index in _by_first_phase(layout):
+        for position, number in enumerate(pmus[index]):
+            name = f"{layout.buffers[index].name}[{position}]"
+            first.setdefault(number, Unit(name, SiteKind.PMU, -1 - index))
+    return (*units, *(first[number] for number in sorted(first)))
+
+
+def _by_first_phase(layout: Layout) -> list[int]:
+    """The buffers in the order in which they begin to live."""
+    return sorted(range(len(layout.buffers)), key=lambda index: layout.buffers[index].first)
 
 
 def _number_pmus(layout: Layout, count: Iterator[int], machine: Machine) -> tuple[tuple[int, ...], ...]:
-    loaded = {stream.buffer for phase in layout.phases for stream in phase.streams if stream.store is None}
-    numbered: list[tuple[int, ...]] = []
+    lifetimes = layout.lifetimes()
+    streams = [stream for phase in layout.phases for stream in phase.streams]
+    loaded = {stream.buffer for stream in streams if stream.store is None}
+    stored = {stream.buffer for stream in streams if stream.store is not None}
+    pool = _Pool(count, max(*layout.pmus(), len(machine.working_sites(SiteKind.PMU)) * 95 // 100))
+    numbered: dict[int, tuple[int, ...]] = {}
     shared: dict[int, _SharedPmu] = {}
-    for index, buffer in enumerate(layout.buffers):
+    for index in _by_first_phase(layout):
+        buffer = layout.buffers[index]
         sharing = shared.get(buffer.first)
         small = index in loaded and buffer.slices == 1 and buffer.pmus == 1 and buffer.bytes <= SHARED_BYTES
         if small and sharing is not None and sharing.has_room(buffer.bytes, machine):
             sharing.buffers += 1
             sharing.bytes += buffer.bytes
-            numbered.append((sharing.unit,))
-            continue
-        own = tuple(itertools.islice(count, buffer.pmus))
-        numbered.append(own)
-        if small:
-            shared[buffer.first] = _SharedPmu(own[0], 1, buffer.bytes)
-    return tuple(numbered)
+            numbered[index] = (sharing.unit,)
+        else:
+            numbered[index] = pool.take(buffer.pmus, buffer.first, early=index in loaded)
+            if small:
+                shared[buffer.first] = _SharedPmu(numbered[index][0], 1, buffer.bytes)
+        pool.keep(numbered[index], lifetimes[index][-1], stored=index in stored)
+    return tuple(numbered[index] for index in range(len(layout.buffers)))
+
+
+class _Pool:
+    """PMUs of a section, `most` at most, which buffers take one after another, in the order of their first phases."""
+
+    def __init__(self, count: Iterator[int], most: int) -> None:
+        self._count = count
+        self._most = most
+        self._last: dict[int, int] = {}
+        """The last phase in which each is used."""
+        self._stored: set[int] = set()
+        """Those that a store may still empty when that phase has ended."""
+
+    def take(self, count: int, first: int, *, early: bool) -> tuple[int, ...]:
+        """So many for a buffer that lives from a phase on; `early`, where it is loaded while the phase before runs.
+
+        Those are taken first that can be written without waiting: then new ones, then the others.
+        """
+        free = [unit for unit, last in self._last.items() if last < first]
+        ready = [
+            unit for unit in free if unit not in self._stored and self._last[unit] < (first - 1 if early else first)
+        ]
+        taken = ready[:count]
+        fresh = min(count - len(taken), self._most - len(self._last))
+        taken += itertools.islice(self._count, fresh)
+        if len(taken) < count:
+            waiting = sorted(set(free) - set(taken), key=lambda unit: (unit in self._stored, self._last[unit], unit))
+            taken += waiting[: count - len(taken)]
+        return tuple(taken)
+
+    def keep(self, units: Sequence[int], last: int, *, stored: bool) -> None:
+        """Note that a buffer lives in these up to a phase."""
+        for unit in units:
+            self._last[unit] = max(last, self._last.get(unit, last))
+        (self._stored.update if stored else self._stored.difference_update)(units)
 
 
 def _choose_agcus(layout: Layout, machine: Machine) -> tuple[tuple[tuple[int, ...], ...], ...]:

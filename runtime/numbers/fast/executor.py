@@ -6,13 +6,13 @@ which follows from the PEF alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from ir.kernels.gemm import OneThread
+from ir.kernels.processor import host_cores
 from pef.decoded_pef import DecodedPef
 from runtime.collective import Collective, Exchange
 from runtime.numbers.fast.plan import Executor, Plan
@@ -22,11 +22,6 @@ from runtime.numbers.fast.scratch import Scratch
 from runtime.numbers.memory import Memory
 from runtime.numbers.origin import naming_sources
 from runtime.numbers.simulator import Run
-
-
-def host_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class FunctionalSimulator:

@@ -11,11 +11,11 @@ from torch import Tensor
 from compiler.optimizers import CLIP, NORM
 from ir.errors import BindError, Problem, UsageError
 from ir.graph import SectionKind, SymbolKind
+from ir.kernels.processor import host_cores
 from ir.types import DType
 from pef.decoded_pef import DecodedPef
 from pef.exchange import ONE, Replicas
 from pef.wording import listed
-from runtime.numbers.fast.executor import host_cores
 from runtime.session import PreparedRun, Session
 from sambaflow.samba._replicas.launch import launched
 from sambaflow.samba.sambatensor import SambaTensor
