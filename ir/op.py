@@ -184,6 +184,12 @@ class Op:
         return None
 
     @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        """The name of the loop that computes it element by element in a chain (`ir/kernels/native/chains.py`), where
+        there is one of this name; and the numbers that the loop takes behind the operands."""
+        return self.name, ()
+
+    @property
     def is_free(self) -> bool:
         """Whether it is address arithmetic or an immediate: no unit computes, no data moves."""
         return self.cost.kind is CostClass.FREE

@@ -146,10 +146,11 @@ def may_repeat(node: Node, joint: Graph) -> bool:
     """Whether computing a node again can be cheaper than saving what it made.
 
     Random numbers may be drawn again: they follow from the seed, the step, and which draw it is. Looking things
-    up in a table may not, as that reads as much memory as the saved result does, nor what other replicas take part in.
+    up in a table may not, as that reads as much memory as the saved result does, nor putting elements in order or in
+    places that depend on their values, which goes far below the peak; nor what other replicas take part in.
     Of matrix products only those of two computed values (attention scores) may: the others read weights.
     """
-    if node.op.exchanges or node.op.tables:
+    if node.op.exchanges or node.op.tables or node.op.cost.kind is CostClass.GATHER:
         return False
     if node.op.cost.kind is not CostClass.SYSTOLIC:
         return True

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ir.errors import IndexOutsideError, Problem
+from ir.kernels.native import load
 from ir.op import Array
 from ir.types import DType, TensorType
 
@@ -55,3 +56,35 @@ def whole_rows(index: Array, shape: tuple[int, ...], dim: int) -> Array | None:
     check_index(first, shape[dim])
     rows: Array = first.reshape(-1)
     return rows
+
+
+BY_ELEMENT = frozenset({"gather", "scatter", "scatter_add"})
+"""Loops that take an index of its own for every element."""
+
+
+def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tuple[int, int]) -> bool:
+    """Run a compiled loop (`ir/kernels/native/indexing.py`) along the axis `dim`, for which x has as many axes as
+    `along` says, and then out. The index has one axis, or for a loop of `BY_ELEMENT` those of x. False, and
+    nothing done, where no loop takes them."""
+    loops = load("indexing")
+    kinds = x.dtype == out.dtype == np.float32 and index.dtype == np.int32
+    if loops is None or not kinds or not (x.size and index.size and out.size and index.flags.writeable):
+        return False
+    for lead in range(dim + 1):
+        first = (0,) * lead
+        arrays = [_three_axes(array[first], dim - lead, count) for array, count in zip((x, out), along)]
+        if all(array is not None and array.flags.writeable for array in arrays):
+            for part in np.ndindex(x.shape[:lead]):
+                given = _three_axes(index[part], dim - lead, 1) if name in BY_ELEMENT else index
+                source, target = (_three_axes(array[part], dim - lead, count) for array, count in zip((x, out), along))
+                getattr(loops, name)(source, given, target)
+            return True
+    return False
+
+
+def _three_axes(array: Array, dim: int, count: int) -> Array | None:
+    """The array with the axes before `dim` as one, `count` from there on as one, and those behind as one; None where
+    that is no view of it."""
+    lead, along, rest = array.shape[:dim], array.shape[dim : dim + count], array.shape[dim + count :]
+    view = array.reshape(math.prod(lead), math.prod(along), math.prod(rest))
+    return view if np.may_share_memory(view, array) else None

@@ -54,31 +54,42 @@ class Planes:
         for start in range(0, len(planes[0]), self.size):
             yield tuple(array[start : start + self.size] for array in planes)
 
+    def largest_in_loops(self, x: Array, y: Array, index: Array) -> bool:
+        """What `largest` does, by compiled loops; False, and nothing done, where they do not take these arrays."""
+        loops = load("pooling")
+        arrays = [as_images(array) for array in (x, y, index)]
+        if loops is None or any(array is None for array in arrays) or not _have_rows(x):
+            return False
+        loops.largest(arrays[0], *self._geometry(), *arrays[1:])
+        return True
+
+    def scatter_in_loops(self, share: Array, position: Array, x: Array) -> bool:
+        """What `scatter` does, by compiled loops; False, and nothing done, where they do not take these arrays."""
+        loops = load("pooling")
+        arrays = [as_images(array) for array in (share, position, x)]
+        if loops is None or any(array is None for array in arrays) or not _have_rows(share, x):
+            return False
+        loops.scatter(*arrays[:2], *self._geometry(), arrays[2])
+        return True
+
+    def _geometry(self) -> tuple[Pair, ...]:
+        windows = self.windows
+        return windows.kernel, windows.stride, windows.padding, windows.dilation
+
     def largest(
         self, x: Array, y: Array, index: Array, lines: Array, best: Array, rank: Array, is_largest: Array
     ) -> None:
-        """The largest element of each window, and the number of its first position; of the last where one is NaN.
+        """The largest element of each window, and the number of its first position; NaN and its last position where
+        there is one.
 
         The rank of a position counts from the last, which has one; the first of equals has the highest rank.
         """
         residues, count = self._residues_of(x, lines, -np.inf)
         positions = [line[:count] for line in residues]
         best, rank, flags = (cut(array, 1, len(x) * self.residues.pixels) for array in (best, rank, is_largest))
-        if not self._largest_in_loops(x, lines, count, best, rank):
-            self._largest_by_passes(x, lines, positions, best[0, :count], rank[0, :count], flags[0, :count])
+        self._largest_by_passes(x, lines, positions, best[0, :count], rank[0, :count], flags[0, :count])
         np.copyto(y, self.residues.true(best))
         np.copyto(index, self.residues.true(rank))
-
-    def _largest_in_loops(self, x: Array, lines: Array, count: int, best: Array, rank: Array) -> bool:
-        """The same by compiled loops; False where they are not to be had or do not tell."""
-        loops = load("lines") if best.dtype == np.float32 else None
-        if loops is None:
-            return False
-        laid_out = self._lines(x, lines)
-        step = laid_out.shape[2]
-        table = np.array([residue * step + ahead for residue, ahead in self.residues.positions])
-        loops.largest(laid_out.reshape(-1), table, best[0, :count], rank[0, :count])
-        return not np.any(self.residues.true(rank) == len(table))
 
     def _largest_by_passes(
         self, x: Array, lines: Array, positions: list[Array], highest: Array, first: Array, flags: Array
@@ -94,6 +105,10 @@ class Planes:
             np.multiply(here.view(np.int8), np.int8(len(positions) - number), out=here.view(np.int8))
             np.maximum(first, here.view(np.int8), out=first)
         np.subtract(np.int8(len(positions)), first, out=first)
+        if np.isnan(highest).any():
+            self.residues.surround(x, self._lines(x, lines), 0)
+            for number, line in enumerate(positions):
+                np.copyto(first, number, where=np.isnan(line), casting="unsafe")
 
     def sum(self, x: Array, y: Array, lines: Array, sums: Array) -> None:
         """The sum of each window."""
@@ -183,3 +198,19 @@ class Planes:
         self.residues.spread(x, laid_out, around)
         read = [laid_out[residue, 0, ahead:] for residue, ahead in self.residues.positions]
         return read, laid_out.shape[2] - self.residues.farthest
+
+
+def as_images(array: Array) -> Array | None:
+    """An array [..., h, w] as [n, c, h, w]; None where that is no view of it."""
+    if array.ndim == 4:
+        return array
+    images = array.reshape(-1, 1, *array.shape[-2:]) if array.size else array
+    return images if images.ndim == 4 and np.may_share_memory(images, array) else None
+
+
+def _have_rows(*arrays: Array) -> bool:
+    """Whether these are float32 with contiguous rows, and not read-only."""
+    return all(
+        array.dtype == np.float32 and array.strides[-1] == 4 and array.strides[-2] % 4 == 0 and array.flags.writeable
+        for array in arrays
+    )

@@ -20,10 +20,30 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdim: bool, ones: Array, out: 
     elif axes == (x.ndim - 1,):
         ones.fill(1)
         dot_along(x, ones, out if keepdim else out[..., None])
-    elif axes == tuple(range(len(axes))):
+    elif axes == tuple(range(len(axes))) and len(axes) < x.ndim:
         sum_over(x, ones, out.squeeze(axes) if keepdim else out)
+    elif count := _joined_axes(x, axes):
+        names = list(range(x.ndim - count + 1))
+        partial = np.einsum(x.reshape(*x.shape[: x.ndim - count], -1), names, names[:-1])
+        np.add.reduce(
+            partial, axis=tuple(axis for axis in axes if axis < partial.ndim), out=out.reshape(_kept(x, axes))
+        )
     else:
         np.add.reduce(x, axis=axes, keepdims=keepdim, out=out)
+
+
+def _joined_axes(x: Array, axes: tuple[int, ...]) -> int:
+    """How many of the axes at the end of x are in `axes` and lie in memory as one."""
+    count, step = 0, x.itemsize
+    while count < x.ndim and x.ndim - 1 - count in axes and x.strides[x.ndim - 1 - count] == step:
+        step *= x.shape[x.ndim - 1 - count]
+        count += 1
+    return count
+
+
+def _kept(x: Array, axes: tuple[int, ...]) -> list[int]:
+    """The extents of x along other axes than `axes`."""
+    return [extent for axis, extent in enumerate(x.shape) if axis not in axes]
 
 
 def square_sum_along(x: Array, axes: tuple[int, ...], out: Array) -> None:
@@ -31,14 +51,11 @@ def square_sum_along(x: Array, axes: tuple[int, ...], out: Array) -> None:
 
     Axes that lie in memory as one at its end are inner products of rows with themselves.
     """
-    count, step = 0, x.itemsize
-    while x.ndim - 1 - count in axes and x.strides[x.ndim - 1 - count] == step:
-        step *= x.shape[x.ndim - 1 - count]
-        count += 1
+    count = _joined_axes(x, axes)
     if not count:
         names = list(range(x.ndim))
         kept = [axis for axis in names if axis not in axes]
-        np.einsum(x, names, x, names, kept, out=out.reshape([x.shape[axis] for axis in kept]))
+        np.einsum(x, names, x, names, kept, out=out.reshape(_kept(x, axes)))
         return
     rows = x.reshape(*x.shape[: x.ndim - count], -1)
     if len(axes) == count:

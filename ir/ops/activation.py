@@ -142,15 +142,17 @@ class LeakyRelu(Activation):
     cost = Cost(CostClass.SIMD, operations=2)
     temporaries = (True,)
 
-    def compute(self, x: Array, out: Array, positive: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.slope,)
+
+    def compute(self, x: Array, out: Array, scaled: Array) -> None:
+        np.multiply(x, self.slope, out=scaled)
         if 0 < self.slope <= 1:
-            np.multiply(x, self.slope, out=out)
-            np.maximum(x, out, out=out)
+            np.maximum(x, scaled, out=out)
             return
-        np.clip(x, -np.inf, 0, out=out)
-        np.multiply(out, self.slope, out=out)
-        np.clip(x, 0, np.inf, out=positive)
-        np.add(out, positive, out=out)
+        np.copyto(scaled, x, where=x > 0)
+        np.copyto(out, scaled)
 
 
 @op("leaky_relu_backward")
@@ -159,17 +161,20 @@ class LeakyReluBackward(Gradient):
 
     slope: float
     cost = Cost(CostClass.SIMD, operations=3)
-    temporaries = (False, True, True)
+    temporaries = (False, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, factor: Array, rest: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.slope,)
+
+    def compute(self, dy: Array, x: Array, out: Array, is_positive: Array, factor: Array) -> None:
         np.greater(x, 0, out=is_positive)
-        np.copyto(factor, is_positive)
         if 0 <= self.slope <= 1:
+            np.copyto(factor, is_positive)
             np.clip(factor, self.slope, 1, out=factor)
         else:
-            np.subtract(1, factor, out=rest)
-            np.multiply(rest, self.slope, out=rest)
-            np.add(factor, rest, out=factor)
+            factor.fill(self.slope)
+            np.copyto(factor, 1, where=is_positive)
         np.multiply(factor, dy, out=out)
 
 
@@ -183,7 +188,15 @@ class Elu(Activation):
     cost = Cost(CostClass.SIMD, operations=5, tail=True)
     temporaries = (True, True)
 
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return self.name, (self.scale, self.alpha * self.scale, self.input_scale)
+
     def compute(self, x: Array, out: Array, negative: Array, positive: Array) -> None:
+        if loops := load("elementwise"):
+            numbers = np.array(self.loop[1], np.float32)
+            apply(lambda x, out: loops.elu(x, numbers, out), (x,), out, (negative, positive))
+            return
         np.clip(x, -np.inf, 0, out=negative)
         _scale(negative, self.input_scale)
         np.expm1(negative, out=negative)
@@ -205,9 +218,21 @@ class EluBackward(Gradient):
     input_scale: float
     is_result: bool
     cost = Cost(CostClass.SIMD, operations=6, tail=True)
-    temporaries = (True, False, True)
+    temporaries = (True, False, True, True)
 
-    def compute(self, dy: Array, x: Array, out: Array, slope: Array, is_negative: Array, rest: Array) -> None:
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        numbers = (self.scale, self.alpha * self.scale, self.input_scale)
+        return f"{self.name}{'_of_result' if self.is_result else ''}", numbers
+
+    def compute(
+        self, dy: Array, x: Array, out: Array, slope: Array, is_negative: Array, rest: Array, made: Array
+    ) -> None:
+        if loops := load("elementwise"):
+            numbers = np.array(self.loop[1], np.float32)
+            function = loops.elu_gradient_of_result if self.is_result else loops.elu_gradient
+            apply(lambda dy, x, out: function(dy, x, numbers, out), (dy, x), out, (slope, rest, made))
+            return
         np.clip(x, -np.inf, 0, out=slope)
         if self.is_result:
             np.add(slope, self.alpha * self.scale, out=slope)

@@ -33,6 +33,10 @@ class GeluForm(Op):
 
     approximate: str
 
+    @property
+    def loop(self) -> tuple[str, tuple[float, ...]]:
+        return (self.name if self.approximate == "none" else self.name.replace("gelu", "gelu_tanh")), ()
+
     @limit
     def known_form(self, *operands: TensorType) -> bool:
         "gelu's approximate is none or tanh"

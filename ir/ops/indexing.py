@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.kernels.layout import in_order
-from ir.kernels.places import check_index, is_inside, places, whole_rows, words
+from ir.kernels.places import check_index, is_inside, places, run_loop, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.elementwise import Elementwise
 from ir.ranges import Range
@@ -58,6 +58,7 @@ class IndexSelect(Indexed):
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
     tables = (0,)
+    any_layout = True
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
         return ranges[0]
@@ -73,7 +74,10 @@ class IndexSelect(Indexed):
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, x.shape[self.dim])
-        np.take(x, index, axis=self.dim, out=out, mode="clip")
+        if run_loop("take", self.dim, x, index.reshape(-1), out, (1, index.ndim)):
+            return
+        with in_order(out) as (made,):
+            np.take(x, index, axis=self.dim, out=made, mode="clip")
 
     @property
     def picked_axis(self) -> int | None:
@@ -108,7 +112,9 @@ class IndexAdd(Indexed):
 
     def kernel(self, x: Array, index: Array, out: Array) -> None:
         check_index(index, self.extent)
-        index = index.reshape(-1)
+        rank, index = index.ndim, index.reshape(-1)
+        if run_loop("add", self.dim, x, index, out, (rank, 1)):
+            return
         slices = x.reshape(math.prod(out.shape[: self.dim]), index.size, math.prod(out.shape[self.dim + 1 :]))
         if self.dim == 0 and slices.shape[2] >= SHORT_ROW:
             out.fill(0)
@@ -200,6 +206,10 @@ class Gather(Indexed):
         return (words(index),)
 
     def kernel(self, x: Array, index: Array, out: Array, scratch: Array) -> None:
+        if all(i == n for axis, (i, n) in enumerate(zip(index.shape, x.shape)) if axis != self.dim):
+            check_index(index, x.shape[self.dim])
+            if run_loop("gather", self.dim, x, index, out, (1, 1)):
+                return
         rows = whole_rows(index, x.shape, self.dim)
         if rows is not None:
             np.take(x, rows, axis=self.dim, out=out, mode="clip")

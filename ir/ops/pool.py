@@ -99,6 +99,7 @@ class MaxPool2d(ForwardPooling):
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
+    any_layout = True
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         pooled = self.pooled(x)
@@ -112,6 +113,8 @@ class MaxPool2d(ForwardPooling):
 
     def kernel(self, x: Array, y: Array, index: Array, *scratch: Array) -> None:
         planes = Planes(self.windows(x.shape), x.shape)
+        if planes.largest_in_loops(x, y, index):
+            return
         with in_order(y, index) as made:
             for images, largest, position in planes.blocks(x, *made):
                 planes.largest(images, largest, position, *scratch)
@@ -131,6 +134,7 @@ class MaxPool2dBackward(BackwardPooling):
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
+    any_layout = True
 
     def infer(self, dy: TensorType, index: TensorType) -> TensorType:
         if index.shape != dy.shape:
@@ -145,6 +149,8 @@ class MaxPool2dBackward(BackwardPooling):
 
     def kernel(self, dy: Array, index: Array, dx: Array, place: Array, padded: Array) -> None:
         planes = Planes(self.windows(dx.shape), dx.shape)
+        if planes.scatter_in_loops(dy, index, dx):
+            return
         places = place.view(np.int64).reshape(3, planes.size, -1)
         planes.first_pixels(places[2])
         with in_order(dx) as made:

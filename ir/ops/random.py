@@ -50,10 +50,7 @@ class Draw(Op):
         extents = tuple(axis.size for axis in offsets)
         number = np.uint64(_key(*(int(scalar) for scalar in key)))
         if offsets and (loops := load("random")):
-            *rows, inner = (axis.astype(np.uint32).astype(np.uint64) for axis in offsets)
-            outer = np.zeros(1, np.uint64)
-            for axis in rows:
-                outer = np.add.outer(outer, axis).reshape(-1)
+            outer, inner = _counters(offsets)
             drawn: Array = words.view(np.uint32)[: math.prod(extents)].reshape(outer.size, inner.size)
             loops.draw(outer, inner, number, drawn)
             return drawn.reshape(extents)
@@ -127,9 +124,23 @@ class KeepMask(Draw):
 
     def kernel(self, rate: Array, seed: Array, step: Array, site: Array, *arrays: Array) -> None:
         *offsets, out, words = arrays
+        least = min(max(round(float(rate) / UNIT), 0), 1 << 24)
+        if offsets and out.flags.c_contiguous and (loops := load("random")):
+            outer, inner = _counters(tuple(offsets))
+            number = np.uint64(_key(int(seed), int(step), int(site)))
+            loops.keep(outer, inner, number, np.uint64(least), out.reshape(outer.size, inner.size))
+            return
         drawn = self.draw((seed, step, site), tuple(offsets), words)
-        least = drawn.dtype.type(min(max(round(float(rate) / UNIT), 0), 1 << 24))
-        np.greater_equal(drawn, least, out=out)
+        np.greater_equal(drawn, drawn.dtype.type(least), out=out)
+
+
+def _counters(offsets: tuple[Array, ...]) -> tuple[Array, Array]:
+    """What the counters of a row have in common, and the rest of each by its column."""
+    *rows, inner = (axis.astype(np.uint32).astype(np.uint64) for axis in offsets)
+    outer = np.zeros(1, np.uint64)
+    for axis in rows:
+        outer = np.add.outer(outer, axis).reshape(-1)
+    return outer, inner
 
 
 def _key(seed: int, step: int, site: int) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ir.kernels.layout import in_order
-from ir.kernels.places import places, whole_rows, words
+from ir.kernels.places import check_index, places, run_loop, whole_rows, words
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.indexing import sums_of_rows
 from ir.space import Axis, Space
@@ -23,6 +23,8 @@ class Scattering(Op):
     any_layout: ClassVar[bool] = True
     whole = "an index may name any element of the axis"
     refuses = True
+    loop_name: ClassVar[str] = ""
+    """Of the compiled loop that writes elements; nothing where there is none."""
 
     def infer(self, x: TensorType, index: TensorType, src: TensorType) -> TensorType:
         if not x.rank == index.rank == src.rank or not 0 <= self.dim < x.rank:
@@ -55,6 +57,11 @@ class Scattering(Op):
         return (words(index),)
 
     def kernel(self, x: Array, index: Array, src: Array, out: Array, scratch: Array) -> None:
+        if self.loop_name and self.covers(index, out) and out.dtype == np.float32:
+            check_index(index, x.shape[self.dim])
+            np.copyto(out, x)
+            if run_loop(self.loop_name, self.dim, src, index, out, (1, 1)):
+                return
         rows = whole_rows(index, x.shape, self.dim)
         if rows is not None:
             np.copyto(out, x)
@@ -64,6 +71,11 @@ class Scattering(Op):
         with in_order(out) as (made,):
             np.copyto(made, x)
             self.write(made.reshape(-1), found, src.reshape(-1))
+
+    def covers(self, index: Array, out: Array) -> bool:
+        """Whether the index is as large as the result along all axes but `dim`."""
+        others = (axis for axis in range(out.ndim) if axis != self.dim)
+        return all(index.shape[axis] == out.shape[axis] for axis in others)
 
     def write(self, out: Array, found: Array, src: Array) -> None:
         """Combine the elements of src with those of out at the places found; all are vectors."""
@@ -85,6 +97,7 @@ class Scatter(Scattering):
 
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
+    loop_name = "scatter"
 
     def write(self, out: Array, found: Array, src: Array) -> None:
         out[found] = src
@@ -99,6 +112,7 @@ class ScatterAdd(Scattering):
     """Elements of src are added to those of x."""
 
     dim: int
+    loop_name = "scatter_add"
 
     def write(self, out: Array, found: Array, src: Array) -> None:
         np.add.at(out, found, src)

@@ -1,18 +1,18 @@
 """Softmax, its logarithm, and their gradients, along one axis that a tile holds whole.
 
-Compiled loops (`ir/kernels/native/rows.py`) go over rows that follow one another in memory; NumPy over others. What
+Compiled loops go over rows that follow one another in memory (`ir/kernels/native/rows.py`), and over columns
+(`ir/kernels/native/columns.py`); NumPy over what lies otherwise. What
 lies between its passes is kept in contiguous arrays: parts of a large tensor, a power of two apart, would drive each
 other out of the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from ir.kernels.native import line_parts, load
+from ir.kernels.native import as_columns, line_parts, line_places, load
 from ir.kernels.rows import dot_rows, sum_along
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.space import Space
@@ -22,6 +22,8 @@ SMALLEST_SUM, LARGEST_SUM = 1e-6, 1e30
 """Sums of exponentials between which softmax need not subtract the row's maximum first: no exponential has
 overflowed, and none that matters beside the sum has vanished. NaN lies outside."""
 LIMITS = SMALLEST_SUM, LARGEST_SUM
+SHORT_ROW = 8
+"""Columns side by side from which loops over them are worth it."""
 
 
 class AlongAxis(Op):
@@ -40,14 +42,21 @@ class AlongAxis(Op):
     def space(self, *operands: TensorType) -> Space:
         return Space.elementwise(operands, operands[0], whole=(self.dim,))
 
-    def rows_in_loops(self, name: str, *arrays: Array, between: Sequence[object] = ()) -> bool:
-        """Compute by the compiled loop of this name over rows of operands and a result, with further arguments between
-        them; False, and nothing done, where it does not take them."""
-        loops = load("rows") if self.dim == arrays[0].ndim - 1 else None
+    def in_loops(self, name: str, *arrays: Array, limits: tuple[float, ...] = ()) -> bool:
+        """Compute by the compiled loop of this name from operands to a result; False, and nothing done, where it does
+        not take them. Rows by themselves need `limits`."""
+        if self.dim != arrays[0].ndim - 1:
+            loops, columns = load("columns"), as_columns(self.dim, *arrays)
+            if loops is None or columns is None or columns[0].shape[2] < SHORT_ROW:
+                return False
+            getattr(loops, name)(*columns)
+            return True
+        loops = load("rows")
         parts = line_parts(1, *arrays) if loops is not None else []
-        for index in parts:
-            *operands, out = (array[index].reshape(-1, array.shape[-1]) for array in arrays)
-            getattr(loops, name)(*operands, *between, out)
+        if parts:
+            length = arrays[0].shape[-1]
+            rows = arrays[0].size // (length * len(parts))
+            getattr(loops, f"{name}_parts")(line_places(parts, *arrays), rows, length, *limits)
         return bool(parts)
 
     def row_sum(self, x: TensorType) -> tuple[TensorType, TensorType]:
@@ -89,7 +98,7 @@ class Softmax(Forward):
         return (x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, exponential: Array, row: Array, ones: Array) -> None:
-        if self.rows_in_loops("softmax", x, out, between=LIMITS):
+        if self.in_loops("softmax", x, out, limits=LIMITS):
             return
         np.exp(x, out=exponential)
         sum_along(exponential, (self.dim,), True, ones, row)
@@ -112,7 +121,7 @@ class LogSoftmax(Forward):
         return (x, x, *self.row_sum(x))
 
     def kernel(self, x: Array, out: Array, centred: Array, exponential: Array, row: Array, ones: Array) -> None:
-        if self.rows_in_loops("log_softmax", x, out, between=(*LIMITS, ones)):
+        if self.in_loops("log_softmax", x, out, limits=LIMITS):
             return
         np.maximum.reduce(x, axis=self.dim, keepdims=True, out=row)
         np.subtract(x, row, out=centred)
@@ -133,7 +142,7 @@ class SoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
-        if self.rows_in_loops("softmax_gradient", dy, y, out):
+        if self.in_loops("softmax_gradient", dy, y, out):
             return
         if self.dim == y.ndim - 1:
             dot_rows(dy, y, row)
@@ -155,7 +164,7 @@ class LogSoftmaxBackward(Backward):
         return (y, *self.row_sum(y))
 
     def kernel(self, dy: Array, y: Array, out: Array, share: Array, row: Array, ones: Array) -> None:
-        if self.rows_in_loops("log_softmax_gradient", dy, y, out):
+        if self.in_loops("log_softmax_gradient", dy, y, out):
             return
         sum_along(dy, (self.dim,), True, ones, row)
         np.exp(y, out=share)

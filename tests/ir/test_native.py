@@ -26,6 +26,13 @@ def run(op, *operands):
     op.kernel(*operands, *results, *scratch)
     return results
 
+def run_with(kinds, op, *operands):
+    types = [TensorType({np.float32: DType.F32, np.int8: DType.I8}[kind], x.shape) for kind, x in zip(kinds, operands)]
+    (result,), scratch = op.results(*types), [np.empty(t.shape, t.dtype.compute) for t in op.scratch(*types)]
+    made = np.full((*result.shape[:-1], result.shape[-1] + 3), np.nan, np.float32)
+    op.kernel(*operands, made[..., :-3], *scratch)
+    return [made]
+
 draw = np.random.default_rng(0).standard_normal
 x, dy = (4 * draw((37, 130), np.float32) for _ in range(2))
 gamma, beta = draw(130, np.float32), draw(130, np.float32)
@@ -42,15 +49,33 @@ for operand in (wide, wide.T, odd):
     for name in ("tanh", "sigmoid", "silu"):
         made += run(OPS[name](), operand)
     made += run(OPS["silu_backward"](), np.ones_like(operand), np.where(np.isinf(operand), 0, operand))
+    for form in ((1.0, 1.0, 1.0), (1.67, 1.05, 1.0), (0.5, 2.0, 0.3)):
+        (y,) = run(OPS["elu"](*form), operand)
+        made += [y, 1e4 * y * (np.abs(y) < 1e-4)]
+        made += run(OPS["elu_backward"](*form, False), np.ones_like(operand), operand)
+        made += run(OPS["elu_backward"](*form, True), np.ones_like(operand), y)
     for dim in (0, 1):
         (y,), (log_y,) = (run(OPS[name](dim), operand) for name in ("softmax", "log_softmax"))
         dy_of = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
         made += [y, log_y, *run(OPS["softmax_backward"](dim), dy_of, y)]
         made += run(OPS["log_softmax_backward"](dim), dy_of, np.where(np.isinf(log_y), 0, log_y))
+cubes = 3 * draw((2, 2, 64, 2, 5, 40), np.float32)
+cubes[0, 0, 3, 0, 1, 2:4], cubes[1, 1, 5, 1, 2, 7], cubes[0, 1, 4, 1, 3, 9] = np.nan, np.inf, 90
+for dim in range(4):
+    for operand in (cubes[0, 0], cubes[0, 0, :, :, :, ::2], cubes[1, :, :32, 1], cubes[..., 1, :][1]):
+        (y,), (log_y,) = (run(OPS[name](dim), operand) for name in ("softmax", "log_softmax"))
+        made += [y, log_y]
+        y, log_y = np.nan_to_num(y), np.nan_to_num(log_y)
+        made += run(OPS["softmax_backward"](dim), operand, y) + run(OPS["log_softmax_backward"](dim), operand, log_y)
 pixels = np.random.default_rng(1).integers(-3, 3, (2, 3, 20, 33)).astype(np.float32)
 pixels[0, 0, :6, :6], pixels[1, 2, 5, 5], pixels[1, 1, 3, 3] = -np.inf, np.nan, np.inf
-for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3))]:
-    made += run(OPS["max_pool2d"](*window), pixels)
+for window in [((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (1, 1), (1, 1), (2, 3)),
+               ((1, 5), (1, 4), (0, 2), (1, 1)), ((4, 1), (3, 3), (2, 0), (1, 1)), ((2, 3), (2, 1), (1, 1), (3, 1))]:
+    for images in (pixels, pixels[:, 1:, ::2], pixels[0], np.concatenate([pixels, pixels], -1)[..., 3:]):
+        y, index = run(OPS["max_pool2d"](*window), images)
+        share = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+        made += [y, index]
+        made += run_with([np.float32, np.int8], OPS["max_pool2d_backward"](images.shape, *window), share, index)
 scalar = np.array(5, np.int32)
 offsets = [np.arange(0, 7 * 900, 900, dtype=np.int32) + (1 << 30), np.array([0, 300, 600], np.int32),
            np.arange(300, dtype=np.int32) + (1 << 30)]
@@ -62,6 +87,22 @@ for axes in ([], offsets[:1], offsets):
     words = [np.empty(t.shape, np.int32) for t in OPS["keep_mask"]().scratch(*kinds)]
     OPS["keep_mask"]().kernel(np.array(0.3, np.float32), scalar, scalar, scalar, *axes, *kept, *words)
     made += kept
+table, rows = draw((2, 9, 3, 5), np.float32), np.random.default_rng(2)
+for dim in (0, 1, 2, 3):
+    extent = table.shape[dim]
+    for layout in (table, np.concatenate([table, table], -1)[..., :5], table.T.copy().T):
+        index = rows.integers(0, extent, 40).astype(np.int32)
+        (taken,) = run(OPS["index_select"](dim), layout, index)
+        made += [taken, *run(OPS["index_add"](dim, extent), taken, index), *run(OPS["cumsum"](dim), layout)]
+        where = rows.integers(0, extent, [40 if axis == dim else n for axis, n in enumerate(table.shape)])
+        made += run(OPS["gather"](dim), layout, where.astype(np.int32))
+        for name in ("scatter", "scatter_add"):
+            made += run(OPS[name](dim), layout, where.astype(np.int32), taken)
+            made += run(OPS[name](dim), layout, where.astype(np.int32)[:1, :2], taken[:1, :2])
+made += run(OPS["cumsum"](1), x)
+line, index = draw(50, np.float32), rows.integers(0, 50, 40).astype(np.int32)
+for name in ("scatter", "scatter_add"):
+    made += run(OPS[name](0), line, index, line[:40].copy()) + run(OPS["gather"](0), line, index)
 y, mean, rstd = run(OPS["layer_norm"](1, 1e-5), x + 3, gamma, beta)
 made += [y, mean, rstd, *run(OPS["layer_norm_backward"](1), dy, x + 3, mean, rstd, gamma)]
 np.savez(sys.argv[1], *made)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ def called(op: Op, number: int, *arrays: Array, last: int | None = None) -> Call
     *operands, _ = arrays
     types = [TensorType(DType.BOOL if x.dtype == np.bool_ else DType.F32, x.shape) for x in operands]
     scratch = [np.full(tensor.shape, np.nan, tensor.dtype.compute) for tensor in op.scratch(*types)]
-    return Call(op.kernel, (*arrays, *scratch), op.name if op.is_elementwise else "", len(operands), number, last)
+    return replace(Call.of(op, op.kernel, (*arrays, *scratch), len(operands), number), last=last)
 
 
 def run(calls: list[Call]) -> list[str]:
@@ -69,13 +71,38 @@ def same_bits(one: Array, other: Array) -> bool:
     return bool(np.array_equal(bits, others) and np.array_equal(np.isnan(one), np.isnan(other)))
 
 
+FORMS: dict[str, tuple[Any, ...]] = {
+    "gelu": ("none",), "gelu_backward": ("none",), "gelu_tanh": ("tanh",), "gelu_tanh_backward": ("tanh",),
+    "leaky_relu": (0.01,), "leaky_relu_backward": (0.01,), "elu": (1.5, 1.25, 0.75),
+    "elu_backward": (1.5, 1.25, 0.75, False), "elu_backward_of_result": (1.5, 1.25, 0.75, True),
+}  # fmt: skip
+"""The attributes of operators that have any, by their loop."""
+
+
+def operator(loop: str, *attributes: Any) -> Op:
+    """The operator that a loop computes."""
+    op = OPS[loop.replace("gelu_tanh", "gelu").removesuffix("_of_result")](*(attributes or FORMS.get(loop, ())))
+    assert op.loop[0] == loop
+    return op
+
+
 @pytest.mark.parametrize("second", LAYOUTS)
 @pytest.mark.parametrize("first", LAYOUTS)
 @pytest.mark.parametrize("name", [name for name in loops.CODES if name != "copy"])
 def test_an_operator_makes_the_same_bits_in_a_chain(name: str, first: str, second: str) -> None:
-    op, whole = OPS[name](), values(3)
-    a, b = LAYOUTS[first](values(1)), LAYOUTS[second](values(2))
-    count = {"where": 3, "neg": 1, "relu": 1, "tanh": 1, "sigmoid": 1, "silu": 1}.get(name, 2)
+    check_operator(operator(name), LAYOUTS[first](values(1)), LAYOUTS[second](values(2)))
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.5, -0.5])
+@pytest.mark.parametrize("name", ["leaky_relu", "leaky_relu_backward"])
+def test_leaky_relu_makes_the_same_bits_for_every_slope(name: str, slope: float) -> None:
+    check_operator(operator(name, slope), values(1), values(2))
+
+
+def check_operator(op: Op, a: Array, b: Array) -> None:
+    """Its kernel and its loop make the same of operands."""
+    whole = values(3)
+    count = len(inspect.signature(op.infer).parameters)
     operands: list[Any] = [a, b][:count] if count < 3 else [whole > 0, a, b]
     if np.broadcast_shapes(*(x.shape for x in operands)) != SHAPE:
         operands[0] = whole
@@ -103,6 +130,32 @@ def test_what_only_the_chain_reads_is_not_written() -> None:
         assert same_bits(scaled, np.clip(x * scale + shift, 0, np.inf))
 
 
+def test_what_is_made_of_the_same_is_made_once() -> None:
+    x, y, again = values(1), values(2), np.array(3, np.float32)
+    first, second, other, out = (result() for _ in range(4))
+    calls = [
+        called(OPS["mul"](), 0, x, again, first, last=2),
+        called(OPS["mul"](), 1, x, again, second, last=3),
+        called(OPS["add"](), 2, first, y, other, last=4),
+        called(OPS["sub"](), 3, other, second, out, last=4),
+    ]
+    assert run([*calls, called(OPS["neg"](), 4, out, out)]) == ["mul+add+sub+neg"]
+    with np.errstate(all="ignore"):
+        assert same_bits(out, -((x * 3 + y) - x * 3))
+    # What x holds is another number after the second one.
+    x, made = values(1), result()
+    steps = [
+        called(OPS["mul"](), 0, x, again, first, last=1),
+        called(OPS["add"](), 1, first, y, x),
+        called(OPS["mul"](), 2, x, again, second, last=3),
+        called(OPS["neg"](), 3, second, made),
+    ]
+    with np.errstate(all="ignore"):
+        wanted = -((x * 3 + y) * 3)
+    assert run(steps) == ["mul+add+mul+neg"]
+    assert same_bits(made, wanted)
+
+
 def test_what_is_read_behind_the_chain_is_written() -> None:
     x, scaled, shifted, total = values(1), result(), result(), np.zeros((1, 1, 1, 3), np.float32)
     names = run([
@@ -122,14 +175,14 @@ def test_a_chain_ends_where_other_elements_are_read_or_overwritten() -> None:
     made, ahead = memory[:80], memory[1:]
     neg, add = OPS["neg"](), OPS["add"]()
     turned = [called(neg, 0, x, made), called(add, 1, made.T, x, out)]
-    assert run(turned) == [neg.kernel.__name__] * 2
+    assert run(turned) == ["neg", add.kernel.__name__]
     np.testing.assert_array_equal(out, x - x.T)
     before = memory[1:].copy()
     assert len(run([called(add, 0, ahead, x, out), called(neg, 1, x, made)])) == 2
     np.testing.assert_array_equal(out, before + x)
 
 
-def test_operators_that_numpy_does_slowly_are_chains_of_one() -> None:
+def test_an_operator_may_be_a_chain_by_itself() -> None:
     x, bias, out = LAYOUTS["rows apart"](values(1)), values(2)[0, 0, 0], result()
     assert run([called(OPS["add"](), 0, x, bias, out)]) == ["add"]
     with np.errstate(all="ignore"):
@@ -139,9 +192,9 @@ def test_operators_that_numpy_does_slowly_are_chains_of_one() -> None:
 def test_operators_without_loops_and_other_element_types_stay_steps() -> None:
     x, y = values(1), result()
     whole = np.arange(10_000, dtype=np.int32)
-    assert run([called(OPS["neg"](), 0, x, y), called(OPS["sqrt"](), 1, y, y.copy())]) == ["kernel"] * 2
+    assert run([called(OPS["neg"](), 0, x, y), called(OPS["exp"](), 1, y, y.copy())]) == ["neg", "kernel"]
     neg = OPS["neg"]()
-    assert run([Call(neg.kernel, (whole, whole.copy()), "neg", 1, 0)] * 2) == ["kernel"] * 2
+    assert run([Call.of(neg, neg.kernel, (whole, whole.copy()), 1, 0)] * 2) == ["kernel"] * 2
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

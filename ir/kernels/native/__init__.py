@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -85,3 +86,26 @@ def line_parts(axes: int, *arrays: Array) -> list[tuple[int, ...]]:
             small = count and arrays[0][(0,) * count].size < LEAST_LINES
             return [] if small else list(np.ndindex(shape[:count]))
     return []
+
+
+def line_places(parts: Sequence[tuple[int, ...]], *arrays: Array) -> Array:
+    """The addresses of parts of arrays: a row for every array."""
+    steps = np.array(parts, np.int64)
+    places = np.empty((len(arrays), len(parts)), np.int64)
+    for row, array in zip(places, arrays):
+        row[:] = array.ctypes.data + steps @ np.array(array.strides[: steps.shape[1]], np.int64)
+    return places
+
+
+def as_columns(dim: int, *arrays: Array) -> list[Array] | None:
+    """The arrays with the axes before `dim` and those behind it as one each; None where these are no views that loops
+    over columns take: of float32, with neighbours along the last axis."""
+    views = []
+    for array in arrays:
+        shape = array.shape[:dim], array.shape[dim + 1 :]
+        view = array.reshape(math.prod(shape[0]), array.shape[dim], math.prod(shape[1]))
+        is_taken = array.dtype == np.float32 and array.size and array.flags.writeable and array.flags.aligned
+        if not is_taken or not np.may_share_memory(view, array) or view.strides[2] != array.itemsize:
+            return None
+        views.append(view)
+    return views

@@ -3,7 +3,8 @@ the next one finds there, and only the arrays that are read and kept cross memor
 
 A program has a row per operator: its number in `CODES`, the slot that it writes, and those that it reads. A slot is an
 array: its address, the bytes by which it advances from an element of a row to the next, those between two elements that
-an operator reads, and those between rows along each outer axis. A scalar has steps of 0; an array that only the chain
+an operator reads, and those between rows along each outer axis. A scalar has steps of 0, and so have the numbers that a
+loop takes behind its operands; an array that only the chain
 reads does not advance, so that every block is written over the one before. Nothing here fuses a product and a sum, so
 that an operator makes the same bits here as by itself.
 """
@@ -18,40 +19,29 @@ import numpy as np
 
 from ir.kernels.native import elementwise
 from ir.kernels.native.compiler import compiled, inlined
+from ir.kernels.native.vectors import bytes_at, floats_at, line_at
 from ir.op import Array
 
 F32 = np.float32
 BLOCK = 1024
 """Elements of a block: 4 KiB of each array, of which the first-level cache holds eight."""
 NAMES = (
-    "copy", "add", "sub", "mul", "div", "neg", "relu", "relu_backward", "where", "tanh", "tanh_backward", "sigmoid",
-    "sigmoid_backward", "silu", "silu_backward",
+    "copy", "add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "sqrt", "rsqrt", "where",
+    "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "tanh", "tanh_backward", "sigmoid",
+    "sigmoid_backward", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
+    "elu", "elu_backward", "elu_backward_of_result",
 )  # fmt: skip
 CODES = {name: number for number, name in enumerate(NAMES)}
-"""Operators by name."""
-(COPY, ADD, SUB, MUL, DIV, NEG, RELU, RELU_BACKWARD, WHERE, TANH, TANH_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SILU,
- SILU_BACKWARD) = range(len(CODES))  # fmt: skip
+"""Loops by the name that operators give them (`Op.loop`)."""
+(
+    COPY, ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, NEG, ABS, SQRT, RSQRT, WHERE,
+    RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, TANH, TANH_BACKWARD, SIGMOID,
+    SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH, GELU_TANH_BACKWARD,
+    ELU, ELU_BACKWARD, ELU_BACKWARD_OF_RESULT,
+) = range(len(CODES))  # fmt: skip
 
 
-def _pointers_to(kind: Any) -> Any:
-    """What makes an address a pointer to elements of this type."""
-
-    @numba.extending.intrinsic
-    def pointer(typing, address):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return numba.types.CPointer(kind)(numba.types.int64), generate  # type: ignore[no-untyped-call]
-
-    return pointer
-
-
-_floats, _bytes = _pointers_to(numba.types.float32), _pointers_to(numba.types.uint8)
-
-
-@inlined
-def _line(address: int, count: int) -> Any:
-    return numba.carray(_floats(address), (count,))  # type: ignore[attr-defined]
+_floats, _bytes, _line = floats_at, bytes_at, line_at
 
 
 def _unary(function: Callable[[Any], Any]) -> Callable[[int, int, int, int], None]:
@@ -94,12 +84,18 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[[int, int, int, int
 
 _copy = _unary(lambda x: x)
 _neg = _unary(lambda x: -x)
+_abs = _unary(lambda x: np.abs(x))
+_sqrt = _unary(lambda x: np.sqrt(x))
+_rsqrt = _unary(lambda x: F32(1) / np.sqrt(x))
 _relu = _unary(lambda x: F32(0) if x < F32(0) else x)
 _add = _binary(lambda x, y: x + y)
 _sub = _binary(lambda x, y: x - y)
 _mul = _binary(lambda x, y: x * y)
 _div = _binary(lambda x, y: x / y)
+_maximum = _binary(lambda x, y: x if x > y or x != x else y)
+_minimum = _binary(lambda x, y: x if x < y or x != x else y)
 _relu_backward = _binary(lambda dy, y: F32(0) if y <= F32(0) else dy)
+_leaky_relu = _binary(lambda x, slope: x if x > F32(0) else x * slope)
 _tanh_backward = _binary(lambda dy, y: (F32(1) - y * y) * dy)
 _sigmoid_backward = _binary(lambda dy, y: (F32(1) - y) * y * dy)
 
@@ -128,6 +124,13 @@ def _where(count, out, condition, condition_step, a, a_step, b, b_step):  # type
             made[i] = one if chosen[i] else other
 
 
+@numba.njit(nogil=True)
+def _leaky_relu_backward(count, out, a, a_step, b, b_step, c):  # type: ignore[no-untyped-def]
+    made, dy, x, slope = _floats(out), _floats(a), _floats(b), _floats(c)[0]
+    for i in range(count):
+        made[i] = dy[i if a_step else 0] * (F32(1) if x[i if b_step else 0] > F32(0) else slope)
+
+
 @inlined
 def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_step: int, c: int, c_step: int) -> None:
     if code == ADD:
@@ -138,12 +141,26 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         _mul(count, out, a, a_step, b, b_step)
     elif code == DIV:
         _div(count, out, a, a_step, b, b_step)
+    elif code == MAXIMUM:
+        _maximum(count, out, a, a_step, b, b_step)
+    elif code == MINIMUM:
+        _minimum(count, out, a, a_step, b, b_step)
     elif code == NEG:
         _neg(count, out, a, a_step)
+    elif code == ABS:
+        _abs(count, out, a, a_step)
+    elif code == SQRT:
+        _sqrt(count, out, a, a_step)
+    elif code == RSQRT:
+        _rsqrt(count, out, a, a_step)
     elif code == RELU:
         _relu(count, out, a, a_step)
     elif code == RELU_BACKWARD:
         _relu_backward(count, out, a, a_step, b, b_step)
+    elif code == LEAKY_RELU:
+        _leaky_relu(count, out, a, a_step, b, b_step)
+    elif code == LEAKY_RELU_BACKWARD:
+        _leaky_relu_backward(count, out, a, a_step, b, b_step, c)
     elif code == WHERE:
         _where(count, out, a, a_step, b, b_step, c, c_step)
     elif code == TANH:
@@ -158,11 +175,30 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         elementwise.silu(_line(a, count), _line(out, count))
     elif code == SILU_BACKWARD:
         elementwise.silu_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == GELU:
+        elementwise.gelu(_line(a, count), _line(out, count))
+    elif code == GELU_BACKWARD:
+        elementwise.gelu_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == GELU_TANH:
+        elementwise.gelu_tanh(_line(a, count), _line(out, count))
+    elif code == GELU_TANH_BACKWARD:
+        elementwise.gelu_tanh_gradient(_line(a, count), _line(b, count), _line(out, count))
+    elif code == ELU:
+        elementwise.elu(_line(a, count), _line(b, 3), _line(out, count))
+    elif code == ELU_BACKWARD:
+        elementwise.elu_gradient(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
+    elif code == ELU_BACKWARD_OF_RESULT:
+        elementwise.elu_gradient_of_result(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
     else:
         _copy(count, out, a, a_step)
 
 
-WHOLE = frozenset({"tanh", "sigmoid", "silu", "silu_backward"})
+WHOLE = frozenset(
+    {
+        "tanh", "sigmoid", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "elu",
+        "elu_backward", "elu_backward_of_result",
+    }
+)  # fmt: skip
 """Operators whose operands are no scalars."""
 OPERANDS = 2
 """Where the slots that are read begin in a row of a program."""

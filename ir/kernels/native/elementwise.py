@@ -26,6 +26,8 @@ TAYLOR = tuple(F32(1 / math.factorial(power)) for power in range(8))
 """Of exp, on |r| <= ln(2) / 2: the next term is below 6e-9."""
 ERF = tuple(F32(2 * c * math.sqrt(0.5) ** (2 * power + 1)) for power, c in enumerate(ERF_EXPONENT))
 """q, lowest power first, such that 1 + erf(x / sqrt(2)) = 2 / (1 + exp(-x q(x^2)))."""
+NEAR_ZERO = F32(-math.log(2) / 2)
+"""Down to here `TAYLOR` holds."""
 LINEAR, CUBIC = F32(2 * TANH_LINEAR), F32(2 * TANH_LINEAR * TANH_CUBIC)
 TANH = tuple(map(F32, (-0.33333328, 0.13332783, -0.0538525, 0.021003641, -0.006104947)))
 """p, lowest power first, such that tanh(x) = x + x^3 p(x^2) for |x| below `TANH_SMALL`, to within a unit of the last
@@ -159,3 +161,44 @@ def gelu_tanh_gradient(dy: Array, x: Array, out: Array) -> None:
         share = F32(1) / (F32(1) + exp(-x[i] * (LINEAR + CUBIC * square)))
         slope = LINEAR + F32(3) * CUBIC * square
         out[i] = dy[i] * (share + x[i] * (slope * share * (F32(1) - share)))
+
+
+@inlined
+def _expm1(x: np.float32) -> np.float32:
+    """exp(x) - 1 of numbers that are not positive; of NaN it is any number."""
+    total = TAYLOR[7]
+    total = total * x + TAYLOR[6]
+    total = total * x + TAYLOR[5]
+    total = total * x + TAYLOR[4]
+    total = total * x + TAYLOR[3]
+    total = total * x + TAYLOR[2]
+    total = total * x + TAYLOR[1]
+    return total * x if x > NEAR_ZERO else exp(x) - F32(1)  # type: ignore[no-any-return]
+
+
+@compiled(f"void({VECTOR}, {VECTOR}, {VECTOR})")
+def elu(x: Array, numbers: Array, out: Array) -> None:
+    """scale * x where x is positive, else slope * (exp(input_scale * x) - 1); the numbers are scale, slope and
+    input_scale."""
+    scale, slope, input_scale = numbers[0], numbers[1], numbers[2]
+    for i in range(len(x)):
+        made = scale * x[i] if x[i] > F32(0) else slope * _expm1(input_scale * min(x[i], F32(0)))
+        out[i] = made if x[i] == x[i] else x[i]
+
+
+@compiled(f"void({VECTOR}, {VECTOR}, {VECTOR}, {VECTOR})")
+def elu_gradient(dy: Array, x: Array, numbers: Array, out: Array) -> None:
+    """dy times the derivative of elu at x."""
+    scale, slope, input_scale = numbers[0], numbers[1], numbers[2]
+    for i in range(len(x)):
+        made = scale if x[i] > F32(0) else slope * input_scale * exp(input_scale * x[i])
+        out[i] = dy[i] * (made if x[i] == x[i] else x[i])
+
+
+@compiled(f"void({VECTOR}, {VECTOR}, {VECTOR}, {VECTOR})")
+def elu_gradient_of_result(dy: Array, y: Array, numbers: Array, out: Array) -> None:
+    """dy times the derivative of elu where it is y."""
+    scale, slope, input_scale = numbers[0], numbers[1], numbers[2]
+    for i in range(len(y)):
+        made = scale if y[i] > F32(0) else (y[i] + slope) * input_scale
+        out[i] = dy[i] * (made if y[i] == y[i] else y[i])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ir.kernels.native.compiler import compiled
 from ir.kernels.native.products import copy_every_other, copy_part, move
 from ir.kernels.native.vectors import LANES
 from ir.op import Array
 
 IMAGES = "float32[:,:,:,:]"
-BLOCK = 1024
-"""Windows whose largest elements stay in the first-level cache for all positions."""
 
 
 @compiled("void(int64, int64, int64, int64)")
@@ -72,31 +68,6 @@ def collect(lines: Array, pixels: int, pitch: int, y: Array) -> None:
             source, target = lines[channel].ctypes.data + 4 * image * pixels, y[image, channel].ctypes.data
             for row in range(height):
                 copy_row(source + 4 * row * pitch, 1, width, target + row * y.strides[2])
-
-
-@compiled("void(float32[::1], int64[::1], float32[::1], int8[::1])")
-def largest(lines: Array, table: Array, best: Array, rank: Array) -> None:
-    """The largest of what the positions of each window read, `table[position]` elements behind its number in the lines,
-    and the first position that has it; the last position where one is NaN, and the number of positions where there is
-    nothing but minus infinity, which may stand beyond the image."""
-    positions = len(table)
-    places = np.empty(BLOCK, np.int32)
-    for start in range(0, len(best), BLOCK):
-        made = best[start : start + BLOCK]
-        for i in range(len(made)):
-            made[i] = -np.inf
-            places[i] = positions
-        for position in range(positions):
-            line = lines[table[position] + start : table[position] + start + len(made)]
-            number = np.int32(position)
-            for i in range(len(made)):
-                value, top, place = line[i], made[i], places[i]
-                larger, here = (value if value > top else top), (number if value > top else place)
-                made[i] = larger if value == value else value
-                places[i] = here
-        for i in range(len(made)):
-            place = places[i] if made[i] == made[i] else np.int32(positions - 1)
-            rank[start + i] = np.int8(place)
 
 
 @compiled(f"void({IMAGES}, float32[:,:,:,::1])")

@@ -16,14 +16,28 @@ def _exchanged(x: np.uint64) -> np.uint64:
     return (x >> HALF) | (x << HALF)  # type: ignore[no-any-return]
 
 
+@inlined
+def _drawn(counter: np.uint64, key: np.uint64) -> np.uint64:
+    """24 random bits for a counter."""
+    first = counter * key
+    other = first + key
+    state = _exchanged(first * first + first)
+    state = _exchanged(state * state + other)
+    state = _exchanged(state * state + first)
+    return (state * state + other) >> LEFT  # type: ignore[no-any-return]
+
+
 @compiled("void(uint64[::1], uint64[::1], uint64, uint32[:,::1])")
 def draw(outer: Array, inner: Array, key: np.uint64, out: Array) -> None:
     """24 random bits for each counter `outer[row] + inner[column]`."""
     for row in range(len(outer)):
         for column in range(len(inner)):
-            first = (outer[row] + inner[column]) * key
-            other = first + key
-            state = _exchanged(first * first + first)
-            state = _exchanged(state * state + other)
-            state = _exchanged(state * state + first)
-            out[row, column] = (state * state + other) >> LEFT
+            out[row, column] = _drawn(outer[row] + inner[column], key)
+
+
+@compiled("void(uint64[::1], uint64[::1], uint64, uint64, boolean[:,::1])")
+def keep(outer: Array, inner: Array, key: np.uint64, least: np.uint64, out: Array) -> None:
+    """Whether the bits for each counter, as a number, are at least so large."""
+    for row in range(len(outer)):
+        for column in range(len(inner)):
+            out[row, column] = _drawn(outer[row] + inner[column], key) >= least

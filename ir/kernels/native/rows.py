@@ -1,14 +1,15 @@
-"""Layer normalisation, softmax and their gradients, row by row while a row is in the first-level cache; rows out of
-columns."""
+"""Layer normalisation, softmax and their gradients, and running sums, row by row while a row is in the first-level
+cache; rows out of columns."""
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
-from ir.kernels.native.compiler import compiled
+from ir.kernels.native.compiler import compiled, inlined
 from ir.kernels.native.elementwise import exp
 from ir.kernels.native.products import pack
-from ir.kernels.native.vectors import LANES
+from ir.kernels.native.vectors import LANES, floats_at
 from ir.op import Array
 
 F32 = np.float32
@@ -148,6 +149,78 @@ def log_softmax_gradient(dy: Array, y: Array, out: Array) -> None:
         for i in range(len(made)):
             share = exp(line[i]) if line[i] == line[i] else line[i]
             made[i] = given[i] - share * total
+
+
+NOTHING = F32(-0.0)
+"""To which any number may be added without changing it, even a negative zero."""
+
+
+@inlined
+def _matrix(address: int, rows: int, length: int) -> Array:
+    matrix: Array = numba.carray(floats_at(address), (rows, length))  # type: ignore[attr-defined]
+    return matrix
+
+
+PARTS = "int64[:,::1], int64, int64"
+"""The addresses of parts, a row for every array, then the extents of all of them."""
+
+
+@compiled(f"void({PARTS}, float32, float32)")
+def softmax_parts(places: Array, rows: int, length: int, least: float, most: float) -> None:
+    """`softmax` of every part."""
+    for part in range(places.shape[1]):
+        x, out = _matrix(places[0, part], rows, length), _matrix(places[1, part], rows, length)
+        softmax(x, least, most, out)
+
+
+@compiled(f"void({PARTS}, float32, float32)")
+def log_softmax_parts(places: Array, rows: int, length: int, least: float, most: float) -> None:
+    """`log_softmax` of every part."""
+    exponential = np.empty(length, np.float32)
+    for part in range(places.shape[1]):
+        x, out = _matrix(places[0, part], rows, length), _matrix(places[1, part], rows, length)
+        log_softmax(x, least, most, exponential, out)
+
+
+@compiled(f"void({PARTS})")
+def softmax_gradient_parts(places: Array, rows: int, length: int) -> None:
+    """`softmax_gradient` of every part."""
+    for part in range(places.shape[1]):
+        dy, y = _matrix(places[0, part], rows, length), _matrix(places[1, part], rows, length)
+        softmax_gradient(dy, y, _matrix(places[2, part], rows, length))
+
+
+@compiled(f"void({PARTS})")
+def log_softmax_gradient_parts(places: Array, rows: int, length: int) -> None:
+    """`log_softmax_gradient` of every part."""
+    for part in range(places.shape[1]):
+        dy, y = _matrix(places[0, part], rows, length), _matrix(places[1, part], rows, length)
+        log_softmax_gradient(dy, y, _matrix(places[2, part], rows, length))
+
+
+AT_ONCE = 8
+"""Rows whose running sums are made side by side: one by itself would wait for every addition."""
+
+
+@compiled(f"void({MATRIX}, {MATRIX})", fuses=False)
+def running_sums(x: Array, out: Array) -> None:
+    """The sum of all elements of a row up to each, for every row."""
+    rows, length = x.shape
+    totals = np.empty(AT_ONCE, np.float32)
+    for first in range(0, rows, AT_ONCE):
+        if first + AT_ONCE <= rows:
+            for row in range(AT_ONCE):
+                totals[row] = NOTHING
+            for i in range(length):
+                for row in range(AT_ONCE):
+                    totals[row] += x[first + row, i]
+                    out[first + row, i] = totals[row]
+        else:
+            for row in range(first, rows):
+                total = NOTHING
+                for i in range(length):
+                    total += x[row, i]
+                    out[row, i] = total
 
 
 @compiled("void(float32[:,:], int64)")

@@ -12,12 +12,13 @@ import numba
 from llvmlite import ir as llvm
 from numba.core import cgutils
 
+from ir.kernels.native.compiler import inlined
 from ir.kernels.processor import processor_flags
 
 LANES = 16 if "avx512f" in processor_flags() else 8
 """Elements of a vector."""
 
-FLOAT, INT, WORD, BIT = llvm.FloatType(), llvm.IntType(32), llvm.IntType(64), llvm.IntType(1)
+FLOAT, INT, WORD, BYTE, BIT = llvm.FloatType(), *(llvm.IntType(bits) for bits in (32, 64, 8, 1))
 VECTOR, LANE_NUMBERS, MASK = llvm.VectorType(FLOAT, LANES), llvm.VectorType(INT, LANES), llvm.VectorType(BIT, LANES)
 ZERO = llvm.Constant(VECTOR, [0.0] * LANES)
 Emitted = Callable[[llvm.IRBuilder, list[Any]], None]
@@ -102,3 +103,48 @@ def store_part(b: llvm.IRBuilder, vector: Any, address: Any, count: Any) -> None
 def prefetch(b: llvm.IRBuilder, address: Any) -> None:
     """Fetch what will be read and written."""
     called(b, "llvm.prefetch.p0", llvm.VoidType(), [vector_at(b, address), INT(1), INT(3), INT(1)])
+
+
+def pointers_to(kind: Any) -> Any:
+    """What makes an address a pointer to elements of this type."""
+
+    @numba.extending.intrinsic
+    def pointer(typing, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return numba.types.CPointer(kind)(numba.types.int64), generate  # type: ignore[no-untyped-call]
+
+    return pointer
+
+
+floats_at, bytes_at = pointers_to(numba.types.float32), pointers_to(numba.types.uint8)
+
+
+@inlined
+def line_at(address: int, count: int) -> Any:
+    """So many float32 from an address on, as an array."""
+    return numba.carray(floats_at(address), (count,))  # type: ignore[attr-defined]
+
+
+def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
+    source, count, target = values
+    pointers = [b.inttoptr(address, BYTE.as_pointer()) for address in (target, source)]
+    called(b, "llvm.memcpy.p0.p0.i64", llvm.VoidType(), [*pointers, count, BIT(0)])
+
+
+def _emit_clear(b: llvm.IRBuilder, values: list[Any]) -> None:
+    address, count = values
+    called(b, "llvm.memset.p0.i64", llvm.VoidType(), [b.inttoptr(address, BYTE.as_pointer()), BYTE(0), count, BIT(0)])
+
+
+@instruction
+def copy_bytes(typing, source, count, target):  # type: ignore[no-untyped-def]
+    """Copy so many bytes between addresses."""
+    return emitted(3, _emit_copy)
+
+
+@instruction
+def clear_bytes(typing, address, count):  # type: ignore[no-untyped-def]
+    """Zero so many bytes at an address."""
+    return emitted(2, _emit_clear)

@@ -26,8 +26,6 @@ from runtime.numbers.fast.views import same_view
 
 LEAST_ELEMENTS = 4096
 """Elements of a result from which the loops are worth being loaded."""
-BY_THEMSELVES = frozenset({"add", "mul", "relu_backward", "sub", "where"})
-"""Operators worth a chain of one: NumPy takes several passes for them, or longer for rows that are apart."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,10 @@ class Call:
 
     kernel: Callable[..., Any]
     arguments: tuple[Any, ...]
-    op: str = ""
-    """An elementwise operator, whose arguments are its operands, its result, and temporary memory; else nothing."""
+    loop: str = ""
+    """Of an elementwise operator, whose arguments are its operands, its result, and temporary memory: see `Op.loop`."""
+    numbers: tuple[float, ...] = ()
+    """What the loop takes behind the operands."""
     operands: int = 0
     number: int = 0
     """The operation of the stage that it belongs to."""
@@ -47,7 +47,8 @@ class Call:
     @classmethod
     def of(cls, op: Op, kernel: Callable[..., Any], arguments: tuple[Any, ...], operands: int, number: int) -> Call:
         """The call of an operator."""
-        return cls(kernel, arguments, op.name if op.is_elementwise else "", operands, number)
+        loop, numbers = op.loop if op.is_elementwise else ("", ())
+        return cls(kernel, arguments, loop, numbers, operands, number)
 
     @property
     def result(self) -> Array:
@@ -58,11 +59,11 @@ class Call:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The shape of its result without extents of 1; None where no chain takes it."""
-        if not self.op or self.result.size < LEAST_ELEMENTS:
+        if not self.loop or self.result.size < LEAST_ELEMENTS:
             return None
         operands = self.arguments[: self.operands]
         kinds: list[np.dtype[Any]] = [np.dtype(np.float32)] * (self.operands + 1)
-        if self.op == "where":
+        if self.loop == "where":
             kinds[0] = np.dtype(np.bool_)
         if [array.dtype for array in (*operands, self.result)] != kinds:
             return None
@@ -73,7 +74,7 @@ def steps_of(calls: Sequence[Call], temporaries: Temporaries) -> Iterator[Step]:
     """The steps of a stage."""
     for shape, group in groupby(calls, key=lambda call: call.shape):
         members = list(group)
-        loops = load("chains") if shape is not None and _pays(members) else None
+        loops = load("chains") if shape is not None else None
         if loops is None or shape is None:
             yield from ((call.kernel, call.arguments) for call in members)
             continue
@@ -87,10 +88,6 @@ def steps_of(calls: Sequence[Call], temporaries: Temporaries) -> Iterator[Step]:
         yield from chain.steps(temporaries)
 
 
-def _pays(calls: Sequence[Call]) -> bool:
-    return len(calls) > 1 or calls[0].op in BY_THEMSELVES
-
-
 @dataclass
 class _Chain:
     """Calls of which a block may be computed by all before the next."""
@@ -99,14 +96,16 @@ class _Chain:
     rank: int
     calls: list[Call] = field(default_factory=list)
     arrays: list[list[Array]] = field(default_factory=list)
-    """Of every call: its operands and its result, with as many axes as the shape."""
+    """Of every call: its operands, the numbers of its loop, and its result, with as many axes as the shape."""
 
     def add(self, call: Call) -> bool:
         """Append a call; False, and nothing done, where the loops do not take it, or where it reads or writes other
         elements of what a member writes, or writes other elements of what one reads."""
-        if call.op not in self.loops.CODES:
+        if call.loop not in self.loops.CODES:
             return False
-        arrays = [_squeezed(array, call) for array in call.arguments[: call.operands + 1]]
+        *operands, made = (_squeezed(array, call) for array in call.arguments[: call.operands + 1])
+        numbers = np.array(call.numbers, np.float32)
+        arrays = [*operands, *([numbers[:1].reshape([1] * self.rank)] if call.numbers else []), made]
         written = [members[-1] for members in self.arrays]
         present = [array for members in self.arrays for array in members]
         if any(_apart(array, other) for array in arrays for other in written):
@@ -121,40 +120,55 @@ class _Chain:
         return True
 
     def steps(self, temporaries: Temporaries) -> Iterator[Step]:
-        """The chain as one step, or as those of its calls where it does not pay."""
-        laid_out = self._laid_out() if self.calls and _pays(self.calls) else None
+        """The chain as one step; none where it is empty. What was made before of the same is not made again."""
+        laid_out = self._laid_out() if self.calls else None
         if laid_out is None:
-            yield from ((call.kernel, call.arguments) for call in self.calls)
             return
         extents, strides = laid_out
         block = TensorType(DType.F32, (self.loops.BLOCK,))
         end = self.calls[-1].number
-        blocks: list[tuple[Array, Array | None]] = []  # the results so far, and the block that holds one for others
+        held: list[Array] = []
         slots: list[list[int]] = []
-        program = []
+        results: list[tuple[Array, int]] = []  # what was made so far, and in which slot it is
+        known: dict[tuple[object, ...], int] = {}  # the block that holds what a loop makes of the slots that it reads
+        program, names = [], []
+
+        def number_of(slot: list[int]) -> int:
+            if slot not in slots:
+                slots.append(slot)
+            return slots.index(slot)
+
+        def in_memory(array: Array) -> int:
+            each = strides[id(array)]
+            return number_of([array.ctypes.data, each[-1], each[-1], *each[:-1]])
+
         for call, arrays in zip(self.calls, self.arrays):
+            *given, made = arrays
+            operands = []
+            for array in given:
+                found = next((number for other, number in reversed(results) if same_view(other, array)), None)
+                operands.append(in_memory(array) if found is None else found)
+            same = call.loop, call.numbers, *operands[: call.operands]
             is_local = call.last is not None and call.last <= end
-            numbers = []
-            for array in arrays:
-                if array is arrays[-1]:
-                    blocks.append((array, temporaries.take(block)[1] if is_local else None))
-                held = next((held for made, held in reversed(blocks) if same_view(made, array)), None)
-                each = strides[id(array)]
-                if held is None:
-                    slot = [array.ctypes.data, each[-1], each[-1], *each[:-1]]
-                else:
-                    slot = [held.ctypes.data, 0, array.itemsize, *[0] * (len(each) - 1)]
-                if slot not in slots:
-                    slots.append(slot)
-                numbers.append(slots.index(slot))
-            *operands, result = numbers
-            program.append([self.loops.CODES[call.op], result, *operands, *[result] * (3 - len(operands))])
-        for _, held in blocks:
-            if held is not None:
-                temporaries.give_back(held, block)
+            if is_local and same in known:
+                results.append((made, known[same]))
+                continue
+            if is_local:
+                held.append(temporaries.take(block)[1])
+                result = number_of([held[-1].ctypes.data, 0, made.itemsize, *[0] * (len(extents) - 1)])
+            else:
+                result = in_memory(made)
+                known = {key: number for key, number in known.items() if result not in key[2:]}
+            if is_local:
+                known[same] = result
+            results.append((made, result))
+            names.append(call.loop)
+            program.append([self.loops.CODES[call.loop], result, *operands, *[result] * (3 - len(operands))])
+        for memory in held:
+            temporaries.give_back(memory, block)
         numbers_of = partial(np.array, dtype=np.int64)
-        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, blocks]
-        yield _named("+".join(call.op for call in self.calls), self.loops), (self.calls[-1].result, *arguments)
+        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, held]
+        yield _named("+".join(names), self.loops), (self.calls[-1].result, *arguments)
 
     def _laid_out(self) -> tuple[list[int], dict[int, list[int]]] | None:
         """The extents of the axes, outermost first, as few as can be, and the strides of every array along them; None
@@ -170,7 +184,12 @@ class _Chain:
                 for each in strides:
                     del each[axis]
         members_of = zip(self.calls, self.arrays)
-        whole = {id(array) for call, members in members_of if call.op in self.loops.WHOLE for array in members}
+        whole = {
+            id(array)
+            for call, members in members_of
+            if call.loop in self.loops.WHOLE
+            for array in (*members[: call.operands], members[-1])
+        }
         for array, each in zip(arrays, strides):
             if each[-1] != array.itemsize and (each[-1] != 0 or id(array) in whole):
                 return None

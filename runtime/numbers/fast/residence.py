@@ -86,6 +86,8 @@ class Residence:
         last_read = self._last_use[load.stream.buffer] if is_view else load.phase
         if last_read != store.phase:
             return last_read < store.phase
+        if is_view and self._is_stored(load.stream.buffer):  # which may be done after this store
+            return False
         if store.stream.symbol_axis < 0 or store.tiles == 1:
             return True
         plain = load.stream.pick is None and store.stream.pick is None
@@ -93,12 +95,15 @@ class Residence:
         return aligned or (not is_view and load.stream.axis < 0)
 
     def _is_view(self, load: Transfer) -> bool:
-        """Whether the buffer can be device memory itself: nothing else fills it, nothing moves or widens it."""
+        """Whether the buffer can be device memory itself: nothing else fills it, nothing widens it."""
         number = load.stream.buffer
         if load.stream.pick is not None:
             return False
-        moves = sum(other.stream.buffer == number for other in (*self._loads, *self._stores))
-        return moves == 1 and not self._is_computed(number) and self._dtype(number) is not DType.BF16
+        loads = sum(other.stream.buffer == number for other in self._loads)
+        return loads == 1 and not self._is_computed(number) and self._dtype(number) is not DType.BF16
+
+    def _is_stored(self, number: int) -> bool:
+        return any(store.stream.buffer == number for store in self._stores)
 
     def _is_computed(self, number: int) -> bool:
         return any(
