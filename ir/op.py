@@ -67,12 +67,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """The matrix product that a systolic operator amounts to: `batch` products of m x k by k x n."""
+    """The matrix product that a systolic operator amounts to: `batch` products of m x k by k x n.
+
+    Each may be the sum of `parts` products of k / parts, which are added up where they are written.
+    """
 
     batch: int
     m: int
     n: int
     k: int
+    parts: int = 1
 
 
 class Op:

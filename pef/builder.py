@@ -25,7 +25,7 @@ from ir.op import Op
 from ir.types import DType, TensorType
 from pef import pef_pb2 as pb
 from pef.codec import encode_machine, encode_op, encode_type, parallelism, product_side, stage_work
-from pef.cycles import chain_length, operand_bytes
+from pef.cycles import chain_length, operand_bytes, result_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Nest, Slicing
 
@@ -65,12 +65,12 @@ class StageBuilder:
         """An output port."""
         self.record.outputs.add(value=value, buffer=buffer, combine=combine)
 
-    def place(self, rows: int = 1, columns: int = 1) -> None:
+    def place(self, rows: int = 1, columns: int = 1, batch: int = 1) -> None:
         """Give the stage PCUs, now that its operators are known."""
         chain = chain_length(stage_work(self.record), self.parent.machine)
-        self.record.batch_parallel, self.record.row_parallel, self.record.column_parallel = 1, rows, columns
+        self.record.batch_parallel, self.record.row_parallel, self.record.column_parallel = batch, rows, columns
         self.record.chain = chain
-        self.record.units.extend(self.parent.take(SiteKind.PCU, rows * columns * chain))
+        self.record.units.extend(self.parent.take(SiteKind.PCU, batch * rows * columns * chain))
 
     def _value(self, tile: TensorType, axes: Axes) -> int:
         self.record.values.add(type=encode_type(tile), axes=slicing(axes))
@@ -167,7 +167,7 @@ class ConfigurationBuilder:
             for pmu in units:
                 self._net(phase, pb.Net.READ, pmu, heads, -(-size // len(units)), stage=index, port=port)
         for port, write in enumerate(stage.outputs):
-            size = self.decoded(stage.values[write.value].type).nbytes
+            size = result_bytes(stage_work(stage), parallelism(stage), self.decoded(stage.values[write.value].type))
             pmus = list(self.record.buffers[write.buffer].units)
             for pcu in tails:
                 self._net(phase, pb.Net.WRITE, pcu, pmus, -(-size // len(tails)), stage=index, port=port)

@@ -3,14 +3,15 @@
 The compiler allocates with them, the simulator times with them; both see only what a PEF says. With L lanes, S
 pipeline stages, and rho cycles per vector (1 for bf16, `fp32_cycles_per_vector` for float32):
 
-    systolic   ceil(B/b) * ceil(M/(L*r)) * ceil(N/(S*c)) * K * rho       latency + L + S
+    systolic   ceil(B*P/b) * ceil(M/(L*r)) * ceil(N/(S*c)) * K/P * rho   latency + L + S
     SIMD       passes * tau * rho * ceil(E/(L*p))                        latency + S*chain (+ log2 L to reduce)
 
-B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's published stage cost); E is the largest number of
-elements that an operator of the chain passes through p PCUs side by side (`Op.elements`); tau is 1, or
-`tail_cycles_per_vector` where the chain has a transcendental function. An epilogue fused behind a product runs in the
-tail, concurrently: the stage takes the longer of both. The latency part is paid once per tile in flight, not per tile:
-the next tile starts right behind.
+B x (M x K by K x N) is the product on b x r x c PCUs (DFModel's published stage cost). P is 1, or the parts of a weight
+gradient's K, its rows of pixels: PCUs that have some of them each deliver a partial sum, which the PMUs add up as they
+do those of successive tiles. E is the largest number of elements that an operator of the chain passes through p PCUs
+side by side (`Op.elements`); tau is 1, or `tail_cycles_per_vector` where the chain has a transcendental function. An
+epilogue fused behind a product runs in the tail, concurrently: the stage takes the longer of both. The latency part is
+paid once per tile in flight, not per tile: the next tile starts right behind.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ir.op import CostClass, Gemm, Op
 from ir.types import DType, TensorType
@@ -75,8 +76,9 @@ class StageWork:
         vector = [o for o in busy if o.op.cost.kind is not CostClass.SYSTOLIC]
         reducing = [o for o in vector if o.passes > 1 or o.op.cost.kind is CostClass.REDUCE]
         elements = max((o.elements for o in vector), default=0)
+        gemm = products[0].op.gemm(*products[0].operands) if products else None
         return StageWork(
-            gemm=products[0].op.gemm(*products[0].operands) if products else None,
+            gemm=replace(gemm, parts=1) if gemm is not None and vector else gemm,
             elements=elements,
             slots=sum(o.op.cost.operations for o in vector),
             passes=max(1, sum(o.passes for o in reducing)) if vector else 0,
@@ -90,7 +92,8 @@ class StageWork:
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """How a stage is spread over PCUs: over the batch, rows and columns of a product; SIMD work uses rows only."""
+    """How a stage is spread over PCUs: over the batch and the parts, the rows and the columns of a product; SIMD work
+    uses rows only."""
 
     batch: int = 1
     row: int = 1
@@ -123,11 +126,11 @@ def compute_cycles(work: StageWork, parallel: Parallelism, machine: Machine) -> 
         return max(1, simd)
     gemm = work.gemm
     blocks = (
-        math.ceil(gemm.batch / parallel.batch)
+        math.ceil(gemm.batch * gemm.parts / parallel.batch)
         * math.ceil(gemm.m / (machine.pcu_lanes * parallel.row))
         * math.ceil(gemm.n / (machine.pcu_stages * parallel.column))
     )
-    return max(1, blocks * gemm.k * width, simd)
+    return max(1, blocks * gemm.k // gemm.parts * width, simd)
 
 
 def fill_cycles(work: StageWork, parallel: Parallelism, machine: Machine) -> int:
@@ -154,6 +157,18 @@ def operand_bytes(
         return gemm.batch * gemm.m * gemm.k * tensor.dtype.itemsize * repeats
     repeats = math.ceil(gemm.m / (machine.pcu_lanes * parallel.row))
     return gemm.batch * gemm.n * gemm.k * tensor.dtype.itemsize * repeats
+
+
+def partial_sums(work: StageWork, parallel: Parallelism) -> int:
+    """PCUs of a stage that write to the same place: what each delivers is added up there."""
+    if work.gemm is None or work.gemm.parts == 1:
+        return 1
+    return math.ceil(parallel.batch / work.gemm.batch)
+
+
+def result_bytes(work: StageWork, parallel: Parallelism, tensor: TensorType) -> int:
+    """Bytes that a stage sends a buffer per tile of a result of type `tensor`: every partial sum of it."""
+    return tensor.nbytes * partial_sums(work, parallel)
 
 
 def port_cycles(sent_bytes: int, units: int, machine: Machine) -> int:

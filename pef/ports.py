@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pef.cycles import operand_bytes, port_cycles
+from pef.cycles import operand_bytes, port_cycles, result_bytes
 from pef.decoded import Configuration, Port, Stage
 from pef.machine import Machine
 
@@ -99,7 +99,7 @@ def input_bytes(stage: Stage, port: Port, machine: Machine) -> int:
 
 def output_bytes(stage: Stage, port: Port) -> int:
     """Bytes per firing that a stage sends a buffer through one output port."""
-    return stage.body.values[port.value].type.nbytes
+    return result_bytes(stage.work, stage.parallelism, stage.body.values[port.value].type)
 
 
 def phase_ports(configuration: Configuration, index: int) -> PortLoad:

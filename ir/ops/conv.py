@@ -161,7 +161,8 @@ class Conv2dWeightGradient(Convolution):
 
     def gemm(self, dy: TensorType, x: TensorType) -> Gemm:
         sizes = self.geometry(x.shape, self.weight_shape)
-        return Gemm(sizes.groups, sizes.outputs // sizes.groups, sizes.depth, sizes.images * sizes.pixels)
+        outputs, rows = sizes.outputs // sizes.groups, sizes.images * dy.shape[2]
+        return Gemm(sizes.groups, outputs, sizes.depth, sizes.images * sizes.pixels, parts=rows)
 
     def scratch(self, dy: TensorType, x: TensorType) -> tuple[TensorType, ...]:
         by = method(self.geometry(x.shape, self.weight_shape), Role.WEIGHT_GRADIENT)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from ir.errors import Problem
 from pef import pef_pb2 as pb
 from pef.checks.stages import work_of
-from pef.cycles import operand_bytes
+from pef.cycles import operand_bytes, result_bytes
 from pef.decoded import Configuration, Stage, Stream
 
 Ends = tuple[str, frozenset[int]]
@@ -143,7 +143,7 @@ def ports_carry_all(configuration: Configuration, wiring: Wiring) -> Iterator[Pr
                         f"the nets carry {carried} of the operand's {size} bytes", f"{stage.where}, input {number}"
                     )
             for number, port in enumerate(stage.outputs):
-                size = stage.body.values[port.value].type.nbytes
+                size = result_bytes(work, parallel, stage.body.values[port.value].type)
                 carried = wiring.written_bytes[phase_number, stage_number, number]
                 if carried < size:
                     yield Problem(

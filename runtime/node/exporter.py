@@ -102,7 +102,7 @@ class NodeCollector:
 
     def _platform(self) -> Iterator[GaugeMetricFamily]:
         store = self._manager.store
-        errors = len(store.errors())
+        errors = store.error_count()
         yield GaugeMetricFamily("sambanova_platform_error_count", "Entries of the error log.", value=errors)
         counts = Counter(fault.type for fault in store.faults())
         faults = GaugeMetricFamily("snc_node_faults", "Faults that stand.", labels=["type"])

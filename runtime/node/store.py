@@ -17,6 +17,8 @@ from ir.errors import Problem, UsageError
 from runtime.node.diagnosis import Diagnosis, FaultType
 
 VERSION = 1
+KEPT = 10_000
+"""Entries of the error log, and closed sessions, that are kept: the newest."""
 LOGS = ("inventory", "error", "fault", "policy")
 
 _SCHEMA = """
@@ -137,10 +139,15 @@ class Store:
         return count > 0
 
     def add_error(self, path: str, text: str, now: float) -> None:
-        """An entry of the error log."""
+        """An entry of the error log, which drops its oldest beyond `KEPT`; numbers go on."""
         with self._transaction() as run:
-            run("INSERT INTO errors (time, path, text) VALUES (?, ?, ?)", now, path, text)
+            number = run("INSERT INTO errors (time, path, text) VALUES (?, ?, ?)", now, path, text).lastrowid
+            run("DELETE FROM errors WHERE id <= ?", number - KEPT)
             run(_CHANGED, "error")
+
+    def error_count(self) -> int:
+        """Entries of the error log."""
+        return int(self._rows("SELECT COUNT(*) FROM errors")[0][0])
 
     def errors(self) -> list[tuple[int, float, str, str]]:
         """The error log: number, time, path, text."""
@@ -195,7 +202,9 @@ class Store:
         columns = "pid, started, user, command, pef, tiles, since"
         values = (pid, started, user, command, pef, json.dumps(list(tiles)), now)
         with self._transaction() as run:
-            return int(run(f"INSERT INTO sessions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", *values).lastrowid)
+            number = int(run(f"INSERT INTO sessions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", *values).lastrowid)
+            run("DELETE FROM sessions WHERE id <= ? AND closed IS NOT NULL", number - KEPT)
+            return number
 
     def widen_session(self, identity: int, pef: str, tiles: Sequence[int]) -> None:
         """A session runs another PEF, and holds these tiles from now on."""

@@ -20,10 +20,12 @@ from backends.rdu.stream.nests import NestedStage, Phase, inner_cuttings, streak
 from backends.rdu.stream.spread import options
 from ir import interpreter
 from ir.builder import GraphBuilder
+from ir.errors import IllegalPefError
 from ir.graph import Graph, Program, SectionKind, Symbol, SymbolKind, Value
 from ir.location import Location
 from ir.op import OPS, Gemm
 from ir.types import DType, TensorType
+from pef import pef_pb2 as pb
 from pef.check import check
 from pef.cycles import StageWork
 from pef.decoded import Configuration
@@ -213,6 +215,27 @@ def test_options_are_a_pareto_front() -> None:
     assert all(a.units < b.units and a.cycles > b.cycles for a, b in pairwise(found))
     assert found[0].units == 1
     assert found[-1].cycles == 64 * SN30.fp32_cycles_per_vector
+
+
+def test_pcus_share_out_the_pixels_of_a_weight_gradient() -> None:
+    """Of 8 x 9 results, one PCU holds all: more of them help only where each takes rows of pixels of its own."""
+    net = Net()
+    dy, x = net.input("dy", 4, 8, 64, 64), net.input("x", 4, 1, 64, 64)
+    attributes = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "dtype": DType.F32}
+    net.output("dw", net("conv2d_weight_gradient", dy, x, weight_shape=(8, 1, 3, 3), **attributes))
+    pef = compile_program(net.program(), SN30)
+    check(pef)
+    ((stage,),) = (phase.stages for phase in pef.configurations[0].phases)
+    assert stage.batch_parallel > 1 == stage.row_parallel
+    rng = np.random.default_rng(0)
+    given = {name: rng.standard_normal(value.type.shape, np.float32) for name, value in (("dy", dy), ("x", x))}
+    expected = interpreter.run(net.graph(), given)["dw"]
+    for strict in (True, False):
+        found = Session(pef, strict=strict).run(inputs=given)["dw"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    pef.configurations[0].nets.remove(next(net for net in pef.configurations[0].nets if net.kind == pb.Net.WRITE))
+    with pytest.raises(IllegalPefError, match="the nets carry"):
+        check(pef)
 
 
 def test_allocation_stays_within_its_budget_and_uses_more_where_it_helps() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ir.errors import UsageError
+from runtime.node import store
 from runtime.node.activity import Sums
 from runtime.node.allocation import Need, Refusal
 from runtime.node.diagnosis import FaultType
@@ -212,3 +213,17 @@ def test_logs_count_their_changes(manager: Manager) -> None:
     assert inventory[TILE] == "FTYPE_TILE_EXCLUDED" and inventory[RDU] == "degraded"
     with pytest.raises(UsageError):
         log_table(manager, "gossip", all_of_them=False)
+
+
+def test_the_store_keeps_the_newest_errors_and_closed_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "KEPT", 3)
+    kept = Store(tmp_path / "node.db", "sn30-8")
+    for number in range(1, 6):
+        kept.add_error("/NODE", f"error {number}", float(number))
+        session = kept.open_session(number, 0.0, "user", "snrun", "a.pef", [], 0.0)
+        if number > 1:
+            kept.close_session(session, 1.0)
+    assert [(number, text) for number, _, _, text in kept.errors()] == [(n, f"error {n}") for n in (3, 4, 5)]
+    assert kept.error_count() == 3
+    assert [session.id for session in kept.sessions()] == [1]
+    assert kept.open_session(6, 0.0, "user", "snrun", "a.pef", [], 0.0) == 6

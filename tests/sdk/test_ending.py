@@ -45,20 +45,27 @@ def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
-def test_a_program_says_which_verbs_it_does_not_have(tmp_path: Path) -> None:
-    compiling = program(tmp_path, "compile", "--inference", "--pef-name=app", "--resource-report-path=resources.json")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the program was compiled, with a report that acts."""
+    folder = tmp_path_factory.mktemp("built")
+    compiling = program(folder, "compile", "--inference", "--pef-name=app", "--resource-report-path=resources.json")
     assert compiling.returncode == 0 and "without effect" not in compiling.stdout + compiling.stderr, compiling.stderr
-    (section,) = json.loads((tmp_path / "resources.json").read_text())
+    return folder
+
+
+def test_a_program_says_which_verbs_it_does_not_have(built: Path) -> None:
+    (section,) = json.loads((built / "resources.json").read_text())
     assert section["name"] == "fwd_0" and section["pcus"] >= 1
-    result = program(tmp_path, "test", "--pef=out/app/app.pef")
+    (built / "kept.txt").unlink()
+    result = program(built, "test", "--pef=out/app/app.pef")
     assert "app.py has done nothing for the verb 'test': TestWithGold" in result.stderr
-    assert result.returncode == 2 and (tmp_path / "kept.txt").read_text() == "not lost"
+    assert result.returncode == 2 and (built / "kept.txt").read_text() == "not lost"
 
 
-def test_a_run_says_which_options_it_does_not_follow(tmp_path: Path) -> None:
-    program(tmp_path, "compile", "--inference", "--pef-name=app")
+def test_a_run_says_which_options_it_does_not_follow(built: Path) -> None:
     options = ["--acc-report-json=a.json", "--num-tiles=2", "--mock-inference", "--gold-file-path=gold.pt"]
-    result = program(tmp_path, "run", "--inference", "--pef=out/app/app.pef", *options)
+    result = program(built, "run", "--inference", "--pef=out/app/app.pef", *options)
     assert result.returncode == 0, result.stderr
     assert "without effect on the simulated device: --num-tiles, --mock-inference" in result.stdout
     assert "--acc-report-json is without effect: nothing wrote a.json" in result.stderr

@@ -12,6 +12,7 @@ import math
 import pytest
 
 from ir.op import Op
+from ir.types import DType
 from pef import pef_pb2 as pb
 from tests.timing.build import (
     FREE_MEMORY,
@@ -32,6 +33,30 @@ def arrival(configuration: pb.Configuration, stream: int, port: int) -> float:
     record = configuration.phases[0].streams[stream]
     size = 2 * math.prod(configuration.slots[record.slot].shape)
     return size / AGCU + hops(configuration, 0, pb.Net.LOAD, stream) + hops(configuration, 0, pb.Net.READ, 0, port)
+
+
+@pytest.mark.parametrize("sums", [1, 2, 4, 5, 16])
+def test_rows_of_pixels_of_a_weight_gradient_are_shared_out(sums: int) -> None:
+    """Two images of 8 x 8 pixels are 16 parts of K; every PCU that has some of them writes a sum of its own."""
+    gradient = op(
+        "conv2d_weight_gradient",
+        weight_shape=(32, 4, 3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1, dtype=DType.BF16,
+    )  # fmt: skip
+    b = ConfigurationBuilder(FREE_MEMORY)
+    types = bf16(2, 32, 8, 8), bf16(2, 4, 8, 8), bf16(32, 4, 3, 3)
+    slots = [b.slot(tensor) for tensor in types]
+    dy, x, dw = (b.buffer(name, tensor, pmus=pmus) for name, tensor, pmus in zip(("dy", "x", "dw"), types, (8, 8, 1)))
+    b.phase(1)
+    stage = b.stage("gradient")
+    stage.write(stage.apply(gradient, stage.read(dy), stage.read(x)), dw)
+    stage.place(columns=3, batch=sums)
+    for slot, buffer in zip(slots[:2], (dy, x)):
+        b.load(slot, buffer)
+    b.store(slots[2], dw)
+    (report,) = stage_reports(execution_of(b.build()))
+    blocks = math.ceil(32 / LANES) * math.ceil(4 * 9 / (STAGES * 3))
+    assert report.compute_cycles == math.ceil(16 / sums) * blocks * 8
+    assert report.port_cycles == max(math.ceil(2 * 32 * 128 * blocks / (8 * PORT)), sums * types[2].nbytes // PORT)
 
 
 @pytest.mark.parametrize("m, k, n", [(32, 64, 6), (64, 48, 12), (100, 32, 40), (256, 64, 64)])

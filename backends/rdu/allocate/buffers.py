@@ -22,7 +22,7 @@ from backends.rdu.stream.nests import NestedStage, Phase, reader_of, writer_of
 from ir.graph import Value
 from ir.op import Combine
 from ir.types import TensorType
-from pef.cycles import operand_bytes
+from pef.cycles import operand_bytes, result_bytes
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE, Nest, Pick, Slicing, Writer, axis_of, level_of, sync_level
 from pef.nest import Load as LoadWriter
@@ -451,7 +451,8 @@ class _LayoutBuilder:
                         reads[number] = max(reads.get(number, 0), sent / pace)
                 for port in outputs:
                     if port.buffer == index:
-                        writes[number] = max(writes.get(number, 0), stage.type(port.value).nbytes / pace)
+                        sent = result_bytes(stage.work, option.parallel, stage.type(port.value))
+                        writes[number] = max(writes.get(number, 0), sent / pace)
         rate = max([*reads.values(), *writes.values(), 0.0])
         return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
 

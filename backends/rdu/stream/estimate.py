@@ -369,14 +369,13 @@ class Estimate:
         total: dict[str, float] = {}
         written: dict[str, float] = {}
         for stage, spread, events in self._members[:length]:
-            form = stage.form
-            nbytes = spread.sent_bytes(spread.within(pace / events)) if form.reads else ()
-            for number, own in zip(form.reads, nbytes):
+            form, option = stage.form, spread.within(pace / events)
+            for number, own in zip(form.reads, spread.sent_bytes(option)):
                 name = stage.names[number]
                 sent[name] = max(sent.get(name, 0.0), events * own)
                 total[name] = total.get(name, 0.0) + events * own
-            for number in form.writes:
-                written[stage.names[number]] = events * form.types[number].nbytes
+            for number, own in zip(form.writes, spread.written_bytes(option)):
+                written[stage.names[number]] = events * own
         machine = self.machine
         width = pace * machine.pmu_port_bytes_per_cycle
         found = {}

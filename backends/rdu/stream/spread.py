@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backends.rdu.stream.forms import Form
-from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles, operand_bytes
-from pef.machine import Machine
+from ir.op import Gemm
+from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles, operand_bytes, result_bytes
+from pef.machine import Machine, SiteKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,12 @@ class Spread:
             for number in form.reads
         )
 
+    @functools.cache  # noqa: B019  (a spread is kept for good)
+    def written_bytes(self, option: int) -> tuple[int, ...]:
+        """Bytes that the stage sends for a firing with this option, for each value that is written."""
+        form, parallel = self.form, self.options[option].parallel
+        return tuple(result_bytes(form.work, parallel, form.types[number]) for number in form.writes)
+
 
 @functools.cache
 def spread_of(form: Form, machine: Machine) -> Spread:
@@ -57,11 +64,14 @@ def spread_of(form: Form, machine: Machine) -> Spread:
 
 @functools.cache
 def options(work: StageWork, machine: Machine) -> tuple[Option, ...]:
-    """The ways to spread work that no other beats in both PCUs and cycles, narrowest first."""
+    """The ways to spread work over no more PCUs than there are that no other beats in both PCUs and cycles, narrowest
+    first; there is always one."""
     chain = chain_length(work, machine)
+    most = max(chain, len(machine.working_sites(SiteKind.PCU)))
     candidates = [
         Option(parallel.units, compute_cycles(work, parallel, machine), parallel)
         for parallel in _spreads(work, chain, machine)
+        if parallel.units <= most
     ]
     best: list[Option] = []
 
@@ -91,10 +101,16 @@ def _spreads(work: StageWork, chain: int, machine: Machine) -> Iterable[Parallel
         for lanes in _useful(min(vectors, work.rows)):
             yield Parallelism(row=lanes, chain=chain)
         return
-    for batch in _useful(work.gemm.batch):
+    for batch in _parts(work.gemm):
         for row in _useful(math.ceil(work.gemm.m / machine.pcu_lanes)):
             for column in _useful(math.ceil(work.gemm.n / machine.pcu_stages)):
                 yield Parallelism(batch, row, column, chain)
+
+
+def _parts(gemm: Gemm) -> Iterable[int]:
+    """The ways to share out a batch, and the parts of its products: a product's parts once each has PCUs of its own."""
+    yield from _useful(gemm.batch)
+    yield from (gemm.batch * parts for parts in _useful(gemm.parts)[1:])
 
 
 def _useful(blocks: int) -> list[int]:

@@ -16,7 +16,7 @@ from backends.rdu.allocate.buffers import Layout, PhaseLayout, Port, Stream
 from backends.rdu.stream.nests import NestedStage
 from backends.rdu.wire.netlist import Net, Netlist, Terminal, Unit
 from pef import pef_pb2 as pb
-from pef.cycles import Parallelism, operand_bytes
+from pef.cycles import Parallelism, operand_bytes, partial_sums
 from pef.machine import Machine, SiteKind
 
 SHARED_BYTES = 4096
@@ -210,10 +210,14 @@ def _stage_nets(
             share = math.ceil(sent / len(nets))
             yield Connection(pb.Net.READ, index, position, number, source, sinks, share)
     for number, port in enumerate(phase.outputs[position]):
-        pairs = _deal(pmus[port.buffer], len(lanes))
+        sums = partial_sums(stage.work, parallel)
+        writers = len(lanes) // sums
+        pairs = _deal(pmus[port.buffer], writers)
         share = math.ceil(stage.type(port.value).nbytes / len(pairs))
-        for pmu, lane in pairs:
-            yield Connection(pb.Net.WRITE, index, position, number, _unit(lanes[lane][-1]), (_unit(pmu),), share)
+        for first in range(0, len(lanes), writers):
+            for pmu, lane in pairs:
+                source = _unit(lanes[first + lane][-1])
+                yield Connection(pb.Net.WRITE, index, position, number, source, (_unit(pmu),), share)
     share = math.ceil((4 if stage.work.fp32 else 2) * stage.work.elements / len(lanes))
     for lane_units in lanes:
         for before, behind in itertools.pairwise(lane_units):
