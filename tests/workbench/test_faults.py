@@ -215,7 +215,7 @@ def test_a_wrong_pass_is_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [graph] = parse_program(small.read_text()).graphs
     assert [node.op.name for node in graph.nodes] == ["add"]
     assert all(value.type.numel <= 4 for value in graph.values()), "and its extents are small"
-    assert "left: 1 nodes" in result.stderr
+    assert "left: 1 node, " in result.stderr
 
 
 def test_an_error_is_reduced_to_what_causes_it() -> None:
