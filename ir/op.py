@@ -91,6 +91,8 @@ class Op:
     """Operands of which only those elements are fetched that another operand names; they are not read as a whole."""
     whole: ClassVar[str] = ""
     """Why its spaces hold an axis whole (`!`): why tiles cut along that axis would not make the same result."""
+    places_by_value: ClassVar[bool] = False
+    """Whether values say where elements go or come from: it runs far below the peak."""
     laid_out: ClassVar[int | None] = None
     """The operand that the kernel lays out anew, such as the images of a convolution as columns; None: none."""
     any_layout: ClassVar[bool] = False

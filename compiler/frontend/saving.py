@@ -150,7 +150,7 @@ def may_repeat(node: Node, joint: Graph) -> bool:
     places that depend on their values, which goes far below the peak; nor what other replicas take part in.
     Of matrix products only those of two computed values (attention scores) may: the others read weights.
     """
-    if node.op.exchanges or node.op.tables or node.op.cost.kind is CostClass.GATHER:
+    if node.op.exchanges or node.op.tables or node.op.places_by_value:
         return False
     if node.op.cost.kind is not CostClass.SYSTOLIC:
         return True

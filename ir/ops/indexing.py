@@ -31,6 +31,7 @@ class Indexed(TakesIndex):
     """An operator that reaches elements of an axis by index."""
 
     whole = "an index may name any element of the axis"
+    places_by_value = True
 
 
 @op("wrap_index")

@@ -22,6 +22,7 @@ class Scattering(Op):
     cost: ClassVar[Cost] = Cost(CostClass.GATHER)
     any_layout: ClassVar[bool] = True
     whole = "an index may name any element of the axis"
+    places_by_value = True
     refuses = True
     loop_name: ClassVar[str] = ""
     """Of the compiled loop that writes elements; nothing where there is none."""

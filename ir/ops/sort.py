@@ -28,6 +28,7 @@ class Sort(Op):
     dim: int
     descending: bool
     cost = COMPARE_AND_EXCHANGE
+    places_by_value = True
     whole = "every element along the axis has a part in each result"
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
@@ -76,6 +77,7 @@ class TopK(Op):
     dim: int
     largest: bool
     cost = COMPARE_AND_EXCHANGE
+    places_by_value = True
     whole = "every element along the axis has a part in each result"
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:

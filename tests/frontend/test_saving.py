@@ -91,6 +91,42 @@ def test_attention_scores_are_computed_again() -> None:
     assert operators(program, SectionKind.BCKWD).count("softmax") == 1
 
 
+class Joined(nn.Module):
+    """Two convolutions' results side by side, and a convolution of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = (nn.Conv2d(4, 8, 1) for _ in range(2))
+        self.last = nn.Conv2d(16, 4, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        left, right = torch.relu(self.left(input)), torch.relu(self.right(input))
+        return self.last(torch.cat([left, right, left], 1)[:, :16]).square().mean() + (left * right).mean()
+
+
+def test_what_is_joined_is_joined_again() -> None:
+    """The parts are saved for their own readers: joining them costs no more than reading them."""
+    program = captured(Joined(), 2, 4, 16, 16)
+    assert "cat" in operators(program, SectionKind.BCKWD)
+    assert max(type.shape[1] for type in saved(program) if type.rank == 4) == 8
+
+
+class Sorted(nn.Module):
+    """Sorted rows, weighted by place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(64))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return (torch.sort(torch.tanh(input * self.weight), dim=-1).values * torch.arange(64.0)).sum()
+
+
+def test_orders_are_saved() -> None:
+    program = captured(Sorted(), 4, 64)
+    assert "sort" not in operators(program, SectionKind.BCKWD)
+
+
 def test_products_with_weights_are_not_computed_again() -> None:
     model = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 8), nn.GELU(), nn.Flatten(0))
     model.append(nn.Linear(32, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,11 +68,9 @@ def options(work: StageWork, machine: Machine) -> tuple[Option, ...]:
     """The ways to spread work over no more PCUs than there are that no other beats in both PCUs and cycles, narrowest
     first; there is always one."""
     chain = chain_length(work, machine)
-    most = max(chain, len(machine.working_sites(SiteKind.PCU)))
     candidates = [
         Option(parallel.units, compute_cycles(work, parallel, machine), parallel)
         for parallel in _spreads(work, chain, machine)
-        if parallel.units <= most
     ]
     best: list[Option] = []
 
@@ -96,15 +95,23 @@ def _sent(work: StageWork, parallel: Parallelism, machine: Machine) -> float:
 
 
 def _spreads(work: StageWork, chain: int, machine: Machine) -> Iterable[Parallelism]:
+    """Over no more PCUs than there are, but over those of one chain in any case."""
+    most = max(1, len(machine.working_sites(SiteKind.PCU)) // chain)
     if work.gemm is None:
         vectors = max(1, math.ceil(work.elements / machine.pcu_lanes))
-        for lanes in _useful(min(vectors, work.rows)):
+        for lanes in _up_to(most, _useful(min(vectors, work.rows))):
             yield Parallelism(row=lanes, chain=chain)
         return
-    for batch in _parts(work.gemm):
-        for row in _useful(math.ceil(work.gemm.m / machine.pcu_lanes)):
-            for column in _useful(math.ceil(work.gemm.n / machine.pcu_stages)):
+    rows = _useful(math.ceil(work.gemm.m / machine.pcu_lanes))
+    columns = _useful(math.ceil(work.gemm.n / machine.pcu_stages))
+    for batch in _up_to(most, _parts(work.gemm)):
+        for row in _up_to(most // batch, rows):
+            for column in _up_to(most // (batch * row), columns):
                 yield Parallelism(batch, row, column, chain)
+
+
+def _up_to(most: int, ascending: Iterable[int]) -> Iterable[int]:
+    return itertools.takewhile(lambda number: number <= most, ascending)
 
 
 def _parts(gemm: Gemm) -> Iterable[int]:
