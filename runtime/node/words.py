@@ -23,7 +23,7 @@ def numbers(listed: Collection[int]) -> str:
 
 
 def shown_command(command: str, longest: int = 60) -> str:
-    """A command line as it was typed: without Python and the folder of the program in front, and cut where it is long."""
+    """A command line as it was typed: without Python and the folder of the program in front, cut where it is long."""
     first, _, rest = command.partition(" ")
     if Path(first).name.startswith("python") and rest and not rest.startswith("-"):
         first, _, rest = rest.partition(" ")

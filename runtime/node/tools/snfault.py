@@ -104,7 +104,9 @@ def reset(paths: tuple[str, ...]) -> None:
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
             NodeError.raise_if([Problem(text) for text in response.error_details])
-            say(f"{response.path}: {'came back' if response.came_back else 'did not come back in order: snfadm -l fault'}")
+            say(
+                f"{response.path}: {'came back' if response.came_back else 'did not come back in order: snfadm -l fault'}"
+            )
             well &= response.came_back
         return well
 
