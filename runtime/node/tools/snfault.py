@@ -104,9 +104,8 @@ def reset(paths: tuple[str, ...]) -> None:
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
             NodeError.raise_if([Problem(text) for text in response.error_details])
-            say(
-                f"{response.path}: {'came back' if response.came_back else 'did not come back in order: snfadm -l fault'}"
-            )
+            back = "came back" if response.came_back else "did not come back in order: snfadm -l fault"
+            say(f"{response.path}: {back}")
             well &= response.came_back
         return well
 
