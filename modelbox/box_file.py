@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ir.errors import Problem, UsageError
 from pef.files import readable_refusal
 
 FILE = "box.yaml"
 MIB = 2**20
+SCHEMA = "`snc box schema` prints what it may hold"
 
 Use = Literal["inference", "training", "generation"]
 Value = bool | int | float | str
@@ -181,14 +183,19 @@ def parse(text: str, where: str = FILE) -> Box:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(Problem(f"{where} is not YAML: {' '.join(str(error).split())}")) from error
+    if not isinstance(found, dict):
+        raise UsageError(Problem(f"{where} holds no settings", hint=SCHEMA))
     try:
         return Box.model_validate(found)
     except ValidationError as error:
-        problems = [
-            Problem(f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}", where, "`snc box schema`")
-            for fault in error.errors()
-        ]
-        raise UsageError(*problems) from error
+        raise UsageError(*(_problem(fault, where) for fault in error.errors())) from error
+
+
+def _problem(fault: ErrorDetails, where: str) -> Problem:
+    key = ".".join(map(str, fault["loc"])) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return Problem(f"there is no setting {key}", where, SCHEMA)
+    return Problem(f"{key}: {fault['msg'].removeprefix('Value error, ')}", where, SCHEMA)
 
 
 def as_text(box: Box) -> str:

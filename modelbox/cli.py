@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -92,6 +93,8 @@ def check_command(folder: Path, as_json: bool) -> None:
 def serve_command(folder: Path, host: str | None, http_port: int | None, grpc_port: int | None) -> None:
     """Serve a box until SIGTERM or SIGINT. Prints one line of JSON with the addresses once it is ready."""
     with readable_errors():
+        # Read when transformers is loaded, and passed on to jobs: bars would stand between the lines of JSON.
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         from modelbox.box_file import Home
         from modelbox.service.server import serve
 

@@ -62,7 +62,7 @@ def create_app(service: Service) -> Gate:
     @app.exception_handler(HTTPException)
     @app.exception_handler(RequestValidationError)
     async def failed(request: Request, error: Exception) -> Response:
-        found = _as_refusal(error)
+        found = _as_refusal(error, request.url.path)
         if found.reason is Reason.FAULT and not isinstance(error, Refusal):
             log.error("a request failed", exc_info=error)
         code, body = _written(found, request.url.path)
@@ -75,15 +75,16 @@ def create_app(service: Service) -> Gate:
     return Gate(app, service, _raw)
 
 
-def _as_refusal(error: Exception) -> Refusal:
+def _as_refusal(error: Exception, path: str) -> Refusal:
     match error:
         case Gone() | ClientDisconnect():
             return Refusal(Reason.GONE, "the client went away")
         case RequestValidationError():
             return Refusal(Reason.INVALID, "; ".join(str(fault["msg"]) for fault in error.errors()))
+        case HTTPException(status_code=404):
+            return Refusal(Reason.NOT_FOUND, f"this box has no {path}: /openapi.json lists what it has")
         case HTTPException():
-            reason = Reason.NOT_FOUND if error.status_code == 404 else Reason.INVALID
-            return Refusal(reason, str(error.detail))
+            return Refusal(Reason.INVALID, str(error.detail))
         case _:
             return refused(error)
 

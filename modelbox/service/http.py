@@ -53,6 +53,8 @@ def parsed(body: bytes | memoryview) -> Any:
 
 def validated(model: type[Model], body: Any) -> Model:
     """A body as a model. Raises Refusal that names the first field that is wrong."""
+    if not isinstance(body, dict):
+        raise Refusal(Reason.INVALID, "the body is not a JSON object")
     try:
         return model.model_validate(body)
     except ValidationError as error:

@@ -70,4 +70,6 @@ def _problem(detail: Any) -> Problem:
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return Problem(f"there is no setting {key}", hint="check its name; settings stand in groups: group.key=value")
+    if detail["input"] is None:
+        return Problem(f"{key} is not given", hint=f"add {key}=...")
     return Problem(f"{key}: {message}" if key and not message.startswith("give ") else message)

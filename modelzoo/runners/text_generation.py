@@ -14,7 +14,7 @@ from modelzoo.generation.graphs import DECODE, Profile, compile_generation, grap
 from modelzoo.generation.sampling import Sampling
 from modelzoo.generation.text import Writer
 from modelzoo.runners.requests import compile_request, recorded
-from modelzoo.runners.schema import GenerationApplication
+from modelzoo.runners.schema import Generation, GenerationApplication
 from modelzoo.runners.summary import Latencies, write_generation
 
 
@@ -44,8 +44,9 @@ def generate_text(settings: GenerationApplication) -> list[str]:
     if folder is None:
         hint = "give checkpoint.model_name_or_path, a folder with weights and a tokenizer"
         raise UsageError(Problem("a model with random weights writes nonsense", hint=hint))
-    hugging_face.bind(hugging_face.pretrained(folder), decoder.session)
     writer = Writer(decoder, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    _require_room(writer, asked)
+    hugging_face.bind(hugging_face.pretrained(folder), decoder.session)
     sampling = [sampling_of(settings, number) for number in range(asked.batch_size)]
     answers = [""] * asked.batch_size
     seconds: list[float] = []
@@ -63,6 +64,20 @@ def generate_text(settings: GenerationApplication) -> list[str]:
     longest = max(len(writer.tokenizer.encode(prompt)) for prompt in asked.prompts)
     print(f"summary: {write_generation(asked.output_dir, _latencies(decoder, seconds, longest))}")
     return answers
+
+
+def _require_room(writer: Writer, asked: Generation) -> None:
+    """Raises UsageError for prompts whose answers may not fit: after the last token that fits all would be lost."""
+    longest = writer.decoder.capacity
+    problems = []
+    for number, prompt in enumerate(asked.prompts):
+        tokens = len(writer.tokenizer.encode(prompt))
+        if tokens + asked.max_new_tokens > longest:
+            what = f"prompt {number} of {tokens} tokens and {asked.max_new_tokens} new ones are more than {longest}"
+            rest = longest - tokens
+            less = f"give generation.max_new_tokens={rest} or less" if rest > 0 else "give a shorter prompt"
+            problems.append(Problem(what, hint=f"{less}, or compile with a longer model.max_seq_length"))
+    UsageError.raise_if(problems)
 
 
 def sampling_of(settings: GenerationApplication, prompt: int) -> Sampling:

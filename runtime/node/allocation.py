@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pef.wording import counted
 from runtime.node.hardware import Node
-from runtime.node.words import numbers, ranges
+from runtime.node.words import numbers, ranges, shown_command
 
 AFFINITY = "SF_RNT_TILE_AFFINITY"
 
@@ -47,7 +47,7 @@ class Holder:
     command: str
 
     def __str__(self) -> str:
-        return f"PID {self.pid} ({self.user}: {self.command[:60]})"
+        return f"PID {self.pid} ({self.user}: {shown_command(self.command)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from runtime.node.client import Client
 from runtime.node.footprint import SectionTime, placements, section_times
 from runtime.node.places import Places
 from runtime.node.protocol import snml_rpc_pb2 as rpc
+from runtime.node.words import tile_mask
 
 REPORT_SECONDS = 0.2
 ASK_AGAIN_SECONDS = 0.25
@@ -49,12 +50,14 @@ class Lease:
     def take(self, pef: pb.Pef, name: str) -> Taken:
         """Tiles for a PEF. Raises NodeError where there are none, or none in the time that the environment allows."""
         log.info("sn_create_session: PEF File: %s", name)
+        affinity = os.environ.get(AFFINITY, "")
+        tile_mask(affinity)
         request = rpc.OpenSessionRequest(
             pid=self.pid,
             pef=name,
             machine=pef.machine.name,
             placements=[rpc.Placement(tiles=sorted(tiles)) for tiles in placements(pef)],
-            affinity=os.environ.get(AFFINITY, ""),
+            affinity=affinity,
         )
         for resource, count in gres(os.environ.get(GRES, "")).items():
             setattr(request, resource, count)
@@ -243,6 +246,6 @@ def gres(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, count = part.partition(":")
         if name not in ("rdu", "rdu_tile") or not (count or "1").isdecimal() or int(count or "1") < 1:
-            raise UsageError(Problem(f"{GRES} is {text!r}", hint="write it like rdu:1 or rdu_tile:4"))
+            raise UsageError(Problem(f"{GRES} is {text!r}", hint="write it, or --gres, like rdu:1 or rdu_tile:4"))
         counts[name] = int(count or "1")
     return counts

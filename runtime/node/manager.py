@@ -209,7 +209,7 @@ class Manager:
         self.node.find(path)
         with self._lock:
             if not self.store.repair(path):
-                raise UsageError(Problem(f"{path} is not broken", hint="snfault list says what is"))
+                raise UsageError(Problem(f"{path} is not broken", hint="snfadm -l fault lists what is"))
             log.info("%s is repaired", path)
 
     def clear(self, identity: str) -> str:

@@ -16,6 +16,7 @@ from runtime.node.processes import find_process
 from runtime.node.protocol import snml_rpc_pb2 as pb
 from runtime.node.protocol import snml_rpc_pb2_grpc as rpc
 from runtime.node.tables import log_table, states
+from runtime.node.words import tile_mask
 
 log = logging.getLogger("snc.snd")
 
@@ -170,9 +171,5 @@ def _need(request: Any, tiles_per_rdu: int) -> Need:
     placements = tuple(frozenset(placement.tiles) for placement in request.placements)
     if not placements or not all(placements) or any(max(tiles) >= tiles_per_rdu for tiles in placements):
         raise UsageError(Problem(f"an RDU of this node has {tiles_per_rdu} tiles", hint="compile for this machine"))
-    try:
-        affinity = int(request.affinity, 16) if request.affinity else None
-    except ValueError as error:
-        what = f"SF_RNT_TILE_AFFINITY is {request.affinity!r}"
-        raise UsageError(Problem(what, hint="a hexadecimal mask of tiles, such as 0xff")) from error
+    affinity = tile_mask(request.affinity)
     return Need(request.pef[:LONGEST_TEXT], request.machine, placements, affinity, request.rdu, request.rdu_tile)

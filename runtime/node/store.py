@@ -135,7 +135,8 @@ class Store:
         """Note that a component works again; whether it was broken."""
         with self._transaction() as run:
             count: int = run("DELETE FROM conditions WHERE path = ?", path).rowcount
-            run(_CHANGED, "inventory")
+            if count:
+                run(_CHANGED, "inventory")
         return count > 0
 
     def add_error(self, path: str, text: str, now: float) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ir.errors import Problem, UsageError
 
 
 def ranges(numbers: Collection[int]) -> Iterator[str]:
@@ -17,3 +20,21 @@ def ranges(numbers: Collection[int]) -> Iterator[str]:
 def numbers(listed: Collection[int]) -> str:
     """Whole numbers as people write them: 0-3, 5."""
     return ", ".join(ranges(listed))
+
+
+def shown_command(command: str, longest: int = 60) -> str:
+    """A command line as it was typed: without Python and the folder of the program in front, cut where it is long."""
+    first, _, rest = command.partition(" ")
+    if Path(first).name.startswith("python") and rest and not rest.startswith("-"):
+        first, _, rest = rest.partition(" ")
+    typed = f"{Path(first).name} {rest}".rstrip()
+    return typed if len(typed) <= longest else f"{typed[: longest - 4]} ..."
+
+
+def tile_mask(text: str) -> int | None:
+    """The mask of tiles in SF_RNT_TILE_AFFINITY, None where it is empty. Raises UsageError for what is no number."""
+    try:
+        return int(text, 16) if text else None
+    except ValueError as error:
+        what = f"SF_RNT_TILE_AFFINITY is {text!r}"
+        raise UsageError(Problem(what, hint="give a hexadecimal mask of tiles, such as 0xff")) from error

@@ -287,11 +287,11 @@ def _runs(operators: Sequence[str]) -> str:
 
 
 def source_lines(sources: Sequence[str]) -> str:
-    """`model.py:12,13,15`, one file to a line; what has no line, such as an optimizer, is a name alone."""
+    """`model.py:12, 13, 15`, one file to a line; what has no line, such as an optimizer, is a name alone."""
     files: dict[str, list[str]] = {}
     for source in sources:
         file, _, line = source.rpartition(":")
         if not line.isdigit():
             file, line = source, ""
         files.setdefault(file.rpartition("/")[2], []).extend([line] if line else [])
-    return "\n".join(f"{file}:{','.join(lines)}" if lines else file for file, lines in files.items())
+    return "\n".join(f"{file}:{', '.join(lines)}" if lines else file for file, lines in files.items())

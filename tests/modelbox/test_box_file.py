@@ -33,7 +33,21 @@ def test_everything_wrong_in_a_box_file_is_told_at_once() -> None:
     with pytest.raises(UsageError) as error:
         parse(text)
     told = str(error.value)
-    assert all(word in told for word in ("name:", "model:", "fish:"))
+    assert all(word in told for word in ("name:", "model:", "there is no setting fish"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "box.yaml holds no settings"),
+        ("- box", "box.yaml holds no settings"),
+        ("{box: 1, name: m, model: 'file:m.py', profiles: [], security: {tls_key: k}}", "security: TLS takes both"),
+    ],
+)
+def test_what_is_wrong_is_told_in_our_words(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(text)
+    assert said in str(error.value) and "`snc box schema` prints" in str(error.value)
 
 
 def test_the_schema_names_every_field() -> None:

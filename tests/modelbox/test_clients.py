@@ -106,4 +106,5 @@ def test_sigterm_lets_streams_finish(llama: Home, copy: Callable[[Home], Home], 
     assert rest[-1] == "data: [DONE]"
     last = json.loads(rest[-2].removeprefix("data: "))
     assert first and last["choices"][0]["finish_reason"] in ("stop", "length")
-    assert "Traceback" not in log.read_text()
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    assert logged and all("traceback" not in line for line in logged), "every line is JSON"

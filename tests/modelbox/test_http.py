@@ -113,7 +113,15 @@ def test_other_models_and_paths_are_not_found(client: TestClient) -> None:
         answer = client.get(path)
         assert (answer.status_code, list(answer.json())) == (404, ["error"])
     assert client.post("/v2/models/other/infer", json=body(samples(1))).status_code == 404
+    assert client.get("/nothing").json()["error"].startswith("this box has no /nothing")
+    text = client.post("/v1/completions", json={}).json()["error"]
+    assert text["message"].startswith("this box has no /v1/completions"), "a box of tensors writes no text"
     assert client.get(INFER).status_code == 405
+
+
+def test_a_body_that_is_no_object_is_told_in_our_words(client: TestClient) -> None:
+    answer = client.post(INFER, json=[])
+    assert (answer.status_code, answer.json()) == (400, {"error": "the body is not a JSON object"})
 
 
 def test_requests_keep_their_ids_and_get_one_where_they_have_none(client: TestClient) -> None:

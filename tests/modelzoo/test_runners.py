@@ -158,6 +158,11 @@ def test_generating_from_what_was_trained(
     assert "time to first token" in summary and "simulated RDU time" in summary
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, f"samba_run.pef={pef}")
     assert "generation.batch_size is 2, but there are 0 prompts" in told
+    long = [f"samba_run.pef={pef}", "generation.max_new_tokens=32", *asked[1:]]
+    told = refused("rdu_generate_text.py", capsys, "command=run", *where, *long)
+    assert told.count("and 32 new ones are more than 31") == 2 and "give generation.max_new_tokens=" in told
+    told = refused("rdu_generate_text.py", capsys, "command=run", *where, *asked)
+    assert "samba_run.pef is not given" in told
 
 
 def written_by_transformers(folder: Path, prompt: str) -> str:

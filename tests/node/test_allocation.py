@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,6 +69,20 @@ def test_a_narrow_mask_has_a_lever() -> None:
 def test_who_is_in_the_way_is_named() -> None:
     answer = refused(allocate(state(set(range(64))), HALF))
     assert "PID 7 (someone: snrun other.pef)" in answer.reason and answer.busy
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("/opt/snc/bin/python /opt/snc/bin/snrun out/a.pef --train", "snrun out/a.pef --train"),
+        ("python3.11 mine.py run", "mine.py run"),
+        ("/usr/bin/python -m modelbox.jobs.work", "python -m modelbox.jobs.work"),
+        ("/usr/bin/python", "python"),
+        ("snrun " + "x" * 100, "snrun " + "x" * 50 + " ..."),
+    ],
+)
+def test_the_holder_is_named_by_what_was_typed(command: str, shown: str) -> None:
+    assert str(Holder(7, "ann", command)) == f"PID 7 (ann: {shown})"
 
 
 def test_counts() -> None:

@@ -151,6 +151,8 @@ def test_two_runs_share_a_node_and_a_dead_one_is_gone(daemon: Daemon, training: 
     _, err = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 0, err
     assert (tmp_path / "d" / "step-000020.safetensors").exists()
+    mask = daemon.run("snrun", *words(training, tmp_path / "e"), SF_RNT_TILE_AFFINITY="tile 1")
+    assert mask.returncode == 2 and "error[USAGE]: SF_RNT_TILE_AFFINITY is 'tile 1'" in mask.stderr
     second.kill()
     for process in (first, second):
         process.wait()
@@ -226,6 +228,12 @@ def test_tools(shared: Daemon, tmp_path: Path) -> None:
     assert shared.run("snfadm").returncode == 2
     reset = shared.run("snfault", "reset", "/XRDU_0/RDU_0").stdout
     assert reset == "/XRDU_0/RDU_0: came back\n"
+    assert shared.run("snfault", "clear", "--all").stdout == "no fault stands\n"
+    mistaken = shared.run("snfault", "inject", "rdu", "/XRDU_0/RDU_0/TILE_1")
+    assert mistaken.returncode == 2 and "/XRDU_0/RDU_0/TILE_1 names no rdu" in mistaken.stderr
+    whole = shared.run("snfault", "repair", "/XRDU_0/RDU_0/TILE_1")
+    assert whole.returncode == 1 and "try: snfadm -l fault" in whole.stderr
+    assert "..." not in shared.run("snfault", "--help").stdout.partition("Commands:")[2], "a sentence is cut"
     assert "IBDEV" in shared.run("snconfig", "show", "Host", "rdma-dev").stdout
 
 

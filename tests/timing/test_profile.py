@@ -65,7 +65,7 @@ def test_stages_name_their_operators_and_source_lines(data: dict[str, Any]) -> N
 
 
 def test_lines_are_listed_by_file() -> None:
-    assert source_lines(["models/net.py:36", "models/net.py:37", "loss.py:4"]) == "net.py:36,37\nloss.py:4"
+    assert source_lines(["models/net.py:36", "models/net.py:37", "loss.py:4"]) == "net.py:36, 37\nloss.py:4"
     assert source_lines(["<adamw>", "net.py:36"]) == "<adamw>\nnet.py:36"
 
 
@@ -85,7 +85,7 @@ def test_tables_say_what_is_simulated() -> None:
     render(report, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "simulated time" in text
-    for word in ("fwd_0", "bckwd_0", "pload", "matmul, tanh", "model.py:10,11", "mul x 7", "1x2x2x1", "bound by"):
+    for word in ("fwd_0", "bckwd_0", "pload", "matmul, tanh", "model.py:10, 11", "mul x 7", "1x2x2x1", "bound by"):
         assert word in text
 
 
@@ -95,6 +95,18 @@ def test_advice_names_the_bound_and_no_lever_that_was_not_tried() -> None:
     assert report.sections[0].bound is Bound.DRAM
     (sentence,) = advice(report)
     assert "section fwd_0: bound by DRAM" in sentence and sentence.endswith("of 1.0 GB/s")
+
+
+def test_advice_speaks_of_the_memory_that_is_waited_for() -> None:
+    tiers = (Tier("HBM", 1 << 30, 1e12), Tier("DDR", 1 << 40, 1e9))
+    slow = replace(FREE_MEMORY, tiers=tiers, program_load_us=0.0, launch_us=0.0)
+    pef = pef_of(chain((4, 4), 64, rows=64, machine=slow).build(), slow)
+    pef.symbols[0].tier = 1
+    report = simulate(pef)
+    read, written = report.sections[0].execution.read_bytes, report.sections[0].execution.write_bytes
+    assert read[1] and not written[1] and read[0] + written[0], "both memories are used"
+    (sentence,) = advice(report)
+    assert "and writes 0.00 MiB to DDR at" in sentence and sentence.endswith("of 1.0 GB/s")
 
 
 def test_advice_on_launches() -> None:

@@ -215,7 +215,7 @@ def test_a_wrong_pass_is_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [graph] = parse_program(small.read_text()).graphs
     assert [node.op.name for node in graph.nodes] == ["add"]
     assert all(value.type.numel <= 4 for value in graph.values()), "and its extents are small"
-    assert "left: 1 nodes" in result.stderr
+    assert "left: 1 node, " in result.stderr
 
 
 def test_an_error_is_reduced_to_what_causes_it() -> None:
@@ -237,6 +237,11 @@ def test_a_command_says_what_to_look_for(tmp_path: Path) -> None:
     assert len(names) <= 3 and "tanh" in names and any("mul" in name for name in names)
     assert_refused(run_snc("reduce", path, "--command", "grep -q sail {}"), "USAGE", "does not show it")
     assert_refused(run_snc("reduce", path), "USAGE", "nothing to reduce")
+    single = run_snc("reduce", path, "--command", "grep -q tanh {}")
+    assert "left: 1 node, 2 symbols, 2 elements" in single.stderr
+    assert_refused(run_snc("reduce", path, "--error", "SAIL"), "USAGE", "there is no error 'SAIL'", "INFEASIBLE")
+    both = run_snc("reduce", path, "--error", "INFEASIBLE", "--command", "true")
+    assert_refused(both, "USAGE", "--error and --command are two faults to look for")
 
 
 def test_the_command_bisect(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

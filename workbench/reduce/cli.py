@@ -50,6 +50,7 @@ def reduce(
         from compiler.driver import CompileRequest
         from ir.text import print_program
         from pef.files import write_bytes
+        from pef.wording import counted
         from workbench.numbers.subject import read_subject
         from workbench.reduce.reduce import reduce_program, size_in_words
 
@@ -64,7 +65,7 @@ def reduce(
         else:
             click.echo(text, nl=False)
         was, left = size_in_words(subject.program), size_in_words(found.program)
-        click.echo(f"{was}; left: {left}; {found.tried} programs tried", err=True)
+        click.echo(f"{was}; left: {left}; {counted(found.tried, 'program')} tried", err=True)
         return True
 
     sys.exit(exit_status(run, verbose))
@@ -72,10 +73,14 @@ def reduce(
 
 def _test(subject: Subject, target: Target, error: str | None, command: str | None) -> Test:
     """What to look for. Raises UsageError where the whole program does not show it."""
-    from ir.errors import Problem, UsageError
+    from ir.errors import Problem, SncError, UsageError
     from workbench.bisect.bisect import bisect_program
     from workbench.reduce.reduce import command_succeeds, fails_with, numbers_differ
 
+    if error is not None and command is not None:
+        raise UsageError(Problem("--error and --command are two faults to look for", hint="give one of them"))
+    if error is not None and error not in (codes := sorted({kind.code for kind in SncError.__subclasses__()})):
+        raise UsageError(Problem(f"there is no error {error!r}", hint=f"give one of {', '.join(codes)}"))
     if command is not None:
         shows, what = command_succeeds(command), f"the command does not succeed: {command}"
     elif error is not None:

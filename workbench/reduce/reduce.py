@@ -15,6 +15,7 @@ from ir.graph import Program
 from ir.op import Array
 from ir.text import print_program
 from ir.verifier import verify
+from pef.wording import counted
 from workbench.bisect.bisect import bisect_program
 from workbench.numbers.runs import complete_values
 from workbench.numbers.subject import Subject
@@ -78,7 +79,7 @@ def size(program: Program) -> tuple[int, int, int]:
 def size_in_words(program: Program) -> str:
     """For people."""
     nodes, symbols, elements = size(program)
-    return f"{nodes} nodes, {symbols} symbols, {elements} elements"
+    return ", ".join((counted(nodes, "node"), counted(symbols, "symbol"), counted(elements, "element")))
 
 
 def numbers_differ(subject: Subject, target: Target, level: str) -> Test:

@@ -30,7 +30,7 @@ def main() -> None:
     """
 
 
-@main.command("inject")
+@main.command("inject", short_help="Break a component.")
 @click.argument("kind", type=click.Choice(["tile", "rdu", "dimm", "link"]))
 @click.argument("path")
 @click.option("--transient", is_flag=True, help="Gone after the daemon's own remedy: an error, no fault.")
@@ -41,7 +41,7 @@ def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
     def run() -> bool:
         client, pb = _admin()
         if kind != {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind):
-            raise UsageError(Problem(f"{path} is not a {kind}", hint="snfadm -l inventory lists what there is"))
+            raise UsageError(Problem(f"{path} names no {kind}", hint="snfadm -l inventory lists what there is"))
         request = pb.InjectRequest(path=path, transient=transient, correctable=correctable)
         response = client.ask("InjectFault", request)
         say(f"{path} is broken" if response.fault_uuid else f"{path} had an error")
@@ -52,7 +52,7 @@ def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
     sys.exit(exit_status(run))
 
 
-@main.command("repair")
+@main.command("repair", short_help="Mend a component; its fault stands until it is cleared.")
 @click.argument("path")
 def repair(path: str) -> None:
     """Mend the component at PATH; its fault stands until it is cleared."""
@@ -66,7 +66,7 @@ def repair(path: str) -> None:
     sys.exit(exit_status(run))
 
 
-@main.command("clear")
+@main.command("clear", short_help="Clear a fault.")
 @click.argument("uuid", required=False)
 @click.option("--all", "all_of_them", is_flag=True, help="Every fault that stands.")
 def clear(uuid: str | None, all_of_them: bool) -> None:
@@ -78,6 +78,8 @@ def clear(uuid: str | None, all_of_them: bool) -> None:
         client, pb = _admin()
         chosen = [uuid] if uuid else [row[0] for row in client.log("fault")[1]]
         again = [_cleared(client, pb, str(fault)) for fault in chosen]
+        if not chosen:
+            say("no fault stands")
         return not any(again)
 
     sys.exit(exit_status(run))
@@ -92,7 +94,7 @@ def _cleared(client: Any, pb: Any, fault: str) -> bool:
     return bool(again)
 
 
-@main.command("reset")
+@main.command("reset", short_help="Reset RDUs.")
 @click.argument("paths", nargs=-1)
 def reset(paths: tuple[str, ...]) -> None:
     """Reset the RDUs at PATHS, or all; the exit status is 1 where one did not come back."""
@@ -102,7 +104,8 @@ def reset(paths: tuple[str, ...]) -> None:
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
             NodeError.raise_if([Problem(text) for text in response.error_details])
-            say(f"{response.path}: {'came back' if response.came_back else 'did not come back in order'}")
+            back = "came back" if response.came_back else "did not come back in order: snfadm -l fault"
+            say(f"{response.path}: {back}")
             well &= response.came_back
         return well
 

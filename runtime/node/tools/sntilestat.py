@@ -55,7 +55,9 @@ def line(row: Row, width: int | None) -> str:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-i", "interval", type=click.FloatRange(0.2, 600), default=5.0, show_default=True, metavar="SEC",
               help="Shares of the last so many seconds; also the pause between outputs.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Print so often.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Print so many times."
+)
 @click.option("--skip-idle", is_flag=True, help="Only RDUs that somebody uses.")
 @click.option("-T", "timestamp", is_flag=True, help="The time before every output.")
 @click.option("--csv", "as_csv_lines", is_flag=True, help="Comma-separated values.")
