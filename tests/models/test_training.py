@@ -106,7 +106,9 @@ def test_hyperparameters_are_read_at_run_time() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_machine_of_16_sites_trains_too(model: str) -> None:
+    """PMUs for the ports of buffers are dealt out in whole ones: no more than there are."""
     subject = spec(model, "sgd")
+    assert compiled(subject, arch=small_machine(5)).pef.sections
     result = compiled(subject, arch=small_machine(4))
     assert len(result.pef.sections) > 4
     worst = train_beside_torch(subject, result, STEPS)
