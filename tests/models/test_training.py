@@ -105,9 +105,11 @@ def test_hyperparameters_are_read_at_run_time() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_machine_of_64_sites_trains_too(model: str) -> None:
+def test_a_machine_of_16_sites_trains_too(model: str) -> None:
+    """PMUs for the ports of buffers are dealt out in whole ones: no more than there are."""
     subject = spec(model, "sgd")
-    result = compiled(subject, arch=small_machine(8))
+    assert compiled(subject, arch=small_machine(5)).pef.sections
+    result = compiled(subject, arch=small_machine(4))
     assert len(result.pef.sections) > 4
     worst = train_beside_torch(subject, result, STEPS)
     assert {name: error for name, error in worst.items() if error > TOLERANCE} == {}

@@ -407,8 +407,14 @@ class _LayoutBuilder:
             for phase in phases:
                 asked[phase] += want
         scales = [min(1.0, spare / more) if more else 1.0 for spare, more in zip(self._spare(), asked)]
+        pmus = len(self.machine.working_sites(SiteKind.PMU))
+        left = [pmus - used for used in self.layout.pmus()]
         for want, buffer, phases in zip(wanted, buffers, lifetimes):
-            buffer.pmus += round(min(scales[phase] for phase in phases) * want)
+            share = round(min(scales[phase] for phase in phases) * want)
+            more = max(0, min(share, *(left[phase] for phase in phases)))
+            buffer.pmus += more
+            for phase in phases:
+                left[phase] -= more
 
     def _deepen_loads(self) -> None:
         """Let load rings use PMUs that are left over: first those they have anyway, then a share of the others."""
