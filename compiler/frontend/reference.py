@@ -46,8 +46,9 @@ def _judges(spec: ModelSpec, program: Program, outputs: dict[str, Array]) -> dic
     if not outputs or is_random or not is_small_enough(spec.model):
         return {}
     try:
+        model = in_float64(spec.model)
         with Float64():
-            precise = _outputs(spec, program, in_float64(spec.model))
+            precise = _outputs(spec, program, model)
     except Exception as error:
         log.info("float64 cannot judge the outputs: %s: %s", type(error).__name__, error)
         return {}

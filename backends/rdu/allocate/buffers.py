@@ -401,7 +401,7 @@ class _LayoutBuilder:
     def _widen_ports(self) -> None:
         """Give buffers the PMUs whose ports their users need; fewer, in proportion, where there are not enough."""
         buffers, lifetimes = self.layout.buffers, self.layout.lifetimes()
-        wanted = [max(0, self._port_pmus(index) - buffer.pmus) for index, buffer in enumerate(buffers)]
+        wanted = [max(0, ports - buffer.pmus) for ports, buffer in zip(self._port_pmus(), buffers)]
         asked = [0] * len(self.layout.phases)
         for want, phases in zip(wanted, lifetimes):
             for phase in phases:
@@ -435,32 +435,27 @@ class _LayoutBuilder:
         """Slices that fit so many PMUs."""
         return pmus * self.machine.pmu_bytes // buffer.slice_bytes
 
-    def _port_pmus(self, index: int) -> int:
-        """PMUs whose read and write ports keep up with the stages and streams that use them."""
-        reads: dict[int, float] = {}
-        writes: dict[int, float] = {}
+    def _port_pmus(self) -> list[int]:
+        """For every buffer, the PMUs whose read and write ports keep up with the stages and streams that use it."""
+        rates = [0.0] * len(self.layout.buffers)
         for number, layout in enumerate(self.layout.phases):
             phase = layout.phase
             for stream in layout.streams:
-                if stream.buffer == index and stream.slicing:
-                    ports = writes if stream.store is None else reads
-                    size = layout.nest.sliced(self.layout.buffers[index].type, stream.slicing).nbytes
+                if stream.slicing:
+                    size = layout.nest.sliced(self.layout.buffers[stream.buffer].type, stream.slicing).nbytes
                     moved = size * self.layout.transfers(number, stream)
-                    ports[number] = max(ports.get(number, 0), moved / phase.cycles)
+                    rates[stream.buffer] = max(rates[stream.buffer], moved / phase.cycles)
             for stage, option, inputs, outputs in zip(phase.stages, phase.options, layout.inputs, layout.outputs):
                 events = phase.phase.events(stage)
                 pace = max(option.cycles, phase.interval(events) / PORT_PATIENCE)
                 for port in inputs:
-                    if port.buffer == index:
-                        tile = stage.type(port.value)
-                        sent = operand_bytes(stage.work, option.parallel, self.machine, tile, port.side)
-                        reads[number] = max(reads.get(number, 0), sent / pace)
+                    tile = stage.type(port.value)
+                    sent = operand_bytes(stage.work, option.parallel, self.machine, tile, port.side)
+                    rates[port.buffer] = max(rates[port.buffer], sent / pace)
                 for port in outputs:
-                    if port.buffer == index:
-                        sent = result_bytes(stage.work, option.parallel, stage.type(port.value))
-                        writes[number] = max(writes.get(number, 0), sent / pace)
-        rate = max([*reads.values(), *writes.values(), 0.0])
-        return max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle))
+                    sent = result_bytes(stage.work, option.parallel, stage.type(port.value))
+                    rates[port.buffer] = max(rates[port.buffer], sent / pace)
+        return [max(1, math.ceil(rate / self.machine.pmu_port_bytes_per_cycle)) for rate in rates]
 
 
 def _keeping(phases: Sequence[Phase], machine: Machine, resident_bytes: int) -> list[set[str]]:

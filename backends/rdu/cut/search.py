@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from backends.rdu.cut.bounds import Bounds
-from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached, shared_spans
+from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached, Way, shared_spans
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
@@ -51,7 +51,7 @@ UNFIT = 1e3
 
 T = TypeVar("T")
 
-Weigh = Callable[[int, Sequence[Sequence[Phase]]], tuple[float, int]]
+Weigh = Callable[[int, Sequence[Way]], tuple[float, int]]
 """The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
 of it when it is planned, and which of them that is; infinite where none fits."""
 
@@ -77,7 +77,7 @@ class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
     the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
-    `others` are phases in which the same stages could stream as well. Sections of equal `kind`, the position where they
+    `others` are ways in which the same stages could stream as well. Sections of equal `kind`, the position where they
     were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
     first.
     """
@@ -85,7 +85,7 @@ class Section:
     phases: tuple[Phase, ...]
     cycles: float
     rivals: tuple[Rival, ...] = ()
-    others: tuple[tuple[Phase, ...], ...] = ()
+    others: tuple[Way, ...] = ()
     kind: tuple[int, int] = (0, 0)
     excess: int = 0
 
@@ -195,7 +195,7 @@ class Cutter:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
         origin, _ = section.kind
-        ways = (section.phases, *section.others)
+        ways = (Way(section.phases, section.cycles), *section.others)
         least, number = section.cycles, 0
         if self.weigh is not None:
             if section.kind not in self._weighed:
@@ -204,7 +204,7 @@ class Cutter:
                 if least < UNFIT * section.cycles:
                     bisect.insort(self._ratios, least / section.cycles)
             least, number = self._weighed[section.kind]
-        return replace(section, phases=self._moved(ways[number], origin, start), cycles=least, others=())
+        return replace(section, phases=self._moved(ways[number].phases, origin, start), cycles=least, others=())
 
     def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
         """The best section from every position on, and the cycles of all sections from there."""
@@ -297,11 +297,10 @@ class Cutter:
             if not ranked:
                 return found, fits, reach
             kept = [partial for _, partial in ranked]
-            _, cycles, _ = ranked[0][0]
+            best, *others = (Way(partial.phases, cycles) for (_, cycles, _), partial in ranked[: 1 + OTHERS])
             excess = self._excess(kept[0], self.all_pcus, self.all_pmus)
             fits |= self._excess(kept[0], self.pcus, self.pmus) == 0
-            others = tuple(partial.phases for partial in kept[1 : 1 + OTHERS])
-            found.append(Section(kept[0].phases, cycles, excess=excess, others=others))
+            found.append(Section(best.phases, best.cycles, excess=excess, others=tuple(others)))
 
     def _offer(self, kept: Sequence[Partial], step: NextPhase, start: int, end: int, reached: Reached) -> None:
         """Note each way so far with one more phase, where it may fit, with the least that it takes."""

@@ -18,6 +18,14 @@ ROUNDING = 1e-9
 """Two ways to add up the same cycles differ by less, as a ratio."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Phases in which the stages of a section can stream, and the cycles that the model expects of them."""
+
+    phases: tuple[Phase, ...]
+    cycles: float
+
+
 @dataclass
 class Partial:
     """Phases from the start of a section up to a position, and what they ask for so far.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from backends.rdu.allocate.buffers import Layout
 from backends.rdu.allocate.plan import allocated_phases, laid_out
 from backends.rdu.cut.cut_section import CutSection, Store, output_store
+from backends.rdu.cut.ways import Way
 from backends.rdu.emit.predict import predict_configuration
 from backends.rdu.emit.records import emit_configuration
 from backends.rdu.fuse.indexed import Indexed
@@ -35,6 +36,9 @@ WORTHWHILE_GAIN = 1e-3
 MEMORY_BOUND = 0.02
 """A section that takes so little longer than memory needs gains nothing by deeper rings, or by streaming otherwise."""
 
+HOPEFUL = 0.05
+"""The part by which a way may be modelled to take longer than another is predicted to, and still be looked at."""
+
 
 def fastest_plan(
     section: CutSection, types: Mapping[str, TensorType], machine: Machine, replicas: Replicas
@@ -48,6 +52,8 @@ def fastest_plan(
     phases = allocated_phases(section, machine)
     for deepening in DEEPENINGS:
         layout = laid_out(section, phases, machine, deepening)
+        if best is not None and layout.buffers == best[0].buffers:
+            break
         expected = _predicted(layout, types, machine, replicas)
         cycles = expected.cycles + expected.load_cycles
         if best is None or cycles < best[1] * (1 - WORTHWHILE_GAIN):
@@ -91,13 +97,15 @@ class Weigher:
             self.outputs.setdefault(store.base.name, []).append(replace(store, update=update))
         self.last_read = {value.name: index for index, stage in enumerate(stages) for value in stage.needs}
 
-    def fastest(self, start: int, ways: Sequence[Sequence[Phase]]) -> tuple[float, int]:
+    def fastest(self, start: int, ways: Sequence[Way]) -> tuple[float, int]:
         """Cycles of the section that begins at stage `start` in the fastest of these ways to stream, loads included,
         and which that is; infinite where none fits. The others are left alone once one takes hardly longer than memory
-        needs for what crosses the section's border."""
+        needs for what crosses the section's border, and those that are modelled to take much longer."""
         best, number = math.inf, 0
-        for index, phases in enumerate(ways):
-            section, types = self._section(start, phases)
+        for index, way in enumerate(ways):
+            if way.cycles > (1 + HOPEFUL) * best:
+                continue
+            section, types = self._section(start, way.phases)
             try:
                 cycles = fastest_plan(section, types, self.machine, self.replicas)[1]
             except DoesNotFitError:

@@ -134,6 +134,8 @@ class _Times:
     def _emptied_for(self, buffers: Iterable[int]) -> tuple[Place, ...]:
         """The stores that empty the buffers whose place these take."""
         emptied = {other for buffer in buffers for other in self.configuration.replaced[buffer]}
+        if not emptied:
+            return ()
         return tuple(
             (phase, position)
             for phase, streams in enumerate(self.stores)
