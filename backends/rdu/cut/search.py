@@ -14,9 +14,8 @@ once.
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -51,9 +50,9 @@ UNFIT = 1e3
 
 T = TypeVar("T")
 
-Weigh = Callable[[int, Sequence[Way]], tuple[float, int]]
+Weigh = Callable[[int, Sequence[Way], float], tuple[float, int | None]]
 """The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
-of it when it is planned, and which of them that is; infinite where none fits."""
+of it when it is planned, and which of them that is; the cycles that are given, and None, where none fits in less."""
 
 WINDOW = 48
 """Stages that a section may have at most."""
@@ -94,6 +93,21 @@ class Section:
         """Stages."""
         return sum(len(phase.stages) for phase in self.phases)
 
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """All its ways, the one that the model prefers first."""
+        return Way(self.phases, self.cycles), *self.others
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """What is known of a section: its cycles in the fastest of its ways that were looked at, the number of that way,
+    and how many that are."""
+
+    cycles: float
+    number: int
+    looked: int
+
 
 class Cutter:
     """Sections for runs of stages of one graph, on a share `budget` of the machine."""
@@ -110,7 +124,7 @@ class Cutter:
         weigh: Weigh | None = None,
     ) -> None:
         self.weigh = weigh
-        self._weighed: dict[tuple[int, int], tuple[float, int]] = {}
+        self._weighed: dict[tuple[int, int], _Weighed] = {}
         self._ratios: list[float] = []
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
@@ -173,7 +187,8 @@ class Cutter:
         """The best sections from the first stage on, and the cycles of all sections from every position.
 
         Weighing takes long, so it is done for the sections of the path that seems best, until none of those that would
-        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`.
+        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`; and until
+        then, in the way that the model prefers only.
         """
         best: list[Section] = []
         total: dict[int, float] = {}
@@ -186,7 +201,7 @@ class Cutter:
                 position += chosen[position].length
             if best and total[0] >= least * (1 - WORTHWHILE_GAIN):
                 break
-            cycles = sum(self.weighed(section, start).cycles for section, start in zip(path, _starts_of(path)))
+            cycles = sum(self._looked_at(section, 1).cycles for section in path)
             if not best or cycles < least:
                 best, least = path, cycles
         return best, total
@@ -195,16 +210,26 @@ class Cutter:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
         origin, _ = section.kind
-        ways = (Way(section.phases, section.cycles), *section.others)
-        least, number = section.cycles, 0
-        if self.weigh is not None:
-            if section.kind not in self._weighed:
-                least, number = self.weigh(origin, ways)
-                self._weighed[section.kind] = min(least, UNFIT * section.cycles), number
-                if least < UNFIT * section.cycles:
-                    bisect.insort(self._ratios, least / section.cycles)
-            least, number = self._weighed[section.kind]
-        return replace(section, phases=self._moved(ways[number].phases, origin, start), cycles=least, others=())
+        found = self._looked_at(section, 1 + len(section.others))
+        phases = section.ways[found.number].phases
+        return replace(section, phases=self._moved(phases, origin, start), cycles=found.cycles, others=())
+
+    def _looked_at(self, section: Section, count: int) -> _Weighed:
+        """What is known of a section once so many of its ways have been looked at, and more while none fits."""
+        found = self._weighed.get(section.kind)
+        if self.weigh is None or (found is not None and found.looked >= count):
+            return found or _Weighed(section.cycles, 0, count)
+        unfit = UNFIT * section.cycles
+        first = found is None
+        found = found or _Weighed(unfit, 0, 0)
+        while found.looked < count or (found.cycles >= unfit and found.looked < len(section.ways)):
+            upto = max(count, found.looked + 1)
+            cycles, better = self.weigh(section.kind[0], section.ways[found.looked : upto], found.cycles)
+            found = _Weighed(cycles, found.number if better is None else found.looked + better, upto)
+        if first and found.cycles < unfit:
+            bisect.insort(self._ratios, found.cycles / section.cycles)
+        self._weighed[section.kind] = found
+        return found
 
     def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
         """The best section from every position on, and the cycles of all sections from there."""
@@ -220,7 +245,7 @@ class Cutter:
         others turned out to take at least: the model leaves out some of what a prediction knows of."""
         found = self._weighed.get(section.kind)
         if found is not None:
-            return found[0]
+            return found.cycles
         usual = self._ratios[int((1 - USUAL) * (len(self._ratios) - 1))] if self._ratios else 1.0
         return section.cycles * max(1.0, usual)
 
@@ -552,11 +577,6 @@ class _Alike(Generic[T]):
         """Remember what was worked out at a position by looking at so many stages."""
         known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
         known[self._look(position, reach)] = what, position
-
-
-def _starts_of(sections: Sequence[Section]) -> Iterator[int]:
-    """The stage at which each of some sections begins, one after another."""
-    return itertools.accumulate((section.length for section in sections[:-1]), initial=0)
 
 
 def _updates(graph: Graph) -> dict[str, str]:

@@ -97,23 +97,24 @@ class Weigher:
             self.outputs.setdefault(store.base.name, []).append(replace(store, update=update))
         self.last_read = {value.name: index for index, stage in enumerate(stages) for value in stage.needs}
 
-    def fastest(self, start: int, ways: Sequence[Way]) -> tuple[float, int]:
+    def fastest(self, start: int, ways: Sequence[Way], least: float = math.inf) -> tuple[float, int | None]:
         """Cycles of the section that begins at stage `start` in the fastest of these ways to stream, loads included,
-        and which that is; infinite where none fits. The others are left alone once one takes hardly longer than memory
-        needs for what crosses the section's border, and those that are modelled to take much longer."""
-        best, number = math.inf, 0
+        and which that is; `least`, and None, where none fits in fewer. The others are left alone once one takes hardly
+        longer than memory needs for what crosses the section's border, and those that are modelled to take much longer.
+        """
+        best, number = least, None
         for index, way in enumerate(ways):
             if way.cycles > (1 + HOPEFUL) * best:
                 continue
             section, types = self._section(start, way.phases)
+            if best <= (1 + MEMORY_BOUND) * self._least_cycles(section, types):
+                break
             try:
                 cycles = fastest_plan(section, types, self.machine, self.replicas)[1]
             except DoesNotFitError:
                 continue
             if cycles < best:
                 best, number = cycles, index
-            if best <= (1 + MEMORY_BOUND) * self._least_cycles(section, types):
-                break
         return best, number
 
     def _least_cycles(self, section: CutSection, types: Mapping[str, TensorType]) -> float:
