@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,9 @@ from pef.machine import Machine
 
 BUDGETS = (0.9, 0.7, 0.5, 0.3, 0.15)
 """Shares of the machine's units that sections may plan with; the next is tried where a section does not fit."""
+
+CUT_SHARE = 0.7
+"""The part of the mapping that cutting takes, for progress: placing goes on beside it."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the mapping that is behind."""
@@ -133,10 +136,24 @@ def advance(
     """Take a plan on, from wherever it is, to the end of the step `last`. Raises as `compile_program` does."""
     UnsupportedError.raise_if(_empty_tensors(plan.program))
     planner = _Planner(plan, machine, options, last)
-    share = 1 / max(1, len(plan.graphs))
-    for number in range(len(plan.graphs)):
-        start = number * share
-        planner.advance(number, lambda what, done, start=start: progress(what, start + share * done))  # type: ignore[misc]
+    count = max(1, len(plan.graphs))
+    with ThreadPoolExecutor(host_cores()) as crew:
+        try:
+            for number, graph in enumerate(plan.graphs):
+                progress(f"cutting {graph.graph.kind.value}", CUT_SHARE * number / count)
+                planner.begin(number, crew)
+            for number in range(len(plan.graphs)):
+                planner.end(
+                    number, crew, _part(progress, CUT_SHARE + (1 - CUT_SHARE) * number / count, (1 - CUT_SHARE) / count)
+                )
+        except BaseException:
+            crew.shutdown(cancel_futures=True)
+            raise
+
+
+def _part(progress: Progress, behind: float, share: float) -> Progress:
+    """Progress of a part of the mapping: `behind` is done, and it is a `share` of the whole."""
+    return lambda what, done: progress(what, behind + share * done)
 
 
 def emit_program(
@@ -208,57 +225,65 @@ class _Planner:
         self.options = options
         self.last = last
         self.symbols = dict(plan.program.symbol)
+        self.given = list(plan.graphs)
+        self.budgets = [self._budgets(graph) for graph in plan.graphs]
+        """Those not yet tried for each graph."""
+        self.waiting: dict[Signature, Future[Configured]] = {}
 
-    def advance(self, number: int, progress: Progress) -> None:
-        """Take one graph on; those before it have been."""
-        graph, fresh = self._first_that_fits(self.plan.graphs[number], progress)
-        self.plan.graphs[number] = graph
-        self.plan.configurations |= fresh
-        if graph.cut is not None:
-            self.symbols.update((symbol.name, symbol) for symbol in graph.cut.symbols)
-
-    def _first_that_fits(
-        self, graph: PlannedGraph, progress: Progress
-    ) -> tuple[PlannedGraph, dict[Signature, Configured]]:
-        """The graph under the largest budget whose sections all fit; one operator per section has no other budget."""
-        retries = self.options.fuse or self.options.rules is not None
-        budgets = self.options.budgets if retries else self.options.budgets[:1]
+    def _budgets(self, graph: PlannedGraph) -> list[float]:
+        """The budgets of a graph, largest first; one operator per section has no other than the first."""
         if graph.budget is not None:
-            budgets = (graph.budget,)
-        for budget in budgets[:-1]:
-            try:
-                return self._planned(graph, budget, progress)
-            except InfeasibleError:
-                continue
-        return self._planned(graph, budgets[-1], progress)
+            return [graph.budget]
+        retries = self.options.fuse or self.options.rules is not None
+        return list(self.options.budgets if retries else self.options.budgets[:1])
 
-    def _planned(
-        self, graph: PlannedGraph, budget: float, progress: Progress
-    ) -> tuple[PlannedGraph, dict[Signature, Configured]]:
-        """The graph under one budget, and the configurations that are new or further on."""
-        graph = self._cut(graph, budget)
-        fresh: dict[Signature, Configured] = {}
-        if graph.cut is None:
-            return graph, fresh
-        known = {**self.symbols, **{symbol.name: symbol for symbol in graph.cut.symbols}}
-        keys = [signature(section, known) for section in graph.cut.sections]
-        if not self.last.includes(Step.ALLOCATE):
-            return replace(graph, keys=tuple(keys)), {}
-        sections = dict(zip(reversed(keys), reversed(graph.cut.sections)))
-        with ThreadPoolExecutor(host_cores()) as crew:
-            waiting: dict[Signature, Future[Configured]] = {}
+    def begin(self, number: int, crew: Executor) -> None:
+        """Cut one graph and lay out its sections, under the largest budget with which all of them fit. The crew places
+        and routes them beside whatever is done next."""
+        while True:
             try:
-                for key in dict.fromkeys(keys):
-                    types = {name: known[name].type for name in key.symbols}
-                    allocated = self._allocated(sections[key], types, self.plan.configurations.get(key))
-                    waiting[key] = crew.submit(self._routed, allocated)
-                for index, key in enumerate(keys):
-                    progress(f"mapping {graph.graph.kind.value} section {index + 1} of {len(keys)}", index / len(keys))
-                    fresh[key] = waiting[key].result()
-            except BaseException:
-                crew.shutdown(cancel_futures=True)
-                raise
-        return replace(graph, keys=tuple(keys)), fresh
+                self._begin(number, self.budgets[number].pop(0), crew)
+                break
+            except InfeasibleError:
+                if not self.budgets[number]:
+                    raise
+
+    def end(self, number: int, crew: Executor, progress: Progress) -> None:
+        """Wait until one graph is placed and routed; where that cannot be, try it with a smaller budget."""
+        while True:
+            try:
+                self._end(self.plan.graphs[number], progress)
+                break
+            except InfeasibleError:
+                if not self.budgets[number]:
+                    raise
+                self.begin(number, crew)
+
+    def _begin(self, number: int, budget: float, crew: Executor) -> None:
+        graph = self._cut(self.given[number], budget)
+        if graph.cut is not None:
+            known = {**self.symbols, **{symbol.name: symbol for symbol in graph.cut.symbols}}
+            keys = [signature(section, known) for section in graph.cut.sections]
+            if self.last.includes(Step.ALLOCATE):
+                sections = dict(zip(reversed(keys), reversed(graph.cut.sections)))
+                fresh = {
+                    key: self._allocated(sections[key], {name: known[name].type for name in key.symbols}, key)
+                    for key in dict.fromkeys(keys)
+                    if key not in self.waiting
+                }
+                self.waiting |= {key: crew.submit(self._routed, allocated) for key, allocated in fresh.items()}
+            graph = replace(graph, keys=tuple(keys))
+            self.symbols = known
+        self.plan.graphs[number] = graph
+
+    def _end(self, graph: PlannedGraph, progress: Progress) -> None:
+        keys = graph.keys if self.last.includes(Step.ALLOCATE) else ()
+        kind, count = graph.graph.kind.value, len(keys)
+        fresh: dict[Signature, Configured] = {}
+        for index, key in enumerate(keys):
+            progress(f"placing {kind} section {index + 1} of {count}", index / count)
+            fresh[key] = self.waiting[key].result()
+        self.plan.configurations |= fresh
 
     def _cut(self, graph: PlannedGraph, budget: float) -> PlannedGraph:
         """The graph with its sections, streaming unless the cut is the last step."""
@@ -275,10 +300,10 @@ class _Planner:
             return graph
         return replace(graph, cut=materialise(graph.partition))
 
-    def _allocated(self, section: CutSection, types: Mapping[str, TensorType], known: Configured | None) -> Configured:
+    def _allocated(self, section: CutSection, types: Mapping[str, TensorType], key: Signature) -> Configured:
         """What is known of a configuration, or its buffers and nets; `types` are those of its symbols."""
-        if known is not None:
-            return known
+        if key in self.plan.configurations:
+            return self.plan.configurations[key]
         layout, _ = fastest_plan(section, types, self.reckoned, self.options.predicted)
         return Configured(layout, wire(layout, self.machine))
 

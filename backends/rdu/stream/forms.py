@@ -88,6 +88,27 @@ class Form:
         return found
 
     @functools.cached_property
+    def dealt(self) -> frozenset[int]:
+        """The values read of which a lane needs its own part only, even of those with fewer elements than pass the
+        stage's pipeline: a joined operand is such a value, one that is broadcast is not."""
+        return frozenset(read for read in self.reads if self._is_dealt(read))
+
+    def _is_dealt(self, read: int) -> bool:
+        if self.types[read].numel >= self.work.elements or self.work.gemm is not None:
+            return self.types[read].numel >= self.work.elements
+        readers = [number for number, operation in enumerate(self.operations) if read in operation.operands]
+        for number in readers:
+            operation, space = self.operations[number], self.spaces[number]
+            if max(self.types[result].numel for result in operation.results) < self.work.elements:
+                return False
+            shared_out = {dim for axes in space.results for axis in axes for dim in axis.dims if space.sizes[dim] > 1}
+            shared_out -= space.whole
+            for value, axes in zip(operation.operands, space.operands):
+                if value == read and not shared_out <= {dim for axis in axes for dim in axis.dims}:
+                    return False
+        return bool(readers)
+
+    @functools.cached_property
     def cuts(self) -> tuple[dict[str, Cut], ...]:
         """The dims by which each operation can be cut, with the effect."""
         return tuple({cut.dim: cut for cut in space.cuts()} for space in self.spaces)

@@ -201,7 +201,7 @@ def _stage_nets(
     for number, port in enumerate(phase.inputs[position]):
         tile = stage.type(port.value)
         sent = operand_bytes(stage.work, parallel, machine, tile, port.side)
-        groups = _reader_groups(stage, port, parallel, tile.numel)
+        groups = _reader_groups(stage, port, parallel)
         nets = [
             (_unit(source), tuple(_unit(lanes[lane][0]) for lane in groups[group]))
             for source, group in _deal(pmus[port.buffer], len(groups))
@@ -224,7 +224,7 @@ def _stage_nets(
             yield Connection(pb.Net.CHAIN, index, position, 0, _unit(before), (_unit(behind),), share)
 
 
-def _reader_groups(stage: NestedStage, port: Port, parallel: Parallelism, elements: int) -> list[list[int]]:
+def _reader_groups(stage: NestedStage, port: Port, parallel: Parallelism) -> list[list[int]]:
     """Sets of lanes that read the same part of an operand."""
     batch, row, column = parallel.batch, parallel.row, parallel.column
     lane = {(b, r, c): (b * row + r) * column + c for b in range(batch) for r in range(row) for c in range(column)}
@@ -232,9 +232,9 @@ def _reader_groups(stage: NestedStage, port: Port, parallel: Parallelism, elemen
         return [[lane[b, r, c] for c in range(column)] for b in range(batch) for r in range(row)]
     if port.side == 1:
         return [[lane[b, r, c] for r in range(row)] for b in range(batch) for c in range(column)]
-    if elements < stage.work.elements:
-        return [list(lane.values())]
-    return [[number] for number in lane.values()]
+    if stage.numbers[port.value.name] in stage.form.dealt:
+        return [[number] for number in lane.values()]
+    return [list(lane.values())]
 
 
 def _deal(units: Sequence[int], parts: int) -> list[tuple[int, int]]:
