@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -228,14 +229,13 @@ def _best(group: Sequence[_Candidate], machine: Machine) -> list[_Candidate]:
         cost = choice.cost
         return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
 
-    def pmus(choice: _Candidate) -> int:
-        return _least_pmus(choice.cost, machine)
-
     most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
-    fitting = [choice for choice in group if pmus(choice) <= most] or group
-    ranked = sorted(fitting, key=lambda choice: (time(choice), pmus(choice)))
+    pmus = [_least_pmus(choice.cost, machine) for choice in group]
+    fitting = [number for number, needed in enumerate(pmus) if needed <= most] or range(len(group))
     kept: list[_Candidate] = []
-    for choice in ranked:
-        if not kept or pmus(choice) < min(pmus(other) for other in kept):
-            kept.append(choice)
+    fewest: float = math.inf
+    for number in sorted(fitting, key=lambda number: (time(group[number]), pmus[number])):
+        if pmus[number] < fewest:
+            kept.append(group[number])
+            fewest = pmus[number]
     return kept[: OPTIONS_KEPT - 1] + kept[OPTIONS_KEPT - 1 :][-1:]
