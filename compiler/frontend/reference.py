@@ -47,7 +47,7 @@ def _judges(spec: ModelSpec, program: Program, outputs: dict[str, Array]) -> dic
         return {}
     try:
         model = in_float64(spec.model)
-        with Float64():
+        with Float64():  # (a copy made under it would convert again, with every tensor, all that were copied before)
             precise = _outputs(spec, program, model)
     except Exception as error:
         log.info("float64 cannot judge the outputs: %s: %s", type(error).__name__, error)

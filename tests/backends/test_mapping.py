@@ -359,3 +359,13 @@ def test_a_graph_that_only_moves_data_is_a_section_without_stages() -> None:
     check(pef)
     x = np.arange(32, dtype=np.float32).reshape(8, 4)
     assert (Session(pef).run(inputs={"x": x})["y"] == x.T).all()
+
+
+def test_lanes_are_dealt_their_own_parts_of_joined_operands_but_all_of_broadcast_ones() -> None:
+    net = Net()
+    a, b, bias = net.input("a", 64, 32, 512), net.input("b", 64, 512, 96), net.weight("bias", 512)
+    joined = net("cat", a, net("permute", b, dims=(0, 2, 1)), dim=1)
+    net.output("y", net("add", joined, net("expand", bias, shape=(64, 128, 512))))
+    joining, adding = map(NestedStage.of, form_stages(net.graph(), fuse=True))
+    assert {joining.names[number] for number in joining.form.dealt} == {"a", "b"}
+    assert {adding.names[number] for number in adding.form.dealt} == {joined.name}

@@ -99,7 +99,12 @@ class Form:
         readers = [number for number, operation in enumerate(self.operations) if read in operation.operands]
         for number in readers:
             operation, space = self.operations[number], self.spaces[number]
-            if max(self.types[result].numel for result in operation.results) < self.work.elements:
+            made = [self.types[result].numel for result in operation.results]
+            if operation.op.is_free and max(made) <= self.types[read].numel:
+                if not all(map(self._is_dealt, operation.results)):
+                    return False
+                continue
+            if max(made) < self.work.elements:
                 return False
             shared_out = {dim for axes in space.results for axis in axes for dim in axis.dims if space.sizes[dim] > 1}
             shared_out -= space.whole
