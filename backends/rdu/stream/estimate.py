@@ -7,6 +7,7 @@ what filling and draining add to the phase; differences of starts are what buffe
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ KEEP_SHARE = 0.3
 
 MOST_PACES = 24
 """Paces that are tried: beyond, the stages need more PCUs than there are whatever the pace."""
+
+PACES = tuple(PACE_STEP**step for step in range(MOST_PACES + 1))
 
 ROUNDING = 1e-9
 """Shares of a phase are sums of fractions: what differs by less is the same moment."""
@@ -351,16 +354,16 @@ class Estimate:
     def _dealt_work(self) -> float:
         """The work of the phase in PCU-cycles with what is lost because stages spread in whole blocks only: that of the
         fastest pace at which all stages together find PCUs on the whole machine."""
-        pace = self._work / self.pcus
-        for _ in range(MOST_PACES):
-            units = sum(
-                count * spread.options[spread.within(pace / events)].units
-                for (spread, events), count in self._kinds.items()
-            )
-            if units <= PCU_SHARE * self.pcus:
-                break
-            pace *= PACE_STEP
-        return pace * self.pcus * PCU_SHARE
+        least, most = self._work / self.pcus, PCU_SHARE * self.pcus
+        step = bisect.bisect_left(range(MOST_PACES), True, key=lambda step: self._units(least * PACES[step]) <= most)
+        return least * PACES[step] * most
+
+    def _units(self, pace: float) -> int:
+        """The PCUs that all stages need if the phase takes `pace` cycles."""
+        units = 0
+        for (spread, events), count in self._kinds.items():
+            units += count * spread.options[spread.within(pace / events)].units
+        return units
 
     def port_pmus(self, length: int, pace: float) -> dict[str, int]:
         """PMUs whose ports the readers and writer of every value of the first `length` stages need, if the phase takes
