@@ -39,7 +39,7 @@ def net_problems(configuration: Configuration) -> Iterator[Problem]:
     """Every rule of this file."""
     wiring = Wiring()
     for number, net in enumerate(configuration.record.nets):
-        where = f"{configuration.where}, net {number} of {_owner(configuration, net).where}"
+        where = f"net {number} of {_owner(configuration, net).where}"
         source, sinks = _end(net.source), [_end(sink) for sink in net.sinks]
         yield from terminals_match(configuration, net, source, sinks, where)
         yield from bytes_flow(net, where)

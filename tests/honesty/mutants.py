@@ -28,7 +28,7 @@ def any_net(pef: pb.Pef, pick: random.Random, routed: bool = False) -> tuple[str
     number, configuration = any_configuration(pef, pick)
     nets = [i for i, net in enumerate(configuration.nets) if net.route or not routed]
     chosen = pick.choice(nets)
-    return f"configuration {number}, net {chosen} of", configuration, chosen
+    return f"net {chosen} of configuration {number},", configuration, chosen
 
 
 def any_buffer(pef: pb.Pef, pick: random.Random, wanted=lambda buffer: True):  # type: ignore[no-untyped-def]
@@ -115,7 +115,7 @@ def move_without_routing(pef: pb.Pef, pick: random.Random) -> str:
     kind = machine.kind(configuration.units[unit].site)
     free = set(machine.working_sites(kind)) - {u.site for u in configuration.units}
     configuration.units[unit].site = pick.choice(sorted(free))
-    return f"configuration {number}, net .*the route.*(does not lead|leads to no sink|reaches switch)"
+    return f"net .* of configuration {number},.*the route.*(does not lead|leads to no sink|reaches switch)"
 
 
 def wrong_kind_of_site(pef: pb.Pef, pick: random.Random) -> str:
