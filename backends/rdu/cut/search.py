@@ -41,6 +41,11 @@ MOST_ROUNDS = 12
 OTHERS = 2
 """Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
 
+ALL_WAYS = 1 + OTHERS
+
+MOST_THOROUGH = 4
+"""Paths of which all ways are weighed at most."""
+
 USUAL = 0.75
 """The part of weighed sections that is expected to take at least so much longer than modelled: a few are taken to be
 better than most, so that they are weighed too."""
@@ -126,6 +131,7 @@ class Cutter:
         self.weigh = weigh
         self._weighed: dict[tuple[int, int], _Weighed] = {}
         self._ratios: list[float] = []
+        self._gains: list[float] = []
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -174,9 +180,9 @@ class Cutter:
         position = 0
         for best in path:
             rivals = (
-                Rival(s.length, len(s.phases), self._weight(s) + total[position + s.length] - total[position])
+                Rival(s.length, len(s.phases), self._weight(s, ALL_WAYS) + total[position + s.length] - total[position])
                 for s in ways[position]
-                if s.length != best.length and self._weight(s) < UNFIT * s.cycles
+                if s.length != best.length and self._weight(s, ALL_WAYS) < UNFIT * s.cycles
             )
             ranked = tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))
             found.append(replace(self.weighed(best, position), rivals=ranked))
@@ -187,30 +193,31 @@ class Cutter:
         """The best sections from the first stage on, and the cycles of all sections from every position.
 
         Weighing takes long, so it is done for the sections of the path that seems best, until none of those that would
-        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`; and until
-        then, in the way that the model prefers only.
+        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`: at first
+        only in the way that the model prefers, then in all ways.
         """
         best: list[Section] = []
         total: dict[int, float] = {}
-        least = math.inf
-        for _ in range(MOST_ROUNDS):
-            chosen, total = self._path(ways)
-            path, position = [], 0
-            while position < len(self.stages):
-                path.append(chosen[position])
-                position += chosen[position].length
-            if best and total[0] >= least * (1 - WORTHWHILE_GAIN):
-                break
-            cycles = sum(self._looked_at(section, 1).cycles for section in path)
-            if not best or cycles < least:
-                best, least = path, cycles
+        for count, rounds in ((1, MOST_ROUNDS), (ALL_WAYS, MOST_THOROUGH)):
+            best, least = [], math.inf
+            for _ in range(rounds):
+                chosen, total = self._path(ways, count)
+                path, position = [], 0
+                while position < len(self.stages):
+                    path.append(chosen[position])
+                    position += chosen[position].length
+                if best and total[0] >= least * (1 - WORTHWHILE_GAIN):
+                    break
+                cycles = sum(self._looked_at(section, count).cycles for section in path)
+                if not best or cycles < least:
+                    best, least = path, cycles
         return best, total
 
     def weighed(self, section: Section, start: int) -> Section:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
         origin, _ = section.kind
-        found = self._looked_at(section, 1 + len(section.others))
+        found = self._looked_at(section, ALL_WAYS)
         phases = section.ways[found.number].phases
         return replace(section, phases=self._moved(phases, origin, start), cycles=found.cycles, others=())
 
@@ -220,34 +227,38 @@ class Cutter:
         if self.weigh is None or (found is not None and found.looked >= count):
             return found or _Weighed(section.cycles, 0, count)
         unfit = UNFIT * section.cycles
-        first = found is None
-        found = found or _Weighed(unfit, 0, 0)
+        before = found or _Weighed(unfit, 0, 0)
+        found = before
         while found.looked < count or (found.cycles >= unfit and found.looked < len(section.ways)):
             upto = max(count, found.looked + 1)
             cycles, better = self.weigh(section.kind[0], section.ways[found.looked : upto], found.cycles)
             found = _Weighed(cycles, found.number if better is None else found.looked + better, upto)
-        if first and found.cycles < unfit:
-            bisect.insort(self._ratios, found.cycles / section.cycles)
+        if found.cycles < unfit:
+            if before.looked == 0:
+                bisect.insort(self._ratios, found.cycles / section.cycles)
+            elif before.cycles < unfit:
+                bisect.insort(self._gains, found.cycles / before.cycles)
         self._weighed[section.kind] = found
         return found
 
-    def _path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[dict[int, Section], dict[int, float]]:
-        """The best section from every position on, and the cycles of all sections from there."""
+    def _path(self, ways: Mapping[int, Sequence[Section]], count: int) -> tuple[dict[int, Section], dict[int, float]]:
+        """The best section from every position on, and the cycles of all sections from there, as far as can be told
+        before so many ways of all are looked at."""
         total = {len(self.stages): 0.0}
         chosen: dict[int, Section] = {}
         for start in sorted(ways, reverse=True):
-            chosen[start] = min(ways[start], key=lambda s: self._weight(s) + total[start + s.length])
-            total[start] = self._weight(chosen[start]) + total[start + chosen[start].length]
+            chosen[start] = min(ways[start], key=lambda s: self._weight(s, count) + total[start + s.length])
+            total[start] = self._weight(chosen[start], count) + total[start + chosen[start].length]
         return chosen, total
 
-    def _weight(self, section: Section) -> float:
-        """Cycles as predicted where that has been asked for; else as modelled, by as much longer as `USUAL` of the
-        others turned out to take at least: the model leaves out some of what a prediction knows of."""
+    def _weight(self, section: Section, count: int) -> float:
+        """Cycles as predicted where so many ways have been looked at. Where fewer have been, they are expected to fall
+        as they did for a few of the others, as `USUAL` says; where none has, the cycles are as modelled, by as much
+        longer as most of the others turned out to take: the model leaves out some of what a prediction knows of."""
         found = self._weighed.get(section.kind)
-        if found is not None:
-            return found.cycles
-        usual = self._ratios[int((1 - USUAL) * (len(self._ratios) - 1))] if self._ratios else 1.0
-        return section.cycles * max(1.0, usual)
+        if found is None:
+            return section.cycles * max(1.0, _usual(self._ratios))
+        return found.cycles if found.looked >= count else found.cycles * _usual(self._gains)
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
@@ -577,6 +588,11 @@ class _Alike(Generic[T]):
         """Remember what was worked out at a position by looking at so many stages."""
         known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
         known[self._look(position, reach)] = what, position
+
+
+def _usual(ratios: Sequence[float]) -> float:
+    """What ratios that ascend come to at least, but for a few."""
+    return ratios[int((1 - USUAL) * (len(ratios) - 1))] if ratios else 1.0
 
 
 def _updates(graph: Graph) -> dict[str, str]:
