@@ -258,12 +258,19 @@ def random_graph(seed: int) -> tuple[Graph, list[Value]]:
 def price(graph: Graph, read: list[Value], again: set[str]) -> int:
     """What it costs, in operations, to have the values read when those in `again` are computed again."""
     pending, paid, total = list(read), set[str](), 0
+    inputs = {value.name for value in graph.inputs}
     while pending:
         value = pending.pop()
         node = graph.producers.get(value.name)
-        if node is None or value.name in paid:
+        if value.name in paid:
             continue
         paid.add(value.name)
+        if node is None:
+            total += value.type.nbytes * FLOPS_PER_SAVED_BYTE // 2
+            continue
+        if value.name in again and node.op.name == "slice" and node.operands[0].name in inputs:
+            total += value.type.nbytes * FLOPS_PER_SAVED_BYTE // 2
+            continue
         if value.name not in again:
             total += value.type.nbytes * FLOPS_PER_SAVED_BYTE
             continue
