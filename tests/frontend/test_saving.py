@@ -91,6 +91,27 @@ def test_attention_scores_are_computed_again() -> None:
     assert operators(program, SectionKind.BCKWD).count("softmax") == 1
 
 
+class Pooled(nn.Module):
+    """The largest pixels of a parameter, and of a part of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.other = (nn.Parameter(torch.randn(1, 4, 32, 32)) for _ in range(2))
+
+    def forward(self, input: Tensor) -> Tensor:
+        largest = nn.functional.max_pool2d(self.image, 4)
+        return (largest * input * self.other[..., :8, :8].exp()).sum()
+
+
+def test_positions_of_what_is_not_read_anyway_are_saved() -> None:
+    """They are a small part of the images that finding them again would read. Reading a part of a symbol costs no more
+    than that part: it is not saved."""
+    program = captured(Pooled(), 1, 4, 8, 8)
+    assert "max_pool2d" not in operators(program, SectionKind.BCKWD)
+    assert DType.I8 in {type.dtype for type in saved(program)}
+    assert "exp" in operators(program, SectionKind.BCKWD)
+
+
 class Joined(nn.Module):
     """Two convolutions' results side by side, and a convolution of them."""
 

@@ -119,12 +119,19 @@ def pointers_to(kind: Any) -> Any:
 
 
 floats_at, bytes_at = pointers_to(numba.types.float32), pointers_to(numba.types.uint8)
+integers_at = pointers_to(numba.types.int32)
 
 
 @inlined
 def line_at(address: int, count: int) -> Any:
     """So many float32 from an address on, as an array."""
     return numba.carray(floats_at(address), (count,))  # type: ignore[attr-defined]
+
+
+@inlined
+def integers_line_at(address: int, count: int) -> Any:
+    """So many int32 from an address on, as an array."""
+    return numba.carray(integers_at(address), (count,))  # type: ignore[attr-defined]
 
 
 def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:

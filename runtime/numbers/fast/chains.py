@@ -33,7 +33,7 @@ STREAMED_BYTES = 1 << 24
 while ago. What goes to memory past the cache takes half the traffic, as its lines are not read before."""
 
 LEAST_STREAM = 128
-"""Elements of a row that are worth it."""
+"""Elements of a row from which that is worth it."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class _Chain:
             return False
         self.calls.append(call)
         self.arrays.append(arrays)
-        if self._laid_out() is None:
+        laid_out = self._laid_out()
+        if laid_out is None or (call.loop == "stream" and laid_out[0][-1] < LEAST_STREAM):
             del self.calls[-1], self.arrays[-1]
             return False
         return True
