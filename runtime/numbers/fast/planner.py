@@ -33,8 +33,7 @@ def plan_section(
     exchange: Exchange,
     threads: int,
 ) -> Plan:
-    """The plan of a section whose slot i is symbol `symbols[i]`, in device memory at `views[i]`, for so many threads.
-    """
+    """The plan of a section whose slot i is symbol `symbols[i]`, in device memory at `views[i]`."""
     return _SectionPlanner(program, symbols, views, scratch, exchange, threads).build()
 
 
