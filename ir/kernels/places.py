@@ -26,6 +26,23 @@ def check_index(index: Array, extent: int) -> None:
         raise IndexOutsideError(Problem(f"index {outside} is outside 0 .. {extent - 1}", hint=hint))
 
 
+def wrap_index(index: Array, extent: int, out: Array) -> None:
+    """The indices of an i32 array with negative ones counted from the end. Raises IndexOutsideError where one is then
+    outside 0 .. extent - 1."""
+    rows = [array.reshape(-1, array.shape[-1] if array.ndim else 1) if array.size else array for array in (index, out)]
+    are_views = all(map(np.may_share_memory, rows, (index, out))) and index.flags.writeable
+    loops = load("indexing") if are_views and index.size >= LEAST_INDICES else None
+    if loops is None:
+        np.add(index, np.less(index, 0) * np.int32(extent), out=out)
+    elif loops.wrap(*rows, extent):
+        return
+    check_index(np.ascontiguousarray(out), extent)
+
+
+LEAST_INDICES = 4096
+"""Indices from which the loops are worth being loaded."""
+
+
 def words(index: TensorType) -> TensorType:
     """A temporary array for a 64-bit integer per element of the index, which is what NumPy takes without converting."""
     return TensorType(DType.I32, (2 * index.numel,))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.kernels.layout import in_order
-from ir.kernels.places import check_index, is_inside, places, run_loop, whole_rows, words
+from ir.kernels.places import check_index, is_inside, places, run_loop, whole_rows, words, wrap_index
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.elementwise import Elementwise
 from ir.ranges import Range
@@ -48,8 +48,7 @@ class WrapIndex(TakesIndex, Elementwise):
         return 0, max(self.extent - 1, 0)
 
     def kernel(self, index: Array, out: Array) -> None:
-        np.add(index, np.less(index, 0) * np.int32(self.extent), out=out)
-        check_index(np.ascontiguousarray(out), self.extent)
+        wrap_index(index, self.extent, out)
 
 
 @op("index_select")
