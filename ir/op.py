@@ -147,6 +147,10 @@ class Op:
         None where there is none."""
         return None
 
+    def copies(self, operands: Sequence[Array], result: Array) -> list[tuple[Array, Array]] | None:
+        """What the kernel does, as copies of arrays to parts of the result; None where it does more."""
+        return None
+
     def retyped(self, result: TensorType) -> Self:
         """The same operator for a tile whose first result is of this type."""
         return dataclasses.replace(self, **{self.result_shape: result.shape}) if self.result_shape else self  # type: ignore[type-var]

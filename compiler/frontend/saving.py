@@ -1,8 +1,9 @@
 """What the backward pass computes again rather than have the forward pass save it: a minimum cut.
 
 A forward value that a gradient reads is either saved, which costs its bytes, or computed again from other values, for
-which each of these is saved, is computed again, or lies in a symbol and costs nothing. The cheapest choice for a whole
-graph is a minimum cut between what the forward pass alone can have and what the gradients read.
+which each of these is saved, is computed again, or lies in a symbol and is read there: at half the cost, and at none
+where gradients read it anyway. The cheapest choice for a whole graph is a minimum cut between what the forward pass
+alone can have and what the gradients read.
 
 Computing again costs as many bytes as memory could move in that time: at `FLOPS_PER_SAVED_BYTE`.
 """
@@ -27,6 +28,8 @@ on an SN40L with HBM, thousands on machines with DDR. Two transfers are then wor
 scores cost as many operations a byte, in bf16, as a head has features: 64 to 256. A product with a layer's weights
 costs thousands.
 """
+FLOPS_PER_READ_BYTE = FLOPS_PER_SAVED_BYTE // 2
+"""The same for a byte that lies in a symbol and is read once more."""
 
 NOWHERE, NEEDED = "what cannot be had", "what gradients read"
 """The two ends of the network; other vertices are tuples."""
@@ -38,7 +41,7 @@ Rule = Callable[[Node, Graph], bool]
 
 def computed_again(joint: Graph, read: Iterable[Value], bound: Collection[str], may_repeat: Rule) -> set[str]:
     """The forward values of `joint` that the backward pass had best compute again so that it has `read`. Of what these
-    are computed from, it reads the others. Values in `bound` are read where they are at no cost.
+    are computed from, it reads the others. Values in `bound` are read where they are.
 
     Of equally cheap choices the one that saves values as early as possible is taken, so that views are made where they
     are read.
@@ -102,15 +105,19 @@ def _network(joint: Graph, read: Iterable[Value], bound: Collection[str], may_re
     network = nx.DiGraph()
     network.add_node(NOWHERE)
     pending = list(read)
+    at_hand = {value.name for value in pending if value.name in bound}
     for value in pending:
         if value.name not in bound:
             network.add_edge(_of_value(value), NEEDED)
     seen: set[str] = set()
     while pending:
         value = pending.pop()
-        if value.name in bound or value.name in seen:
+        if value.name in at_hand or value.name in seen:
             continue
         seen.add(value.name)
+        if value.name in bound:
+            network.add_edge(NOWHERE, _of_value(value), capacity=value.type.nbytes * FLOPS_PER_READ_BYTE)
+            continue
         price = value.type.nbytes * FLOPS_PER_SAVED_BYTE
         node = joint.producers.get(value.name)
         if node is None:
@@ -120,12 +127,30 @@ def _network(joint: Graph, read: Iterable[Value], bound: Collection[str], may_re
         if not may_repeat(node, joint):
             network.add_edge(NOWHERE, _of_node(node))
             continue
+        if _is_part(node, joint, bound):
+            network.add_edge(NOWHERE, _of_node(node), capacity=value.type.nbytes * FLOPS_PER_READ_BYTE)
+            continue
         network.add_edge(NOWHERE, _of_node(node), capacity=work(node))
         for operand in node.operands:
-            if operand.name not in bound:
+            if operand.name not in at_hand:
                 network.add_edge(_of_value(operand), _of_node(node))
                 pending.append(operand)
     return network
+
+
+def _is_part(node: Node, joint: Graph, bound: Collection[str]) -> bool:
+    """Whether a node picks a part of a value in `bound`, seen through views: only that part is read."""
+    if not node.op.is_free or len(node.operands) != 1:
+        return False
+    (value,) = node.operands
+    if node.results[0].type.nbytes >= value.type.nbytes:
+        return False
+    while value.name not in bound:
+        source = joint.producers.get(value.name)
+        if source is None or not source.op.is_free or len(source.operands) != 1:
+            return False
+        (value,) = source.operands
+    return True
 
 
 def work(node: Node) -> int:

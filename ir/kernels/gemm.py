@@ -116,7 +116,7 @@ def _multiply(a: Array, b: Array, out: Array, adds: bool) -> bool:
     if out.ndim == 3:
         return bool(loops.products(a, b, out, adds, buffer))
     stacks = [_stack(array) for array in (a, b, out)]
-    return None not in stacks and bool(loops.products(*stacks, adds, buffer))
+    return all(stack is not None for stack in stacks) and bool(loops.products(*stacks, adds, buffer))
 
 
 def _is_worth_it(a: Array, out: Array, adds: bool) -> bool:

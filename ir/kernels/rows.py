@@ -66,6 +66,29 @@ def square_sum_along(x: Array, axes: tuple[int, ...], out: Array) -> None:
     np.add.reduce(partial, axis=rest, keepdims=True, out=out.reshape(out.shape[: partial.ndim]))
 
 
+LEAST_ELEMENTS = 1 << 16
+"""Elements from which loops over columns are worth being loaded."""
+LEAST_COLUMNS = 32
+"""Columns side by side from which they are faster than NumPy."""
+
+
+def extrema_along(x: Array, axes: tuple[int, ...], is_largest: bool, out: Array) -> bool:
+    """The largest, or the smallest, elements along axes that follow one another, by loops over columns; False, and
+    nothing done, where these do not take the arrays."""
+    first, last = min(axes), max(axes)
+    if x.size < LEAST_ELEMENTS or last == x.ndim - 1 or len(axes) != last - first + 1 or not x.flags.writeable:
+        return False
+    columns = math.prod(x.shape[last + 1 :])
+    source = x.reshape(math.prod(x.shape[:first]), -1, columns)
+    made = out.reshape(len(source), columns)
+    are_views = np.may_share_memory(source, x) and np.may_share_memory(made, out)
+    is_taken = x.dtype == np.float32 and source.strides[2] == made.strides[1] == 4 and columns >= LEAST_COLUMNS
+    loops = load("columns") if are_views and is_taken else None
+    if loops is not None:
+        loops.extrema(source, is_largest, made)
+    return loops is not None
+
+
 def ones_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """How long the temporary vector of `sum_along` is."""
     return math.prod(shape[axis] for axis in axes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ir.op import Array, Cost, CostClass, Op, op
 from ir.ranges import Range, hull
 from ir.space import Axis, Space
@@ -17,6 +19,7 @@ class Cat(Op):
     dim: int
     cost = Cost(CostClass.GATHER, operations=0)
     any_layout = True
+    is_elementwise = True
     whole = "elements of a tile come to lie in another tile"
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
@@ -48,13 +51,18 @@ class Cat(Op):
         whole = frozenset([names[self.dim], *parts])
         return Space(tuple(map(axes, parts)), (axes(names[self.dim]),), sizes, whole)
 
-    def kernel(self, *arrays: Array) -> None:
-        *operands, out = arrays
-        window = [slice(None)] * out.ndim
-        start = 0
+    def copies(self, operands: Sequence[Array], result: Array) -> list[tuple[Array, Array]]:
+        window = [slice(None)] * result.ndim
+        start, pairs = 0, []
         for operand in operands:
             window[self.dim] = slice(start, start := start + operand.shape[self.dim])
-            out[tuple(window)] = operand
+            pairs.append((operand, result[tuple(window)]))
+        return pairs
+
+    def kernel(self, *arrays: Array) -> None:
+        *operands, out = arrays
+        for operand, place in self.copies(operands, out):
+            np.copyto(place, operand)
 
     def _others(self, operand: TensorType) -> tuple[int, ...]:
         """The extents of the axes that are not joined, and so the rank."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.kernels.rows import ones_along, square_sum_along, sum_along
+from ir.kernels.rows import extrema_along, ones_along, square_sum_along, sum_along
 from ir.op import Array, Combine, Cost, CostClass, Op, limit, op
 from ir.ranges import Range
 from ir.space import Axis, Space
@@ -31,6 +31,14 @@ class Reduction(Op):
 
 class Extremum(Reduction):
     """The largest or smallest element."""
+
+    function: ClassVar[np.ufunc]
+    is_elementwise: ClassVar[bool] = True
+    any_layout: ClassVar[bool] = True
+
+    def kernel(self, x: Array, out: Array) -> None:
+        if not extrema_along(x, self.dims, self.function is np.maximum, out):
+            self.function.reduce(x, axis=self.dims, out=out, keepdims=self.keepdim)
 
     def possible(self, operands: Sequence[TensorType], ranges: Sequence[Range | None]) -> Range | None:
         return ranges[0]
@@ -96,9 +104,7 @@ class Amax(Extremum):
     dims: tuple[int, ...]
     keepdim: bool
     combine = Combine.MAX
-
-    def kernel(self, x: Array, out: Array) -> None:
-        np.maximum.reduce(x, axis=self.dims, out=out, keepdims=self.keepdim)
+    function = np.maximum
 
 
 @op("amin")
@@ -108,9 +114,7 @@ class Amin(Extremum):
     dims: tuple[int, ...]
     keepdim: bool
     combine = Combine.MIN
-
-    def kernel(self, x: Array, out: Array) -> None:
-        np.minimum.reduce(x, axis=self.dims, out=out, keepdims=self.keepdim)
+    function = np.minimum
 
 
 @op("prod")

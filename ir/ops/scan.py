@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.kernels.native import line_parts, load
+from ir.kernels.native import LEAST_LINES, load
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ranges import Range, hull
 from ir.space import Space
@@ -46,10 +46,11 @@ class Cumsum(Scan):
         return of and hull((of, (of[0] * x.shape[self.dim], of[1] * x.shape[self.dim])))
 
     def kernel(self, x: Array, out: Array) -> None:
-        parts = line_parts(1, x, out) if self.dim == x.ndim - 1 else []
-        if parts and (loops := load("rows")):
-            for index in parts:
-                loops.running_sums(x[index].reshape(-1, x.shape[-1]), out[index].reshape(-1, x.shape[-1]))
+        rows = [array.reshape(-1, x.shape[-1]) for array in (x, out)] if x.size and self.dim == x.ndim - 1 else []
+        are_taken = x.size >= LEAST_LINES and x.dtype == np.float32 and x.flags.writeable
+        are_views = all(np.may_share_memory(view, array) for view, array in zip(rows, (x, out)))
+        if rows and are_taken and are_views and (loops := load("rows")):
+            loops.running_sums(*rows)
             return
         np.cumsum(x, axis=self.dim, dtype=out.dtype, out=out)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.kernels.places import check_index
+from ir.kernels.places import check_index, run_loop
 from ir.op import Array
 from ir.rounding import narrow, widen
 
@@ -12,6 +12,8 @@ from ir.rounding import narrow, widen
 def gather(symbol: Array, rows: Array, axis: int, target: Array) -> None:
     """Fill `target` with the slices of the symbol along `axis` that `rows` names, widened where its type is another."""
     check_index(rows, symbol.shape[axis])
+    if run_loop("take", axis, symbol, rows.reshape(-1), target, (1, rows.ndim)):
+        return
     picked = np.take(symbol, rows, axis=axis, mode="clip")
     if symbol.dtype == np.uint16:
         widen(picked, target)

@@ -13,7 +13,7 @@ from torch import nn
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
 from ir.errors import CaptureError
-from tests.frontend.sweep import FAULTS, Result, coverage, report, run, run_all
+from tests.frontend.sweep import FAULTS, Result, coverage, report, run
 from tests.frontend.sweep_cases import Family, families
 from tests.frontend.sweep_check import Outcome, Status
 
@@ -22,6 +22,8 @@ SAMPLE = random.Random(11).sample(FAMILIES, 16)
 """A fixed, representative sample, for every run of the tests."""
 MAPPED = random.Random(12).sample(FAMILIES, 4)
 """Those that go through the backend and the functional simulator too."""
+PARTS = 8
+"""Tests that all families are spread over, for several processes."""
 
 
 def check_result(result: Result) -> None:
@@ -54,8 +56,9 @@ def is_expected(family: Family, outcome: Outcome) -> bool:
 
 
 @pytest.mark.full
-def test_every_family(record_property: Callable[[str, object], None]) -> None:
-    results = list(run_all(FAMILIES, most=None, backend=False, processes=2))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_family(part: int, record_property: Callable[[str, object], None]) -> None:
+    results = [run(family) for family in FAMILIES[part::PARTS]]
     record_property("coverage", coverage(results))
     bad = (Status.REFUSED, *FAULTS)
     found = [(r.family, outcome) for r in results for _, outcome in r.outcomes if outcome.status in bad]

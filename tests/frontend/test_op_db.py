@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.frontend.sweep import FAULTS, Record, coverage, report, run, run_all
+from tests.frontend.sweep import FAULTS, Record, coverage, report, run
 from tests.frontend.sweep_cases import Family, families
 from tests.frontend.sweep_check import Status
 from tests.frontend.test_module_db import check_result
@@ -19,6 +19,8 @@ SAMPLE = random.Random(21).sample(FAMILIES, 24)
 """A fixed, representative sample, for every run of the tests."""
 MAPPED = random.Random(22).sample([family for family in FAMILIES if family.dtype is torch.float32], 6)
 """Those that go through the backend and the functional simulator too."""
+PARTS = 16
+"""Tests that all families are spread over, for several processes; each takes minutes."""
 
 
 def name(family: Family) -> str:
@@ -46,7 +48,8 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_every_operator(record_property: Callable[[str, object], None]) -> None:
-    results = list(run_all(FAMILIES, most=12, backend=False, processes=2))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_operator(part: int, record_property: Callable[[str, object], None]) -> None:
+    results = [run(family, most=12) for family in FAMILIES[part::PARTS]]
     record_property("coverage", coverage(results))
     assert not sum(result.count(Status.REFUSED, *FAULTS) for result in results), report(results, verbose=False)

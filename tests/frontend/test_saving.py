@@ -91,6 +91,27 @@ def test_attention_scores_are_computed_again() -> None:
     assert operators(program, SectionKind.BCKWD).count("softmax") == 1
 
 
+class Pooled(nn.Module):
+    """The largest pixels of a parameter, and of a part of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.other = (nn.Parameter(torch.randn(1, 4, 32, 32)) for _ in range(2))
+
+    def forward(self, input: Tensor) -> Tensor:
+        largest = nn.functional.max_pool2d(self.image, 4)
+        return (largest * input * self.other[..., :8, :8].exp()).sum()
+
+
+def test_positions_of_what_is_not_read_anyway_are_saved() -> None:
+    """They are a small part of the images that finding them again would read. Reading a part of a symbol costs no more
+    than that part: it is not saved."""
+    program = captured(Pooled(), 1, 4, 8, 8)
+    assert "max_pool2d" not in operators(program, SectionKind.BCKWD)
+    assert DType.I8 in {type.dtype for type in saved(program)}
+    assert "exp" in operators(program, SectionKind.BCKWD)
+
+
 class Joined(nn.Module):
     """Two convolutions' results side by side, and a convolution of them."""
 
@@ -258,12 +279,19 @@ def random_graph(seed: int) -> tuple[Graph, list[Value]]:
 def price(graph: Graph, read: list[Value], again: set[str]) -> int:
     """What it costs, in operations, to have the values read when those in `again` are computed again."""
     pending, paid, total = list(read), set[str](), 0
+    inputs = {value.name for value in graph.inputs}
     while pending:
         value = pending.pop()
         node = graph.producers.get(value.name)
-        if node is None or value.name in paid:
+        if value.name in paid:
             continue
         paid.add(value.name)
+        if node is None:
+            total += value.type.nbytes * FLOPS_PER_SAVED_BYTE // 2
+            continue
+        if value.name in again and node.op.name == "slice" and node.operands[0].name in inputs:
+            total += value.type.nbytes * FLOPS_PER_SAVED_BYTE // 2
+            continue
         if value.name not in again:
             total += value.type.nbytes * FLOPS_PER_SAVED_BYTE
             continue

@@ -24,7 +24,7 @@ from runtime.timing import simulate
 from tests.honesty.subjects import compile_function, machine_file
 
 LANES, STAGES, PORT, LINK, WIDTH, TAIL, FLOAT = 32, 6, 64, 128, 2, 4, 4
-GEMMS = [(64, 32, 12), (100, 48, 40), (512, 256, 192), (2048, 32, 6)]
+GEMMS = [(64, 32, 12), (100, 48, 40), (512, 256, 192), (2048, 32, 6), (1000, 1, 50)]
 VECTORS = {
     "add": (torch.add, ((512, 64), (512, 64))),
     "tanh": (torch.tanh, ((2048, 64),)),
@@ -206,12 +206,20 @@ class Single:
         links = max((math.ceil(size / LINK) for size in own.values()), default=0)
         return max(1, links, math.ceil(self.moved(stream) / (len(self.units(stream.buffer)) * PORT)))
 
+    def loading_begins(self, number: int) -> int:
+        """When the first transfer of a load may begin: streamed loads follow the whole ones of their phase."""
+        loads = [i for i, stream in enumerate(self.phase.streams) if not stream.store]
+        if number not in loads or not self.transfers(number):
+            return 0
+        return max((self.transfer(i) for i in loads if not self.transfers(i)), default=0)
+
     # -- the document's recurrence, by plain iteration
 
     def execution(self) -> float:
         interval, fill = self.interval(), self.fill()
         ends = {i: [0.0] * (self.transfers(i) or 1) for i in range(len(self.phase.streams))}
         takes = {i: self.transfer(i) for i in ends}
+        begins = {i: float(self.loading_begins(i)) for i in ends}
         fired = [0.0] * self.tiles
         waits = self.waits(interval, fill)
         while True:
@@ -221,7 +229,7 @@ class Single:
                 fired[event] = max([own, *(ends[i][e[event]] + way for s, i, e, way in waits if s and e[event] >= 0)])
             for number, times in ends.items():
                 for event in range(len(times)):
-                    begin = times[event - 1] if event else 0.0
+                    begin = times[event - 1] if event else begins[number]
                     held = [fired[e[event]] + way for s, i, e, way in waits if (s, i) == (0, number) and e[event] >= 0]
                     times[event] = max([begin, *held]) + takes[number]
             if before == (fired, ends):
@@ -265,9 +273,9 @@ class Single:
             index, stream = loads[port.buffer]
             transfer, depth = self.transfer(index), self.configuration.buffers[port.buffer].depth
             way = self.hops(self.nets(pb.Net.LOAD, index)) + self.hops(self.nets(pb.Net.READ, 0, number))
-            arrivals.append(transfer + way)
+            arrivals.append(self.loading_begins(index) + transfer + way)
             if any(axis >= 0 for axis in stream.axes):
-                least.append(transfer + way + further * transfer + after)
+                least.append(arrivals[-1] + further * transfer + after)
                 periods += [transfer, (transfer + way + interval) / depth if depth < self.tiles else 0]
         least.append(max(arrivals) + further * interval + after)
         if any(axis >= 0 for axis in store.axes):

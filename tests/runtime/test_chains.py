@@ -88,7 +88,7 @@ def operator(loop: str, *attributes: Any) -> Op:
 
 @pytest.mark.parametrize("second", LAYOUTS)
 @pytest.mark.parametrize("first", LAYOUTS)
-@pytest.mark.parametrize("name", [name for name in loops.CODES if name != "copy"])
+@pytest.mark.parametrize("name", [name for name in loops.CODES if name not in ("copy", "stream")])
 def test_an_operator_makes_the_same_bits_in_a_chain(name: str, first: str, second: str) -> None:
     check_operator(operator(name), LAYOUTS[first](values(1)), LAYOUTS[second](values(2)))
 
@@ -187,6 +187,30 @@ def test_an_operator_may_be_a_chain_by_itself() -> None:
     assert run([called(OPS["add"](), 0, x, bias, out)]) == ["add"]
     with np.errstate(all="ignore"):
         assert same_bits(out, x + bias)
+
+
+@pytest.mark.parametrize("offset", [0, 3, 16])
+def test_what_goes_past_the_cache_has_the_same_bits(offset: int) -> None:
+    """Wherever rows begin; what the chain makes of it, too, and a copy."""
+    x, memory = values(1).reshape(4, -1), np.zeros((4, 5000), np.float32)
+    made, after, copy = memory[:, offset : offset + x.shape[1]], np.empty_like(x), np.empty_like(x)
+    calls = [
+        replace(called(OPS["mul"](), 0, x, x, made), streams=True),
+        called(OPS["neg"](), 1, made, after),
+        Call.copy(after, copy, streams=True),
+    ]
+    assert run(calls) == ["mul+neg+stream"]
+    with np.errstate(all="ignore"):
+        assert same_bits(made, x * x)
+        assert same_bits(after, -(x * x))
+    assert same_bits(copy, after)
+    assert not memory[:, :offset].any() and not memory[:, offset + x.shape[1] :].any()
+
+
+def test_short_rows_stay_in_the_cache() -> None:
+    x, memory = values(1).reshape(-1, 100), np.zeros((198, 130), np.float32)
+    assert run([Call.copy(x, memory[:, :100], streams=True)]) == ["_copy"]
+    np.testing.assert_array_equal(memory[:, :100], x)
 
 
 def test_operators_without_loops_and_other_element_types_stay_steps() -> None:

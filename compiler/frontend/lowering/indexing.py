@@ -73,18 +73,14 @@ def _wrapped(context: Context, index: Value, extent: int) -> Value:
     known = context.known(index)
     if known is not None:
         return index if known.min(initial=0) >= 0 else context.constant(np.where(known < 0, known + extent, known))
-    index = context.cast(index, DType.I32)
-    negative = context.emit("lt", index, context.scalar(0, DType.I32))
-    return context.emit("where", negative, context.emit("add", index, context.scalar(extent, DType.I32)), index)
+    return context.emit("wrap_index", context.cast(index, DType.I32), extent=extent)
 
 
 def _inside(context: Context, index: Value, extent: int) -> Value:
-    """The same, checked to lie within the axis: beside another index, one outside would name an element of another
-    row."""
+    """The same, checked to lie within the axis where it is known: beside another index, one outside would name an
+    element of another row."""
     known = context.known(index)
-    if known is None:
-        return context.emit("wrap_index", context.cast(index, DType.I32), extent=extent)
-    if known.size and not -extent <= known.min() <= known.max() < extent:
+    if known is not None and known.size and not -extent <= known.min() <= known.max() < extent:
         context.refuse(f"an index is outside the {extent} elements of its axis", f"use indices below {extent}")
     return _wrapped(context, index, extent)
 

@@ -19,17 +19,19 @@ import numpy as np
 
 from ir.kernels.native import elementwise
 from ir.kernels.native.compiler import compiled, inlined
-from ir.kernels.native.vectors import bytes_at, floats_at, line_at
+from ir.kernels.native.vectors import LANES, bytes_at, copy_bytes, floats_at, line_at, settle, stream_vector
 from ir.op import Array
 
 F32 = np.float32
 BLOCK = 1024
 """Elements of a block: 4 KiB of each array, of which the first-level cache holds eight."""
+STREAMED_BLOCK = 512
+"""The same where a result goes to memory past the cache: shorter turns of reading and writing keep both busy."""
 NAMES = (
     "copy", "add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "sqrt", "rsqrt", "where",
     "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "tanh", "tanh_backward", "sigmoid",
     "sigmoid_backward", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward",
-    "elu", "elu_backward", "elu_backward_of_result",
+    "elu", "elu_backward", "elu_backward_of_result", "stream",
 )  # fmt: skip
 CODES = {name: number for number, name in enumerate(NAMES)}
 """Loops by the name that operators give them (`Op.loop`)."""
@@ -37,7 +39,7 @@ CODES = {name: number for number, name in enumerate(NAMES)}
     COPY, ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, NEG, ABS, SQRT, RSQRT, WHERE,
     RELU, RELU_BACKWARD, LEAKY_RELU, LEAKY_RELU_BACKWARD, TANH, TANH_BACKWARD, SIGMOID,
     SIGMOID_BACKWARD, SILU, SILU_BACKWARD, GELU, GELU_BACKWARD, GELU_TANH, GELU_TANH_BACKWARD,
-    ELU, ELU_BACKWARD, ELU_BACKWARD_OF_RESULT,
+    ELU, ELU_BACKWARD, ELU_BACKWARD_OF_RESULT, STREAM,
 ) = range(len(CODES))  # fmt: skip
 
 
@@ -131,6 +133,17 @@ def _leaky_relu_backward(count, out, a, a_step, b, b_step, c):  # type: ignore[n
         made[i] = dy[i if a_step else 0] * (F32(1) if x[i if b_step else 0] > F32(0) else slope)
 
 
+@compiled("void(int64, int64, int64)")
+def _stream(source: int, count: int, target: int) -> None:
+    """Copy `count` elements past the cache, but for those beside the vectors that the target is made of."""
+    head = min(count, -target % (4 * LANES) // 4)
+    copy_bytes(source, 4 * head, target)
+    whole = head + (count - head) // LANES * LANES
+    for i in range(head, whole, LANES):
+        stream_vector(source + 4 * i, target + 4 * i)
+    copy_bytes(source + 4 * whole, 4 * (count - whole), target + 4 * whole)
+
+
 @inlined
 def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_step: int, c: int, c_step: int) -> None:
     if code == ADD:
@@ -189,12 +202,15 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
         elementwise.elu_gradient(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
     elif code == ELU_BACKWARD_OF_RESULT:
         elementwise.elu_gradient_of_result(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
+    elif code == STREAM:
+        _stream(a, count, out)
     else:
         _copy(count, out, a, a_step)
 
 
 WHOLE = frozenset(
     {
+        "stream",
         "tanh", "sigmoid", "silu", "silu_backward", "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "elu",
         "elu_backward", "elu_backward_of_result",
     }
@@ -206,9 +222,10 @@ STRIDES = 3
 """Where the steps along outer axes begin in a slot."""
 
 
-@compiled("void(int64[:,::1], int64[:,::1], int64[::1])", fuses=False)
-def run(program: Array, slots: Array, extents: Array) -> None:
-    """The operators of the program on arrays of these extents, the last of which is the length of a row."""
+@compiled("void(int64[:,::1], int64[:,::1], int64[::1], int64)", fuses=False)
+def run(program: Array, slots: Array, extents: Array, block: int) -> None:
+    """The operators of the program, on blocks of so many elements, on arrays of these extents, the last of which is the
+    length of a row."""
     outer, length = len(extents) - 1, extents[-1]
     rows = 1
     for axis in range(outer):
@@ -216,8 +233,8 @@ def run(program: Array, slots: Array, extents: Array) -> None:
     index = np.zeros(len(extents), np.int64)
     places = slots[:, 0].copy()
     for _ in range(rows):
-        for start in range(0, length, BLOCK):
-            count = min(BLOCK, length - start)
+        for start in range(0, length, block):
+            count = min(block, length - start)
             for number in range(len(program)):
                 out, a, b, c = program[number, 1], program[number, 2], program[number, 3], program[number, 4]
                 _execute(
@@ -235,3 +252,4 @@ def run(program: Array, slots: Array, extents: Array) -> None:
             for slot in range(len(slots)):
                 places[slot] -= slots[slot, 3 + axis] * extents[axis]
             index[axis] = 0
+    settle()

@@ -1,5 +1,5 @@
-"""Softmax, its logarithm and their gradients along the middle one of three axes, for a block of columns at a time: as
-many as stay in the first-level cache with what belongs to each."""
+"""Softmax, its logarithm, their gradients, and the largest or smallest elements along the middle one of three axes, for
+a block of columns at a time: as many as stay in the first-level cache with what belongs to each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from ir.kernels.native.vectors import line_at
 from ir.op import Array
 
 F32 = np.float32
-ARRAYS = "float32[:,:,:]"
+ARRAYS, LINE = "float32[:,:,:]", "float32[::1]"
 BLOCK = 256
 """Columns of a block."""
+LONG_BLOCK = 2048
+"""The same where nothing but one number belongs to each."""
 
 
 @inlined
@@ -24,17 +26,44 @@ def _row(x: Array, outer: int, number: int, first: int, count: int) -> Array:
 
 
 @inlined
-def _maxima(x: Array, outer: int, first: int, top: Array) -> None:
-    """The largest element of each column; NaN where one is."""
+def _extrema(x: Array, outer: int, first: int, top: Array, is_largest: bool) -> None:
+    """The largest, or the smallest, element of each column; NaN where one is."""
     line = _row(x, outer, 0, first, len(top))
     for i in range(len(top)):
         top[i] = line[i]
     for number in range(1, x.shape[1]):
         line = _row(x, outer, number, first, len(top))
-        for i in range(len(top)):
-            value, most = line[i], top[i]
-            larger = value if value > most else most
-            top[i] = larger if value == value else value
+        if is_largest:
+            for i in range(len(top)):
+                value, most = line[i], top[i]
+                larger = value if value > most else most
+                top[i] = larger if value == value else value
+        else:
+            for i in range(len(top)):
+                value, least = line[i], top[i]
+                smaller = value if value < least else least
+                top[i] = smaller if value == value else value
+
+
+@compiled(f"void({ARRAYS}, boolean, float32[:,:])")
+def extrema(x: Array, is_largest: bool, out: Array) -> None:
+    """The largest, or the smallest, element of each column; NaN where one is. Rows of out are contiguous."""
+    for outer in range(x.shape[0]):
+        for first in range(0, x.shape[2], LONG_BLOCK):
+            count = min(LONG_BLOCK, x.shape[2] - first)
+            top = line_at(out.ctypes.data + outer * out.strides[0] + 4 * first, count)
+            _extrema(x, outer, first, top, is_largest)
+
+
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE})")
+def _add_exponentials(x: Array, top: Array, made: Array, total: Array) -> None:
+    """exp(x - top) of a row, which is added to the sum of each column."""
+    for i in range(len(x)):
+        centred = x[i] - top[i]
+        share = exp(centred)
+        share = share if centred == centred else centred
+        made[i] = share
+        total[i] += share
 
 
 @compiled(f"void({ARRAYS}, {ARRAYS})")
@@ -45,16 +74,11 @@ def softmax(x: Array, out: Array) -> None:
         for first in range(0, x.shape[2], BLOCK):
             count = min(BLOCK, x.shape[2] - first)
             top, total = tops[:count], totals[:count]
-            _maxima(x, outer, first, top)
+            _extrema(x, outer, first, top, True)
             total[:] = 0
             for number in range(x.shape[1]):
                 line, made = _row(x, outer, number, first, count), _row(out, outer, number, first, count)
-                for i in range(count):
-                    centred = line[i] - top[i]
-                    share = exp(centred)
-                    share = share if centred == centred else centred
-                    made[i] = share
-                    total[i] += share
+                _add_exponentials(line, top, made, total)
             for i in range(count):
                 total[i] = F32(1) / total[i]
             for number in range(x.shape[1]):
@@ -66,19 +90,15 @@ def softmax(x: Array, out: Array) -> None:
 @compiled(f"void({ARRAYS}, {ARRAYS})")
 def log_softmax(x: Array, out: Array) -> None:
     """x - max - log(sum(exp(x - max)))"""
-    tops, totals = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    tops, totals, shares = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for outer in range(x.shape[0]):
         for first in range(0, x.shape[2], BLOCK):
             count = min(BLOCK, x.shape[2] - first)
             top, total = tops[:count], totals[:count]
-            _maxima(x, outer, first, top)
+            _extrema(x, outer, first, top, True)
             total[:] = 0
             for number in range(x.shape[1]):
-                line = _row(x, outer, number, first, count)
-                for i in range(count):
-                    centred = line[i] - top[i]
-                    share = exp(centred)
-                    total[i] += share if centred == centred else centred
+                _add_exponentials(_row(x, outer, number, first, count), top, shares[:count], total)
             for i in range(count):
                 total[i] = np.log(total[i])
             for number in range(x.shape[1]):

@@ -202,7 +202,7 @@ AT_ONCE = 8
 """Rows whose running sums are made side by side: one by itself would wait for every addition."""
 
 
-@compiled(f"void({MATRIX}, {MATRIX})", fuses=False)
+@compiled("void(float32[:,:], float32[:,:])", fuses=False)
 def running_sums(x: Array, out: Array) -> None:
     """The sum of all elements of a row up to each, for every row."""
     rows, length = x.shape

@@ -119,12 +119,19 @@ def pointers_to(kind: Any) -> Any:
 
 
 floats_at, bytes_at = pointers_to(numba.types.float32), pointers_to(numba.types.uint8)
+integers_at = pointers_to(numba.types.int32)
 
 
 @inlined
 def line_at(address: int, count: int) -> Any:
     """So many float32 from an address on, as an array."""
     return numba.carray(floats_at(address), (count,))  # type: ignore[attr-defined]
+
+
+@inlined
+def integers_line_at(address: int, count: int) -> Any:
+    """So many int32 from an address on, as an array."""
+    return numba.carray(integers_at(address), (count,))  # type: ignore[attr-defined]
 
 
 def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
@@ -136,6 +143,28 @@ def _emit_copy(b: llvm.IRBuilder, values: list[Any]) -> None:
 def _emit_clear(b: llvm.IRBuilder, values: list[Any]) -> None:
     address, count = values
     called(b, "llvm.memset.p0.i64", llvm.VoidType(), [b.inttoptr(address, BYTE.as_pointer()), BYTE(0), count, BIT(0)])
+
+
+def _emit_stream(b: llvm.IRBuilder, values: list[Any]) -> None:
+    source, target = values
+    stored = b.store(load(b, source), vector_at(b, target), align=4 * LANES)
+    stored.set_metadata("nontemporal", b.module.add_metadata([INT(1)]))
+
+
+def _emit_settle(b: llvm.IRBuilder, values: list[Any]) -> None:
+    b.fence("seq_cst")
+
+
+@instruction
+def stream_vector(typing, source, target):  # type: ignore[no-untyped-def]
+    """Copy a vector to a multiple of its bytes, past the cache: what was there is not read."""
+    return emitted(2, _emit_stream)
+
+
+@instruction
+def settle(typing):  # type: ignore[no-untyped-def]
+    """Wait until other threads see what went past the cache."""
+    return emitted(0, _emit_settle)
 
 
 @instruction

@@ -28,6 +28,14 @@ LEAST_ELEMENTS = 4096
 """Elements of a result from which the loops are worth being loaded."""
 
 
+STREAMED_BYTES = 1 << 24
+"""Bytes of an array, about half of a third-level cache, from which nobody finds in the cache what was written there a
+while ago. What goes to memory past the cache takes half the traffic, as its lines are not read before."""
+
+LEAST_STREAM = 128
+"""Elements of a row from which that is worth it."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A step of a stage with what is known of it."""
@@ -43,12 +51,19 @@ class Call:
     """The operation of the stage that it belongs to."""
     last: int | None = None
     """The operation after which nobody reads the result; None where the result has to stay."""
+    streams: bool = False
+    """Whether the result is better not kept in the cache: see `STREAMED_BYTES`."""
 
     @classmethod
     def of(cls, op: Op, kernel: Callable[..., Any], arguments: tuple[Any, ...], operands: int, number: int) -> Call:
         """The call of an operator."""
         loop, numbers = op.loop if op.is_elementwise else ("", ())
         return cls(kernel, arguments, loop, numbers, operands, number)
+
+    @classmethod
+    def copy(cls, source: Array, target: Array, streams: bool) -> Call:
+        """The call that copies an array."""
+        return cls(_copy, (source, target), "stream" if streams else "", operands=1)
 
     @property
     def result(self) -> Array:
@@ -114,7 +129,8 @@ class _Chain:
             return False
         self.calls.append(call)
         self.arrays.append(arrays)
-        if self._laid_out() is None:
+        laid_out = self._laid_out()
+        if laid_out is None or (call.loop == "stream" and laid_out[0][-1] < LEAST_STREAM):
             del self.calls[-1], self.arrays[-1]
             return False
         return True
@@ -153,21 +169,28 @@ class _Chain:
             if is_local and same in known:
                 results.append((made, known[same]))
                 continue
-            if is_local:
+            streams = call.streams and extents[-1] >= LEAST_STREAM
+            if is_local or streams:
                 held.append(temporaries.take(block)[1])
                 result = number_of([held[-1].ctypes.data, 0, made.itemsize, *[0] * (len(extents) - 1)])
             else:
                 result = in_memory(made)
-                known = {key: number for key, number in known.items() if result not in key[2:]}
+            program.append([self.loops.CODES[call.loop], result, *operands, *[result] * (3 - len(operands))])
             if is_local:
                 known[same] = result
+            else:
+                place = in_memory(made)
+                known = {key: number for key, number in known.items() if place not in key[2:]}
+                if streams:
+                    program.append([self.loops.CODES["stream"], place, result, result, result])
             results.append((made, result))
             names.append(call.loop)
-            program.append([self.loops.CODES[call.loop], result, *operands, *[result] * (3 - len(operands))])
         for memory in held:
             temporaries.give_back(memory, block)
         numbers_of = partial(np.array, dtype=np.int64)
-        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), [self.arrays, held]
+        is_streamed = any(row[0] == self.loops.CODES["stream"] for row in program)
+        length = self.loops.STREAMED_BLOCK if is_streamed else self.loops.BLOCK
+        arguments = numbers_of(program), numbers_of(slots), numbers_of(extents), length, [self.arrays, held]
         yield _named("+".join(names), self.loops), (self.calls[-1].result, *arguments)
 
     def _laid_out(self) -> tuple[list[int], dict[int, list[int]]] | None:
@@ -198,11 +221,15 @@ class _Chain:
         return extents, {id(array): each for array, each in zip(arrays, strides)}
 
 
+def _copy(source: Array, target: Array) -> None:
+    np.copyto(target, source)
+
+
 def _named(name: str, loops: ModuleType) -> Callable[..., None]:
     """The step of a chain, which keeps its arrays alive."""
 
-    def chain(result: Array, program: Array, slots: Array, extents: Array, arrays: object) -> None:
-        loops.run(program, slots, extents)
+    def chain(result: Array, program: Array, slots: Array, extents: Array, block: int, arrays: object) -> None:
+        loops.run(program, slots, extents, block)
 
     chain.__name__ = name
     return chain

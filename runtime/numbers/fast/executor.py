@@ -70,6 +70,7 @@ class FunctionalSimulator:
                 [self._memory.views[symbol] for symbol in section.bindings],
                 self._scratch,
                 self._exchange,
+                self.threads,
             )
         return self._plans[number]
 

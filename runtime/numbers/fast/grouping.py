@@ -66,8 +66,9 @@ class Group:
     count: int
 
 
-def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
-    """The lanes of a phase, each a list of groups in order; together all tiles in order.
+def lanes_of(phase: Phase, program: Program, threads: int) -> list[list[Group]]:
+    """The lanes of a phase, each a list of groups in order; together all tiles in order. How many `threads` there are
+    counts only where every element is computed by itself.
 
     Replicas exchange in one order and in as few calls as can be: in one lane, all tiles at once.
     """
@@ -76,11 +77,14 @@ def lanes_of(phase: Phase, program: Program) -> list[list[Group]]:
     if any(operation.op.exchanges for stage in phase.stages for operation in stage.operations):
         whole = all(_grows(stage, phase.tiles) for stage in phase.stages)
         return [_split(0, phase.tiles, 1 if whole else phase.tiles)]
-    rates = HOST if _is_elementwise(phase) else NOMINAL
+    is_elementwise = _is_elementwise(phase)
+    rates = HOST if is_elementwise else NOMINAL
     tile_ns = max(1.0, sum(_tile_ns(stage, rates) for stage in phase.stages))
     overhead_ns = _overhead_ns(phase, program, rates)
     worthwhile = max(overhead_ns / (rates.overhead_share * tile_ns), rates.run_bytes / _run_bytes(phase))
     lanes = _lane_count(phase, tile_ns, worthwhile, rates)
+    if is_elementwise:
+        lanes = min(lanes, threads)
     size = _group_size(phase, lanes, worthwhile, rates)
     while size > 1 and not all(_grows(stage, size) for stage in phase.stages):
         size = 1
@@ -118,7 +122,10 @@ def _lane_count(phase: Phase, tile_ns: float, worthwhile: float, rates: Rates) -
 
 
 def _group_size(phase: Phase, lanes: int, worthwhile: float, rates: Rates) -> int:
-    """Tiles per call: worthwhile, in long runs, and as many more as fit the cache."""
+    """Tiles per call: worthwhile, in long runs, and as many more as fit the cache; all of a single elementwise
+    operator, which finds nothing in the cache."""
+    if _is_elementwise(phase) and sum(not step.op.is_free for stage in phase.stages for step in stage.operations) == 1:
+        return -(-phase.tiles // lanes)
     tile_bytes = max(map(_tile_bytes, phase.stages), default=1)
     wanted = max(worthwhile, rates.cached_bytes / max(1, tile_bytes))
     return max(1, min(math.ceil(wanted), -(-phase.tiles // lanes)))

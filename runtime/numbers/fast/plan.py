@@ -1,8 +1,9 @@
 """A section's plan: every kernel call with its arrays, laid out once and then only executed.
 
 A plan is a sequence of parts, a part a fixed set of lanes, a lane a flat list of steps. Lanes of one part touch
-different memory and run on any number of threads; which lanes there are, and the order inside each, follow from the
-PEF alone, so results are bit-identical whatever the number of threads.
+different memory and run on any number of threads. Where float sums associate, which lanes there are and the order
+inside each follow from the PEF alone; elsewhere there are no more lanes than threads. So results are bit-identical
+whatever the number of threads.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from ir.rounding import narrow, round_to_bf16, widen
 from ir.types import DType
 from runtime.collective import Exchange
 from runtime.numbers.combiners import COMBINERS
+from runtime.numbers.fast.chains import STREAMED_BYTES, Call, steps_of
 from runtime.numbers.fast.grouping import Group, lanes_of
 from runtime.numbers.fast.plan import Lane, Plan
 from runtime.numbers.fast.program import Phase, Program, Stream
@@ -30,9 +31,10 @@ def plan_section(
     views: Sequence[Array],
     scratch: Scratch,
     exchange: Exchange,
+    threads: int,
 ) -> Plan:
     """The plan of a section whose slot i is symbol `symbols[i]`, in device memory at `views[i]`."""
-    return _SectionPlanner(program, symbols, views, scratch, exchange).build()
+    return _SectionPlanner(program, symbols, views, scratch, exchange, threads).build()
 
 
 class _SectionPlanner:
@@ -43,8 +45,10 @@ class _SectionPlanner:
         views: Sequence[Array],
         scratch: Scratch,
         exchange: Exchange,
+        threads: int,
     ) -> None:
         scratch.release(Mark(0, 0))
+        self.threads = threads
         self.program = program
         self.scratch = scratch
         self.exchange = exchange
@@ -77,7 +81,7 @@ class _PhasePlanner:
     def build(self) -> None:
         plan = self.section.plan
         plan.add([self._whole_loads()])
-        lanes = lanes_of(self.phase, self.section.program)
+        lanes = lanes_of(self.phase, self.section.program, self.section.threads)
         plan.add([self._resident_stages()])
         steps, partials = [], []
         for index, groups in enumerate(lanes):
@@ -161,8 +165,11 @@ class _PhasePlanner:
         if store.pick is not None:
             steps.append((scatter, (target, self.residence.whole[store.index], store.pick.axis, moved)))
             return
-        is_bf16 = self.section.program.slots[store.slot].dtype is DType.BF16
-        steps.append((narrow, (moved, target)) if is_bf16 else (np.copyto, (target, moved)))
+        whole = self.residence.target(store)
+        if self.section.program.slots[store.slot].dtype is DType.BF16:
+            steps.append((narrow, (moved, target)))
+        else:
+            steps.extend(steps_of([Call.copy(moved, target, whole.nbytes >= STREAMED_BYTES)], temporaries))
 
     def _merge(self, buffer: int, partials: list[Array]) -> list[Lane]:
         """Add up the lanes' sums in the order of the lanes, piece by piece."""

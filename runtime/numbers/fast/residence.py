@@ -117,7 +117,7 @@ class Residence:
         loads = [load for load in self._loads if load.stream.buffer == number]
         if loads and self._is_view(loads[0]):
             return self.sources[loads[0].phase, number]
-        if not loads:
+        if all(load.stream.pick is not None for load in loads):
             for store in self._stores:
                 if store.stream.buffer == number:
                     inside = self._inside(store)

@@ -14,7 +14,7 @@ from ir.op import Array, Op
 from ir.rounding import round_to_bf16, widen
 from ir.types import DType, TensorType
 from runtime.collective import Exchange
-from runtime.numbers.fast.chains import Call, steps_of
+from runtime.numbers.fast.chains import STREAMED_BYTES, Call, steps_of
 from runtime.numbers.fast.grouping import Group
 from runtime.numbers.fast.plan import Lane
 from runtime.numbers.fast.program import Operation, Phase, Port, Program, Stage, Stream
@@ -73,6 +73,11 @@ class GroupBuffers:
         if self._reads[number] == 0 and number in self._rings and self._temporaries is not None:
             _, held, tensor = self._rings.pop(number)
             self._temporaries.give_back(held, tensor)
+
+    def is_streamed(self, number: int) -> bool:
+        """Whether what is written into a buffer is too large to be found in the cache by who reads it next."""
+        whole = self.residence.whole[number]
+        return whole is not None and whole.nbytes >= STREAMED_BYTES and self._reads[number] == 0
 
     def finish(self) -> None:
         """The group is through: what nobody reads to the end is free, too."""
@@ -140,6 +145,7 @@ class StagePlanner:
         self.outputs = {self.roots[port.value] for port in stage.outputs}
         self.partial = {self.roots[port.value] for port in stage.outputs if port.buffer in self.combiners}
         self.held: dict[int, list[tuple[Array, TensorType]]] = defaultdict(list)
+        self.streamed = self._streamed()
 
     def build(self) -> None:
         for port in self.stage.inputs:
@@ -155,6 +161,20 @@ class StagePlanner:
         self.steps.extend(steps_of(self.calls, self.temporaries))
         for port in self.stage.inputs:
             self.buffers.done(port.buffer)
+
+    def _streamed(self) -> set[int]:
+        """The outputs that go past the cache: only chains read them here."""
+        found = {
+            self.roots[port.value]
+            for port in self.stage.outputs
+            if port.buffer not in self.combiners
+            and self.types[port.value].dtype is not DType.BF16
+            and self.buffers.is_streamed(port.buffer)
+        }
+        for operation in self.stage.operations:
+            if not (operation.op.is_elementwise or operation.op.is_free):
+                found -= {self.roots[operand] for operand in operation.operands}
+        return found
 
     def _place(self, port: Port) -> Array | None:
         """Where an output belongs; None where it has to be added to what earlier groups left."""
@@ -202,6 +222,18 @@ class StagePlanner:
     def _compute(self, op: Op, operation: Operation, index: int, operands: list[Array]) -> None:
         contiguous = not op.any_layout
         results = [self._result(result, contiguous, _order(op, operands)) for result in operation.results]
+        pairs = op.copies(operands, results[0])
+        if pairs is not None:
+            streams = self._streams(operation.results[0])
+            self.calls += [Call.copy(source, target, streams) for source, target in pairs]
+        else:
+            self._call(op, operation, index, operands, results)
+        for result, array in zip(operation.results, results):
+            if self.types[result].dtype is DType.BF16 and self.roots[result] not in self.partial:
+                self._round(array, self.types[result])
+            self.arrays[result] = array
+
+    def _call(self, op: Op, operation: Operation, index: int, operands: list[Array], results: list[Array]) -> None:
         types = [self.types[operand] for operand in operation.operands]
         wanted = op.scratch(*types)
         scratch = [self.temporaries.take(tensor) for tensor in wanted]
@@ -211,13 +243,13 @@ class StagePlanner:
         result = operation.results[0]
         if self.held.get(result) and result not in self.outputs:
             call = replace(call, last=self.ends[result])
-        self.calls.append(call)
+        self.calls.append(replace(call, streams=self._streams(result)))
         for (_, held), tensor in zip(scratch, wanted):
             self.temporaries.give_back(held, tensor)
-        for result, array in zip(operation.results, results):
-            if self.types[result].dtype is DType.BF16 and self.roots[result] not in self.partial:
-                self._round(array, self.types[result])
-            self.arrays[result] = array
+
+    def _streams(self, value: int) -> bool:
+        """Whether what is computed stands in an output that goes past the cache."""
+        return self.roots[value] in self.streamed and not self.held.get(self.roots[value])
 
     def _round(self, array: Array, tensor: TensorType) -> None:
         scratch, held = self.temporaries.take(tensor)
@@ -243,7 +275,7 @@ class StagePlanner:
             total = self.buffers.sums[port.buffer]
             self.calls.append(Call(self.combiners[port.buffer], (total, array, total)))
         elif not same_view(array, place):
-            self.calls.append(Call(np.copyto, (place, array)))
+            self.calls.append(Call.copy(array, place, self.roots[port.value] in self.streamed))
 
     def _release(self, index: int) -> None:
         for root in self.last_use.get(index, ()):

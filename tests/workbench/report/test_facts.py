@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compiler.driver import CompileRequest, compile_model
@@ -141,13 +141,17 @@ def test_a_comparison_names_what_was_asked_for_differently(found: Facts, pef: pb
 
 
 @given(st.integers(1, 300), st.integers(1, 4000), st.integers(0, 5000))
+@example(274, 1, 0)
+@example(300, 4000, 1)
 def test_bars_cover_every_firing(count: int, apart: int, length: int) -> None:
-    begins = [float(apart * number + number % 7) for number in range(count)]
+    begins = sorted(float(apart * number + number % 7) for number in range(count))
     ends = [begin + length for begin in begins]
     found = runs(begins, ends, 1e6)
     assert len(found) <= MOST_RUNS
     assert sum(firings for _, _, firings in found) == count
     assert found[0][0] == begins[0] and found[-1][1] == ends[-1]
+    for first, last, firings in found:
+        assert sum(first <= begin and end <= last for begin, end in zip(begins, ends)) == firings
 
 
 @given(st.integers(1, 3000))
