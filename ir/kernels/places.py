@@ -78,6 +78,9 @@ def whole_rows(index: Array, shape: tuple[int, ...], dim: int) -> Array | None:
 BY_ELEMENT = frozenset({"gather", "scatter", "scatter_add"})
 """Loops that take an index of its own for every element."""
 
+IN_PARTS = frozenset({"take", "add"})
+"""Loops that are there for all parts along the first axis at once, too."""
+
 
 def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tuple[int, int]) -> bool:
     """Run a compiled loop (`ir/kernels/native/indexing.py`) along the axis `dim`, for which x has as many axes as
@@ -87,6 +90,11 @@ def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tup
     kinds = x.dtype == out.dtype == np.float32 and index.dtype == np.int32
     if loops is None or not kinds or not (x.size and index.size and out.size and index.flags.writeable):
         return False
+    if dim and name in IN_PARTS:
+        arrays = [_parts(array, dim, count) for array, count in zip((x, out), along)]
+        if all(array is not None and array.flags.writeable for array in arrays):
+            getattr(loops, f"{name}_parts")(arrays[0], index, arrays[1])
+            return True
     for lead in range(dim + 1):
         first = (0,) * lead
         arrays = [_three_axes(array[first], dim - lead, count) for array, count in zip((x, out), along)]
@@ -97,6 +105,13 @@ def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tup
                 getattr(loops, name)(source, given, target)
             return True
     return False
+
+
+def _parts(array: Array, dim: int, count: int) -> Array | None:
+    """`_three_axes` of every part along the first axis."""
+    shape = array.shape[1:dim], array.shape[dim : dim + count], array.shape[dim + count :]
+    view = array.reshape(len(array), *map(math.prod, shape))
+    return view if np.may_share_memory(view, array) else None
 
 
 def _three_axes(array: Array, dim: int, count: int) -> Array | None:

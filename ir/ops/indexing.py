@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir.kernels.layout import in_order
-from ir.kernels.places import check_index, is_inside, places, run_loop, whole_rows, words, wrap_index
+from ir.kernels.native import load
+from ir.kernels.places import LEAST_INDICES, check_index, is_inside, places, run_loop, whole_rows, words, wrap_index
 from ir.op import Array, Cost, CostClass, Op, limit, op
 from ir.ops.elementwise import Elementwise
 from ir.ranges import Range
@@ -76,6 +77,10 @@ class IndexSelect(Indexed):
         check_index(index, x.shape[self.dim])
         if run_loop("take", self.dim, x, index.reshape(-1), out, (1, index.ndim)):
             return
+        if index.ndim > 1 and len(index) <= MOST_PARTS:  # whose results do not follow one another
+            for part, made in zip(index, np.moveaxis(out, self.dim, 0)):
+                self.kernel(x, part, made)
+            return
         with in_order(out) as (made,):
             np.take(x, index, axis=self.dim, out=made, mode="clip")
 
@@ -130,6 +135,8 @@ class IndexAdd(Indexed):
                 _add_rows(slices, index, sums)
 
 
+MOST_PARTS = 64
+"""Parts of an index that are worth a call each."""
 SHORT_ROW = 8
 """Rows shorter than this are added element by element."""
 
@@ -236,6 +243,10 @@ class Nll(Indexed):
         return Space.parse("n c!, n -> n", (logp, target), (self.infer(logp, target),))
 
     def kernel(self, logp: Array, target: Array, out: Array) -> None:
+        loops = load("indexing") if target.size >= LEAST_INDICES and logp.dtype == np.float32 else None
+        are_owned = logp.flags.writeable and target.flags.writeable
+        if loops and are_owned and loops.negative_of_class(logp, target, self.ignore_index, out):
+            return
         ignored, places = _class_places(target, self.ignore_index, logp.shape[1])
         logp.reshape(-1).take(places, out=out, mode="clip")
         np.negative(out, out=out)

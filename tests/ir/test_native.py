@@ -116,6 +116,20 @@ for name in ("amax", "amin"):
     for dims in ((0,), (1,), (0, 1), (2,), (0, 2)):
         for layout in (heavy, heavy[:, :, 3:67], heavy.T.copy().T):
             made += run(OPS[name](dims, True), layout) + run(OPS[name](dims, False), layout)
+logp, target = draw((5000, 7), np.float32), rows.integers(0, 7, 5000).astype(np.int32)
+for ignored in (-100, 3, -1):
+    target[::9] = ignored
+    for layout in (logp, logp.T.copy().T):
+        made += run(OPS["nll"](ignore_index=ignored), layout, target)
+    target[::9] = 2
+table = np.concatenate([draw((3, 4, 9, 20), np.float32)] * 2, 1)[:, :4]
+many = rows.integers(0, 9, (5, 8)).astype(np.int32)
+for dim in (1, 2):
+    (taken,) = run(OPS["index_select"](dim), table, many % table.shape[dim])
+    made += [taken, *run(OPS["index_add"](dim, table.shape[dim]), taken, many % table.shape[dim])]
+halves = np.full((3, 4, 5, 16, 20), np.nan, np.float32)[:, :, :, :8]
+OPS["index_select"](2).kernel(table, many, halves)
+made += [halves]
 line, index = draw(50, np.float32), rows.integers(0, 50, 40).astype(np.int32)
 for name in ("scatter", "scatter_add"):
     made += run(OPS[name](0), line, index, line[:40].copy()) + run(OPS["gather"](0), line, index)

@@ -158,3 +158,35 @@ def wrap(index: Array, out: Array, extent: np.int32) -> bool:
                 out[i, j] = number
                 largest = max(largest, np.uint32(number))
     return largest < np.uint32(extent)  # type: ignore[no-any-return]
+
+
+@compiled("boolean(float32[:,:], int32[:], int64, float32[:])")
+def negative_of_class(x: Array, target: Array, ignored: int, out: Array) -> bool:
+    """out[i] = -x[i, target[i]], or 0 where the target is `ignored`; False where another target is no class."""
+    classes = np.uint32(x.shape[1])
+    for i in range(len(target)):
+        place = target[i]
+        if place == ignored:
+            out[i] = 0
+        elif np.uint32(place) < classes:
+            out[i] = -x[i, np.uint32(place)]
+        else:
+            return False
+    return True
+
+
+PARTS = "float32[:,:,:,:]"
+
+
+@compiled(f"void({PARTS}, {INDEX}, {PARTS})")
+def take_parts(x: Array, index: Array, out: Array) -> None:
+    """`take` of every part."""
+    for part in range(len(x)):
+        take(x[part], index, out[part])
+
+
+@compiled(f"void({PARTS}, {INDEX}, {PARTS})")
+def add_parts(x: Array, index: Array, out: Array) -> None:
+    """`add` of every part."""
+    for part in range(len(x)):
+        add(x[part], index, out[part])
