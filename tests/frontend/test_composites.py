@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compiler.frontend.composites_counting import histc
 from tests.frontend.sweep_cases import Call
 from tests.frontend.sweep_check import Status, check
 
@@ -122,3 +123,13 @@ def test_a_linear_layer_and_its_loss_in_chunks(reduction: str) -> None:
         ((x[0].detach().requires_grad_(), matrix, some[0]), {"linear_bias": bias, "weight": classes}),
     ]
     check_calls([Call(function, arguments, {**given, **named}) for arguments, named in cases])
+
+
+@pytest.mark.parametrize("span", [(), (-3.3, 5.7)])
+def test_a_histogram_counts_the_largest_element_in_its_last_bin(span: tuple[float, ...]) -> None:
+    """Though the smallest element plus the width of what all span may round to another number than the largest."""
+    known = [float.fromhex(x) for x in ("-0x1.0f4ed6p+3", "-0x1.c40d2ap+0", "-0x1.14a8d4p+2", "-0x1.334224p+1")]
+    draw = torch.Generator().manual_seed(0)
+    for x in (torch.tensor(known), *(9 * torch.randn(7, generator=draw) for _ in range(300))):
+        for bins in (1, 3, 10):
+            assert torch.equal(histc(x, bins, *span), torch.histc(x, bins, *span)), (x.tolist(), bins)
