@@ -50,7 +50,7 @@ class Schedule:
 
 
 CLUSTERS = Schedule(moves=3000, temperatures=40, hottest=3.0, coldest=0.05, window=6.0)
-UNITS = Schedule(moves=700, temperatures=60, hottest=3.0, coldest=0.02, window=8.0)
+UNITS = Schedule(moves=1500, temperatures=60, hottest=3.0, coldest=0.02, window=8.0)
 
 
 def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:
