@@ -139,9 +139,8 @@ def advance(
     count = max(1, len(plan.graphs))
     with ThreadPoolExecutor(host_cores()) as crew:
         try:
-            largest_first = sorted(range(len(plan.graphs)), key=lambda number: -len(plan.graphs[number].graph.nodes))
-            for done, number in enumerate(largest_first):
-                progress(f"cutting {plan.graphs[number].graph.kind.value}", CUT_SHARE * done / count)
+            for number, graph in enumerate(plan.graphs):
+                progress(f"cutting {graph.graph.kind.value}", CUT_SHARE * number / count)
                 planner.begin(number, crew)
             for number in range(len(plan.graphs)):
                 planner.end(
