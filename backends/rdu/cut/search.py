@@ -18,8 +18,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Generic, TypeVar
 
+from backends.rdu.cut.alike import Alike
 from backends.rdu.cut.bounds import Bounds
 from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached, Way, shared_spans
 from backends.rdu.fuse.indexed import Indexed
@@ -52,8 +52,6 @@ better than most, so that they are weighed too."""
 
 UNFIT = 1e3
 """How many times as long as modelled a section counts that does not fit when it is planned."""
-
-T = TypeVar("T")
 
 Weigh = Callable[[int, Sequence[Way], float], tuple[float, int | None]]
 """The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
@@ -159,9 +157,9 @@ class Cutter:
         self.breaks = [*(self._may_break(index) for index in range(len(stages))), Break.ALWAYS]
         self._choices: dict[int, tuple[list[Choice], int]] = {}
         self._steps: dict[int, tuple[list[NextPhase], int]] = {}
-        self._alike: _Alike[tuple[list[Choice], int]] = _Alike(self._structure)
+        self._alike: Alike[tuple[list[Choice], int]] = Alike(self._structure)
         self._leaving: dict[tuple[int, int], int] = {}
-        self._sections: _Alike[list[Section]] = _Alike(self._surroundings)
+        self._sections: Alike[list[Section]] = Alike(self._surroundings)
 
     def best(self) -> list[Section]:
         """The sections with the least time in all."""
@@ -567,27 +565,6 @@ class Cutter:
 def _all_names(stage: NestedStage) -> tuple[str, ...]:
     """The values of a stage and the indices it goes by."""
     return (*stage.names, *(gather.index.name for gather in stage.stage.gathers))
-
-
-class _Alike(Generic[T]):
-    """What was worked out at positions, to be found again at those that look alike as far as it looked."""
-
-    def __init__(self, look: Callable[[int, int], tuple[object, ...]]) -> None:
-        self._look = look
-        self._known: dict[tuple[object, ...], dict[int, dict[tuple[object, ...], tuple[T, int]]]] = {}
-
-    def find(self, position: int) -> tuple[T, int] | None:
-        """What is known of a position that looks like this one, and which that is."""
-        for reach, known in self._known.get(self._look(position, 1), {}).items():
-            found = known.get(self._look(position, reach))
-            if found is not None:
-                return found
-        return None
-
-    def keep(self, position: int, reach: int, what: T) -> None:
-        """Remember what was worked out at a position by looking at so many stages."""
-        known = self._known.setdefault(self._look(position, 1), {}).setdefault(reach, {})
-        known[self._look(position, reach)] = what, position
 
 
 def _usual(ratios: Sequence[float]) -> float:
