@@ -63,16 +63,17 @@ def main(verbose: bool, **options: Any) -> None:
     """Manage a simulated DataScale node: who runs on which tiles, what is broken, and what follows from it.
 
     Runs in the foreground and prints one line of JSON once it is ready; systemd (Type=notify) is told too. While it
-    runs, every snrun and every SambaFlow program of this computer is a session on the node's tiles.
+    runs, every snrun and every SambaFlow program of this computer is a session on the node's tiles; with SNC_NODE=off
+    it ignores the node.
 
     \b
-      snd --node sn30-8 &                  the node: 8 RDUs of 8 tiles
-      snrun out/lenet/lenet.pef            a session: it holds the tiles that its PEF uses
-      sntilestat                           what tiles do, and for whom
-      snconfig show Node static            the hardware; dynamic: its state
-      snfadm -l inventory                  the same as one list; also: error, fault, policy
-      snfault inject tile /XRDU_0/RDU_0/TILE_3     break something, to see what happens
-      kill %1                              the state stays; with SNC_NODE=off runs ignore the node
+      snd --node sn30-8 &                       the node: 8 RDUs of 8 tiles
+      snrun out/lenet/lenet.pef                 a session on the tiles it needs
+      sntilestat                                what tiles do, and for whom
+      snconfig show Node static                 the hardware; dynamic: its state
+      snfadm -l inventory                       as a list; error, fault: logs
+      snfault inject tile /XRDU_0/RDU_0/TILE_3  break something
+      kill %1                                   it ends; the state stays
 
     State, sockets and logs are in $SNC_NODE, else in ~/.local/state/snc/node: node.db, snml.sock for all users,
     snml-admin.sock for the one who started the daemon, log/snd.log, and log/sn.log of the runs.

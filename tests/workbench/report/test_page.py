@@ -190,7 +190,7 @@ def test_in_a_narrow_window_the_selection_stays_in_sight(browser: Any) -> None:
         for view in ("timeline", "floorplan", "roofline", "sections"):
             browser.execute_script("document.getElementById(arguments[0]).scrollIntoView({block: 'center'})", view)
             top, bottom = browser.execute_script(
-                "const box = document.querySelector('aside.inspector').getBoundingClientRect(); return [box.top, box.bottom]"
+                "const {top, bottom} = document.querySelector('aside').getBoundingClientRect(); return [top, bottom]"
             )
             assert 0 < top < 850 and bottom <= 901, view
     finally:
