@@ -53,7 +53,6 @@ class Lease:
         affinity = os.environ.get(AFFINITY, "")
         tile_mask(affinity)
         request = rpc.OpenSessionRequest(
-            pid=self.pid,
             pef=name,
             machine=pef.machine.name,
             placements=[rpc.Placement(tiles=sorted(tiles)) for tiles in placements(pef)],

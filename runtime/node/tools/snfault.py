@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ir.ending import exit_status
-from ir.errors import NodeError, Problem, UsageError
+from ir.errors import Problem, UsageError
 from runtime.node.tools.output import say
 
 
@@ -104,7 +104,6 @@ def reset(paths: tuple[str, ...]) -> None:
         client, pb = _admin()
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
-            NodeError.raise_if([Problem(text) for text in response.error_details])
             back = "came back" if response.came_back else "did not come back in order: snfadm -l fault"
             say(f"{response.path}: {back}")
             well &= response.came_back
