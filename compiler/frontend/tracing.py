@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch._export.utils import _compiling_state_context
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.modules import transformer
 
 from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.eager import EagerRun
@@ -23,13 +25,23 @@ from compiler.frontend.export_errors import explain
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.padding import zeros_in_padding
 from compiler.frontend.repetition import require_repeatable
+from compiler.frontend.state import Surroundings
 from ir.errors import CaptureError, SncError
 
 
-def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
-    """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
-    run = EagerRun(spec, locator(spec), inference=inference)
+def trace(
+    spec: ModelSpec,
+    surroundings: Surroundings,
+    *,
+    inference: bool,
+    decompositions: Mapping[Any, Callable[..., Any]],
+) -> Joint:
+    """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode.
+
+    `surroundings` are as they were before the trace, and are not put back."""
+    run = EagerRun(spec, locator(spec), inference=inference, surroundings=surroundings)
     fake = _fake_mode(spec)
     try:
         with conditions(spec.model, inference), fake, checks_dropped(run.locator.shown):
@@ -68,6 +80,7 @@ def conditions(model: nn.Module, inference: bool) -> Any:
     """What holds while a model is traced: its mode, PyTorch's flags, and nothing that one call would hide."""
     with (
         mode(model, inference),
+        zeros_in_padding(model, inference),
         whole_operators(),
         _compiling_state_context(),
         torch.compiler.set_stance("force_eager"),  # parts that torch.compile would trace by itself
@@ -102,6 +115,11 @@ def quiet() -> Any:
         logging.getLogger("torch").setLevel(level)
 
 
+def _is_said_to_be_causal(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    """PyTorch would read the values of a mask to find out: it is the same, mask or hint, but for the way."""
+    return is_causal is True
+
+
 @contextmanager
 def whole_operators() -> Any:
     """Without the host's fused operators, which make one opaque call of a recurrent layer or a transformer's; quietly,
@@ -109,7 +127,11 @@ def whole_operators() -> Any:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with quiet(), torch.backends.mkldnn.flags(enabled=False):
+        with (
+            quiet(),
+            torch.backends.mkldnn.flags(enabled=False),
+            patch.object(transformer, "_detect_is_causal_mask", _is_said_to_be_causal),
+        ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
