@@ -23,6 +23,7 @@ from compiler.frontend.host_random import HIGHEST, LOWEST, MIDDLE, set_standing,
 from compiler.frontend.joint import Role
 from compiler.frontend.module_state import lent
 from compiler.frontend.recording import FIRST_SEED, functional, is_random
+from compiler.frontend.state import Surroundings
 from ir.errors import CaptureError, Problem
 
 DRAW = "draw them with PyTorch, such as torch.rand(())"
@@ -39,29 +40,34 @@ class Way:
     draws: tuple[int, int] | None = None
 
 
-def require_repeatable(run: EagerRun, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> None:
-    """Raise CaptureError where what a first call left in attributes changes what a later one computes, or random
-    numbers do that are not PyTorch's."""
+def require_repeatable(
+    run: EagerRun,
+    surroundings: Surroundings,
+    stand_in: Callable[[Tensor], Tensor],
+    decompositions: Decompositions,
+) -> None:
+    """Raise CaptureError where what a first call left behind changes what a later one computes, or random numbers do
+    that are not PyTorch's. `surroundings` are put back as they were before the first."""
     if run.draws_from_its_own:
         what = "forward draws random numbers from a generator of Python or NumPy that the model keeps"
         raise CaptureError(Problem(what, run.locator.start, DRAW))
     for way in _ways(run):
-        again = EagerRun(run.spec, run.locator, inference=run.inference, surroundings=run.surroundings)
+        again = EagerRun(run.spec, run.locator, inference=run.inference)
         again.hollow = run.hollow
         values = [stand_in(source.tensor) for source in (*run.sources, *run.sources)]
-        when = "a later call" if way.far else "the next call"
-        if run.surroundings is not None:
-            run.surroundings.restore()
+        surroundings.restore()
         try:
             with undisturbed():
-                twice = partial(_twice, again, way)
+                twice = partial(_twice, again, surroundings, way)
                 module = make_fx(twice, decomposition_table=decompositions, tracing_mode="real")(*values)
             if _are_equal(functional(module, again.recorder, values, decompositions)[0], run):
                 continue
-            what = f"and {when} computes something else because of it"
+            what = "computes something else because of it"
         except Exception as error:  # whatever the user's forward raises when it runs again
-            what = f"and {when} fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise CaptureError(_problem(run, what))
+            what = f"fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        finally:
+            surroundings.restore()
+        raise CaptureError(_problem(run, f"and {'a later' if way.far else 'the next'} call {what}"))
 
 
 def _problem(run: EagerRun, what: str) -> Problem:
@@ -88,7 +94,7 @@ def _ways(run: EagerRun) -> Iterator[Way]:
         yield Way(far=True, draws=(LOWEST, LOWEST) if run.draws_on_host else None)
 
 
-def _twice(run: EagerRun, way: Way, *arguments: Tensor) -> list[Tensor]:
+def _twice(run: EagerRun, surroundings: Surroundings, way: Way, *arguments: Tensor) -> list[Tensor]:
     """What two calls return and leave in parameters and buffers, each from sources of its own."""
     count, model = len(run.sources), run.spec.model
     leaves = [run.leaf(argument, source) for argument, source in zip(arguments, (*run.sources, *run.sources))]
@@ -106,8 +112,8 @@ def _twice(run: EagerRun, way: Way, *arguments: Tensor) -> list[Tensor]:
         if way.draws:
             set_standing(way.draws[0])
         results = [result.tensor for result in run.called(first)] + [table[name] for table, name, _ in tables]
-        if way.far and run.surroundings is not None:
-            run.surroundings.advance(FAR)
+        if way.far:
+            surroundings.advance(FAR)
         if way.draws:
             set_standing(way.draws[1])
         with lent(model, dict(zip(map(id, first), second))):

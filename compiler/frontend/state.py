@@ -85,10 +85,9 @@ class Surroundings:
         return [container for container in containers if container.identity not in self._own]
 
     def clean(self) -> None:
-        """The attributes are as they were; so is the rest, where tensors without content have been put there."""
+        """Everything is as it was, and caches of functions hold no tensors without content."""
         self._attributes.restore()
-        if self._code.holds_fake():
-            self._code.restore()
+        self._code.restore()
         for cache, calls in self._code.caches:
             if cache.cache_info() != calls and _holds_fake(cache):
                 cache.cache_clear()
@@ -96,8 +95,8 @@ class Surroundings:
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[Surroundings]:
-    """Afterwards the attributes of `model` and its modules are as before; and so are the globals, class attributes and
-    caches of the code that they come from, where tensors without content have been put there."""
+    """Afterwards the attributes of `model` and its modules are as before, and so are the globals, class attributes and
+    closures of the code that they come from; caches of functions are emptied of tensors without content."""
     surroundings = Surroundings(model)
     try:
         yield surroundings
@@ -114,7 +113,8 @@ def sources(model: nn.Module) -> list[ModuleType]:
         file = getattr(module, "__file__", None)
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
-        if name.partition(".")[0] in packages or not _is_installed(file):
+        package = name.partition(".")[0]
+        if package in packages or not (package in _THEIR_OWN_BUSINESS or _is_installed(file)):
             found.append(module)
     return found
 
@@ -136,10 +136,6 @@ class _Mapping:
     @property
     def identity(self) -> int:
         return id(self.mapping)
-
-    def added(self) -> list[Any]:
-        """What it holds that it did not."""
-        return _added(self.mapping, self.before)
 
     def changed(self) -> list[Any]:
         """The keys of what is another than before, or gone."""
@@ -183,12 +179,6 @@ class _Items:
     def identity(self) -> int:
         return id(self.items)
 
-    def added(self) -> list[Any]:
-        """What it holds that it did not, or held elsewhere."""
-        if len(self.items) == len(self.before) and all(map(is_, self.items, self.before)):
-            return []
-        return _added(dict(enumerate(self.items)), dict(enumerate(self.before)))
-
     def changed(self) -> list[Any]:
         """The places of what is another than before, or gone."""
         if len(self.items) == len(self.before) and all(map(is_, self.items, self.before)):
@@ -230,10 +220,6 @@ class _Class:
     @property
     def identity(self) -> int:
         return id(self.cls)
-
-    def added(self) -> list[Any]:
-        """What it has that it had not."""
-        return _added(vars(self.cls), self.before)
 
     def changed(self) -> list[Any]:
         """The names of attributes that are others than before, or gone."""
@@ -277,10 +263,6 @@ class _Cell:
     @property
     def identity(self) -> int:
         return id(self.cell)
-
-    def added(self) -> list[Any]:
-        """What it holds, if that is another than before."""
-        return [self.cell.cell_contents] if self.changed() else []
 
     def changed(self) -> list[Any]:
         """Its name, if it holds another value than before."""
@@ -329,35 +311,19 @@ def _is_as_before(before: Any, now: Any) -> bool:
     )
 
 
-def _added(now: Mapping[Any, Any], before: dict[Any, Any]) -> list[Any]:
-    """Values that are not under the same key as before."""
-    if len(now) == len(before) and all(map(is_, now.values(), before.values())):
-        return []
-    return [value for key, value in now.items() if before.get(key, before) is not value]
-
-
 class _Kept:
     """Copies of containers, and `caches` of functions with how often they had been called."""
 
     def __init__(self) -> None:
         self.caches: list[tuple[Any, Any]] = []
         self.containers: list[_Container] = []
-        self._empty: list[dict[str, Any]] = []
-        self._seen: set[int] = set()
+        self._seen = {id(sys.modules)}
         self._ways: dict[type, Callable[[Any, int], None] | None] = {}
-
-    def holds_fake(self) -> bool:
-        """Whether a tensor without content has got into one of the containers."""
-        containers = (container.added() for container in self.containers)
-        attributes = (mapping.values() for mapping in self._empty if mapping)
-        return any(_holds_fake(value) for added in (*containers, *attributes) for value in added)
 
     def restore(self) -> None:
         """Put back what was there."""
         for container in self.containers:
             container.restore()
-        for mapping in self._empty:
-            mapping.clear()
 
     def module(self, module: ModuleType) -> None:
         """The globals of a Python module, its functions and its classes."""
@@ -382,7 +348,7 @@ class _Kept:
             return
         self._seen.add(id(function))
         attributes = vars(function)
-        self.mapping(attributes, 2) if attributes else self._empty.append(attributes)
+        self.mapping(attributes, 2)
         cells = list(zip(function.__closure__ or (), function.__code__.co_freevars))
         for cell, name in cells:
             if _is_filled(cell) and id(cell) not in self._seen:
@@ -400,8 +366,9 @@ class _Kept:
         kept = _Mapping(mapping)
         self.containers.append(kept)
         if len(kept.before) <= LARGEST:
-            for value in kept.before.values():
-                self._follow(value, depth - 1)
+            for key, value in kept.before.items():
+                if not (isinstance(key, str) and key.startswith("__")):  # what Python keeps there, such as __loader__
+                    self._follow(value, depth - 1)
 
     def _follow(self, value: Any, depth: int) -> None:
         kind = type(value)  # not isinstance: reading the attributes of an object may run code of its own

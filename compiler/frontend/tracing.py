@@ -46,7 +46,7 @@ def trace(
     try:
         with conditions(spec.model, inference), fake, checks_dropped(run.locator.shown):
             joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
-            require_repeatable(run, lambda tensor: _without_content(tensor, fake), decompositions)
+            require_repeatable(run, surroundings, lambda tensor: _without_content(tensor, fake), decompositions)
             return joint
     except SncError:
         raise

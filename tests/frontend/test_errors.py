@@ -138,18 +138,49 @@ def test_integers_beyond_32_bits(tmp_path: Path) -> None:
         capture(replace(spec, inputs={"x": torch.full((2, 4), 2**32)}), inference=True)
 
 
+OPTIMIZERS = """
+class Clipping(torch.optim.SGD):
+    def step(self, closure=None):
+        torch.nn.utils.clip_grad_value_(self.param_groups[0]["params"], 0.1)
+        return super().step(closure)
+
+class Named(torch.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.1})
+
+    def step(self, closure=None):
+        pass
+
+Named.__name__ = "Adam"
+
+def hooked(optimizer, before=False):
+    register = optimizer.register_step_pre_hook if before else optimizer.register_step_post_hook
+    register(lambda *_: None)
+    return optimizer
+"""
+
+
 @pytest.mark.parametrize(
     ("optimizer", "expected"),
     [
-        ("torch.optim.RMSprop(p)", "optimizer RMSprop is not supported\n    try: use one of torch.optim's SGD"),
-        ("torch.optim.Adam(p, amsgrad=True)", "adam with amsgrad=True is not supported\n    try: leave amsgrad out"),
-        ("torch.optim.SGD(p, maximize=True)", "sgd with maximize=True is not supported"),
-        ("torch.optim.SGD(p, momentum=0.9, dampening=0.1)", "sgd with dampening=0.1 is not supported"),
+        (
+            "torch.optim.Rprop(p)",
+            "model.py:16: optimizer Rprop is not supported\n    try: use one of torch.optim's SGD",
+        ),
+        (
+            "torch.optim.SGD(p, momentum=0.9, dampening=0.1)",
+            "sgd with dampening=0.1 is not supported\n    try: leave dampening out",
+        ),
+        ("Clipping(p)", "optimizer Clipping has a step of its own, not that of torch.optim.SGD\n    try: use torch"),
+        ("Named(p)", "optimizer Adam is not supported"),
+        ("hooked(torch.optim.Adam(p))", "optimizer Adam has hooks that run around its step\n    try: change grad"),
+        ("hooked(torch.optim.Adam(p), True)", "optimizer Adam has hooks that run around its step"),
         ("torch.optim.SGD([torch.zeros(2, requires_grad=True)])", "parameters that the model does not have"),
     ],
 )
 def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
-    text = START + "        return self.fc(x).sum()\n" + END + f"\noptimizer = lambda p: {optimizer}\n"
+    made = f"\noptimizer = lambda p: {optimizer}\n{OPTIMIZERS}"
+    text = START + "        return self.fc(x).sum()\n" + END + made
     spec = load_model(write(tmp_path, text))
     with pytest.raises(UnsupportedError) as raised:
         capture(spec, inference=False)

@@ -34,8 +34,6 @@ NARROW = 2.0**-7
 FILE = Path(written_functions.__file__)
 
 REFUSED = {
-    "ema_foreach": "operator aten._foreach_mul is not supported",
-    "logcumsumexp_": "operator aten.logcumsumexp is not supported",
     "segment_by_bincount": "the size of what aten.bincount returns depends on the values",
     "gru_packed": "the size of what aten._pack_padded_sequence returns depends on the values",
     "lstm_packed_unsorted": "the size of what aten._pack_padded_sequence returns depends on the values",
@@ -51,8 +49,7 @@ REFUSED = {
     **{
         f"optimizer_{name}": "is not supported"
         for name in (
-            "dampening", "sgd_maximize", "amsgrad", "adam_maximize", "adamw_amsgrad", "rmsprop", "adagrad", "nadam",
-            "adamax", "rprop", "lbfgs", "differentiable",
+            "dampening", "nadam", "adamax", "rprop", "lbfgs", "differentiable",
         )
     },
 }  # fmt: skip
