@@ -10,7 +10,7 @@ import torch
 
 from compiler.frontend.capture import capture
 from compiler.frontend.locations import Locator
-from compiler.frontend.model_file import load_model
+from compiler.frontend.model_file import ModelSpec, load_model
 from ir.errors import CaptureError, SncError, UnsupportedError, UsageError
 
 START = """import torch
@@ -185,6 +185,36 @@ def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
     with pytest.raises(UnsupportedError) as raised:
         capture(spec, inference=False)
     assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "return torch.cond(x.sum() > 0, lambda t: self.fc(t), lambda t: t, (x,)).sum()",
+            r"model\.py:11: operators that take functions, such as torch\.cond(.|\n)*try: compute both branches",
+        ),
+        (
+            "self.fc = torch.jit.script(nn.Linear(4, 4))",
+            r"model\.py:13 \(fc\): module fc was compiled by torch\.jit(.|\n)*try: give the module itself",
+        ),
+    ],
+    ids=["cond", "jit"],
+)
+def test_what_has_no_operators(tmp_path: Path, line: str, expected: str) -> None:
+    text = START.replace("self.fc = nn.Linear(4, 4)", line) if "jit" in line else START
+    spec = load_model(
+        write(tmp_path, text + ("        " + (line if "cond" in line else "return x.sum()")) + "\n" + END)
+    )
+    with pytest.raises(CaptureError, match=expected):
+        capture(spec, inference=True)
+
+
+def test_a_model_compiled_by_jit_is_refused_as_a_whole() -> None:
+    model = torch.jit.trace(torch.nn.Sequential(torch.nn.Linear(4, 4)), torch.randn(2, 4))
+    with pytest.raises(CaptureError) as raised:
+        capture(ModelSpec(model, {"x": torch.randn(2, 4)}), inference=True)
+    assert str(raised.value).count("was compiled by torch.jit") == 1
 
 
 def test_missing_file() -> None:
