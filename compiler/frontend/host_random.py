@@ -46,7 +46,7 @@ def _state(generator: Any) -> Any:
 def set_standing(word: int) -> None:
     """Let the generators of Python and of NumPy draw what comes of a state of equal words."""
     random.setstate((3, (*[word] * _WORDS, 0), None))
-    np.random.set_state(("MT19937", np.full(_WORDS, word, np.uint32), 0))
+    np.random.set_state(("MT19937", np.full(_WORDS, word, np.uint32), 0, 0, 0.0))
 
 
 @contextmanager

@@ -56,22 +56,26 @@ def require_repeatable(
         again.hollow = run.hollow
         values = [stand_in(source.tensor) for source in (*run.sources, *run.sources)]
         surroundings.restore()
+        raised = None
         try:
             with undisturbed():
                 twice = partial(_twice, again, surroundings, way)
                 module = make_fx(twice, decomposition_table=decompositions, tracing_mode="real")(*values)
             if _are_equal(functional(module, again.recorder, values, decompositions)[0], run):
                 continue
-            what = "computes something else because of it"
         except Exception as error:  # whatever the user's forward raises when it runs again
-            what = f"fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raised = error
         finally:
             surroundings.restore()
-        raise CaptureError(_problem(run, f"and {'a later' if way.far else 'the next'} call {what}"))
+        raise CaptureError(_problem(run, way, raised))
 
 
-def _problem(run: EagerRun, what: str) -> Problem:
-    """`what` comes of the first call, as a problem with its cause."""
+def _problem(run: EagerRun, way: Way, raised: Exception | None) -> Problem:
+    """What the first call has left for the second, which `raised` something or computes something else."""
+    call = "a later call" if way.far else "the next call"
+    first = str(raised).partition(chr(10))[0]
+    does = "computes something else because of it" if raised is None else f"fails: {type(raised).__name__}: {first}"
+    what = f"and {call} {does}"
     where, names, kind = run.locator.start, list(run.left_elsewhere), "values"
     if run.left_behind:
         where, kind = run.locator.location(None, run.left_behind[0][0], None), "attributes"
