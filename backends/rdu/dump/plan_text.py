@@ -32,6 +32,7 @@ from backends.rdu.stream.nests import Phase
 from backends.rdu.wire.nets import wire
 from ir.errors import Problem, UsageError
 from ir.graph import Graph, Program, Symbol
+from ir.reading import what_went_wrong
 from pef.machine import Machine
 
 FORMAT = 1
@@ -166,7 +167,7 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise UsageError(Problem(f"is not YAML: {error}", source)) from error
+        raise UsageError(Problem(f"is not YAML: {what_went_wrong(error)}", source)) from error
     keys = {"format", "step", "options", "machine", "graphs"}
     if not isinstance(data, dict) or not keys <= set(data) or data["step"] not in {step.value for step in Step}:
         hint = "write one with snc compile --dump-after or --stop-after"

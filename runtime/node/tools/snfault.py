@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ir.ending import exit_status
-from ir.errors import NodeError, Problem, UsageError
+from ir.errors import Problem, UsageError
 from runtime.node.tools.output import say
 
 
@@ -17,16 +17,17 @@ def main() -> None:
     """Break the simulated node and mend it again; for the user who started snd.
 
     \b
-      snfault inject tile /XRDU_0/RDU_0/TILE_3          it hangs: FTYPE_TILE_EXCLUDED
-      snfault inject rdu /XRDU_0/RDU_1                  a reset does not help: FTYPE_RDU_RESET
-      snfault inject rdu /XRDU_0/RDU_1 --transient      a reset helps: an error, no fault
-      snfault inject dimm /XRDU_0/RDU_0/DDRCH_0/DIMM_E0 uncorrectable: the run on it ends
-      snfault inject dimm PATH --correctable            counted, and nothing else
-      snfault inject link /XRDU_0/RDU_0/PCIE_0          the link to the host: FTYPE_RDU_REMOVED
-      snfault repair /XRDU_0/RDU_0/TILE_3               as a technician would
-      snfault clear UUID                                what was not repaired is diagnosed again
-      snfault clear --all
-      snfault reset /XRDU_0/RDU_0                       runs on it end; all RDUs without a path
+      snfault inject tile /XRDU_0/RDU_0/TILE_3           FTYPE_TILE_EXCLUDED
+      snfault inject rdu /XRDU_0/RDU_1                   FTYPE_RDU_RESET
+      snfault inject rdu /XRDU_0/RDU_1 --transient       a reset helps: an error
+      snfault inject dimm /XRDU_0/RDU_0/DDRCH_0/DIMM_E0  the run on it ends
+      snfault inject dimm PATH --correctable             counted, and nothing else
+      snfault inject link /XRDU_0/RDU_0/PCIE_0           FTYPE_RDU_REMOVED
+      snfault repair /XRDU_0/RDU_0/TILE_3                as a technician would
+      snfault clear UUID                                 a fault; --all: every one
+      snfault reset /XRDU_0/RDU_0                        no path: all RDUs
+
+    What was not repaired is diagnosed again once its fault is cleared. Runs on an RDU that is reset end.
     """
 
 
@@ -103,7 +104,6 @@ def reset(paths: tuple[str, ...]) -> None:
         client, pb = _admin()
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
-            NodeError.raise_if([Problem(text) for text in response.error_details])
             back = "came back" if response.came_back else "did not come back in order: snfadm -l fault"
             say(f"{response.path}: {back}")
             well &= response.came_back
