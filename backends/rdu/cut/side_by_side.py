@@ -24,10 +24,10 @@ class SideBySide:
     """Graphs that are cut, or will be. Whether here or in another process, the sections are the same."""
 
     def __init__(self, partitioned: Partitioned, graphs: Sequence[Graph], budget: float) -> None:
-        """Begin with those of the graphs for which it pays, the largest first."""
+        """Begin with those of the graphs for which it pays; back-propagation, which takes longest, comes first."""
         self.partitioned = partitioned
         self.begun: dict[tuple[int, float], Future[Partition]] = {}
-        large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: -len(graph.nodes))
+        large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: not graph.kind.back_propagates)
         workers = min(host_cores(), len(large))
         if workers < 2:
             return
