@@ -230,7 +230,7 @@ class Cutter:
     def _looked_at(self, section: Section, count: int) -> _Weighed:
         """What is known of a section once so many of its ways have been looked at, and more while none fits."""
         found = self._weighed.get(section.kind)
-        if self._has_looked(section, count):
+        if self.weigh is None or self._has_looked(section, count):
             return found or _Weighed(section.cycles, 0, count)
         unfit = UNFIT * section.cycles
         before = found or _Weighed(unfit, 0, 0)
