@@ -11,8 +11,8 @@ from backends.rdu.cut.sections import Partition
 from ir.graph import Graph
 from ir.kernels.processor import host_cores
 
-LARGE = 150
-"""Operators of a graph that takes longer to cut than a process takes to start."""
+LARGE = 500
+"""Operators of a graph that takes longer to cut than a process takes to start: one to two seconds."""
 
 Partitioned = Callable[..., Partition]
 """Cuts a graph, with a `budget`. It has to be picklable."""
