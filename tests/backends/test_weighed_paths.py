@@ -1,4 +1,4 @@
-"""Which sections the cut takes where predictions differ from its model: the best path of those that it has predicted."""
+"""Which sections the cut takes where predictions differ from its model: the best path of those it has predicted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from backends.rdu.cut import search
 from backends.rdu.cut.search import ALL_WAYS, Cutter
 from backends.rdu.cut.ways import Way
 from backends.rdu.fuse.stages import form_stages
@@ -45,7 +46,9 @@ def cutter(seed: int, known: dict[tuple[int, int], float]) -> Cutter:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_path_of_predicted_sections_is_faster(seed: int) -> None:
+def test_no_path_of_predicted_sections_is_faster(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few that the last path is often not the best.
+    monkeypatch.setattr(search, "MOST_WEIGHED", 0)
     known: dict[tuple[int, int], float] = {}
     found = cutter(seed, known)
     cut = found.best()
