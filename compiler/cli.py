@@ -69,7 +69,7 @@ def main() -> None:
       snc compile model.py --inference    forward only
       snc describe out/<name>/<name>.pef
       snrun out/<name>/<name>.pef         run it on the simulated RDU
-      snc list                            the PEFs in out/, their checkpoints, when last run
+      snc list                            the PEFs in out/, when last run
     """
 
 

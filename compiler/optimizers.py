@@ -25,6 +25,8 @@ SCALAR = TensorType(DType.F32, ())
 CLIP = "grad_clip"
 NORM = "grad_norm"
 MAX_NORM = "max_grad_norm"
+COUNTING = ("adam", "adamw", "adagrad")
+"""Kinds whose update depends on the number of the step."""
 NORM_EPS = 1e-6
 """What PyTorch's clip_grad_norm_ adds to the norm before dividing by it."""
 
@@ -34,6 +36,7 @@ class ParameterGroup:
     """Parameters that share hyper-parameters. Fields an optimizer does not know are ignored.
 
     `momentum` of None keeps no momentum buffers; of 0 it keeps them, and the momentum can be raised at run time.
+    With `maximize` the update climbs. `amsgrad` is Adam's; `alpha` and `centered` are RMSprop's, `lr_decay` Adagrad's.
     """
 
     parameters: tuple[str, ...]
@@ -43,13 +46,21 @@ class ParameterGroup:
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    maximize: bool = False
+    amsgrad: bool = False
+    alpha: float = 0.99
+    centered: bool = False
+    lr_decay: float = 0.0
+
+
+Kind = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"]
 
 
 @dataclass(frozen=True)
 class OptimizerSpec:
     """What to update and how. Adam adds weight decay to the gradient; AdamW shrinks the parameter."""
 
-    kind: Literal["sgd", "adam", "adamw"]
+    kind: Kind
     groups: tuple[ParameterGroup, ...]
 
     def over(self, trained: Collection[str]) -> OptimizerSpec:
@@ -168,8 +179,10 @@ class _UpdateBuilder:
         self.op = _Arithmetic(SectionKind.OPT, f"<{optimizer.kind}>")
 
     def graph(self) -> Graph:
-        rule = {"sgd": self.sgd, "adam": self.adam, "adamw": self.adam}[self.optimizer.kind]
-        self.step = self.next_step() if self.optimizer.kind != "sgd" else None
+        kind = self.optimizer.kind
+        rules = {"sgd": self.sgd, "adam": self.adam, "adamw": self.adam, "rmsprop": self.rmsprop}
+        rule = {**rules, "adagrad": self.adagrad}[kind]
+        self.step = self.next_step() if kind in COUNTING else None
         for number, group in enumerate(self.optimizer.groups):
             rule(group, f".{number}" if number else "")
         return self.op.builder.build()
@@ -180,7 +193,7 @@ class _UpdateBuilder:
         weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
         momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum is not None else None
         for name in group.parameters:
-            parameter, gradient = self.start(name)
+            parameter, gradient = self.start(name, group)
             direction = self.decayed(gradient, parameter, weight_decay)
             if momentum is not None:
                 direction = self.with_momentum(name, direction, momentum, group.nesterov)
@@ -204,16 +217,62 @@ class _UpdateBuilder:
         root = op("sqrt", self.bias_correction(group.betas[1]))
         kept = op("sub", 1.0, op("mul", lr, weight_decay))
         for name in group.parameters:
-            parameter, gradient = self.start(name)
+            parameter, gradient = self.start(name, group)
             dtype = parameter.type.dtype
             if self.optimizer.kind == "adamw":
                 parameter = op("mul", parameter, op.cast(kept, dtype))
             else:
                 gradient = self.decayed(gradient, parameter, weight_decay)
             average, square = self.moments(name, gradient, group.betas)
+            if group.amsgrad:
+                square = op("maximum", self.state(f"{name}.max_exp_avg_sq", square.type), square)
+                op.builder.output(f"{name}.max_exp_avg_sq", square)
             denominator = op("add", op("div", op("sqrt", square), op.cast(root, dtype)), group.eps)
             change = op("mul", op("div", average, denominator), op.cast(step_size, dtype))
             op.builder.output(name, op("sub", parameter, change))
+
+    def rmsprop(self, group: ParameterGroup, suffix: str) -> None:
+        """torch.optim.RMSprop."""
+        op = self.op
+        lr = self.hyper(f"lr{suffix}", group.lr)
+        weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
+        momentum = self.hyper(f"momentum{suffix}", group.momentum) if group.momentum is not None else None
+        for name in group.parameters:
+            parameter, gradient = self.start(name, group)
+            gradient = self.decayed(gradient, parameter, weight_decay)
+            spread = self.averaged(f"{name}.square_avg", gradient, group.alpha, squared=True)
+            if group.centered:
+                mean = self.averaged(f"{name}.grad_avg", gradient, group.alpha)
+                spread = op("sub", spread, op("mul", mean, mean))
+            direction = op("div", gradient, op("add", op("sqrt", spread), group.eps))
+            if momentum is not None:
+                direction = self.with_momentum(name, direction, momentum, nesterov=False)
+            op.builder.output(name, op("sub", parameter, op("mul", direction, op.cast(lr, parameter.type.dtype))))
+
+    def adagrad(self, group: ParameterGroup, suffix: str) -> None:
+        """torch.optim.Adagrad."""
+        op = self.op
+        lr = self.hyper(f"lr{suffix}", group.lr)
+        weight_decay = self.hyper(f"weight_decay{suffix}", group.weight_decay)
+        op.at("")
+        assert self.step is not None
+        slower = op("add", op("mul", op("sub", self.step, 1.0), group.lr_decay), 1.0)
+        lr = op("div", lr, slower)
+        for name in group.parameters:
+            parameter, gradient = self.start(name, group)
+            gradient = self.decayed(gradient, parameter, weight_decay)
+            total = op("add", self.state(f"{name}.sum", gradient.type), op("mul", gradient, gradient))
+            op.builder.output(f"{name}.sum", total)
+            direction = op("div", gradient, op("add", op("sqrt", total), group.eps))
+            op.builder.output(name, op("sub", parameter, op("mul", direction, op.cast(lr, parameter.type.dtype))))
+
+    def averaged(self, name: str, gradient: Value, kept: float, *, squared: bool = False) -> Value:
+        """The running average of a gradient, or of its square, of which a step keeps the part `kept`."""
+        average = self.op("mul", self.state(name, gradient.type), kept)
+        value = self.op("mul", gradient, gradient) if squared else gradient
+        average = self.op("add", average, self.op("mul", value, 1 - kept))
+        self.op.builder.output(name, average)
+        return average
 
     def moments(self, name: str, gradient: Value, betas: tuple[float, float]) -> tuple[Value, Value]:
         """The running averages of the gradient and of its square."""
@@ -221,10 +280,7 @@ class _UpdateBuilder:
         average = self.state(f"{name}.exp_avg", gradient.type)
         average = op("add", average, op("mul", op("sub", gradient, average), 1 - betas[0]))
         op.builder.output(f"{name}.exp_avg", average)
-        square = op("mul", self.state(f"{name}.exp_avg_sq", gradient.type), betas[1])
-        square = op("add", square, op("mul", op("mul", gradient, gradient), 1 - betas[1]))
-        op.builder.output(f"{name}.exp_avg_sq", square)
-        return average, square
+        return average, self.averaged(f"{name}.exp_avg_sq", gradient, betas[1], squared=True)
 
     def bias_correction(self, beta: float) -> Value:
         """1 - beta ** step.
@@ -243,8 +299,8 @@ class _UpdateBuilder:
         decay = self.op.cast(weight_decay, parameter.type.dtype)
         return self.op("add", gradient, self.op("mul", parameter, decay))
 
-    def start(self, name: str) -> tuple[Value, Value]:
-        """A parameter and its gradient, clipped where asked for."""
+    def start(self, name: str, group: ParameterGroup) -> tuple[Value, Value]:
+        """A parameter and its gradient, clipped and turned round where asked for."""
         self.op.at(name)
         type = self.parameters[name]
         parameter = self.op.builder.input(name, type)
@@ -252,7 +308,7 @@ class _UpdateBuilder:
         if self.clip:
             clip = self.op.cast(self.op.builder.input(CLIP, SCALAR), type.dtype)
             gradient = self.op("mul", gradient, clip)
-        return parameter, gradient
+        return parameter, self.op("neg", gradient) if group.maximize else gradient
 
     def next_step(self) -> Value:
         """The number of this step, counted from one."""

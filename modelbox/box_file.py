@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from ir.errors import Problem, UsageError
+from ir.reading import what_went_wrong
 from pef.files import readable_refusal
 
 FILE = "box.yaml"
@@ -182,7 +183,7 @@ def parse(text: str, where: str = FILE) -> Box:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(Problem(f"{where} is not YAML: {' '.join(str(error).split())}")) from error
+        raise UsageError(Problem(f"{where} is not YAML: {what_went_wrong(error)}")) from error
     if not isinstance(found, dict):
         raise UsageError(Problem(f"{where} holds no settings", hint=SCHEMA))
     try:

@@ -18,11 +18,11 @@ def box() -> None:
     """One model as a service.
 
     \b
-      snc box init mybox --model zoo:braggnn/tiny    a folder with a compiled PEF and a box.yaml
-      snc box check mybox                            can it serve? nothing is loaded
-      snc box serve mybox                            HTTP and gRPC on this computer
-      snc box build mybox image --base FOLDER        an OCI image
-      snc box containerfile mybox folder             what a container engine builds an image from
+      snc box init mybox --model zoo:braggnn/tiny  a compiled PEF, a box.yaml
+      snc box check mybox                          can it serve?
+      snc box serve mybox                          HTTP and gRPC, here
+      snc box build mybox image --base FOLDER      an OCI image
+      snc box containerfile mybox folder           what engines build from
     """
 
 

@@ -25,9 +25,9 @@ def zoo() -> None:
     """Models that are ready for the RDU.
 
     \b
-      snc zoo list             what there is
-      snc zoo show braggnn     its card: sizes, quality, simulated time, tested combinations
-      snc zoo run braggnn      train its tiny configuration on the simulated RDU, beside PyTorch
+      snc zoo list          what there is
+      snc zoo show braggnn  its card: sizes, quality, simulated time
+      snc zoo run braggnn   train its tiny configuration, beside PyTorch
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 

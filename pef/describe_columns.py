@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ir.location import Location
 from pef.facts import Facts
 from pef.tables import Column, mib, number, text
 from pef.wording import loop_counts
@@ -111,7 +112,8 @@ def _places(sources: Sequence[Facts]) -> str:
     for source in sources:
         lines[source["file"].rpartition("/")[2]].append(source["line"])
     return " ".join(
-        f"{file}:{min(found)}" + (f"-{max(found)}" if min(found) != max(found) else "") for file, found in lines.items()
+        Location(file, min(found)).place + (f"-{max(found)}" if min(found) != max(found) else "")
+        for file, found in lines.items()
     )
 
 

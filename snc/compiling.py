@@ -29,7 +29,7 @@ def compile(
     *,
     optimizer: torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None,
     loss: Callable[..., torch.Tensor] | None = None,
-    targets: Mapping[str, torch.Tensor] | None = None,
+    targets: Mapping[str, torch.Tensor] | Sequence[torch.Tensor] | torch.Tensor | None = None,
     max_grad_norm: float | None = None,
     inference: bool | None = None,
     name: str | None = None,
@@ -50,7 +50,8 @@ def compile(
 
     inputs: sample tensors by the names of forward's parameters, or in their order; shapes and element types count.
     optimizer: of the module's parameters, or a function of them; with one, the model is compiled for training, and
-    `loss(outputs, *targets)` computes the loss where forward does not return it first. inference: overrides that.
+    `loss(outputs, *targets)` computes the loss where forward does not return it first; targets: as inputs, by the names
+    of its parameters or in their order. inference: overrides that.
     arch: a machine's name (`sn10`, `sn30`, `sn40l`, or one that a package adds), a TOML file, or a machine.
     level, preset, rules, microbatch_size, avoid, separate_optimizer: as the options of `snc compile`.
     passes: a pipeline as text (`canonicalize,precision{preset=mp4},dce`), or passes; None for the usual ones.
@@ -70,14 +71,14 @@ def compile(
     file, line = _place_of(module, sys._getframe(1))
     spec = ModelSpec(
         module,
-        _named(module, inputs),
+        _named(inputs, "inputs", "forward", _parameters(module.forward)),
         update,
         loss,
         max_grad_norm,
         name=name or type(module).__name__.lower(),
         file=file,
         line=line,
-        targets=dict(targets or {}),
+        targets=_named(() if targets is None else targets, "targets", "loss", _parameters(loss)[1:] if loss else []),
     )
     request = CompileRequest(
         spec.name,
@@ -100,17 +101,21 @@ def compile(
     return Compiled(built.pef, built.origin.weights, built.origin.reference)
 
 
-def _named(module: torch.nn.Module, inputs: Any) -> dict[str, Any]:
-    """Inputs by the names of forward's parameters."""
-    if isinstance(inputs, Mapping):
-        return dict(inputs)
-    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+def _named(given: Any, what: str, taker: str, parameters: list[str]) -> dict[str, Any]:
+    """Tensors by the names of the parameters that take them. Raises UsageError for more than there are."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    tensors = list(given) if isinstance(given, (tuple, list)) else [given]
+    if len(tensors) > len(parameters):
+        message = f"{len(tensors)} {what} are given, and {taker} takes {', '.join(parameters) or 'none by name'}"
+        raise UsageError(Problem(message, hint=f"give a dict of {what} by name"))
+    return dict(zip(parameters, tensors))
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's parameters."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind not in variadic]
-    if len(given) > len(parameters):
-        what = f"{len(given)} inputs are given, and forward takes {', '.join(parameters) or 'none by name'}"
-        raise UsageError(Problem(what, hint="give a dict of inputs by name"))
-    return dict(zip(parameters, given))
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind not in variadic]
 
 
 def _batch(inputs: Mapping[str, Any]) -> int | None:

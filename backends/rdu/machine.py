@@ -213,7 +213,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise MachineError(Problem(f"cannot be read: {error.strerror}", where=str(path))) from error
     except ValueError as error:
-        raise MachineError(Problem(f"is not TOML: {error}", where=str(path))) from error
+        raise MachineError(Problem(f"this is not TOML: {error}", where=str(path))) from error
     return table
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from compiler.frontend.dtypes import has_content, tensor_type, to_array
 from compiler.frontend.joint import Joint, Placeholder, Role
+from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.optimizer_options import optimizer_spec, state_of
@@ -18,6 +19,7 @@ from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
 from ir.errors import Problem, UnsupportedError
 from ir.graph import Program, Symbol, SymbolKind
+from ir.location import Location
 from ir.op import Array
 from ir.types import TensorType
 
@@ -68,9 +70,13 @@ def _update(spec: ModelSpec, joint: Joint) -> Update | None:
     trained = {name: types[name] for name in joint.gradients if name in types}
     if isinstance(spec.optimizer, OptimizerSpec):
         return build_update(spec.optimizer.over(trained), trained, spec.max_grad_norm)
-    optimizer = optimizer_spec(spec.optimizer, spec.model, trained)
-    update = build_update(optimizer.over(trained), trained, spec.max_grad_norm)
-    update.values.update(state_of(spec.optimizer, spec.model, trained, update.values))
+    try:
+        optimizer = optimizer_spec(spec.optimizer, spec.model, trained)
+        update = build_update(optimizer.over(trained), trained, spec.max_grad_norm)
+        update.values.update(state_of(spec.optimizer, spec.model, trained, update.values))
+    except UnsupportedError as error:
+        where = Location(spec.file.name, definition_line(spec.file, "optimizer")) if spec.file.is_file() else None
+        raise UnsupportedError(*(replace(problem, where=where) for problem in error.problems)) from error
     return update
 
 

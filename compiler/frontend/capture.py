@@ -80,8 +80,8 @@ def survey(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Surve
     """Trace, lower and assemble the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        with unchanged(spec.model):
-            joint = trace(spec, inference=inference, decompositions=decompositions())
+        with unchanged(spec.model) as surroundings:
+            joint = trace(spec, surroundings, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
     attempt = lower(joint)

@@ -18,9 +18,11 @@ from compiler.frontend.composites_antialias import ANTIALIASED
 from compiler.frontend.composites_chunked import CHUNKED
 from compiler.frontend.composites_convolution import CONVOLUTION
 from compiler.frontend.composites_counting import histc
+from compiler.frontend.composites_covariance import corrcoef, cov
 from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_fractional import FRACTIONAL
+from compiler.frontend.composites_lists import LISTS
 from compiler.frontend.composites_margin import multi_margin_loss, multilabel_margin_loss
 from compiler.frontend.composites_sampling import grid_sampler
 from compiler.frontend.composites_statistics import STATISTICS
@@ -92,6 +94,43 @@ def _lengths(gap: Tensor, p: float) -> Tensor:
     longest = sizes.detach().amax(-1, keepdim=True)
     moving = torch.where(sizes == longest, sizes - sizes.detach(), 0.0)
     return longest.squeeze(-1) + moving.sum(-1)
+
+
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    """The larger of two, the number where the other is NaN."""
+    return torch.where((x >= y) | y.isnan(), x, y)
+
+
+def smaller(x: Tensor, y: Tensor) -> Tensor:
+    """The smaller of two, the number where the other is NaN."""
+    return torch.where((x <= y) | y.isnan(), x, y)
+
+
+def reduced_by_index(
+    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """Slices of `source` combined where the index says along `dim`: every element of a slice has the same index."""
+    shape = [1] * source.dim()
+    shape[dim] = -1
+    places = index.reshape(shape).expand(source.shape)
+    own = x.clone()  # autograd keeps it, and x may be what the result is written into
+    return torch.scatter_reduce(own, dim, places, source, reduce, include_self=include_self)
+
+
+def places_in(
+    edges: Tensor,
+    x: Tensor,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """How many of the ascending `edges`, along the last axis, are below each element of x; with `right`, or equal."""
+    edges = edges if sorter is None else edges.gather(-1, sorter)
+    held = edges.unsqueeze(-2) if edges.dim() > 1 else edges
+    is_before = held <= x.unsqueeze(-1) if right or side == "right" else held < x.unsqueeze(-1)
+    return is_before.sum(-1, dtype=torch.int32 if out_int32 else torch.int64)
 
 
 def filled_by_index(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
@@ -239,6 +278,12 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.index_fill.int_Tensor: filled_by_index,
     aten.index_put.default: put_by_index,
+    aten.index_reduce.default: reduced_by_index,
+    aten.searchsorted.Tensor: places_in,
+    aten.fmax.default: larger,
+    aten.fmin.default: smaller,
+    aten.cov.default: cov,
+    aten.corrcoef.default: corrcoef,
     aten.histc.default: histc,
     aten._cdist_forward.default: distances,
     aten.cdist.default: distances,
@@ -268,6 +313,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **CHUNKED,
     **CTC,
     **FRACTIONAL,
+    **LISTS,
     **TABLES,
     **WEIGHTS,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing

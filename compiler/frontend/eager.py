@@ -6,12 +6,10 @@ run again, tensors changed in place, and modules that assign new tensors to thei
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -26,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from compiler.frontend.assignment import Assignments
 from compiler.frontend.dtypes import has_content
+from compiler.frontend.host_random import standing, standing_of_own
 from compiler.frontend.interception import Interception
 from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.locations import Locator
@@ -34,7 +33,8 @@ from compiler.frontend.module_state import Attributes, Holdings, lent
 from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_write_backs
 from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
-from compiler.frontend.unheard import check_constants, check_sources
+from compiler.frontend.state import Surroundings
+from compiler.frontend.unheard import check_constants, check_modules, check_sources
 from ir.errors import CaptureError, Problem
 
 STATE = (Role.PARAMETER, Role.BUFFER)
@@ -56,8 +56,11 @@ class Made:
 class EagerRun:
     """Runs a model under `make_fx`, on stand-ins for its tensors."""
 
-    def __init__(self, spec: ModelSpec, locator: Locator, *, inference: bool) -> None:
+    def __init__(
+        self, spec: ModelSpec, locator: Locator, *, inference: bool, surroundings: Surroundings | None = None
+    ) -> None:
         self.spec = spec
+        self.surroundings = surroundings
         self.inference = inference
         self.locator = locator
         self.recorder = Recorder(locator.start)
@@ -72,19 +75,23 @@ class EagerRun:
         self.replaced: Mapping[int, str] = {}
         self.left_out: list[str] = []
         self.left_behind: Sequence[tuple[str, str]] = ()
-        self.draws_on_host = False
+        self.left_elsewhere: Sequence[str] = ()
+        self.counts = False
+        self.draws_on_host = self.draws_from_its_own = False
         self.hollow: Mapping[int, Tensor] = {}
 
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
         """The joint graph, traced on what `stand_in` makes of each of the model's tensors."""
+        check_modules(self.spec.model, self.locator)
         if not self.inference:
             check_sources(self.sources, self.locator)
         values = [stand_in(source.tensor) for source in self.sources]
         held = Holdings(self.spec.model).tensors()
         self.hollow = {id(tensor): stand_in(tensor) for tensor in held if not has_content(tensor)}
-        drawn = _host_draws()
+        drawn, own = standing(), standing_of_own(self.spec.model)
         module = make_fx(self.run, decomposition_table=decompositions, tracing_mode="real")(*values)
-        self.draws_on_host = _host_draws() != drawn
+        self.draws_on_host = standing() != drawn
+        self.draws_from_its_own = standing_of_own(self.spec.model) != own
         taken = {source.name for source in self.sources}
         names = output_names(self.made.results, self.spec.loss is not None, taken)
         sources = [*self.sources, *self.tangents(module.graph, names), *_lifted_constants(module)]
@@ -117,6 +124,9 @@ class EagerRun:
             ]
             self.replaced = held.replaced()
             self.left_behind = attributes.changed()
+            if self.surroundings is not None:
+                self.left_elsewhere = self.surroundings.changed()
+                self.counts = self.surroundings.counts()
         self.recorder.flush()
         stand_ins = set(map(id, leaves))
         for leaf, gradient in self.interception.foreign.items():
@@ -203,10 +213,10 @@ class EagerRun:
         where = self.locator.location(None, path, None)
         kind = f"{source.role.value} {source.name}"
         if any(other is not tensor for other in found) or not isinstance(tensor, Tensor):
-            what = f"{kind} is not the same tensor everywhere after forward"
+            what = f"after forward, {kind} is not one tensor in all modules that hold it"
             raise CaptureError(Problem(what, where, "write into it: buffer.copy_(value)"))
         if tensor.shape != leaf.shape or tensor.dtype != leaf.dtype:
-            what = f"forward makes {kind} another type: {_type(leaf)} becomes {_type(tensor)}"
+            what = f"forward changes the type of {kind}: {_type(leaf)} becomes {_type(tensor)}"
             raise CaptureError(Problem(what, where, "keep its shape and element type: what is compiled is fixed"))
         return tensor
 
@@ -248,12 +258,6 @@ class EagerRun:
             start=self.locator.start,
             draws=recorder.draws,
         )
-
-
-def _host_draws() -> tuple[Any, ...]:
-    """Where the random numbers of Python and of NumPy stand."""
-    name, key, *rest = np.random.get_state(legacy=True)
-    return random.getstate(), name, key.tobytes(), *rest  # type: ignore[union-attr]
 
 
 def _key(path: Sequence[Any]) -> str:

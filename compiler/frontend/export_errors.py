@@ -31,6 +31,12 @@ RULES: tuple[tuple[str, str, str], ...] = (
         r"GuardOnDataDependent|data-dependent|_local_scalar_dense|Could not guard|Could not extract specialized",
         *CONTROL_FLOW,
     ),
+    (
+        r"active mode .*Interception.* not registered",
+        "operators that take functions, such as torch.cond, while_loop, scan and flex_attention, are not supported",
+        "compute both branches and choose with torch.where(condition, a, b); write a loop in Python; for attention, "
+        "use scaled_dot_product_attention with a mask",
+    ),
     (r"\.numpy\(\) is not supported|Cannot access data pointer|__array__|can't convert .* to numpy", *LEAVES_PYTORCH),
     (
         r"missing a required argument|unexpected keyword argument|got multiple values|required positional argument",

@@ -37,6 +37,10 @@ COUNTED = (
     "give it a momentum, such as 0.1",
 )
 """A cumulative average changes by another factor in every step; what is compiled is one step."""
+OWN_GENERATOR = (
+    "forward draws random numbers from a torch.Generator of its own, which the device does not have",
+    "leave out generator=; or draw the numbers in __init__ and keep them in a buffer, where they stay the same",
+)
 LOSSES = (
     "cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d", "mse_loss", "l1_loss", "smooth_l1_loss",
     "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "soft_margin_loss",
@@ -89,6 +93,8 @@ class Interception(SchemaCheckMode):  # type: ignore[misc]
             if frame.f_code is _ENGINE:  # one of autograd's own formulas
                 return func(*args, **(kwargs or {}))
             self.recorder.switch(self.here(frame))
+            if (kwargs or {}).get("generator") is not None:
+                raise self._refusal(*OWN_GENERATOR)
             try:
                 result = COMPOSITES.get(func, func)(*args, **(kwargs or {}))
             except DynamicOutputShapeException as error:

@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from compiler.frontend.dtypes import has_content, to_array
-from compiler.optimizers import OptimizerSpec, ParameterGroup
+from compiler.optimizers import Kind, OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
 from ir.op import Array
 
-KINDS: dict[str, Literal["sgd", "adam", "adamw"]] = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw"}
-REFUSED = ("amsgrad", "maximize", "dampening", "differentiable")
+KINDS: dict[type[torch.optim.Optimizer], Kind] = {
+    torch.optim.SGD: "sgd",
+    torch.optim.Adam: "adam",
+    torch.optim.AdamW: "adamw",
+    torch.optim.RMSprop: "rmsprop",
+    torch.optim.Adagrad: "adagrad",
+}
+REFUSED = ("dampening", "differentiable")
 """Options that the update graphs do not have."""
+
+
+def departures(optimizer: torch.optim.Optimizer) -> list[Problem]:
+    """What an optimizer of a known kind does in a step beside its kind's own update: the device would leave it out."""
+    name = type(optimizer).__name__
+    base = _base(optimizer)
+    found = []
+    if base is not None and _code(optimizer.step) is not _code(base.step):
+        hint = (
+            f"use torch.optim.{base.__name__} as it is; change gradients with parameter.register_hook, or in the loss"
+        )
+        found.append(
+            Problem(f"optimizer {name} has a step of its own, not that of torch.optim.{base.__name__}", hint=hint)
+        )
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        hint = "change gradients with parameter.register_hook, and parameters in forward, under torch.no_grad()"
+        found.append(Problem(f"optimizer {name} has hooks that run around its step", hint=hint))
+    return found
+
+
+def _base(optimizer: torch.optim.Optimizer) -> type[torch.optim.Optimizer] | None:
+    """The optimizer of PyTorch that this is or derives from."""
+    return next((base for base in type(optimizer).__mro__ if base in KINDS), None)
+
+
+def _code(step: Any) -> Any:
+    """The function behind a method, without what PyTorch and its schedulers have wrapped around it."""
+    function = inspect.unwrap(step)
+    return getattr(function, "__func__", function)
 
 
 def optimizer_spec(optimizer: torch.optim.Optimizer, model: torch.nn.Module, trained: Collection[str]) -> OptimizerSpec:
     """The optimizer over the `trained` parameters of `model`. Raises UnsupportedError with all it cannot map."""
-    kind = next((KINDS[base.__name__] for base in type(optimizer).__mro__ if base.__name__ in KINDS), None)
-    if kind is None:
-        known = ", ".join(KINDS)
+    base = _base(optimizer)
+    if base is None:
+        known = ", ".join(kind.__name__ for kind in KINDS)
         raise UnsupportedError(
             Problem(f"optimizer {type(optimizer).__name__} is not supported", hint=f"use one of torch.optim's {known}")
         )
     decoupled = {bool(group.get("decoupled_weight_decay")) for group in optimizer.param_groups}
-    if True in decoupled or any(base.__name__ == "AdamW" for base in type(optimizer).__mro__):
-        kind = "adamw"
+    kind: Kind = "adamw" if True in decoupled else KINDS[base]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    problems = [problem for group in optimizer.param_groups for problem in _problems(kind, group, names)]
+    problems = departures(optimizer)
+    problems += [problem for group in optimizer.param_groups for problem in _problems(kind, group, names)]
     if len(decoupled) > 1:
         what = "adam with decoupled_weight_decay in some of its groups only is not supported"
         problems.append(Problem(what, hint="give all groups the same decoupled_weight_decay"))
@@ -63,7 +99,8 @@ def state_of(
             for name in _names(group, names, trained)
         }
         if len(steps) > 1:
-            what = f"the optimizer's parameters have made {', '.join(f'{step:g}' for step in sorted(steps))} steps"
+            made = ", ".join(f"{step:g}" for step in sorted(steps))
+            what = f"the optimizer's parameters differ in the steps they have made: {made}"
             hint = "make the optimizer anew: the device counts the same steps for all parameters"
             raise UnsupportedError(Problem(what, hint=hint))
         found["step"] = np.asarray(steps.pop(), np.float32)
@@ -101,4 +138,9 @@ def _group(group: dict[str, Any], names: dict[int, str], trained: Collection[str
         nesterov=bool(group.get("nesterov", False)),
         betas=tuple(float(beta) for beta in group.get("betas", (0.9, 0.999))),  # type: ignore[arg-type]
         eps=float(group.get("eps", 1e-8)),
+        maximize=bool(group.get("maximize", False)),
+        amsgrad=bool(group.get("amsgrad", False)),
+        alpha=float(group.get("alpha", 0.99)),
+        centered=bool(group.get("centered", False)),
+        lr_decay=float(group.get("lr_decay", 0.0)),
     )

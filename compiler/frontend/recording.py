@@ -10,10 +10,13 @@ from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 
+from ir.errors import CaptureError, Problem
 from ir.location import Location
 
 aten = torch.ops.aten
 FIRST_SEED = 1 << 40
+MOST_DRAWS = 1 << 32
+"""Random operators that a model may have: other seeds than so many after the first are the model's own."""
 Draw = tuple[int, int]
 """The seed of PyTorch's generator at a random operator, and which node of those it was traced as. Operators that draw
 the same numbers in PyTorch, as a checkpoint's do when it runs again, make the same draws."""
@@ -46,6 +49,10 @@ class Recorder:
             fresh.append(node)
         random = [node for node in reversed(fresh) if is_random(node.target)]
         generator = torch.default_generator
+        if random and self.draw is None and not 0 <= generator.initial_seed() - FIRST_SEED < MOST_DRAWS:
+            what = "forward seeds PyTorch's generator, so that it would draw the same numbers in every step"
+            hint = "draw them once, in __init__, and keep them in a buffer; or leave out the seed"
+            raise CaptureError(Problem(what, self.location, hint))
         for number, node in enumerate(random):
             self.draws[node] = self.draw or (generator.initial_seed(), number)
         if random and self.draw is None:

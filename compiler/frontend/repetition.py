@@ -1,4 +1,4 @@
-"""Whether a second call of a model computes what its first does, though forward has left something in attributes.
+"""Whether later calls of a model compute what its first does, though forward has left something in attributes.
 
 A table that is made once and kept is harmless; a statistic of the first batch that all later ones are measured by is
 not: what is compiled is one call, and it is the same in every step.
@@ -7,6 +7,7 @@ not: what is compiled is one call, and it is the same in every step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,38 +19,86 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.eager import STATE, Decompositions, EagerRun, holders
+from compiler.frontend.host_random import HIGHEST, LOWEST, MIDDLE, set_standing, undisturbed
 from compiler.frontend.joint import Role
 from compiler.frontend.module_state import lent
 from compiler.frontend.recording import FIRST_SEED, functional, is_random
+from compiler.frontend.state import Surroundings
 from ir.errors import CaptureError, Problem
 
+DRAW = "draw them with PyTorch, such as torch.rand(())"
+FAR = 1_441_440_000
+"""What a count is at a later call: divisible by what people divide by, and still a number of 32 bits."""
 
-def require_repeatable(run: EagerRun, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> None:
-    """Raise CaptureError where what a first call left in attributes changes what a second one computes, or random
-    numbers do that are not PyTorch's."""
-    if not run.left_behind and not run.draws_on_host:
-        return
-    again = EagerRun(run.spec, run.locator, inference=run.inference)
-    again.hollow = run.hollow
-    values = [stand_in(source.tensor) for source in (*run.sources, *run.sources)]
-    try:
-        module = make_fx(partial(_twice, again), decomposition_table=decompositions, tracing_mode="real")(*values)
-        if _are_equal(functional(module, again.recorder, values, decompositions)[0], run):
-            return
-        what = "and the next call computes something else because of it"
-    except Exception as error:  # whatever the user's forward raises when it runs again
-        what = f"and the next call fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    if not run.left_behind:
-        drawn = f"forward draws random numbers with Python or NumPy, {what}"
-        raise CaptureError(Problem(drawn, run.locator.start, "draw them with PyTorch, such as torch.rand(())"))
-    path, name = run.left_behind[0]
-    more = len(run.left_behind) - 1
-    shown = f"{path}.{name}".removeprefix(".") + (f" (and {more} more attributes)" if more else "")
+
+@dataclass(frozen=True)
+class Way:
+    """How a second call comes after a first: at once, or when counts have come to `FAR`; and what each draws with
+    Python and NumPy, as a word of `host_random`, or whatever comes next."""
+
+    far: bool = False
+    draws: tuple[int, int] | None = None
+
+
+def require_repeatable(
+    run: EagerRun,
+    surroundings: Surroundings,
+    stand_in: Callable[[Tensor], Tensor],
+    decompositions: Decompositions,
+) -> None:
+    """Raise CaptureError where what a first call left behind changes what a later one computes, or random numbers do
+    that are not PyTorch's. `surroundings` are put back as they were before the first."""
+    if run.draws_from_its_own:
+        what = "forward draws random numbers from a generator of Python or NumPy that the model keeps"
+        raise CaptureError(Problem(what, run.locator.start, DRAW))
+    for way in _ways(run):
+        again = EagerRun(run.spec, run.locator, inference=run.inference)
+        again.hollow = run.hollow
+        values = [stand_in(source.tensor) for source in (*run.sources, *run.sources)]
+        surroundings.restore()
+        raised = None
+        try:
+            with undisturbed():
+                twice = partial(_twice, again, surroundings, way)
+                module = make_fx(twice, decomposition_table=decompositions, tracing_mode="real")(*values)
+            if _are_equal(functional(module, again.recorder, values, decompositions)[0], run):
+                continue
+        except Exception as error:  # whatever the user's forward raises when it runs again
+            raised = error
+        finally:
+            surroundings.restore()
+        raise CaptureError(_problem(run, way, raised))
+
+
+def _problem(run: EagerRun, way: Way, raised: Exception | None) -> Problem:
+    """What the first call has left for the second, which `raised` something or computes something else."""
+    call = "a later call" if way.far else "the next call"
+    first = str(raised).partition(chr(10))[0]
+    does = "computes something else because of it" if raised is None else f"fails: {type(raised).__name__}: {first}"
+    what = f"and {call} {does}"
+    where, names, kind = run.locator.start, list(run.left_elsewhere), "values"
+    if run.left_behind:
+        where, kind = run.locator.location(None, run.left_behind[0][0], None), "attributes"
+        names = [f"{path}.{name}".removeprefix(".") for path, name in run.left_behind]
+    if not names:
+        return Problem(f"forward draws random numbers with Python or NumPy, {what}", where, DRAW)
+    shown = names[0] + (f" (and {len(names) - 1} more {kind})" if len(names) > 1 else "")
     hint = "make it in __init__ where it is constant; else register a buffer for it, and write into that in every call"
-    raise CaptureError(Problem(f"forward leaves {shown} behind, {what}", run.locator.location(None, path, None), hint))
+    return Problem(f"forward leaves {shown} behind, {what}", where, hint)
 
 
-def _twice(run: EagerRun, *arguments: Tensor) -> list[Tensor]:
+def _ways(run: EagerRun) -> Iterator[Way]:
+    """The second calls to compare with the first."""
+    if run.draws_on_host:
+        yield Way(draws=(LOWEST, HIGHEST))
+        yield Way(draws=(LOWEST, MIDDLE))
+    elif run.left_behind or run.left_elsewhere:
+        yield Way()
+    if run.counts:
+        yield Way(far=True, draws=(LOWEST, LOWEST) if run.draws_on_host else None)
+
+
+def _twice(run: EagerRun, surroundings: Surroundings, way: Way, *arguments: Tensor) -> list[Tensor]:
     """What two calls return and leave in parameters and buffers, each from sources of its own."""
     count, model = len(run.sources), run.spec.model
     leaves = [run.leaf(argument, source) for argument, source in zip(arguments, (*run.sources, *run.sources))]
@@ -64,7 +113,13 @@ def _twice(run: EagerRun, *arguments: Tensor) -> list[Tensor]:
     own = {id(source.tensor): leaf for source, leaf in zip(run.sources, first) if source.role in STATE}
     with torch.random.fork_rng(devices=[]), lent(model, {**run.hollow, **own}), run.interception.active():
         torch.default_generator.manual_seed(FIRST_SEED)
+        if way.draws:
+            set_standing(way.draws[0])
         results = [result.tensor for result in run.called(first)] + [table[name] for table, name, _ in tables]
+        if way.far:
+            surroundings.advance(FAR)
+        if way.draws:
+            set_standing(way.draws[1])
         with lent(model, dict(zip(map(id, first), second))):
             for table, name, leaf in tables:
                 table[name] = leaf

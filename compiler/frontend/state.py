@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from compiler.frontend.module_state import TABLES
+
 _OWN = Path(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
 _STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
@@ -34,31 +36,75 @@ LARGEST = 10_000
 """Items of a container whose own items are followed: larger ones hold data, not caches."""
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
+_PLAIN = (bool, int, float, str, bytes)
 _NOT_FOLLOWED = (*_ATOMS, type, FunctionType)
 _THEIR_OWN_BUSINESS = frozenset({"torch", *sys.stdlib_module_names})
 
 
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Afterwards the attributes of `model` and its modules are as before; and so are the globals, class attributes and
-    caches of the code that they come from, where tensors without content have been put there."""
-    attributes, surroundings = _Kept(), _Kept()
-    for module in model.modules():
-        attributes.mapping(vars(module), DEPTH)
-    for source in _sources(model):
-        surroundings.module(source)
-    try:
-        yield
-    finally:
-        attributes.restore()
-        if surroundings.holds_fake():
-            surroundings.restore()
-        for cache, calls in surroundings.caches:
+class Surroundings:
+    """What the code of `model` can keep from one call to the next: the attributes of its modules and of objects in
+    them, and the globals, class attributes, closures and caches of the Python modules that it comes from."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._attributes, self._code = _Kept(), _Kept()
+        for module in model.modules():
+            self._attributes.mapping(vars(module), DEPTH)
+        tables = [[vars(module), *(vars(module).get(name) for name in TABLES)] for module in model.modules()]
+        self._own = {id(table) for of_module in tables for table in of_module}
+        for source in sources(model):
+            self._code.module(source)
+
+    def changed(self) -> list[str]:
+        """The names of what is another than when this was made, but for the modules' own attributes."""
+        return [container.shown(key) for container in self._others() for key in container.changed()]
+
+    def counts(self) -> bool:
+        """Whether a number is another than when this was made."""
+        return any(True for _ in self._numbers())
+
+    def advance(self, to: int) -> None:
+        """Have a further change of the same size bring such numbers to `to`, or to -`to` where they go down."""
+        for container, key, change in self._numbers():
+            container.put(key, (to if change > 0 else -to) - change)
+
+    def _numbers(self) -> Iterator[tuple[_Container, Any, float]]:
+        for container in (*self._attributes.containers, *self._code.containers):
+            for key in container.changed():
+                before, now = container.was(key), container.get(key)
+                if type(now) in (int, float) and type(before) in (int, float, type(None)):
+                    yield container, key, now - (before or 0)
+
+    def restore(self) -> None:
+        """Everything is as it was when this was made, but for the modules' own attributes."""
+        for container in self._others():
+            container.restore()
+        self._code.restore()
+
+    def _others(self) -> list[_Container]:
+        containers = (*self._attributes.containers, *self._code.containers)
+        return [container for container in containers if container.identity not in self._own]
+
+    def clean(self) -> None:
+        """Everything is as it was, and caches of functions hold no tensors without content."""
+        self._attributes.restore()
+        self._code.restore()
+        for cache, calls in self._code.caches:
             if cache.cache_info() != calls and _holds_fake(cache):
                 cache.cache_clear()
 
 
-def _sources(model: nn.Module) -> list[ModuleType]:
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[Surroundings]:
+    """Afterwards the attributes of `model` and its modules are as before, and so are the globals, class attributes and
+    closures of the code that they come from; caches of functions are emptied of tensors without content."""
+    surroundings = Surroundings(model)
+    try:
+        yield surroundings
+    finally:
+        surroundings.clean()
+
+
+def sources(model: nn.Module) -> list[ModuleType]:
     """The user's own Python modules, and those of the packages that the model's classes come from."""
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     packages = {cls.__module__.partition(".")[0] for cls in classes} - {"torch", "builtins", "sambaflow", "typing"}
@@ -67,7 +113,8 @@ def _sources(model: nn.Module) -> list[ModuleType]:
         file = getattr(module, "__file__", None)
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
-        if name.partition(".")[0] in packages or not _is_installed(file):
+        package = name.partition(".")[0]
+        if package in packages or not (package in _THEIR_OWN_BUSINESS or _is_installed(file)):
             found.append(module)
     return found
 
@@ -86,9 +133,29 @@ class _Mapping:
     def __init__(self, mapping: dict[Any, Any]) -> None:
         self.mapping, self.before = mapping, dict(mapping)
 
-    def added(self) -> list[Any]:
-        """What it holds that it did not."""
-        return _added(self.mapping, self.before)
+    @property
+    def identity(self) -> int:
+        return id(self.mapping)
+
+    def changed(self) -> list[Any]:
+        """The keys of what is another than before, or gone."""
+        return _changed(self.mapping, self.before)
+
+    def get(self, key: Any) -> Any:
+        """What it holds."""
+        return self.mapping.get(key)
+
+    def was(self, key: Any) -> Any:
+        """What it held."""
+        return self.before.get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have it hold another value."""
+        self.mapping[key] = value
+
+    def shown(self, key: Any) -> str:
+        """A name for what is under a key."""
+        return str(key)
 
     def restore(self) -> None:
         """Put the former content back."""
@@ -108,11 +175,31 @@ class _Items:
     def __init__(self, items: Any) -> None:
         self.items, self.before = items, list(items)
 
-    def added(self) -> list[Any]:
-        """What it holds that it did not, or held elsewhere."""
+    @property
+    def identity(self) -> int:
+        return id(self.items)
+
+    def changed(self) -> list[Any]:
+        """The places of what is another than before, or gone."""
         if len(self.items) == len(self.before) and all(map(is_, self.items, self.before)):
             return []
-        return _added(dict(enumerate(self.items)), dict(enumerate(self.before)))
+        return _changed(dict(enumerate(self.items)), dict(enumerate(self.before)))
+
+    def get(self, key: int) -> Any:
+        """What is at a place."""
+        return self.items[key] if isinstance(self.items, list) and key < len(self.items) else self.items
+
+    def was(self, key: int) -> Any:
+        """What was at a place."""
+        return self.before[key] if key < len(self.before) else self.before
+
+    def put(self, key: int, value: Any) -> None:
+        """Put another value at a place."""
+        self.items[key] = value
+
+    def shown(self, key: int) -> str:
+        """A name for what is at a place."""
+        return f"an item of a {type(self.items).__name__}"
 
     def restore(self) -> None:
         """Put the former content back."""
@@ -130,9 +217,29 @@ class _Class:
     def __init__(self, cls: type) -> None:
         self.cls, self.before = cls, dict(vars(cls))
 
-    def added(self) -> list[Any]:
-        """What it has that it had not."""
-        return _added(vars(self.cls), self.before)
+    @property
+    def identity(self) -> int:
+        return id(self.cls)
+
+    def changed(self) -> list[Any]:
+        """The names of attributes that are others than before, or gone."""
+        return _changed(vars(self.cls), self.before)
+
+    def get(self, key: str) -> Any:
+        """An attribute."""
+        return vars(self.cls).get(key)
+
+    def was(self, key: str) -> Any:
+        """What an attribute was."""
+        return self.before.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Set an attribute."""
+        setattr(self.cls, key, value)
+
+    def shown(self, key: str) -> str:
+        """An attribute with its class."""
+        return f"{self.cls.__name__}.{key}"
 
     def restore(self) -> None:
         """Put the former attributes back."""
@@ -145,11 +252,63 @@ class _Class:
                 setattr(self.cls, name, self.before[name])
 
 
-def _added(now: Mapping[Any, Any], before: dict[Any, Any]) -> list[Any]:
-    """Values that are not under the same key as before."""
+class _Cell:
+    """A variable of a scope around functions."""
+
+    __slots__ = ("before", "cell", "name")
+
+    def __init__(self, cell: Any, name: str) -> None:
+        self.cell, self.name, self.before = cell, name, cell.cell_contents
+
+    @property
+    def identity(self) -> int:
+        return id(self.cell)
+
+    def changed(self) -> list[Any]:
+        """Its name, if it holds another value than before."""
+        return (
+            [self.name] if not _is_filled(self.cell) or not _is_as_before(self.before, self.cell.cell_contents) else []
+        )
+
+    def get(self, _: Any) -> Any:
+        """What it holds."""
+        return self.cell.cell_contents
+
+    def was(self, _: Any) -> Any:
+        """What it held."""
+        return self.before
+
+    def put(self, _: Any, value: Any) -> None:
+        """Have it hold another value."""
+        self.cell.cell_contents = value
+
+    def shown(self, key: str) -> str:
+        """The variable's name."""
+        return key
+
+    def restore(self) -> None:
+        """Put the former value back."""
+        if self.changed():
+            self.cell.cell_contents = self.before
+
+
+_Container = _Mapping | _Items | _Class | _Cell
+
+
+def _changed(now: Mapping[Any, Any], before: dict[Any, Any]) -> list[Any]:
+    """Keys that were not there, are no longer, or hold another value; but for what Python notes down itself."""
     if len(now) == len(before) and all(map(is_, now.values(), before.values())):
         return []
-    return [value for key, value in now.items() if before.get(key, before) is not value]
+    changed = [key for key, value in now.items() if key not in before or not _is_as_before(before[key], value)]
+    changed += [key for key in before if key not in now]
+    return [key for key in changed if not (isinstance(key, str) and key.startswith("__"))]
+
+
+def _is_as_before(before: Any, now: Any) -> bool:
+    """Whether a value is the same object, or an equal number or text."""
+    return before is now or (
+        type(before) is type(now) and type(now) in (bool, int, float, str, bytes) and before == now
+    )
 
 
 class _Kept:
@@ -157,23 +316,14 @@ class _Kept:
 
     def __init__(self) -> None:
         self.caches: list[tuple[Any, Any]] = []
-        self._containers: list[_Mapping | _Items | _Class] = []
-        self._empty: list[dict[str, Any]] = []
-        self._seen: set[int] = set()
+        self.containers: list[_Container] = []
+        self._seen = {id(sys.modules)}
         self._ways: dict[type, Callable[[Any, int], None] | None] = {}
-
-    def holds_fake(self) -> bool:
-        """Whether a tensor without content has got into one of the containers."""
-        containers = (container.added() for container in self._containers)
-        attributes = (mapping.values() for mapping in self._empty if mapping)
-        return any(_holds_fake(value) for added in (*containers, *attributes) for value in added)
 
     def restore(self) -> None:
         """Put back what was there."""
-        for container in self._containers:
+        for container in self.containers:
             container.restore()
-        for mapping in self._empty:
-            mapping.clear()
 
     def module(self, module: ModuleType) -> None:
         """The globals of a Python module, its functions and its classes."""
@@ -185,7 +335,7 @@ class _Kept:
 
     def _class(self, cls: type) -> None:
         kept = _Class(cls)
-        self._containers.append(kept)
+        self.containers.append(kept)
         for value in kept.before.values():
             self._function(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
             self._follow(value, 2)
@@ -198,9 +348,14 @@ class _Kept:
             return
         self._seen.add(id(function))
         attributes = vars(function)
-        self.mapping(attributes, 2) if attributes else self._empty.append(attributes)
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-        for value in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        self.mapping(attributes, 2)
+        cells = list(zip(function.__closure__ or (), function.__code__.co_freevars))
+        for cell, name in cells:
+            if _is_filled(cell) and id(cell) not in self._seen:
+                self._seen.add(id(cell))
+                self.containers.append(_Cell(cell, name))
+        contents = [cell.cell_contents for cell, _ in cells if _is_filled(cell)]
+        for value in (*contents, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._function(value) if type(value) is _lru_cache_wrapper else self._follow(value, 2)
 
     def mapping(self, mapping: dict[Any, Any], depth: int) -> None:
@@ -209,10 +364,11 @@ class _Kept:
             return
         self._seen.add(id(mapping))
         kept = _Mapping(mapping)
-        self._containers.append(kept)
+        self.containers.append(kept)
         if len(kept.before) <= LARGEST:
-            for value in kept.before.values():
-                self._follow(value, depth - 1)
+            for key, value in kept.before.items():
+                if not (isinstance(key, str) and key.startswith("__")):  # what Python keeps there, such as __loader__
+                    self._follow(value, depth - 1)
 
     def _follow(self, value: Any, depth: int) -> None:
         kind = type(value)  # not isinstance: reading the attributes of an object may run code of its own
@@ -245,7 +401,7 @@ class _Kept:
     def _items(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
         kept = _Items(value)
-        self._containers.append(kept)
+        self.containers.append(kept)
         if len(kept.before) <= LARGEST:
             for item in kept.before:
                 self._follow(item, depth - 1)

@@ -9,37 +9,71 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch._export.utils import _compiling_state_context
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.modules import transformer
 
 from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.eager import EagerRun
-from compiler.frontend.export_errors import explain
+from compiler.frontend.export_errors import explain, known_cause
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
+from compiler.frontend.padding import zeros_in_padding
 from compiler.frontend.repetition import require_repeatable
+from compiler.frontend.state import Surroundings
 from ir.errors import CaptureError, SncError
 
 
-def trace(spec: ModelSpec, *, inference: bool, decompositions: Mapping[Any, Callable[..., Any]]) -> Joint:
-    """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode."""
-    run = EagerRun(spec, locator(spec), inference=inference)
-    fake = _fake_mode(spec)
+def trace(
+    spec: ModelSpec,
+    surroundings: Surroundings,
+    *,
+    inference: bool,
+    decompositions: Mapping[Any, Callable[..., Any]],
+) -> Joint:
+    """The joint graph of the model in `spec`; for inference only its forward part, with all modules in eval mode.
+
+    `surroundings` are as they were before the trace, and are not put back."""
+    run = EagerRun(spec, locator(spec), inference=inference, surroundings=surroundings)
     try:
-        with conditions(spec.model, inference), fake, checks_dropped(run.locator.shown):
-            joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
-            require_repeatable(run, lambda tensor: _without_content(tensor, fake), decompositions)
-            return joint
+        return _traced(run, surroundings, decompositions)
     except SncError:
         raise
     except Exception as error:
-        raise CaptureError(explain(error, run.locator, spec, run.interception.reached)) from error
+        first, problem = error, explain(error, run.locator, spec, run.interception.reached)
+        if known_cause(f"{type(error).__name__}: {error}") is not None:
+            raise CaptureError(problem) from error
+    surroundings.restore()
+    again = EagerRun(spec, locator(spec), inference=inference, surroundings=surroundings)
+    try:
+        return _traced(again, surroundings, decompositions, as_compiled=False)
+    except SncError:
+        raise
+    except Exception:
+        raise CaptureError(problem) from first
+
+
+def _traced(
+    run: EagerRun,
+    surroundings: Surroundings,
+    decompositions: Mapping[Any, Callable[..., Any]],
+    *,
+    as_compiled: bool = True,
+) -> Joint:
+    """The joint graph; with `as_compiled`, libraries that ask are told that the model is being compiled: they leave out
+    what reads values, but some leave out what their eager models need."""
+    fake = _fake_mode(run.spec)
+    with conditions(run.spec.model, run.inference, as_compiled), fake, checks_dropped(run.locator.shown):
+        joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
+        require_repeatable(run, surroundings, lambda tensor: _without_content(tensor, fake), decompositions)
+        return joint
 
 
 def locator(spec: ModelSpec) -> Locator:
@@ -64,12 +98,13 @@ def _without_content(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
 
 
 @contextmanager
-def conditions(model: nn.Module, inference: bool) -> Any:
+def conditions(model: nn.Module, inference: bool, as_compiled: bool = True) -> Any:
     """What holds while a model is traced: its mode, PyTorch's flags, and nothing that one call would hide."""
     with (
         mode(model, inference),
+        zeros_in_padding(model, inference),
         whole_operators(),
-        _compiling_state_context(),
+        _compiling_state_context() if as_compiled else nullcontext(),
         torch.compiler.set_stance("force_eager"),  # parts that torch.compile would trace by itself
         torch.set_grad_enabled(not inference),
     ):
@@ -102,6 +137,23 @@ def quiet() -> Any:
         logging.getLogger("torch").setLevel(level)
 
 
+def _is_said_to_be_causal(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    """PyTorch would read the values of a mask to find out: it is the same, mask or hint, but for the way."""
+    return is_causal is True
+
+
+_apply = nn.Module._apply
+
+
+def _applied_if_needed(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """`module.to(x)` in forward mostly changes nothing; PyTorch would replace each tensor by itself, which fails while
+    tracing."""
+    tensors = (*module.parameters(recurse), *module.buffers(recurse))
+    with torch.no_grad():
+        is_needed = any(function(tensor) is not tensor for tensor in tensors)
+    return _apply(module, function, recurse) if is_needed else module
+
+
 @contextmanager
 def whole_operators() -> Any:
     """Without the host's fused operators, which make one opaque call of a recurrent layer or a transformer's; quietly,
@@ -109,7 +161,12 @@ def whole_operators() -> Any:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with quiet(), torch.backends.mkldnn.flags(enabled=False):
+        with (
+            quiet(),
+            torch.backends.mkldnn.flags(enabled=False),
+            patch.object(transformer, "_detect_is_causal_mask", _is_said_to_be_causal),
+            patch.object(nn.Module, "_apply", _applied_if_needed),
+        ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -9,13 +9,35 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from torch import Tensor, fx
+import torch
+from torch import Tensor, fx, nn
 
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.joint import Placeholder, Role
 from compiler.frontend.locations import Locator
 from ir.errors import CaptureError, Problem
 from ir.location import Location
+
+
+def check_modules(model: nn.Module, locator: Locator) -> None:
+    """Raise CaptureError for modules whose Python is not there any more."""
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"{f'module {path}' if path else 'the model'} was compiled by torch.jit, which leaves nothing to trace",
+                locator.location(None, path, None),
+                "give the module itself, as it is before torch.jit.script or torch.jit.trace",
+            )
+            for path, module in model.named_modules()
+            if isinstance(module, torch.jit.ScriptModule) and not _is_within(path, model)
+        ]
+    )
+
+
+def _is_within(path: str, model: nn.Module) -> bool:
+    """Whether the module around a module was compiled too: that one is named."""
+    around, _, name = path.rpartition(".")
+    return bool(name) and isinstance(model.get_submodule(around), torch.jit.ScriptModule)
 
 
 def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:

@@ -1,4 +1,4 @@
-"""Where the elements are that an index names along one axis, as places in memory: what gathers and scatters go by."""
+"""Where in memory the elements are that an index names along one axis: for gathers and scatters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wrap_index(index: Array, extent: int, out: Array) -> None:
 
 
 LEAST_INDICES = 4096
-"""Indices from which the loops are worth being loaded."""
+"""From so many indices on, the loops are worth loading."""
 
 
 def words(index: TensorType) -> TensorType:
@@ -79,7 +79,7 @@ BY_ELEMENT = frozenset({"gather", "scatter", "scatter_add"})
 """Loops that take an index of its own for every element."""
 
 IN_PARTS = frozenset({"take", "add"})
-"""Loops that are there for all parts along the first axis at once, too."""
+"""Loops that can also take all parts along the first axis at once."""
 
 
 def run_loop(name: str, dim: int, x: Array, index: Array, out: Array, along: tuple[int, int]) -> bool:

@@ -1,4 +1,4 @@
-"""What pooling does with images: plane by plane, as many planes at once as stay in cache."""
+"""Pooling of images, plane by plane: as many planes at once as stay in cache."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Planes:
         np.copyto(x.reshape(len(x), self.windows.count[0], height, image[1]), row[:, :, None])
 
     def first_pixels(self, out: Array) -> None:
-        """Where the window begins in the padded planes of a block, as a number within them: [planes, windows]."""
+        """The pixel at which each window begins, counted through the padded planes of a block: [planes, windows]."""
         (rows, columns), (down, across) = self.windows.count, self.windows.stride
         height, width = self.windows.padded
         row, column = np.ogrid[:rows, :columns]

@@ -65,6 +65,22 @@ class Cumprod(Scan):
         np.cumprod(x, axis=self.dim, dtype=out.dtype, out=out)
 
 
+@op("logcumsumexp")
+class Logcumsumexp(Scan):
+    """The logarithm of the sum of the exponentials of all elements up to each."""
+
+    dim: int
+    cost = Cost(CostClass.REDUCE, operations=5, tail=True)
+
+    @limit
+    def float_only(self, x: TensorType) -> bool:
+        "the operator takes a floating-point tensor"
+        return x.dtype.is_float
+
+    def kernel(self, x: Array, out: Array) -> None:
+        out[...] = np.logaddexp.accumulate(x, axis=self.dim, dtype=np.float64)
+
+
 class RunningExtremum(Scan):
     """The largest or smallest element up to each, and the index of the last that equals it."""
 

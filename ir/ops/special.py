@@ -1,4 +1,4 @@
-"""The gamma function's logarithm and the derivatives of that, as SciPy computes them."""
+"""Special functions as SciPy computes them: of the gamma function, and of the Gaussian distribution."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ class Polygamma(Unary, FloatOnly):
 
         zeta(np.float32(self.n + 1), x, out=out)
         np.multiply(out, np.float32((-1) ** (self.n + 1) * math.factorial(self.n)), out=out)
+
+
+@op("erfc")
+class Erfc(Unary, FloatOnly):
+    """1 - erf(x), with all digits where erf is near 1."""
+
+    cost = SERIES
+
+    def kernel(self, x: Array, out: Array) -> None:
+        from scipy.special import erfc
+
+        erfc(x, out=out)
+
+
+@op("erfinv")
+class Erfinv(Unary, FloatOnly):
+    """The x whose error function is given; either infinity for 1 and -1, NaN beyond."""
+
+    cost = SERIES
+
+    def kernel(self, x: Array, out: Array) -> None:
+        from scipy.special import erfinv
+
+        erfinv(x, out=out)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from transformers.utils.logging import disable_progress_bar
 
-from ir.errors import Problem, SncError, UsageError
+from ir.ending import readable_errors
+from ir.errors import Problem, UsageError
 from modelzoo.runners.schema import Application, without_other_group
 
 CONFIGS = str(Path(__file__).parent / "config")
@@ -33,18 +37,22 @@ Settings = TypeVar("Settings", bound=Application)
 
 
 def run(kind: type[Settings], config_name: str, action: Callable[[Settings], None]) -> None:
-    """Read the command line over a configuration file and act on it; errors become messages and status 1."""
+    """Read the command line over a configuration file and act on it; errors end as those of `snc` do."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     disable_progress_bar()
 
     def main(found: DictConfig) -> None:
-        try:
+        with readable_errors():
             action(read(kind, found))
-        except SncError as error:
-            print(error, file=sys.stderr)
-            sys.exit(1)
 
-    hydra.main(version_base="1.3", config_path=CONFIGS, config_name=config_name)(main)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise what Hydra refuses; it would end the process with status 1 by itself
+    try:
+        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=config_name)(main)()
+    except (HydraException, OmegaConfBaseException) as error:
+        what = next(line for line in str(error).splitlines() if line).removesuffix(".")
+        hint = "--help shows the settings: group.key=value; +group.key=value adds one that the file does not have"
+        with readable_errors():
+            raise UsageError(Problem(what, hint=hint)) from error
 
 
 def read(kind: type[Settings], found: DictConfig) -> Settings:

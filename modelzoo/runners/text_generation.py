@@ -13,7 +13,7 @@ from modelzoo.generation.decoder import Decoder
 from modelzoo.generation.graphs import DECODE, Profile, compile_generation, graph_name
 from modelzoo.generation.sampling import Sampling
 from modelzoo.generation.text import Writer
-from modelzoo.runners.requests import compile_request, recorded
+from modelzoo.runners.requests import compile_request, log, recorded
 from modelzoo.runners.schema import Generation, GenerationApplication
 from modelzoo.runners.summary import Latencies, write_generation
 
@@ -40,6 +40,12 @@ def generate_text(settings: GenerationApplication) -> list[str]:
         hint = f"give generation.batch_size={decoder.profile.batch} and as many prompts, or compile again"
         what = f"the PEF answers {decoder.profile.batch} prompts at a time, not {asked.batch_size}"
         raise UsageError(Problem(what, hint=hint))
+    if decoder.profile.length != settings.model.max_seq_length:
+        log.warning(
+            "note: model.max_seq_length=%d has no effect on a run: the PEF was compiled for %d",
+            settings.model.max_seq_length,
+            decoder.profile.length,
+        )
     folder = settings.checkpoint.model_name_or_path
     if folder is None:
         hint = "give checkpoint.model_name_or_path, a folder with weights and a tokenizer"
@@ -73,7 +79,8 @@ def _require_room(writer: Writer, asked: Generation) -> None:
     for number, prompt in enumerate(asked.prompts):
         tokens = len(writer.tokenizer.encode(prompt))
         if tokens + asked.max_new_tokens > longest:
-            what = f"prompt {number} of {tokens} tokens and {asked.max_new_tokens} new ones are more than {longest}"
+            new = f"with {asked.max_new_tokens} new ones, more than the {longest} that fit"
+            what = f"prompt {number} has {tokens} tokens: {new}"
             rest = longest - tokens
             less = f"give generation.max_new_tokens={rest} or less" if rest > 0 else "give a shorter prompt"
             problems.append(Problem(what, hint=f"{less}, or compile with a longer model.max_seq_length"))

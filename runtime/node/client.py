@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from ir.errors import NodeError, Problem
-from runtime.node.places import Places, places
+from ir.errors import NodeError, Problem, UsageError
+from runtime.node.places import ERROR_CODE, Places, places
 from runtime.node.protocol import snml_rpc_pb2 as pb
 from runtime.node.protocol import snml_rpc_pb2_grpc as rpc
 
@@ -39,10 +39,12 @@ class Client:
             raise NodeError(Problem(f"{path} is not open to you: this is for the node's administrator", hint=hint))
 
     def call(self, name: str, request: Any, timeout: float = TIMEOUT_SECONDS) -> Any:
-        """Call `name`; the response, whatever it says. Raises NodeError where nobody answers."""
+        """Call `name`; the response. Raises UsageError for arguments of no use, NodeError where nobody answers."""
         request.request_id = next(self._numbers)
         try:
-            return self._calls[name](request, timeout=timeout)
+            response, call = self._calls[name].with_call(request, timeout=timeout)
+            _refuse_usage(response, call)
+            return response
         except grpc.RpcError as error:
             what = f"the node's daemon does not answer ({error.code().name})"
             raise NodeError(Problem(what, hint=START)) from error
@@ -54,10 +56,15 @@ class Client:
         return response
 
     def stream(self, name: str, request: Any) -> Any:
-        """The responses of a call that has several."""
+        """The responses of a call that has several. Raises UsageError and NodeError for what is in error_details."""
         request.request_id = next(self._numbers)
         try:
-            yield from self._calls[name](request, timeout=TIMEOUT_SECONDS)
+            responses = self._calls[name](request, timeout=TIMEOUT_SECONDS)
+            for response in responses:
+                if response.error_details:
+                    _refuse_usage(response, responses)
+                    raise NodeError(*map(Problem, response.error_details))
+                yield response
         except grpc.RpcError as error:
             what = f"the node's daemon does not answer ({error.code().name})"
             raise NodeError(Problem(what, hint=START)) from error
@@ -70,6 +77,12 @@ class Client:
     def close(self) -> None:
         """Give the connection back."""
         self._channel.close()
+
+
+def _refuse_usage(response: Any, call: Any) -> None:
+    """Raises what the daemon says of arguments that cannot be used as the UsageError that it was there."""
+    if response.error_details and (ERROR_CODE, UsageError.code) in [tuple(pair) for pair in call.trailing_metadata()]:
+        raise UsageError(*map(Problem, response.error_details))
 
 
 def _writable(path: Path) -> bool:

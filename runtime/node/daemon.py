@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from ir.ending import exit_status
+from runtime.node.door import Door
 from runtime.node.hardware import load_node, node_names
 from runtime.node.places import Places, places
 
@@ -63,16 +64,17 @@ def main(verbose: bool, **options: Any) -> None:
     """Manage a simulated DataScale node: who runs on which tiles, what is broken, and what follows from it.
 
     Runs in the foreground and prints one line of JSON once it is ready; systemd (Type=notify) is told too. While it
-    runs, every snrun and every SambaFlow program of this computer is a session on the node's tiles.
+    runs, every snrun and every SambaFlow program of this computer is a session on the node's tiles; with SNC_NODE=off
+    it ignores the node.
 
     \b
-      snd --node sn30-8 &                  the node: 8 RDUs of 8 tiles
-      snrun out/lenet/lenet.pef            a session: it holds the tiles that its PEF uses
-      sntilestat                           what tiles do, and for whom
-      snconfig show Node static            the hardware; dynamic: its state
-      snfadm -l inventory                  the same as one list; also: error, fault, policy
-      snfault inject tile /XRDU_0/RDU_0/TILE_3     break something, to see what happens
-      kill %1                              the state stays; with SNC_NODE=off runs ignore the node
+      snd --node sn30-8 &                       the node: 8 RDUs of 8 tiles
+      snrun out/lenet/lenet.pef                 a session on the tiles it needs
+      sntilestat                                what tiles do, and for whom
+      snconfig show Node static                 the hardware; dynamic: its state
+      snfadm -l inventory                       as a list; error, fault: logs
+      snfault inject tile /XRDU_0/RDU_0/TILE_3  break something
+      kill %1                                   it ends; the state stays
 
     State, sockets and logs are in $SNC_NODE, else in ~/.local/state/snc/node: node.db, snml.sock for all users,
     snml-admin.sock for the one who started the daemon, log/snd.log, and log/sn.log of the runs.
@@ -123,7 +125,7 @@ def _serve(manager: Any, where: Places, settings: Settings) -> None:
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    servers, port = _grpc(manager, where, settings)
+    servers, door, port = _grpc(manager, where, settings)
     ready = {"platform": manager.node.platform, "socket": str(where.socket), "grpc": f"{LOOPBACK}:{port}"}
     exporter = None
     if config is not None:
@@ -136,17 +138,18 @@ def _serve(manager: Any, where: Places, settings: Settings) -> None:
     while not ending.wait(REAP_SECONDS):
         manager.reap()
     _notify("STOPPING=1")
+    door.close()
     for server in servers:
         server.stop(GRACE_SECONDS).wait()
     if exporter is not None:
         exporter.shutdown()
-    for path in (where.socket, where.admin_socket):
+    for path in (where.socket, where.inner_socket, where.admin_socket):
         path.unlink(missing_ok=True)
     log.info("%s is down", manager.node.platform)
 
 
-def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], int]:
-    """Two servers: for all users on loopback and a socket, for the daemon's own user on another; and the port."""
+def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], Door, int]:
+    """Two servers: for all users on loopback and behind a door, for the daemon's own user on a socket; and the port."""
     import grpc
 
     from ir.errors import Problem, UsageError
@@ -162,19 +165,19 @@ def _grpc(manager: Any, where: Places, settings: Settings) -> tuple[list[Any], i
     mask = os.umask(0o177)  # a socket must never be open to others, not even before its permissions are set
     try:
         port = everybody.add_insecure_port(f"{LOOPBACK}:{settings.port}")
-        everybody.add_insecure_port(f"unix:{where.socket}")
+        everybody.add_insecure_port(f"unix:{where.inner_socket}")
         admin.add_insecure_port(f"unix:{where.admin_socket}")
         everybody.start()
         admin.start()
-    except RuntimeError as error:
+        door = Door(where.socket, where.inner_socket)
+    except (RuntimeError, OSError) as error:
         what = f"cannot listen on {LOOPBACK}:{settings.port} and {where.socket}"
         raise UsageError(
             Problem(what, hint="give another --port, or 0 for any free one, or a shorter --folder")
         ) from error
     finally:
         os.umask(mask)
-    where.socket.chmod(0o666)
-    return [everybody, admin], int(port)
+    return [everybody, admin], door, int(port)
 
 
 def _notify(state: str) -> None:

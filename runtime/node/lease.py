@@ -22,11 +22,11 @@ from runtime.node.client import Client
 from runtime.node.footprint import SectionTime, placements, section_times
 from runtime.node.places import Places
 from runtime.node.protocol import snml_rpc_pb2 as rpc
-from runtime.node.words import tile_mask
+from runtime.node.words import GRES, gres, tile_mask
 
 REPORT_SECONDS = 0.2
 ASK_AGAIN_SECONDS = 0.25
-WAIT, GRES, AFFINITY = "SNC_NODE_WAIT", "SNC_GRES", "SF_RNT_TILE_AFFINITY"
+WAIT, AFFINITY = "SNC_NODE_WAIT", "SF_RNT_TILE_AFFINITY"
 CHECKPOINT = 3
 """The place of chkpt among what a tile can be busy with."""
 
@@ -53,7 +53,6 @@ class Lease:
         affinity = os.environ.get(AFFINITY, "")
         tile_mask(affinity)
         request = rpc.OpenSessionRequest(
-            pid=self.pid,
             pef=name,
             machine=pef.machine.name,
             placements=[rpc.Placement(tiles=sorted(tiles)) for tiles in placements(pef)],
@@ -236,16 +235,9 @@ def wait_seconds() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UsageError(Problem(f"{WAIT} is {given!r}", hint="give a number of seconds, such as 60"))
+        raise UsageError(
+            Problem(
+                f"{WAIT} is {given!r}, which is not a number of seconds", hint="give a number of seconds, such as 60"
+            )
+        )
     return seconds
-
-
-def gres(text: str) -> dict[str, int]:
-    """The counts in `rdu:1` or `rdu_tile:4`, as Slurm's --gres writes them. Raises UsageError."""
-    counts: dict[str, int] = {}
-    for part in filter(None, text.split(",")):
-        name, _, count = part.partition(":")
-        if name not in ("rdu", "rdu_tile") or not (count or "1").isdecimal() or int(count or "1") < 1:
-            raise UsageError(Problem(f"{GRES} is {text!r}", hint="write it, or --gres, like rdu:1 or rdu_tile:4"))
-        counts[name] = int(count or "1")
-    return counts

@@ -96,6 +96,10 @@ class Manager:
             self._histories.setdefault(session, History(time.monotonic())).add(time.monotonic(), sums)
             return found.ended, found.lever
 
+    def owner(self, session: int) -> int | None:
+        """The PID that a session belongs to, None where there is no such session."""
+        return next((found.pid for found in self.store.sessions() if found.id == session), None)
+
     def close_session(self, session: int) -> None:
         """Free a session's tiles."""
         with self._lock:

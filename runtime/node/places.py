@@ -13,6 +13,8 @@ from pathlib import Path
 
 VARIABLE = "SNC_NODE"
 OFF = "off"
+ERROR_CODE = "error-code"
+"""Trailing metadata of a call that failed: the code of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,11 @@ class Places:
     def socket(self) -> Path:
         """For everybody, as the device files are."""
         return self.folder / "snml.sock"
+
+    @property
+    def inner_socket(self) -> Path:
+        """Where the server is behind the door of `socket`: for the daemon alone."""
+        return self.folder / "snml-door.sock"
 
     @property
     def admin_socket(self) -> Path:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ir.errors import Problem, UsageError
 
+GRES = "SNC_GRES"
+
 
 def ranges(numbers: Collection[int]) -> Iterator[str]:
     """Whole numbers as ranges: 0-3, 5."""
@@ -36,5 +38,21 @@ def tile_mask(text: str) -> int | None:
     try:
         return int(text, 16) if text else None
     except ValueError as error:
-        what = f"SF_RNT_TILE_AFFINITY is {text!r}"
+        what = f"SF_RNT_TILE_AFFINITY is {text!r}, which is not a mask"
         raise UsageError(Problem(what, hint="give a hexadecimal mask of tiles, such as 0xff")) from error
+
+
+def gres(text: str) -> dict[str, int]:
+    """The counts in `rdu:1` or `rdu_tile:4`, as Slurm's --gres writes them. Raises UsageError."""
+    counts: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, count = part.partition(":")
+        if name not in ("rdu", "rdu_tile") or not (count or "1").isdecimal() or int(count or "1") < 1:
+            raise UsageError(
+                Problem(
+                    f"{GRES} is {text!r}, which does not count RDUs or tiles",
+                    hint="write it, or --gres, like rdu:1 or rdu_tile:4",
+                )
+            )
+        counts[name] = int(count or "1")
+    return counts

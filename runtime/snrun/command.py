@@ -29,6 +29,7 @@ from runtime.files.checkpoint import Progress, resume, write_checkpoint
 from runtime.files.data import DataSet
 from runtime.files.safetensors_file import decode_safetensors, read_file
 from runtime.files.weights import read_weights
+from runtime.node.words import GRES, gres
 from runtime.session import WEIGHTS, Session
 from runtime.snrun.compare import compare, usual_tolerance
 from runtime.snrun.console import Console, progress
@@ -105,7 +106,7 @@ def execute(options: Options) -> bool:
 
 def _say_to_node(options: Options) -> None:
     """What the command line asks of a node's daemon, where SambaFlow programs say it too."""
-    wanted = {"SNC_NODE_WAIT": options.wait, "SNC_GRES": options.gres}
+    wanted = {"SNC_NODE_WAIT": options.wait, GRES: options.gres}
     os.environ.update({name: str(value) for name, value in wanted.items() if value is not None})
 
 
@@ -121,6 +122,8 @@ def _check(options: Options) -> None:
     if not options.train:
         given = [name for name, value in training.items() if value is not None]
         problems += [Problem(f"{name} is for training", hint="add --train") for name in given]
+    if options.gres is not None:
+        gres(options.gres)
     if options.accept_recompiled and options.resume is None:
         problems.append(Problem("--accept-recompiled is about the checkpoint of --resume", hint="add --resume FILE"))
     if options.train and (options.test or options.reference):
@@ -268,7 +271,7 @@ def _train(
     session.write_hyper(hyper)
     training = Training(session, data, done.seed, hyper)
     if data.samples % data.batch and data.samples > data.batch:
-        console.note(f"{data.samples % data.batch} samples fill no batch and are left out of each epoch")
+        console.note(f"{data.samples % data.batch} samples do not fill a batch and are left out of each epoch")
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
     folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))

@@ -187,6 +187,7 @@ def test_training_an_inference_pef(inference: Compiled, tmp_path: Path) -> None:
         (["--steps", 3], "--steps is for training"),
         (["--train", "--steps", 1, "--test"], "--test compares the outputs of inference"),
         (["--timing-only", "--test"], "--timing-only computes no outputs"),
+        (["--gres", "rdus:2"], "SNC_GRES is 'rdus:2'"),
     ],
 )
 def test_options_that_contradict(training: Compiled, tmp_path: Path, options: list[object], expected: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
@@ -161,3 +164,25 @@ def test_a_training_pef_is_timed_as_a_whole_step(tmp_path: Path) -> None:
     file.write(step(), path)
     output = CliRunner().invoke(snrun, [str(path), "--timing-only"], env={"COLUMNS": "80"}).output
     assert "bckwd_0" in output and "simulated time in 3 sections" in output
+
+
+def commands(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """The command and those below it, each with its help on 80 columns."""
+    context = click.Context(command, parent=above, info_name=name, terminal_width=80, max_content_width=80)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            below = command.get_command(context, each)
+            assert below is not None
+            yield from commands(below, each, context)
+
+
+def test_every_help_fits_a_terminal() -> None:
+    setup = ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    scripts = setup["options.entry_points"]["console_scripts"].strip().splitlines()
+    assert len(scripts) >= 7
+    for name, target in (script.split(" = ") for script in scripts):
+        module, attribute = target.split(":")
+        for path, shown in commands(getattr(import_module(module), attribute), name):
+            assert [line for line in shown.splitlines() if len(line) > 80] == [], path

@@ -10,7 +10,7 @@ import torch
 
 from compiler.frontend.capture import capture
 from compiler.frontend.locations import Locator
-from compiler.frontend.model_file import load_model
+from compiler.frontend.model_file import ModelSpec, load_model
 from ir.errors import CaptureError, SncError, UnsupportedError, UsageError
 
 START = """import torch
@@ -138,22 +138,83 @@ def test_integers_beyond_32_bits(tmp_path: Path) -> None:
         capture(replace(spec, inputs={"x": torch.full((2, 4), 2**32)}), inference=True)
 
 
+OPTIMIZERS = """
+class Clipping(torch.optim.SGD):
+    def step(self, closure=None):
+        torch.nn.utils.clip_grad_value_(self.param_groups[0]["params"], 0.1)
+        return super().step(closure)
+
+class Named(torch.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.1})
+
+    def step(self, closure=None):
+        pass
+
+Named.__name__ = "Adam"
+
+def hooked(optimizer, before=False):
+    register = optimizer.register_step_pre_hook if before else optimizer.register_step_post_hook
+    register(lambda *_: None)
+    return optimizer
+"""
+
+
 @pytest.mark.parametrize(
     ("optimizer", "expected"),
     [
-        ("torch.optim.RMSprop(p)", "optimizer RMSprop is not supported\n    try: use one of torch.optim's SGD"),
-        ("torch.optim.Adam(p, amsgrad=True)", "adam with amsgrad=True is not supported\n    try: leave amsgrad out"),
-        ("torch.optim.SGD(p, maximize=True)", "sgd with maximize=True is not supported"),
-        ("torch.optim.SGD(p, momentum=0.9, dampening=0.1)", "sgd with dampening=0.1 is not supported"),
+        (
+            "torch.optim.Rprop(p)",
+            "model.py:16: optimizer Rprop is not supported\n    try: use one of torch.optim's SGD",
+        ),
+        (
+            "torch.optim.SGD(p, momentum=0.9, dampening=0.1)",
+            "sgd with dampening=0.1 is not supported\n    try: leave dampening out",
+        ),
+        ("Clipping(p)", "optimizer Clipping has a step of its own, not that of torch.optim.SGD\n    try: use torch"),
+        ("Named(p)", "optimizer Adam is not supported"),
+        ("hooked(torch.optim.Adam(p))", "optimizer Adam has hooks that run around its step\n    try: change grad"),
+        ("hooked(torch.optim.Adam(p), True)", "optimizer Adam has hooks that run around its step"),
         ("torch.optim.SGD([torch.zeros(2, requires_grad=True)])", "parameters that the model does not have"),
     ],
 )
 def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
-    text = START + "        return self.fc(x).sum()\n" + END + f"\noptimizer = lambda p: {optimizer}\n"
+    made = f"\noptimizer = lambda p: {optimizer}\n{OPTIMIZERS}"
+    text = START + "        return self.fc(x).sum()\n" + END + made
     spec = load_model(write(tmp_path, text))
     with pytest.raises(UnsupportedError) as raised:
         capture(spec, inference=False)
     assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "return torch.cond(x.sum() > 0, lambda t: self.fc(t), lambda t: t, (x,)).sum()",
+            r"model\.py:11: operators that take functions, such as torch\.cond(.|\n)*try: compute both branches",
+        ),
+        (
+            "self.fc = torch.jit.script(nn.Linear(4, 4))",
+            r"model\.py:13 \(fc\): module fc was compiled by torch\.jit(.|\n)*try: give the module itself",
+        ),
+    ],
+    ids=["cond", "jit"],
+)
+def test_what_has_no_operators(tmp_path: Path, line: str, expected: str) -> None:
+    text = START.replace("self.fc = nn.Linear(4, 4)", line) if "jit" in line else START
+    spec = load_model(
+        write(tmp_path, text + ("        " + (line if "cond" in line else "return x.sum()")) + "\n" + END)
+    )
+    with pytest.raises(CaptureError, match=expected):
+        capture(spec, inference=True)
+
+
+def test_a_model_compiled_by_jit_is_refused_as_a_whole() -> None:
+    model = torch.jit.trace(torch.nn.Sequential(torch.nn.Linear(4, 4)), torch.randn(2, 4))
+    with pytest.raises(CaptureError) as raised:
+        capture(ModelSpec(model, {"x": torch.randn(2, 4)}), inference=True)
+    assert str(raised.value).count("was compiled by torch.jit") == 1
 
 
 def test_missing_file() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec, load_model
-from compiler.frontend.returned import flat_tensors
 from ir.errors import CaptureError, UsageError
 from ir.graph import SymbolKind
 from tests.frontend.reference import compare_inference, compare_training
@@ -160,20 +158,3 @@ def test_a_model_file_may_give_none(tmp_path: Path) -> None:
     spec = load_model(str(path), 5)
     assert list(spec.inputs) == ["x"]
     compare_inference(spec, capture(spec, inference=True))
-
-
-@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
-@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
-def test_a_decoder_with_its_default_cache(family: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Its results without the cache are those of use_cache=False."""
-    from tests.zoo import hugging_face
-
-    torch.manual_seed(4)
-    model, inputs = hugging_face.CACHED[family]()
-    names = check(model, inputs)
-    assert names[:2] == ["loss", "logits"]
-    assert "Cache), a cache for a later call: only tensors are outputs" in said(caplog)[0]
-    with torch.no_grad():
-        cached, plain = model(**inputs), model(**inputs, use_cache=False)
-    assert cached.past_key_values is not None
-    assert len(flat_tensors(cached)) == len(flat_tensors(plain))

@@ -110,6 +110,7 @@ ORDERED = [
         )
         for dim, type, options in ((1, f32(4, 6, 9), {"whole_numbers": True}), (0, i32(6, 4), {}))
     ],
+    Sample(op("logcumsumexp", dim=1), (f32(4, 6, 9),), lambda x: x.logcumsumexp(1)),
     *[
         Sample(
             op("sort", dim=dim, descending=descending),
@@ -237,6 +238,8 @@ GROUPED = [
 ]  # fmt: skip
 
 SPECIAL = [
+    Sample(op("erfc"), (f32(4, 6),), torch.erfc),
+    Sample(op("erfinv"), (f32(4, 6),), lambda x: torch.erfinv(x)),
     Sample(op("lgamma"), (f32(4, 6),), torch.lgamma),
     Sample(op("digamma"), (f32(4, 6),), torch.digamma, positive=True),
     Sample(op("polygamma", n=1), (f32(4, 6),), partial(torch.polygamma, 1), positive=True),

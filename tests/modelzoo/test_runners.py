@@ -43,8 +43,9 @@ def typed(script: str, *words: str) -> None:
 def refused(script: str, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     with pytest.raises(SystemExit) as end:
         typed(script, *words)
-    assert end.value.code == 1
-    return capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert end.value.code == (2 if "error[USAGE]" in told else 1)
+    return told
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,11 @@ def test_the_summary_says_what_was_done(trained: Path) -> None:
 
 
 def test_generating_from_what_was_trained(
-    trained: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.chdir(home)
     where = [f"checkpoint.model_name_or_path={trained}", "model.max_seq_length=32", "generation.batch_size=2"]
@@ -156,11 +161,14 @@ def test_generating_from_what_was_trained(
         assert f"answer: {written_by_transformers(trained, prompt)!r}" in shown
     summary = (home / "output" / "text_gen_telemetry" / "summary.txt").read_text()
     assert "time to first token" in summary and "simulated RDU time" in summary
+    longer = [word for word in where if "max_seq_length" not in word]
+    typed("rdu_generate_text.py", "command=run", *longer, f"samba_run.pef={pef}", *asked)
+    assert "model.max_seq_length=4096 has no effect on a run: the PEF was compiled for 32" in caplog.text
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, f"samba_run.pef={pef}")
     assert "generation.batch_size is 2, but there are 0 prompts" in told
     long = [f"samba_run.pef={pef}", "generation.max_new_tokens=32", *asked[1:]]
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, *long)
-    assert told.count("and 32 new ones are more than 31") == 2 and "give generation.max_new_tokens=" in told
+    assert told.count("with 32 new ones, more than the 31 that fit") == 2 and "give generation.max_new_tokens=" in told
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, *asked)
     assert "samba_run.pef is not given" in told
 
@@ -175,6 +183,9 @@ def written_by_transformers(folder: Path, prompt: str) -> str:
 
 WRONG: list[tuple[Sequence[str], str]] = [
     (["+training.learning_speed=1"], "there is no setting training.learning_speed"),
+    (["training.learning_speed=1"], "Could not override 'training.learning_speed'"),
+    (["training.batch_size"], "training.batch_size"),
+    (["--config-name=nowhere"], "Cannot find primary config 'nowhere'"),
     (["checkpoint.model_name_or_path=tiny"], "give exactly one of checkpoint.config_name"),
     (["samba_compile.n_chips=4"], "a model lies on one RDU here"),
     (["model.max_seq_length=4096"], "the model takes sequences of 64 tokens"),

@@ -230,9 +230,9 @@ def test_tools(shared: Daemon, tmp_path: Path) -> None:
     assert reset == "/XRDU_0/RDU_0: came back\n"
     assert shared.run("snfault", "clear", "--all").stdout == "no fault stands\n"
     mistaken = shared.run("snfault", "inject", "rdu", "/XRDU_0/RDU_0/TILE_1")
-    assert mistaken.returncode == 2 and "/XRDU_0/RDU_0/TILE_1 names no rdu" in mistaken.stderr
+    assert mistaken.returncode == 2 and "/XRDU_0/RDU_0/TILE_1 is a tile, not an RDU" in mistaken.stderr
     whole = shared.run("snfault", "repair", "/XRDU_0/RDU_0/TILE_1")
-    assert whole.returncode == 1 and "try: snfadm -l fault" in whole.stderr
+    assert whole.returncode == 2 and "try: snfadm -l fault" in whole.stderr
     assert "..." not in shared.run("snfault", "--help").stdout.partition("Commands:")[2], "a sentence is cut"
     assert "IBDEV" in shared.run("snconfig", "show", "Host", "rdma-dev").stdout
 
@@ -257,21 +257,55 @@ def test_the_api_echoes_and_says_what_is_wrong(shared: Daemon) -> None:
     assert stub.GetSystemVersionInfo(pb.Request()).inventory_version == 1
     installed = stub.GetResources(pb.ResourceQuery())
     assert (installed.rdu, installed.rdu_tile) == (8, 32)
+    assert "does not say" in stub.OpenSession(pb.OpenSessionRequest()).error_details[0], "loopback tells no process"
+    mine = rpc.SNMLRPCStub(grpc.insecure_channel(f"unix:{shared.folder / 'snml.sock'}"))
     for wrong, said in (
-        (pb.OpenSessionRequest(request_id=8, pid=2**30), "there is no process"),
-        (pb.OpenSessionRequest(request_id=8, pid=os.getpid()), "4 tiles"),
-        (pb.OpenSessionRequest(request_id=8, pid=os.getpid(), placements=[pb.Placement(tiles=[4])]), "4 tiles"),
+        (pb.OpenSessionRequest(request_id=8), "4 tiles"),
+        (pb.OpenSessionRequest(request_id=8, placements=[pb.Placement(tiles=[4])]), "4 tiles"),
         (
-            pb.OpenSessionRequest(
-                request_id=8, pid=os.getpid(), placements=[pb.Placement(tiles=[0])], affinity="tile 1"
-            ),
+            pb.OpenSessionRequest(request_id=8, placements=[pb.Placement(tiles=[0])], affinity="tile 1"),
             "SF_RNT_TILE_AFFINITY",
         ),
     ):
-        response = stub.OpenSession(wrong)
+        response, call = mine.OpenSession.with_call(wrong)
         assert response.request_id == 8 and said in response.error_details[0]
+        assert [tuple(pair) for pair in call.trailing_metadata()] == [("error-code", "USAGE")]
     assert "no log" in stub.GetLog(pb.LogRequest(log="gossip")).error_details[0]
-    assert "know this session" in stub.ReportActivity(pb.ActivityReport(session_id=99)).ended
+    assert "know this session" in mine.ReportActivity(pb.ActivityReport(session_id=99)).ended
+
+
+def test_a_session_is_its_own_process_s(shared: Daemon) -> None:
+    """The kernel says whose it is, and nobody else closes it or reports for it."""
+    mine = rpc.SNMLRPCStub(grpc.insecure_channel(f"unix:{shared.folder / 'snml.sock'}"))
+    asked = pb.OpenSessionRequest(pef="mine", machine="SN10", placements=[pb.Placement(tiles=[0])])
+    session = mine.OpenSession(asked).session_id
+    assert set(shared.held().values()) == {os.getpid()}
+    stranger = (
+        "import sys, grpc\n"
+        "from runtime.node.protocol import snml_rpc_pb2 as pb, snml_rpc_pb2_grpc as rpc\n"
+        "stub = rpc.SNMLRPCStub(grpc.insecure_channel('unix:' + sys.argv[1]))\n"
+        "number = int(sys.argv[2])\n"
+        "print(stub.CloseSession(pb.CloseSessionRequest(session_id=number)).error_details)\n"
+        "print(stub.ReportActivity(pb.ActivityReport(session_id=number)).error_details)\n"
+    )
+    words = [sys.executable, "-c", stranger, str(shared.folder / "snml.sock"), str(session)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count(f"session {session} belongs to PID {os.getpid()}") == 2
+    assert set(shared.held().values()) == {os.getpid()}
+    assert not mine.CloseSession(pb.CloseSessionRequest(session_id=session)).error_details
+    assert not shared.held()
+
+
+def test_what_the_daemon_cannot_use_is_a_usage_error(shared: Daemon) -> None:
+    for name, *arguments in (
+        ("snfault", "repair", "/XRDU_0/RDU_0/TILE_0"),
+        ("snfault", "repair", "/XRDU_9"),
+        ("snfault", "clear", "nothing"),
+        ("snfault", "reset", "/XRDU_0/RDU_0/TILE_0"),
+        ("snfault", "inject", "rdu", "/XRDU_9/RDU_0"),
+    ):
+        done = shared.run(name, *arguments)
+        assert done.returncode == 2 and done.stderr.startswith("error[USAGE]: "), (name, arguments, done.stderr)
 
 
 def test_without_a_daemon_the_tools_say_so(tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ def test_dict_has_the_sources_of_every_section() -> None:
     assert [len(section["sources"]) for section in facts["sections"]] == [s["operators"] for s in facts["sections"]]
 
 
+def test_what_has_no_line_is_its_name_alone() -> None:
+    pef = step()
+    pef.strings.append("<adamw>")
+    for section in pef.sections:
+        for location in section.locations:
+            location.file, location.line = len(pef.strings) - 1, 0
+    shown = rendered(pef, INSIDE)
+    assert "<adamw>" in shown and "<adamw>:" not in shown
+
+
 def test_grid_shows_every_unit() -> None:
     rows = describe.as_dict(two_phases())["configurations"][0]["grid"]
     text = "".join(rows)

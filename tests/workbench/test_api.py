@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -66,6 +68,19 @@ def test_it_trains(module: Small) -> None:
     assert not np.array_equal(before, own.read("first.weight"))
     with pytest.raises(UsageError, match="no batch"):
         own.train(1, data=[])
+
+
+@pytest.mark.parametrize("given", [lambda label: label, lambda label: (label,), lambda label: {"target": label}])
+def test_targets_are_given_as_inputs_are(module: Small, given: Callable[[torch.Tensor], Any]) -> None:
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.5)
+
+    x, label, loss = torch.randn(8, 8), torch.randint(3, (8,)), nn.functional.cross_entropy
+    own = snc.compile(module, x, optimizer=optimizer, loss=loss, targets=given(label))
+    expected = loss(module(x), label).item()
+    assert own.train(1, data=[{"x": x, "target": label}])[0] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(UsageError, match=r"2 targets are given, and loss takes target(.|\n)*a dict of targets by name"):
+        snc.compile(module, x, optimizer=optimizer, loss=lambda output, target: loss(output, target), targets=(x, x))
 
 
 def test_inference_does_not_train(compiled: snc.Compiled) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import transformers
 
-from tests.zoo.hugging_face import SHAPE, SPECIAL, Model, language
+from tests.zoo.entry import Entry, Model
+from tests.zoo.hugging_face import SHAPE, SPECIAL, language
 
 EXPERTS = {
     "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4,
@@ -53,4 +53,7 @@ def of_family(name: str) -> Model:
     return getattr(transformers, f"{name}ForCausalLM")(config), language()
 
 
-MODELS: dict[str, Callable[[], Model]] = {name: partial(of_family, name) for name in FAMILIES}
+MODELS = {
+    name: Entry(f"`{name}ForCausalLM`", "next token; a mixture of experts", "transformers", partial(of_family, name))
+    for name in FAMILIES
+}

@@ -6,6 +6,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from tests.zoo.entry import Entries, Model
+
 transformers.logging.set_verbosity_error()
 
 VOCABULARY = 61
@@ -14,7 +16,9 @@ SHAPE = {**WIDTH, "intermediate_size": 64, "max_position_embeddings": 16}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
-Model = tuple[nn.Module, dict[str, Tensor]]
+MODELS = Entries("transformers")
+CACHED = Entries("transformers")
+"""Decoders as they are by default, with a cache that grows."""
 
 
 def tokens(batch: int = 4, length: int = 12) -> Tensor:
@@ -27,6 +31,7 @@ def language() -> dict[str, Tensor]:
     return {"input_ids": ids, "labels": ids.clone()}
 
 
+@MODELS.add("GPT-2", "next token")
 def gpt2() -> Model:
     config = transformers.GPT2Config(
         vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4,
@@ -35,6 +40,7 @@ def gpt2() -> Model:
     return transformers.GPT2LMHeadModel(config), language()
 
 
+@MODELS.add("BERT", "masked tokens")
 def bert_masked() -> Model:
     """Every fourth token is to be predicted; the others are not scored."""
     ids = tokens()
@@ -43,6 +49,7 @@ def bert_masked() -> Model:
     return model, {"input_ids": ids, "labels": labels}
 
 
+@MODELS.add("BERT", "classification, with padding")
 def bert_classification() -> Model:
     """Sequences of two lengths, padded, with a mask."""
     mask = torch.ones(4, 12, dtype=torch.int64)
@@ -53,6 +60,7 @@ def bert_classification() -> Model:
     return model, {"input_ids": tokens(), "attention_mask": mask, "labels": torch.randint(3, (4,))}
 
 
+@MODELS.add("Llama", "next token")
 def llama() -> Model:
     config = transformers.LlamaConfig(**SHAPE, **SPECIAL, num_key_value_heads=2, use_cache=False)
     return transformers.LlamaForCausalLM(config), language()
@@ -81,12 +89,14 @@ class LlamaStep(nn.Module):
         return self.model(token, position_ids=position[None], past_key_values=self.cache, use_cache=True).logits
 
 
+@MODELS.add("Mistral, with a sliding window", "next token")
 def mistral() -> Model:
     """Attention looks back over six tokens."""
     config = transformers.MistralConfig(**SHAPE, **SPECIAL, num_key_value_heads=2, sliding_window=6, use_cache=False)
     return transformers.MistralForCausalLM(config), language()
 
 
+@MODELS.add("Falcon, with one key head", "next token")
 def falcon() -> Model:
     """One key and value head for all queries, attention beside the feed-forward network."""
     config = transformers.FalconConfig(
@@ -95,6 +105,7 @@ def falcon() -> Model:
     return transformers.FalconForCausalLM(config), language()
 
 
+@MODELS.add("ViT", "classification")
 def vit() -> Model:
     config = transformers.ViTConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
@@ -104,22 +115,13 @@ def vit() -> Model:
     return model, {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.randint(3, (4,))}
 
 
-MODELS = {
-    "gpt2": gpt2,
-    "bert_masked": bert_masked,
-    "bert_classification": bert_classification,
-    "llama": llama,
-    "mistral": mistral,
-    "falcon": falcon,
-    "vit": vit,
-}
-
-
+@CACHED.add("Llama, with the cache it makes by default", "next token")
 def llama_with_cache() -> Model:
     config = transformers.LlamaConfig(**SHAPE, **SPECIAL, num_key_value_heads=2)
     return transformers.LlamaForCausalLM(config), language()
 
 
+@CACHED.add("GPT-2, with the cache it makes by default", "next token")
 def gpt2_with_cache() -> Model:
     config = transformers.GPT2Config(
         vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4,
@@ -128,6 +130,7 @@ def gpt2_with_cache() -> Model:
     return transformers.GPT2LMHeadModel(config), language()
 
 
+@CACHED.add("T5, with the caches it makes by default", "next token")
 def t5_with_cache() -> Model:
     """Encoder and decoder, each with a cache of its own."""
     config = transformers.T5Config(
@@ -135,7 +138,3 @@ def t5_with_cache() -> Model:
         decoder_start_token_id=0,
     )  # fmt: skip
     return transformers.T5ForConditionalGeneration(config), language()
-
-
-CACHED = {"llama": llama_with_cache, "gpt2": gpt2_with_cache, "t5": t5_with_cache}
-"""Decoders as they are by default, with a cache that grows."""

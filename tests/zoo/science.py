@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Model = tuple[nn.Module, dict[str, Tensor]]
+from tests.zoo.entry import Entries, Model
+
+MODELS = Entries("tests/zoo/science.py")
 
 
 class MultiTask(nn.Module):
@@ -172,14 +174,17 @@ class PhaseRetrieval(nn.Module):
         return F.l1_loss(diffracted, pattern), amplitude, phase
 
 
+@MODELS.add("Fourier neural operator", "regression; complex weights")
 def fourier() -> Model:
     return FourierOperator(), {"field": torch.randn(4, 1, 24), "target": torch.randn(4, 1, 24)}
 
 
+@MODELS.add("phase retrieval, after AutoPhaseNN", "the diffraction of what it finds")
 def phase() -> Model:
     return PhaseRetrieval(), {"pattern": torch.rand(4, 1, 8, 12)}
 
 
+@MODELS.add("multi-task network", "regression and classification at once")
 def multitask() -> Model:
     return MultiTask(), {
         "cell": torch.randn(16, 24), "drug": torch.randn(16, 40), "dose": torch.rand(16, 1),
@@ -187,28 +192,21 @@ def multitask() -> Model:
     }  # fmt: skip
 
 
+@MODELS.add("diffusion-convolution recurrent network", "a series over a fixed graph, unrolled")
 def diffusion() -> Model:
     return DiffusionRecurrent(), {"history": torch.randn(4, 3, 6, 2), "future": torch.randn(4, 2, 6, 2)}
 
 
+@MODELS.add("LSTM", "classification of sequences")
 def lstm() -> Model:
     return Recurrent(nn.LSTM), {"sequence": torch.randn(8, 4, 10), "label": torch.randint(3, (8,))}
 
 
+@MODELS.add("GRU", "classification of sequences")
 def gru() -> Model:
     return Recurrent(nn.GRU), {"sequence": torch.randn(8, 4, 10), "label": torch.randint(3, (8,))}
 
 
+@MODELS.add("cosine transform", "the image, by constant matrices around a trained gain")
 def cosine() -> Model:
     return CosineTransform(), {"image": torch.randn(4, 16, 24)}
-
-
-MODELS = {
-    "multitask": multitask,
-    "diffusion": diffusion,
-    "lstm": lstm,
-    "gru": gru,
-    "cosine": cosine,
-    "fourier": fourier,
-    "phase": phase,
-}

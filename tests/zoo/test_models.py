@@ -1,27 +1,29 @@
-"""Whole models through the whole toolchain: two training steps, and inference, equal PyTorch's."""
+"""Whole models through the whole toolchain, onto the simulated device: two training steps, and inference, equal
+PyTorch's, with the optimiser's sections (`--o3`) and with one operator per section (`--o0`)."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from compiler.frontend.model_file import ModelSpec
 from compiler.frontend.reference import eager_outputs
 from tests.models.toolchain import adamw, compiled, distance, sgd, train_beside_torch
 from tests.zoo import science, vision
+from tests.zoo.entry import Entry
 
 TOLERANCE = 2e-5
 STEPS = 2
 
-MODELS: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {**vision.MODELS, **science.MODELS}
-LIBRARY = ("gpt2", "bert_masked", "bert_classification", "llama", "mistral", "falcon", "vit")
-needs_library = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
+MODELS: dict[str, Entry] = {**vision.MODELS, **science.MODELS}
+if importlib.util.find_spec("transformers") is not None:
+    from tests.zoo import hugging_face
+
+    MODELS |= hugging_face.MODELS
 
 TRAINED = {("gpt2", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("diffusion", "o3"), ("cosine", "o0"), ("fourier", "o3")}
 INFERRED = {("falcon", "o3"), ("vit", "o0"), ("lstm", "o3"), ("autoencoder", "o0"), ("multitask", "o0")}
@@ -30,21 +32,15 @@ INFERRED = {("falcon", "o3"), ("vit", "o0"), ("lstm", "o3"), ("autoencoder", "o0
 def cases(sample: set[tuple[str, str]]) -> list[object]:
     """Every model at both levels; outside the sample they are for the full run."""
     found = []
-    for name, level in itertools.product((*MODELS, *LIBRARY), ("o3", "o0")):
-        marks = [] if (name, level) in sample else [pytest.mark.full]
-        found.append(pytest.param(name, level, marks=[*marks, needs_library] if name in LIBRARY else marks))
+    for name, level in itertools.product(MODELS, ("o3", "o0")):
+        found.append(pytest.param(name, level, marks=[] if (name, level) in sample else [pytest.mark.full]))
     return found
 
 
 def spec(name: str, training: bool) -> ModelSpec:
     """The model with its inputs, the same every time; recurrent ones learn by AdamW."""
     torch.manual_seed(7)
-    if name in LIBRARY:
-        from tests.zoo import hugging_face
-
-        model, inputs = hugging_face.MODELS[name]()
-    else:
-        model, inputs = MODELS[name]()
+    model, inputs = MODELS[name].make()
     optimizer = adamw if name in ("lstm", "gru") else sgd
     return ModelSpec(model, inputs, optimizer=optimizer(model.parameters()) if training else None, name=name)
 

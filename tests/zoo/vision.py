@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Model = tuple[nn.Module, dict[str, Tensor]]
+from tests.zoo.entry import Entries, Model
+
+MODELS = Entries("tests/zoo/vision.py")
 
 
 class ResidualBlock(nn.Module):
@@ -86,20 +88,21 @@ class AutoEncoder(nn.Module):
         return F.mse_loss(restored, image), restored
 
 
+@MODELS.add("ResNet, with batch normalisation", "classification")
 def resnet() -> Model:
     return ResNet(), {"image": torch.randn(8, 3, 16, 16), "label": torch.randint(5, (8,))}
 
 
+@MODELS.add("U-Net in two dimensions", "a mask")
 def unet2d() -> Model:
     return UNet(2, 3), {"image": torch.randn(4, 3, 16, 16), "mask": torch.rand(4, 1, 16, 16).round()}
 
 
+@MODELS.add("U-Net in three dimensions", "a mask")
 def unet3d() -> Model:
     return UNet(3, 1), {"image": torch.randn(2, 1, 8, 8, 8), "mask": torch.rand(2, 1, 8, 8, 8).round()}
 
 
+@MODELS.add("auto-encoder of transposed convolutions", "the image")
 def autoencoder() -> Model:
     return AutoEncoder(), {"image": torch.rand(8, 1, 16, 16)}
-
-
-MODELS = {"resnet": resnet, "unet2d": unet2d, "unet3d": unet3d, "autoencoder": autoencoder}

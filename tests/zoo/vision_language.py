@@ -8,7 +8,10 @@ import torch
 import transformers
 from torch import Tensor
 
-from tests.zoo.hugging_face import SPECIAL, VOCABULARY, Model
+from tests.zoo.entry import Entries, Model
+from tests.zoo.hugging_face import SPECIAL, VOCABULARY
+
+MODELS = Entries("transformers")
 
 IMAGE = VOCABULARY - 1
 """The token in whose place a part of an image is read."""
@@ -30,6 +33,7 @@ def inputs(parts: int, batch: int = 2, length: int = 8) -> dict[str, Tensor]:
     return {"input_ids": tokens, "pixel_values": torch.randn(batch, 3, 16, 16), "labels": tokens.clone()}
 
 
+@MODELS.add("LLaVA", "next token after an image")
 def llava() -> Model:
     """CLIP's vision before Llama."""
     config = transformers.LlavaConfig(
@@ -40,6 +44,7 @@ def llava() -> Model:
     return transformers.LlavaForConditionalGeneration(config), inputs(16)
 
 
+@MODELS.add("Gemma 3 with images", "next token after an image")
 def gemma3() -> Model:
     """SigLIP's vision, averaged, before Gemma, which looks both ways within an image."""
     config = transformers.Gemma3Config(
@@ -56,6 +61,7 @@ def gemma3() -> Model:
     }  # fmt: skip
 
 
+@MODELS.add("PaliGemma", "next token after an image")
 def paligemma() -> Model:
     config = transformers.PaliGemmaConfig(
         vision_config=transformers.SiglipVisionConfig(**VISION),
@@ -67,6 +73,3 @@ def paligemma() -> Model:
     return transformers.PaliGemmaForConditionalGeneration(config), {
         **given, "token_type_ids": torch.zeros_like(given["input_ids"]),
     }  # fmt: skip
-
-
-MODELS = {"llava": llava, "gemma3": gemma3, "paligemma": paligemma}

@@ -75,7 +75,9 @@ class Comparison:
         ratio = self.after_us / self.before_us
         if abs(ratio - 1) <= 5e-4:
             return f"The time stays: {shown}."
-        return f"{ratio - 1:.1%} slower: {shown}." if ratio > 1 else f"{1 - ratio:.1%} faster: {shown}."
+        if ratio >= 2:
+            return f"It takes {ratio:.1f} times as long: {shown}."
+        return f"It takes {abs(ratio - 1):.1%} {'longer' if ratio > 1 else 'less time'}: {shown}."
 
     def _slower_and_faster(self) -> Iterator[str]:
         """The sections that contribute most to the change in time."""
@@ -97,12 +99,9 @@ class Comparison:
             groups.setdefault(change.of.partition(" ")[0], []).append(change)
         for group, changes in groups.items():
             kinds = Counter(change.what for change in changes)
-            yield f"Changes of {group}: {', '.join(_counted(*kind) for kind in kinds.most_common())}."
-
-
-def _counted(what: str, count: int) -> str:
-    """`3 new`, `1 gone`; of a property, how many have another: `sites of 5`."""
-    return f"{count} {what.removeprefix('is ')}" if what in ("is new", "is gone") else f"{what} of {count}"
+            there = [f"{kinds.pop(what)} {what.removeprefix('is ')}" for what in ("is new", "is gone") if what in kinds]
+            other = ", ".join(f"{what} ({count})" for what, count in kinds.most_common())
+            yield f"{group.capitalize()}: {'; '.join([*there, *([f'different {other}'] if other else [])])}."
 
 
 def compare(before: pb.Pef, after: pb.Pef) -> Comparison:

@@ -21,14 +21,16 @@ def export(pef: Path, what: str, form: str, output: Path | None, verbose: bool) 
     """Write what is in a PEF as a graph for other tools.
 
     \b
-    ir        operators and symbols, and the values between them, with their source lines
+    ir        operators, symbols, the values between them, source lines
     sections  sections, and the symbols that they leave in memory for one another
     stages    stages, buffers and streams of every configuration
     netlist   units at their sites, and the nets between them
 
     \b
       snc export out/m/m.pef --what stages --format dot | dot -Tsvg > stages.svg
-      python -c "import json, networkx; networkx.node_link_graph(json.load(open('m.json')), edges='edges')"
+      snc export out/m/m.pef -o m.json
+
+    In Python, the JSON is read by networkx.node_link_graph(json.load(open("m.json")), edges="edges").
     """
 
     def run() -> bool:

@@ -40,10 +40,10 @@ def report(
     and what the removal of each limit would be worth.
 
     \b
-      snc report out/lenet/lenet.pef                       out/lenet/lenet.html
-      snc report lenet.pef --model lenet.py                and the next action, tried in the compiler's estimate
-      snc report new.pef --against old.pef                 what a change brought
-      snc report lenet.pef --json | jq .verdict            the facts behind it
+      snc report lenet.pef                       writes lenet.html
+      snc report lenet.pef --model lenet.py      and the next action
+      snc report new.pef --against old.pef       what a change brought
+      snc report lenet.pef --json | jq .verdict  the facts behind it
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 

@@ -37,6 +37,7 @@ from backends.extensions import RULES, added, load_added
 from ir.errors import Problem, UsageError
 from ir.graph import SectionKind
 from ir.op import OPS, CostClass
+from ir.reading import what_went_wrong
 
 DEFAULT_RULES = Path(__file__).parent / "rules" / "default.yaml"
 """The rules of plain --o1."""
@@ -141,7 +142,9 @@ def _parse(path: Path) -> list[Rule]:
         root = yaml.compose(text, yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UsageError(Problem(f"{path} cannot be read: {error}", hint="check the path and the syntax")) from error
+        raise UsageError(
+            Problem(f"{path} cannot be read: {what_went_wrong(error)}", hint="check the path and the syntax")
+        ) from error
     parser = _Parser(path, {} if root is None else dict(_lines(root, ())))
     rules = [parser.rule(name, body, place) for name, body, place in parser.named(content)]
     UsageError.raise_if(parser.problems)

@@ -61,7 +61,7 @@ def _common_dtype(context: Context) -> DType:
 UNARY = (
     "tanh", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sigmoid", "relu", "erf", "sin", "cos",
     "silu", "expm1", "exp2", "log1p", "log2", "log10", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
-    "atanh", "lgamma", "digamma",
+    "atanh", "lgamma", "digamma", "erfc", "erfinv",
 )  # fmt: skip
 LOGIC = {"mul": "logical_and", "minimum": "logical_and", "maximum": "logical_or"}
 """What becomes of arithmetic on truth values."""

@@ -97,6 +97,11 @@ def cumprod(context: Context, x: Value, dim: int, *, dtype: torch.dtype | None =
     return _scan(context, "cumprod", x, dim)
 
 
+@lowers(aten.logcumsumexp.default)
+def logcumsumexp(context: Context, x: Value, dim: int) -> Value:
+    return _scan(context, "logcumsumexp", x, dim)
+
+
 def _scan(context: Context, op: str, x: Value, dim: int) -> Value:
     x = context.cast(x, context.dtype)
     return x if not x.type.rank else context.arithmetic(op, x, dim=dim % x.type.rank)

@@ -4,9 +4,8 @@ the next one finds there, and only the arrays that are read and kept cross memor
 A program has a row per operator: its number in `CODES`, the slot that it writes, and those that it reads. A slot is an
 array: its address, the bytes by which it advances from an element of a row to the next, those between two elements that
 an operator reads, and those between rows along each outer axis. A scalar has steps of 0, and so have the numbers that a
-loop takes behind its operands; an array that only the chain
-reads does not advance, so that every block is written over the one before. Nothing here fuses a product and a sum, so
-that an operator makes the same bits here as by itself.
+loop takes behind its operands. An array that only the chain uses does not advance: every block is written over the one
+before. Nothing here fuses a product and a sum, so that an operator makes the same bits here as by itself.
 """
 
 from __future__ import annotations
@@ -43,15 +42,12 @@ CODES = {name: number for number, name in enumerate(NAMES)}
 ) = range(len(CODES))  # fmt: skip
 
 
-_floats, _bytes, _line = floats_at, bytes_at, line_at
-
-
 def _unary(function: Callable[[Any], Any]) -> Callable[[int, int, int, int], None]:
     scalar = numba.njit(function)
 
     @numba.njit(nogil=True, error_model="numpy")
     def loop(count, out, a, a_step):  # type: ignore[no-untyped-def]
-        made, x = _floats(out), _floats(a)
+        made, x = floats_at(out), floats_at(a)
         if a_step == 0:
             value = scalar(x[0])
             for i in range(count):
@@ -68,7 +64,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[[int, int, int, int
 
     @numba.njit(nogil=True, error_model="numpy")
     def loop(count, out, a, a_step, b, b_step):  # type: ignore[no-untyped-def]
-        made, x, y = _floats(out), _floats(a), _floats(b)
+        made, x, y = floats_at(out), floats_at(a), floats_at(b)
         if a_step == 0:
             one = x[0]
             for i in range(count):
@@ -104,7 +100,7 @@ _sigmoid_backward = _binary(lambda dy, y: (F32(1) - y) * y * dy)
 
 @numba.njit(nogil=True)
 def _where(count, out, condition, condition_step, a, a_step, b, b_step):  # type: ignore[no-untyped-def]
-    chosen, made, x, y = _bytes(condition), _floats(out), _floats(a), _floats(b)
+    chosen, made, x, y = bytes_at(condition), floats_at(out), floats_at(a), floats_at(b)
     if condition_step == 0:
         if chosen[0]:
             _copy(count, out, a, a_step)
@@ -128,14 +124,15 @@ def _where(count, out, condition, condition_step, a, a_step, b, b_step):  # type
 
 @numba.njit(nogil=True)
 def _leaky_relu_backward(count, out, a, a_step, b, b_step, c):  # type: ignore[no-untyped-def]
-    made, dy, x, slope = _floats(out), _floats(a), _floats(b), _floats(c)[0]
+    made, dy, x, slope = floats_at(out), floats_at(a), floats_at(b), floats_at(c)[0]
     for i in range(count):
         made[i] = dy[i if a_step else 0] * (F32(1) if x[i if b_step else 0] > F32(0) else slope)
 
 
 @compiled("void(int64, int64, int64)")
 def _stream(source: int, count: int, target: int) -> None:
-    """Copy `count` elements past the cache, but for those beside the vectors that the target is made of."""
+    """Copy `count` elements past the cache; those before the target's first whole vector and after its last, through
+    it."""
     head = min(count, -target % (4 * LANES) // 4)
     copy_bytes(source, 4 * head, target)
     whole = head + (count - head) // LANES * LANES
@@ -177,31 +174,31 @@ def _execute(code: int, count: int, out: int, a: int, a_step: int, b: int, b_ste
     elif code == WHERE:
         _where(count, out, a, a_step, b, b_step, c, c_step)
     elif code == TANH:
-        elementwise.tanh(_line(a, count), _line(out, count))
+        elementwise.tanh(line_at(a, count), line_at(out, count))
     elif code == TANH_BACKWARD:
         _tanh_backward(count, out, a, a_step, b, b_step)
     elif code == SIGMOID:
-        elementwise.sigmoid(_line(a, count), _line(out, count))
+        elementwise.sigmoid(line_at(a, count), line_at(out, count))
     elif code == SIGMOID_BACKWARD:
         _sigmoid_backward(count, out, a, a_step, b, b_step)
     elif code == SILU:
-        elementwise.silu(_line(a, count), _line(out, count))
+        elementwise.silu(line_at(a, count), line_at(out, count))
     elif code == SILU_BACKWARD:
-        elementwise.silu_gradient(_line(a, count), _line(b, count), _line(out, count))
+        elementwise.silu_gradient(line_at(a, count), line_at(b, count), line_at(out, count))
     elif code == GELU:
-        elementwise.gelu(_line(a, count), _line(out, count))
+        elementwise.gelu(line_at(a, count), line_at(out, count))
     elif code == GELU_BACKWARD:
-        elementwise.gelu_gradient(_line(a, count), _line(b, count), _line(out, count))
+        elementwise.gelu_gradient(line_at(a, count), line_at(b, count), line_at(out, count))
     elif code == GELU_TANH:
-        elementwise.gelu_tanh(_line(a, count), _line(out, count))
+        elementwise.gelu_tanh(line_at(a, count), line_at(out, count))
     elif code == GELU_TANH_BACKWARD:
-        elementwise.gelu_tanh_gradient(_line(a, count), _line(b, count), _line(out, count))
+        elementwise.gelu_tanh_gradient(line_at(a, count), line_at(b, count), line_at(out, count))
     elif code == ELU:
-        elementwise.elu(_line(a, count), _line(b, 3), _line(out, count))
+        elementwise.elu(line_at(a, count), line_at(b, 3), line_at(out, count))
     elif code == ELU_BACKWARD:
-        elementwise.elu_gradient(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
+        elementwise.elu_gradient(line_at(a, count), line_at(b, count), line_at(c, 3), line_at(out, count))
     elif code == ELU_BACKWARD_OF_RESULT:
-        elementwise.elu_gradient_of_result(_line(a, count), _line(b, count), _line(c, 3), _line(out, count))
+        elementwise.elu_gradient_of_result(line_at(a, count), line_at(b, count), line_at(c, 3), line_at(out, count))
     elif code == STREAM:
         _stream(a, count, out)
     else:
@@ -215,7 +212,7 @@ WHOLE = frozenset(
         "elu_backward", "elu_backward_of_result",
     }
 )  # fmt: skip
-"""Operators whose operands are no scalars."""
+"""Operators whose operands are never scalars."""
 OPERANDS = 2
 """Where the slots that are read begin in a row of a program."""
 STRIDES = 3
@@ -246,10 +243,10 @@ def run(program: Array, slots: Array, extents: Array, block: int) -> None:
         for axis in range(outer - 1, -1, -1):
             index[axis] += 1
             for slot in range(len(slots)):
-                places[slot] += slots[slot, 3 + axis]
+                places[slot] += slots[slot, STRIDES + axis]
             if index[axis] < extents[axis]:
                 break
             for slot in range(len(slots)):
-                places[slot] -= slots[slot, 3 + axis] * extents[axis]
+                places[slot] -= slots[slot, STRIDES + axis] * extents[axis]
             index[axis] = 0
     settle()

@@ -1,5 +1,7 @@
-"""Softmax, its logarithm, their gradients, and the largest or smallest elements along the middle one of three axes, for
-a block of columns at a time: as many as stay in the first-level cache with what belongs to each."""
+"""Softmax, its logarithm, their gradients, and the largest or smallest elements, along the middle one of three axes.
+
+Columns are taken by blocks: as many at a time as stay in the first-level cache with the numbers kept for each.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ ARRAYS, LINE = "float32[:,:,:]", "float32[::1]"
 BLOCK = 256
 """Columns of a block."""
 LONG_BLOCK = 2048
-"""The same where nothing but one number belongs to each."""
+"""The same where one number is kept for each, and nothing else is read again."""
 
 
 @inlined
 def _row(x: Array, outer: int, number: int, first: int, count: int) -> Array:
-    """The elements of a block in one row; neighbours in memory."""
+    """The elements of one row that are in a block: neighbours in memory."""
     line: Array = line_at(x.ctypes.data + outer * x.strides[0] + number * x.strides[1] + 4 * first, count)
     return line
 
@@ -57,7 +59,7 @@ def extrema(x: Array, is_largest: bool, out: Array) -> None:
 
 @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE})")
 def _add_exponentials(x: Array, top: Array, made: Array, total: Array) -> None:
-    """exp(x - top) of a row, which is added to the sum of each column."""
+    """exp(x - top) of a row; also added to the sum of each column."""
     for i in range(len(x)):
         centred = x[i] - top[i]
         share = exp(centred)
@@ -68,7 +70,7 @@ def _add_exponentials(x: Array, top: Array, made: Array, total: Array) -> None:
 
 @compiled(f"void({ARRAYS}, {ARRAYS})")
 def softmax(x: Array, out: Array) -> None:
-    """exp(x - max) / sum"""
+    """exp(x - max) / sum(exp(x - max)) for every column of x."""
     tops, totals = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for outer in range(x.shape[0]):
         for first in range(0, x.shape[2], BLOCK):
@@ -89,7 +91,7 @@ def softmax(x: Array, out: Array) -> None:
 
 @compiled(f"void({ARRAYS}, {ARRAYS})")
 def log_softmax(x: Array, out: Array) -> None:
-    """x - max - log(sum(exp(x - max)))"""
+    """x - max - log(sum(exp(x - max))) for every column of x."""
     tops, totals, shares = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for outer in range(x.shape[0]):
         for first in range(0, x.shape[2], BLOCK):
@@ -109,7 +111,7 @@ def log_softmax(x: Array, out: Array) -> None:
 
 @compiled(f"void({ARRAYS}, {ARRAYS}, {ARRAYS})")
 def softmax_gradient(dy: Array, y: Array, out: Array) -> None:
-    """y * (dy - sum(dy * y))"""
+    """y * (dy - sum(dy * y)) for every column."""
     totals = np.empty(BLOCK, np.float32)
     for outer in range(y.shape[0]):
         for first in range(0, y.shape[2], BLOCK):
@@ -129,7 +131,7 @@ def softmax_gradient(dy: Array, y: Array, out: Array) -> None:
 
 @compiled(f"void({ARRAYS}, {ARRAYS}, {ARRAYS})")
 def log_softmax_gradient(dy: Array, y: Array, out: Array) -> None:
-    """dy - exp(y) * sum(dy)"""
+    """dy - exp(y) * sum(dy) for every column."""
     totals = np.empty(BLOCK, np.float32)
     for outer in range(y.shape[0]):
         for first in range(0, y.shape[2], BLOCK):

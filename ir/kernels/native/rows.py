@@ -1,5 +1,5 @@
-"""Layer normalisation, softmax and their gradients, and running sums, row by row while a row is in the first-level
-cache; rows out of columns."""
+"""Layer normalisation, softmax and their gradients, and running sums, row by row, while a row is in the first-level
+cache; and columns turned into rows."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def log_softmax_gradient(dy: Array, y: Array, out: Array) -> None:
 
 
 NOTHING = F32(-0.0)
-"""To which any number may be added without changing it, even a negative zero."""
+"""Any number can be added to it and stays what it is, even a negative zero."""
 
 
 @inlined
@@ -162,7 +162,7 @@ def _matrix(address: int, rows: int, length: int) -> Array:
 
 
 PARTS = "int64[:,::1], int64, int64"
-"""The addresses of parts, a row for every array, then the extents of all of them."""
+"""The addresses of parts, a row for every array, then the extents that all parts have."""
 
 
 @compiled(f"void({PARTS}, float32, float32)")
@@ -199,7 +199,7 @@ def log_softmax_gradient_parts(places: Array, rows: int, length: int) -> None:
 
 
 AT_ONCE = 8
-"""Rows whose running sums are made side by side: one by itself would wait for every addition."""
+"""Rows whose running sums are made side by side: a single row would wait for each addition before the next."""
 
 
 @compiled("void(float32[:,:], float32[:,:])", fuses=False)
@@ -225,8 +225,9 @@ def running_sums(x: Array, out: Array) -> None:
 
 @compiled("void(float32[:,:], int64)")
 def turn(x: Array, out: int) -> None:
-    """x [rows, length], whose columns are contiguous, as contiguous rows at the address `out`, which must have `LANES`
-    elements behind them: the last columns come first, and what they write beyond their row is written over."""
+    """Copy x [rows, length], whose columns are contiguous, as contiguous rows to the address `out`. There must be
+    memory for `LANES` elements behind them: the last columns are copied first, and what they write beyond their row is
+    written over by those before."""
     rows, length = x.shape
     step = x.strides[1] // 4
     for start in range((length - 1) // LANES * LANES, -1, -LANES):

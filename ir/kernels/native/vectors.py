@@ -1,4 +1,4 @@
-"""Vector instructions for compiled loops, written as LLVM's: what numba's own vectoriser does not find.
+"""Vector instructions for compiled loops, written in LLVM's language where its vectoriser does not find them.
 
 Addresses are numbers of bytes; a vector may begin at any element.
 """
@@ -25,12 +25,12 @@ Emitted = Callable[[llvm.IRBuilder, list[Any]], None]
 
 
 def instruction(function: Callable[..., Any]) -> Callable[..., None]:
-    """A function that compiled ones call without its first argument, which tells of types."""
+    """A function for compiled loops to call. Its first argument, numba's typing context, is left out of calls."""
     return cast(Callable[..., None], numba.extending.intrinsic(function))
 
 
 def emitted(count: int, emit: Emitted) -> Any:
-    """What numba wants to know of a function of so many int64 numbers that is these instructions."""
+    """What numba needs of an intrinsic: its signature, of so many int64 numbers, and how to emit its instructions."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         emit(builder, list(values))
@@ -101,12 +101,12 @@ def store_part(b: llvm.IRBuilder, vector: Any, address: Any, count: Any) -> None
 
 
 def prefetch(b: llvm.IRBuilder, address: Any) -> None:
-    """Fetch what will be read and written."""
+    """Fetch into the cache what will soon be read and written."""
     called(b, "llvm.prefetch.p0", llvm.VoidType(), [vector_at(b, address), INT(1), INT(3), INT(1)])
 
 
 def pointers_to(kind: Any) -> Any:
-    """What makes an address a pointer to elements of this type."""
+    """A function of compiled loops that makes an address a pointer to elements of this type."""
 
     @numba.extending.intrinsic
     def pointer(typing, address):  # type: ignore[no-untyped-def]
@@ -157,7 +157,7 @@ def _emit_settle(b: llvm.IRBuilder, values: list[Any]) -> None:
 
 @instruction
 def stream_vector(typing, source, target):  # type: ignore[no-untyped-def]
-    """Copy a vector to a multiple of its bytes, past the cache: what was there is not read."""
+    """Copy a vector past the cache, to an address that is a multiple of its bytes: what was there is not read."""
     return emitted(2, _emit_stream)
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$runtime/node/protocol/snml_rpc.proto\x12\x04snml\"\x1d\n\x07Request\x12\x12\n\nrequest_id\x18\x01 \x01(\r\"5\n\x08Response\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\"c\n\x0cPlatformInfo\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x15\n\rplatform_name\x18\x03 \x01(\t\x12\x11\n\tnode_file\x18\x04 \x01(\t\"\x9f\x01\n\x11SystemVersionInfo\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x19\n\x11inventory_version\x18\x03 \x01(\x04\x12\x15\n\rerror_version\x18\x04 \x01(\x04\x12\x15\n\rfault_version\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\"L\n\x0eRuntimeVersion\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\t\"\x86\x01\n\x10OperationalState\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\"\n\x04rdus\x18\x03 \x03(\x0b\x32\x14.snml.ComponentState\x12#\n\x05tiles\x18\x04 \x03(\x0b\x32\x14.snml.ComponentState\"-\n\x0e\x43omponentState\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\";\n\rResourceQuery\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x16\n\x0e\x61vailable_only\x18\x02 \x01(\x08\"h\n\tResources\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0b\n\x03rdu\x18\x03 \x01(\r\x12\x10\n\x08rdu_tile\x18\x04 \x01(\r\x12\x11\n\tmemory_gb\x18\x05 \x01(\x01\"C\n\x13TileActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x18\n\x10interval_seconds\x18\x02 \x01(\x01\"T\n\x0cTileActivity\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x19\n\x05tiles\x18\x03 \x03(\x0b\x32\n.snml.Tile\"e\n\x04Tile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nin_service\x18\x02 \x01(\x08\x12\x0f\n\x07percent\x18\x03 \x03(\x01\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x06 \x01(\t\":\n\nLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0b\n\x03log\x18\x02 \x01(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"_\n\x03Log\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x1c\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x0b.snml.Entry\"\x17\n\x05\x45ntry\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xb7\x01\n\x12OpenSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x0b\n\x03pef\x18\x03 \x01(\t\x12\x0f\n\x07machine\x18\x04 \x01(\t\x12#\n\nplacements\x18\x05 \x03(\x0b\x32\x0f.snml.Placement\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\t\x12\x0b\n\x03rdu\x18\x07 \x01(\r\x12\x10\n\x08rdu_tile\x18\x08 \x01(\r\x12\x0c\n\x04wait\x18\t \x01(\x08\"\x1a\n\tPlacement\x12\r\n\x05tiles\x18\x01 \x03(\r\"\xe6\x01\n\x13OpenSessionResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x32\n\x07outcome\x18\x03 \x01(\x0e\x32!.snml.OpenSessionResponse.Outcome\x12\x12\n\nsession_id\x18\x04 \x01(\x04\x12\x0c\n\x04used\x18\x05 \x03(\r\x12\r\n\x05paths\x18\x06 \x03(\t\x12\r\n\x05lever\x18\x07 \x01(\t\"0\n\x07Outcome\x12\x0b\n\x07REFUSED\x10\x00\x12\x0b\n\x07GRANTED\x10\x01\x12\x0b\n\x07WAITING\x10\x02\"i\n\x0e\x41\x63tivityReport\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x04\x12\x10\n\x08total_us\x18\x03 \x01(\x01\x12\x1d\n\x05tiles\x18\x04 \x03(\x0b\x32\x0e.snml.TileTime\")\n\x08TileTime\x12\x0c\n\x04tile\x18\x01 \x01(\r\x12\x0f\n\x07\x62usy_us\x18\x02 \x03(\x01\"[\n\x10\x41\x63tivityResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\r\n\x05\x65nded\x18\x03 \x01(\t\x12\r\n\x05lever\x18\x04 \x01(\t\"=\n\x13\x43loseSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x04\"A\n\x17\x43learSystemFaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nfault_uuid\x18\x02 \x01(\t\"^\n\x18\x43learSystemFaultResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x17\n\x0f\x64iagnosed_again\x18\x03 \x01(\t\"1\n\x0cResetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\r\n\x05paths\x18\x02 \x03(\t\"[\n\rResetResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x11\n\tcame_back\x18\x04 \x01(\x08\"Y\n\rInjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\ttransient\x18\x03 \x01(\x08\x12\x13\n\x0b\x63orrectable\x18\x04 \x01(\x08\"^\n\x0eInjectResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x12\n\nfault_uuid\x18\x03 \x01(\t\x12\r\n\x05\x65nded\x18\x04 \x03(\r\"1\n\rRepairRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t2\xdb\x04\n\x07SNMLRPC\x12:\n\x15GetSystemPlatformInfo\x12\r.snml.Request\x1a\x12.snml.PlatformInfo\x12>\n\x14GetSystemVersionInfo\x12\r.snml.Request\x1a\x17.snml.SystemVersionInfo\x12\x38\n\x11GetRuntimeVersion\x12\r.snml.Request\x1a\x14.snml.RuntimeVersion\x12<\n\x13GetOperationalState\x12\r.snml.Request\x1a\x16.snml.OperationalState\x12\x34\n\x0cGetResources\x12\x13.snml.ResourceQuery\x1a\x0f.snml.Resources\x12@\n\x0fGetTileActivity\x12\x19.snml.TileActivityRequest\x1a\x12.snml.TileActivity\x12%\n\x06GetLog\x12\x10.snml.LogRequest\x1a\t.snml.Log\x12\x42\n\x0bOpenSession\x12\x18.snml.OpenSessionRequest\x1a\x19.snml.OpenSessionResponse\x12>\n\x0eReportActivity\x12\x14.snml.ActivityReport\x1a\x16.snml.ActivityResponse\x12\x39\n\x0c\x43loseSession\x12\x19.snml.CloseSessionRequest\x1a\x0e.snml.Response2\x82\x02\n\x0cSNMLAdminRPC\x12Q\n\x10\x43learSystemFault\x12\x1d.snml.ClearSystemFaultRequest\x1a\x1e.snml.ClearSystemFaultResponse\x12\x36\n\tResetRdus\x12\x12.snml.ResetRequest\x1a\x13.snml.ResetResponse0\x01\x12\x38\n\x0bInjectFault\x12\x13.snml.InjectRequest\x1a\x14.snml.InjectResponse\x12-\n\x06Repair\x12\x13.snml.RepairRequest\x1a\x0e.snml.Responseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$runtime/node/protocol/snml_rpc.proto\x12\x04snml\"\x1d\n\x07Request\x12\x12\n\nrequest_id\x18\x01 \x01(\r\"5\n\x08Response\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\"c\n\x0cPlatformInfo\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x15\n\rplatform_name\x18\x03 \x01(\t\x12\x11\n\tnode_file\x18\x04 \x01(\t\"\x9f\x01\n\x11SystemVersionInfo\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x19\n\x11inventory_version\x18\x03 \x01(\x04\x12\x15\n\rerror_version\x18\x04 \x01(\x04\x12\x15\n\rfault_version\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\"L\n\x0eRuntimeVersion\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\t\"\x86\x01\n\x10OperationalState\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\"\n\x04rdus\x18\x03 \x03(\x0b\x32\x14.snml.ComponentState\x12#\n\x05tiles\x18\x04 \x03(\x0b\x32\x14.snml.ComponentState\"-\n\x0e\x43omponentState\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\";\n\rResourceQuery\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x16\n\x0e\x61vailable_only\x18\x02 \x01(\x08\"h\n\tResources\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0b\n\x03rdu\x18\x03 \x01(\r\x12\x10\n\x08rdu_tile\x18\x04 \x01(\r\x12\x11\n\tmemory_gb\x18\x05 \x01(\x01\"C\n\x13TileActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x18\n\x10interval_seconds\x18\x02 \x01(\x01\"T\n\x0cTileActivity\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x19\n\x05tiles\x18\x03 \x03(\x0b\x32\n.snml.Tile\"e\n\x04Tile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nin_service\x18\x02 \x01(\x08\x12\x0f\n\x07percent\x18\x03 \x03(\x01\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x06 \x01(\t\":\n\nLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0b\n\x03log\x18\x02 \x01(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"_\n\x03Log\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x1c\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x0b.snml.Entry\"\x17\n\x05\x45ntry\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xb0\x01\n\x12OpenSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0b\n\x03pef\x18\x03 \x01(\t\x12\x0f\n\x07machine\x18\x04 \x01(\t\x12#\n\nplacements\x18\x05 \x03(\x0b\x32\x0f.snml.Placement\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\t\x12\x0b\n\x03rdu\x18\x07 \x01(\r\x12\x10\n\x08rdu_tile\x18\x08 \x01(\r\x12\x0c\n\x04wait\x18\t \x01(\x08J\x04\x08\x02\x10\x03\"\x1a\n\tPlacement\x12\r\n\x05tiles\x18\x01 \x03(\r\"\xe6\x01\n\x13OpenSessionResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x32\n\x07outcome\x18\x03 \x01(\x0e\x32!.snml.OpenSessionResponse.Outcome\x12\x12\n\nsession_id\x18\x04 \x01(\x04\x12\x0c\n\x04used\x18\x05 \x03(\r\x12\r\n\x05paths\x18\x06 \x03(\t\x12\r\n\x05lever\x18\x07 \x01(\t\"0\n\x07Outcome\x12\x0b\n\x07REFUSED\x10\x00\x12\x0b\n\x07GRANTED\x10\x01\x12\x0b\n\x07WAITING\x10\x02\"i\n\x0e\x41\x63tivityReport\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x04\x12\x10\n\x08total_us\x18\x03 \x01(\x01\x12\x1d\n\x05tiles\x18\x04 \x03(\x0b\x32\x0e.snml.TileTime\")\n\x08TileTime\x12\x0c\n\x04tile\x18\x01 \x01(\r\x12\x0f\n\x07\x62usy_us\x18\x02 \x03(\x01\"[\n\x10\x41\x63tivityResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\r\n\x05\x65nded\x18\x03 \x01(\t\x12\r\n\x05lever\x18\x04 \x01(\t\"=\n\x13\x43loseSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x04\"A\n\x17\x43learSystemFaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x12\n\nfault_uuid\x18\x02 \x01(\t\"^\n\x18\x43learSystemFaultResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x17\n\x0f\x64iagnosed_again\x18\x03 \x01(\t\"1\n\x0cResetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\r\n\x05paths\x18\x02 \x03(\t\"[\n\rResetResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x11\n\tcame_back\x18\x04 \x01(\x08\"Y\n\rInjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\ttransient\x18\x03 \x01(\x08\x12\x13\n\x0b\x63orrectable\x18\x04 \x01(\x08\"^\n\x0eInjectResponse\x12\x15\n\rerror_details\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\r\x12\x12\n\nfault_uuid\x18\x03 \x01(\t\x12\r\n\x05\x65nded\x18\x04 \x03(\r\"1\n\rRepairRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t2\xdb\x04\n\x07SNMLRPC\x12:\n\x15GetSystemPlatformInfo\x12\r.snml.Request\x1a\x12.snml.PlatformInfo\x12>\n\x14GetSystemVersionInfo\x12\r.snml.Request\x1a\x17.snml.SystemVersionInfo\x12\x38\n\x11GetRuntimeVersion\x12\r.snml.Request\x1a\x14.snml.RuntimeVersion\x12<\n\x13GetOperationalState\x12\r.snml.Request\x1a\x16.snml.OperationalState\x12\x34\n\x0cGetResources\x12\x13.snml.ResourceQuery\x1a\x0f.snml.Resources\x12@\n\x0fGetTileActivity\x12\x19.snml.TileActivityRequest\x1a\x12.snml.TileActivity\x12%\n\x06GetLog\x12\x10.snml.LogRequest\x1a\t.snml.Log\x12\x42\n\x0bOpenSession\x12\x18.snml.OpenSessionRequest\x1a\x19.snml.OpenSessionResponse\x12>\n\x0eReportActivity\x12\x14.snml.ActivityReport\x1a\x16.snml.ActivityResponse\x12\x39\n\x0c\x43loseSession\x12\x19.snml.CloseSessionRequest\x1a\x0e.snml.Response2\x82\x02\n\x0cSNMLAdminRPC\x12Q\n\x10\x43learSystemFault\x12\x1d.snml.ClearSystemFaultRequest\x1a\x1e.snml.ClearSystemFaultResponse\x12\x36\n\tResetRdus\x12\x12.snml.ResetRequest\x1a\x13.snml.ResetResponse0\x01\x12\x38\n\x0bInjectFault\x12\x13.snml.InjectRequest\x1a\x14.snml.InjectResponse\x12-\n\x06Repair\x12\x13.snml.RepairRequest\x1a\x0e.snml.Responseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,37 +62,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRY']._serialized_start=1239
   _globals['_ENTRY']._serialized_end=1262
   _globals['_OPENSESSIONREQUEST']._serialized_start=1265
-  _globals['_OPENSESSIONREQUEST']._serialized_end=1448
-  _globals['_PLACEMENT']._serialized_start=1450
-  _globals['_PLACEMENT']._serialized_end=1476
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=1479
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=1709
-  _globals['_OPENSESSIONRESPONSE_OUTCOME']._serialized_start=1661
-  _globals['_OPENSESSIONRESPONSE_OUTCOME']._serialized_end=1709
-  _globals['_ACTIVITYREPORT']._serialized_start=1711
-  _globals['_ACTIVITYREPORT']._serialized_end=1816
-  _globals['_TILETIME']._serialized_start=1818
-  _globals['_TILETIME']._serialized_end=1859
-  _globals['_ACTIVITYRESPONSE']._serialized_start=1861
-  _globals['_ACTIVITYRESPONSE']._serialized_end=1952
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=1954
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=2015
-  _globals['_CLEARSYSTEMFAULTREQUEST']._serialized_start=2017
-  _globals['_CLEARSYSTEMFAULTREQUEST']._serialized_end=2082
-  _globals['_CLEARSYSTEMFAULTRESPONSE']._serialized_start=2084
-  _globals['_CLEARSYSTEMFAULTRESPONSE']._serialized_end=2178
-  _globals['_RESETREQUEST']._serialized_start=2180
-  _globals['_RESETREQUEST']._serialized_end=2229
-  _globals['_RESETRESPONSE']._serialized_start=2231
-  _globals['_RESETRESPONSE']._serialized_end=2322
-  _globals['_INJECTREQUEST']._serialized_start=2324
-  _globals['_INJECTREQUEST']._serialized_end=2413
-  _globals['_INJECTRESPONSE']._serialized_start=2415
-  _globals['_INJECTRESPONSE']._serialized_end=2509
-  _globals['_REPAIRREQUEST']._serialized_start=2511
-  _globals['_REPAIRREQUEST']._serialized_end=2560
-  _globals['_SNMLRPC']._serialized_start=2563
-  _globals['_SNMLRPC']._serialized_end=3166
-  _globals['_SNMLADMINRPC']._serialized_start=3169
-  _globals['_SNMLADMINRPC']._serialized_end=3427
+  _globals['_OPENSESSIONREQUEST']._serialized_end=1441
+  _globals['_PLACEMENT']._serialized_start=1443
+  _globals['_PLACEMENT']._serialized_end=1469
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=1472
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=1702
+  _globals['_OPENSESSIONRESPONSE_OUTCOME']._serialized_start=1654
+  _globals['_OPENSESSIONRESPONSE_OUTCOME']._serialized_end=1702
+  _globals['_ACTIVITYREPORT']._serialized_start=1704
+  _globals['_ACTIVITYREPORT']._serialized_end=1809
+  _globals['_TILETIME']._serialized_start=1811
+  _globals['_TILETIME']._serialized_end=1852
+  _globals['_ACTIVITYRESPONSE']._serialized_start=1854
+  _globals['_ACTIVITYRESPONSE']._serialized_end=1945
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=1947
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=2008
+  _globals['_CLEARSYSTEMFAULTREQUEST']._serialized_start=2010
+  _globals['_CLEARSYSTEMFAULTREQUEST']._serialized_end=2075
+  _globals['_CLEARSYSTEMFAULTRESPONSE']._serialized_start=2077
+  _globals['_CLEARSYSTEMFAULTRESPONSE']._serialized_end=2171
+  _globals['_RESETREQUEST']._serialized_start=2173
+  _globals['_RESETREQUEST']._serialized_end=2222
+  _globals['_RESETRESPONSE']._serialized_start=2224
+  _globals['_RESETRESPONSE']._serialized_end=2315
+  _globals['_INJECTREQUEST']._serialized_start=2317
+  _globals['_INJECTREQUEST']._serialized_end=2406
+  _globals['_INJECTRESPONSE']._serialized_start=2408
+  _globals['_INJECTRESPONSE']._serialized_end=2502
+  _globals['_REPAIRREQUEST']._serialized_start=2504
+  _globals['_REPAIRREQUEST']._serialized_end=2553
+  _globals['_SNMLRPC']._serialized_start=2556
+  _globals['_SNMLRPC']._serialized_end=3159
+  _globals['_SNMLADMINRPC']._serialized_start=3162
+  _globals['_SNMLADMINRPC']._serialized_end=3420
 # @@protoc_insertion_point(module_scope)

@@ -164,9 +164,8 @@ class Entry(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("request_id", "pid", "pef", "machine", "placements", "affinity", "rdu", "rdu_tile", "wait")
+    __slots__ = ("request_id", "pef", "machine", "placements", "affinity", "rdu", "rdu_tile", "wait")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
-    PID_FIELD_NUMBER: _ClassVar[int]
     PEF_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -175,7 +174,6 @@ class OpenSessionRequest(_message.Message):
     RDU_TILE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     request_id: int
-    pid: int
     pef: str
     machine: str
     placements: _containers.RepeatedCompositeFieldContainer[Placement]
@@ -183,7 +181,7 @@ class OpenSessionRequest(_message.Message):
     rdu: int
     rdu_tile: int
     wait: bool
-    def __init__(self, request_id: _Optional[int] = ..., pid: _Optional[int] = ..., pef: _Optional[str] = ..., machine: _Optional[str] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ..., affinity: _Optional[str] = ..., rdu: _Optional[int] = ..., rdu_tile: _Optional[int] = ..., wait: bool = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., pef: _Optional[str] = ..., machine: _Optional[str] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ..., affinity: _Optional[str] = ..., rdu: _Optional[int] = ..., rdu_tile: _Optional[int] = ..., wait: bool = ...) -> None: ...
 
 class Placement(_message.Message):
     __slots__ = ("tiles",)

@@ -134,7 +134,7 @@ class SNMLRPCServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def OpenSession(self, request, context):
-        """Sessions: the process that calls says which it is; its user, command and start are the operating system's.
+        """Sessions: of the process that calls, on snml.sock only. The kernel says which it is, and who runs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -144,12 +144,12 @@ def main(context: click.Context) -> None:
     """Show the hardware of the node and the state that it is in.
 
     \b
-      snconfig show Node static            what there is: XRDUs, RDUs, tiles, PCIe links, DIMMs
-      snconfig show Node dynamic           which tiles are in order: those that are `perfect`
-      snconfig show Node all -j DIR        both, and as JSON files in DIR
-      snconfig show Node op-state          which RDUs are in order
-      snconfig show Host all               processor and memory of the host
-      snconfig show Host rdma-dev          its RDMA devices
+      snconfig show Node static      XRDUs, RDUs, tiles, PCIe links, DIMMs
+      snconfig show Node dynamic     tiles in order are `perfect`
+      snconfig show Node all -j DIR  both, and as JSON files in DIR
+      snconfig show Node op-state    which RDUs are in order
+      snconfig show Host all         processor and memory of the host
+      snconfig show Host rdma-dev    its RDMA devices
 
     Without arguments: show Node static.
     """

@@ -24,11 +24,11 @@ def main(log: str, all_faults: bool, verbose: bool, as_csv_lines: bool, as_json_
     """List what the node's fault management knows.
 
     \b
-      snfadm -l inventory        every component and its state; scripts keep it before and after a job
-      snfadm -l error            what was seen, in order; a number above zero is normal
-      snfadm -l fault            what was concluded from it and stands; -a: and what was cleared
-      snfadm -l fault -v         suspects, the most likely first, and advice
-      snfadm -l policy           which error becomes which fault
+      snfadm -l inventory  components and their states, before and after a job
+      snfadm -l error      what was seen; a number above zero is normal
+      snfadm -l fault      what was concluded and stands; -a: what was cleared
+      snfadm -l fault -v   suspects, the most likely first, and advice
+      snfadm -l policy     which error becomes which fault
 
     A fault takes a tile or an RDU out of service until an administrator clears it: repair the hardware first
     (`snfault repair` in a simulated node), then `snfault clear`.

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from ir.ending import exit_status
-from ir.errors import NodeError, Problem, UsageError
+from ir.errors import Problem, UsageError
 from runtime.node.tools.output import say
+
+KINDS = {"tile": "a tile", "rdu": "an RDU", "dimm": "a DIMM", "link": "a PCIe link"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,21 +19,22 @@ def main() -> None:
     """Break the simulated node and mend it again; for the user who started snd.
 
     \b
-      snfault inject tile /XRDU_0/RDU_0/TILE_3          it hangs: FTYPE_TILE_EXCLUDED
-      snfault inject rdu /XRDU_0/RDU_1                  a reset does not help: FTYPE_RDU_RESET
-      snfault inject rdu /XRDU_0/RDU_1 --transient      a reset helps: an error, no fault
-      snfault inject dimm /XRDU_0/RDU_0/DDRCH_0/DIMM_E0 uncorrectable: the run on it ends
-      snfault inject dimm PATH --correctable            counted, and nothing else
-      snfault inject link /XRDU_0/RDU_0/PCIE_0          the link to the host: FTYPE_RDU_REMOVED
-      snfault repair /XRDU_0/RDU_0/TILE_3               as a technician would
-      snfault clear UUID                                what was not repaired is diagnosed again
-      snfault clear --all
-      snfault reset /XRDU_0/RDU_0                       runs on it end; all RDUs without a path
+      snfault inject tile /XRDU_0/RDU_0/TILE_3           FTYPE_TILE_EXCLUDED
+      snfault inject rdu /XRDU_0/RDU_1                   FTYPE_RDU_RESET
+      snfault inject rdu /XRDU_0/RDU_1 --transient       a reset helps: an error
+      snfault inject dimm /XRDU_0/RDU_0/DDRCH_0/DIMM_E0  the run on it ends
+      snfault inject dimm PATH --correctable             counted, and nothing else
+      snfault inject link /XRDU_0/RDU_0/PCIE_0           FTYPE_RDU_REMOVED
+      snfault repair /XRDU_0/RDU_0/TILE_3                as a technician would
+      snfault clear UUID                                 a fault; --all: every one
+      snfault reset /XRDU_0/RDU_0                        no path: all RDUs
+
+    What was not repaired is diagnosed again once its fault is cleared. Runs on an RDU that is reset end.
     """
 
 
 @main.command("inject", short_help="Break a component.")
-@click.argument("kind", type=click.Choice(["tile", "rdu", "dimm", "link"]))
+@click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("path")
 @click.option("--transient", is_flag=True, help="Gone after the daemon's own remedy: an error, no fault.")
 @click.option("--correctable", is_flag=True, help="Of a DIMM: an error that harms nobody.")
@@ -40,8 +43,10 @@ def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
 
     def run() -> bool:
         client, pb = _admin()
-        if kind != {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind):
-            raise UsageError(Problem(f"{path} names no {kind}", hint="snfadm -l inventory lists what there is"))
+        found = {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind)
+        if kind != found:
+            what = f"{path} is {KINDS[found]}, not {KINDS[kind]}"
+            raise UsageError(Problem(what, hint="snfadm -l inventory lists what there is"))
         request = pb.InjectRequest(path=path, transient=transient, correctable=correctable)
         response = client.ask("InjectFault", request)
         say(f"{path} is broken" if response.fault_uuid else f"{path} had an error")
@@ -103,7 +108,6 @@ def reset(paths: tuple[str, ...]) -> None:
         client, pb = _admin()
         well = True
         for response in client.stream("ResetRdus", pb.ResetRequest(paths=paths)):
-            NodeError.raise_if([Problem(text) for text in response.error_details])
             back = "came back" if response.came_back else "did not come back in order: snfadm -l fault"
             say(f"{response.path}: {back}")
             well &= response.came_back

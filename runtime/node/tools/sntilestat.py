@@ -77,9 +77,9 @@ def main(
     """Show what the tiles do: shares of simulated time, and who holds them.
 
     \b
-      exec      a section runs                pload   its program is loaded
-      aload     its arguments are loaded      chkpt   device memory is read for a checkpoint
-      quiesce   a section drains              idle    none of these
+      exec     a section runs            pload  its program is loaded
+      aload    its arguments are loaded  chkpt  memory is read for a checkpoint
+      quiesce  a section drains          idle   none of these
 
     Idle with a PID is time on the host: a run that is mostly idle is bound by the host, not by the RDU. N/A stands for
     a tile out of service: snfadm -l fault. People type `watch sntilestat`.

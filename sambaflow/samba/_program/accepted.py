@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ir.errors import Problem, UsageError
+from ir.reading import what_went_wrong
 from pef.wording import listed
 from sambaflow.logging import samba_logger
 
@@ -115,7 +116,9 @@ def _dimensions(config: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(Path(config).read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(Problem(f"{config} cannot be read: {error}", hint="check the path and the syntax")) from error
+        raise UsageError(
+            Problem(f"{config} cannot be read: {what_went_wrong(error)}", hint="check the path and the syntax")
+        ) from error
     if not isinstance(content, Mapping):
         raise UsageError(Problem(f"{config} holds no mapping", hint="write lines like `sequence: {max: 512}`"))
     return content

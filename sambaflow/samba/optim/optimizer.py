@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from compiler.frontend.optimizer_options import departures
 from compiler.optimizers import OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
 from sambaflow.samba._program import current
@@ -77,7 +78,8 @@ def _problems(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> lis
     if kind is None:
         hint = "use samba.optim.SGD or samba.optim.AdamW"
         return [Problem(f"optimizer {type(optimizer).__name__} is not supported on the device", hint=hint)]
-    problems = [
+    problems = departures(optimizer)
+    problems += [
         Problem(
             f"{type(optimizer).__name__} with {option}={group[option]} is not supported", hint=f"leave {option} out"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ir.errors import Problem, UsageError
+from ir.reading import what_went_wrong
 from sambaflow.logging import samba_logger
 from sambaflow.samba._program.ending import progress
 from sambaflow.samba._program.options import ALL_VERBS, DEFAULTS, OPTIONS, VERBS, Option
@@ -99,9 +100,8 @@ def parse_yaml_to_args(yaml_path: str, args: argparse.Namespace) -> argparse.Nam
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(
-            Problem(f"{yaml_path} cannot be read: {error}", hint="check the path and the syntax")
-        ) from error
+        what = f"{yaml_path} cannot be read: {what_went_wrong(error)}"
+        raise UsageError(Problem(what, hint="check the path and the syntax")) from error
     if not isinstance(content, Mapping):
         raise UsageError(Problem(f"{yaml_path} holds no mapping", hint="write lines like `batch_size: 32`"))
     merged = argparse.Namespace(**vars(args))

@@ -181,6 +181,22 @@ def test_zoom_and_theme(browser: Any) -> None:
     browser.find_element("css selector", "dialog button").click()
 
 
+@needs_browser
+def test_in_a_narrow_window_the_selection_stays_in_sight(browser: Any) -> None:
+    size = {"width": 800, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        for view in ("timeline", "floorplan", "roofline", "sections"):
+            browser.execute_script("document.getElementById(arguments[0]).scrollIntoView({block: 'center'})", view)
+            top, bottom = browser.execute_script(
+                "const {top, bottom} = document.querySelector('aside').getBoundingClientRect(); return [top, bottom]"
+            )
+            assert 0 < top < 850 and bottom <= 901, view
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_the_page_grows_with_what_differs_not_with_depth(pef: pb.Pef, found: Facts) -> None:
     deep = pb.Pef()
     deep.CopyFrom(pef)

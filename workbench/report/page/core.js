@@ -62,7 +62,6 @@ function placesOf(section, stage) {
 // The end of a long name says more than its beginning.
 const tail = (name, most) => (name.length > most ? `…${name.slice(1 - most).replace(/^[._]+/, "")}` : name);
 // What the toolchain adds, such as an optimizer's update, has a name in angle brackets and no line.
-// What is not in a file, such as <adamw>, has no line.
 const lineText = (line) => line.replace(/>:0$/, ">");
 const shortLine = (line) => lineText(line.slice(line.lastIndexOf("/") + 1));
 const lineName = (place) => `${place[0]}:${place[1]}`;
@@ -109,6 +108,8 @@ function time(cycles) {
   if (value < 1e4) return `${grouped(value, value < 100 ? 2 : 1)} µs`;
   return value < 1e7 ? `${grouped(value / 1e3, 2)} ms` : `${grouped(value / 1e6, 2)} s`;
 }
+// The facts spell microseconds as terminals do.
+const micro = (text) => text.replace(/ us\b/g, " µs");
 function bytes(count) {
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
     if (count < 1024) return `${grouped(count, unit === "B" || count >= 100 ? 0 : 1)} ${unit}`;

@@ -10,7 +10,7 @@ function showHero() {
     h("div", { class: "value" }, value, h("small", {}, unit)), h("div", { class: "label" }, label, tag && h("span", { class: "tag" }, tag)));
   const split = (text) => /^(.*?) ?([^ \d.]+)$/.exec(text).slice(1);
   document.querySelector(".hero .left").append(
-    h("p", { class: "verdict" }, verdict.sentence.replace(" us ", " µs ")),
+    h("p", { class: "verdict" }, micro(verdict.sentence)),
     h("div", { class: "figures" },
       figure(...split(time(verdict.cycles)), "one step"),
       batch ? figure(...split(time(verdict.cycles / batch)), `per sample, batch ${batch}`) : null,
@@ -45,7 +45,7 @@ function causeCard(cause) {
   return h("div", { class: "card", style: `--tone:var(--${cause.bound})` },
     h("div", { class: "gain" }, cause.gain_share < 5e-4 ? "0%" : `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
     h("div", { class: "why" }, h("i", { class: "swatch", style: `background:var(--${cause.bound})` }), `${share(cause.share)} ${cause.words}`),
-    h("div", { class: "small soft" }, cause.remark),
+    h("div", { class: "small soft" }, micro(cause.remark)),
     h("ul", {}, cause.contributors.map((item) => h("li", {}, h("button", { onclick: () => pick(item) },
       h("span", { class: "label", title: `${item.name} in ${facts.sections[item.section].name}` }, contributorName(item),
         h("span", { class: "faint" }, item.kind ? ` in ${facts.sections[item.section].name}` : "", item.sections > 1 ? ` and ${item.sections - 1} like it` : "")),

@@ -41,7 +41,7 @@ function sectionsView() {
 function consideredView() {
   const { element, body } = panel("considered", "What the mapper considered", { tag: "estimated" });
   const rows = facts.considered.flatMap((section) => section.alternatives.map((other, i) => ({
-    cells: [i ? "" : section.name, i ? "" : `${section.stages} stages, ends after ${section.ends_after}`, other.what, other.why],
+    cells: [i ? "" : section.name, i ? "" : `${section.stages} stages, ends after ${section.ends_after}`, other.what, micro(other.why)],
   })));
   body.append(h("div", { class: "scroll" }, table([["section", "fixed"], ["chosen", "prose"], ["considered", "prose"], ["rejected because", "prose"]], rows)));
   return { element, update() {} };
@@ -57,7 +57,7 @@ function comparisonView() {
     h("div", { style: `width:${(value / Math.max(mine, theirs)) * 100}%` }, stack(spent, cycles, BOUNDS)), h("span", { class: "number" }, `${grouped(value, 2)} µs ${of}`));
   note.textContent = theirs >= mine ? `${(theirs / mine).toFixed(2)} times as fast ${of}` : `takes ${(mine / theirs).toFixed(2)} times as long ${of}`;
   body.append(row(`this: ${facts.name}`, mine, own.spent, own.cycles), row(`other: ${other.name}`, theirs, other.spent, other.cycles), legend(own.spent, own.cycles, BOUNDS),
-    h("p", { class: "soft small", style: "margin-top:8px" }, other.sentence),
+    h("p", { class: "soft small", style: "margin-top:8px" }, micro(other.sentence)),
     h("h3", {}, "What was asked for differently"), other.options.length ? pairs(other.options.map(([name, mine, theirs]) => [name, `${theirs ?? "none"} → ${mine ?? "none"}`])) : h("p", { class: "soft" }, "nothing"),
     h("h3", {}, "Times"), table([["", "fixed"], ["other"], ["this"], ["change"]], other.rows.map(([name, before, now]) => ({ cells: [name, `${grouped(before, 1)} µs`, `${grouped(now, 1)} µs`,
       before ? `${now > before ? "+" : "−"}${share(Math.abs(now / before - 1))}` : "new"] }))));

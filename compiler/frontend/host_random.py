@@ -1,0 +1,60 @@
+"""Random numbers that a model draws with Python or NumPy: a trace sees only what came of those it drew.
+
+PyTorch's own are operators of the graph, which draw anew in every run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from compiler.frontend.state import sources
+
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+
+LOWEST, MIDDLE, HIGHEST = 0x102244C9, 0x6D78EF1D, 0x12DD9BB3
+"""Words of the state of a Mersenne twister that come out as 1, as a third of all and as the largest: numbers drawn from
+a state of such words alone are 0, 1/3 and nearly 1, so that no threshold between them goes unnoticed."""
+
+_WORDS = 624
+
+
+def standing() -> bytes:
+    """Where the generators of Python and of NumPy stand."""
+    return pickle.dumps((random.getstate(), np.random.get_state()))
+
+
+def standing_of_own(model: nn.Module) -> bytes:
+    """Where the generators stand that modules of the model, or the Python modules it comes from, hold themselves."""
+    held = [*model.modules(), *sources(model)]
+    found = {id(value): value for holder in held for value in vars(holder).values() if isinstance(value, GENERATORS)}
+    return pickle.dumps([_state(generator) for generator in found.values()])
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+
+
+def set_standing(word: int) -> None:
+    """Let the generators of Python and of NumPy draw what comes of a state of equal words."""
+    random.setstate((3, (*[word] * _WORDS, 0), None))
+    np.random.set_state(("MT19937", np.full(_WORDS, word, np.uint32), 0, 0, 0.0))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Afterwards the generators of Python and of NumPy stand where they stood."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

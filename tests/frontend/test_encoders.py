@@ -1,0 +1,136 @@
+"""PyTorch's transformer layers with masks and padding, as tutorials use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compiler.frontend.capture import capture
+from compiler.frontend.model_file import ModelSpec
+from ir.errors import CaptureError
+from tests.frontend.reference import compare_inference, compare_training
+
+LENGTH, WIDTH = 5, 8
+AT_THE_END = [[False] * 5, [False, False, False, True, True]]
+AT_THE_START = [[True, False, False, False, True], [False] * 5]
+
+
+class Encoding(nn.Module):
+    """An encoder whose padding is an input."""
+
+    def __init__(self, masked: bool = False, **options: Any) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.0, batch_first=True, **options)
+        self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(WIDTH))
+        self.mask = nn.Transformer.generate_square_subsequent_mask(LENGTH) if masked else None
+
+    def forward(self, x: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.encoder(x, mask=self.mask, src_key_padding_mask=padding)
+        return y.pow(3).mean(), y
+
+
+class LanguageModel(nn.Module):
+    """Encoder and decoder under masks whose values PyTorch would read to see that they are causal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(11, WIDTH)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.0), 2)
+        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(WIDTH, 2, 16, 0.0), 1)
+        self.out = nn.Linear(WIDTH, 11)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(LENGTH))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        memory = self.encoder(self.tokens(tokens), self.mask)
+        y = self.decoder(memory, memory, tgt_mask=nn.Transformer.generate_square_subsequent_mask(len(tokens)))
+        return functional.cross_entropy(self.out(y).flatten(0, 1), tokens.flatten())
+
+
+def check(model: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Training, then inference, equal PyTorch's."""
+    spec = ModelSpec(model, inputs, torch.optim.SGD(model.parameters(), lr=0.05))
+    captured = capture(spec, inference=False)
+    compare_training(spec, captured.program, captured.values, steps=2)
+    model.eval()
+    compare_inference(spec, capture(spec, inference=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "padding"),
+    [
+        ({}, AT_THE_END),
+        ({}, AT_THE_START),
+        ({"norm_first": True}, AT_THE_END),
+        ({"norm_first": True}, AT_THE_START),
+        ({"masked": True}, AT_THE_END),
+    ],
+)
+def test_padding(options: dict[str, Any], padding: list[list[bool]]) -> None:
+    """PyTorch returns zeros for padding at the end, when it infers without a mask."""
+    torch.manual_seed(2)
+    model = Encoding(**options)
+    check(model, {"x": torch.randn(2, LENGTH, WIDTH), "padding": torch.tensor(padding)})
+
+
+def test_whether_there_are_zeros_is_decided_on_the_device() -> None:
+    torch.manual_seed(2)
+    model = Encoding().eval()
+    x, ends = torch.randn(2, LENGTH, WIDTH), torch.tensor(AT_THE_END)
+    captured = capture(ModelSpec(model, {"x": x, "padding": torch.tensor(AT_THE_START)}), inference=True)
+    values = {**captured.values, "padding": ends.numpy()}
+    spec = ModelSpec(model, {"x": x, "padding": ends})
+    compare_inference(spec, type(captured)(captured.program, values, captured.losses))
+    with torch.no_grad():
+        assert not (model(x, ends)[1][1, 3:] - model.encoder.norm.bias).any()
+
+
+def test_a_language_model_with_causal_masks() -> None:
+    torch.manual_seed(3)
+    check(LanguageModel(), {"tokens": torch.randint(11, (LENGTH, 2))})
+
+
+class Converting(nn.Module):
+    """Modules told to be where and what they are already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.linear = self.linear.to(x.dtype)
+        return self.linear.float()(self.norm.to(x.device)(x)).pow(3).mean()
+
+
+def test_modules_that_are_converted_to_what_they_are() -> None:
+    torch.manual_seed(4)
+    check(Converting(), {"x": torch.randn(6, 4)})
+
+
+class NeedsEager(nn.Module):
+    """A library's habit: what reads values is left out of compiled models, though others rely on it."""
+
+    def __init__(self, reads: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.reads = reads
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None and not torch.compiler.is_compiling():
+            mask = torch.ones(x.shape[0])
+            if self.reads and x.sum() > 0:
+                mask = mask * 2
+        return (self.linear(x) * mask[:, None]).square().mean()
+
+
+def test_what_is_left_out_of_compiled_models_may_be_needed() -> None:
+    torch.manual_seed(5)
+    check(NeedsEager(reads=False), {"x": torch.randn(6, 4)})
+
+
+def test_what_stands_in_the_way_of_the_eager_model_is_told() -> None:
+    with pytest.raises(CaptureError, match="control flow depends on the values"):
+        capture(ModelSpec(NeedsEager(reads=True), {"x": torch.randn(6, 4)}), inference=True)
