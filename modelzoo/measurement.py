@@ -57,24 +57,9 @@ def measure(name: str, combination: Combination, limit_seconds: int = LIMIT_SECO
 
 def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
     """Compile in this process. Processor time and memory are of this computer; the rest follows from the model."""
-    entry = find(name)
-    is_tiny = combination.size == "tiny"
     began = time.process_time()
-    spec = entry.spec(
-        combination.size,
-        training=combination.mode == "training",
-        batch=combination.batch,
-        length=combination.length,
-        content=is_tiny,
-    )
     with tempfile.TemporaryDirectory() as folder:
-        request = CompileRequest(
-            name,
-            inference=combination.mode != "training",
-            batch_size=combination.batch,
-            output_folder=Path(folder),
-            arch=combination.machine,
-        )
+        spec, request = what_to_compile(name, combination, Path(folder))
         try:
             return compile_measured(spec, request)[1]
         except SncError as error:
@@ -82,6 +67,25 @@ def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
         except MemoryError:
             refused = f"the compiler needs more than {LIMIT_GIB} GiB of the computer's memory"
             return {"parameters": _parameters(spec), "refused": refused, **_host(began)}
+
+
+def what_to_compile(name: str, combination: Combination, folder: Path) -> tuple[ModelSpec, CompileRequest]:
+    """A combination as the compiler takes it; sizes other than tiny have no weights."""
+    spec = find(name).spec(
+        combination.size,
+        training=combination.mode == "training",
+        batch=combination.batch,
+        length=combination.length,
+        content=combination.size == "tiny",
+    )
+    request = CompileRequest(
+        name,
+        inference=combination.mode != "training",
+        batch_size=combination.batch,
+        output_folder=folder,
+        arch=combination.machine,
+    )
+    return spec, request
 
 
 def compile_measured(spec: ModelSpec, request: CompileRequest) -> tuple[CompileResult, dict[str, Any]]:
