@@ -6,6 +6,11 @@ import functools
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +26,8 @@ from ir.location import Location
 from ir.op import OPS
 from ir.types import DType, TensorType
 from tests.backends.machines import small_machine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +112,50 @@ def test_another_budget_is_cut_here() -> None:
     cuts = SideBySide(functools.partial(refuse, os.getpid()), graphs, 0.9)
     with pytest.raises(AssertionError):
         cuts.partition(graphs[0], 0.7)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    children = [int(path.name) for path in tmp_path.iterdir()]
+    wait_until(lambda: not any(map(is_running, children)))
+
+
+KILLED = """
+import functools, sys
+from backends.rdu.cut import side_by_side
+from tests.backends.test_side_by_side import program, wait
+side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2
+graphs = program().graphs
+side_by_side.SideBySide(functools.partial(wait, sys.argv[1]), graphs, 0.9).partition(graphs[0], 0.9)
+"""
+
+
+def wait(folder: str, graph: Graph, budget: float) -> Partition:
+    """Tell who is at it, by a file, and never end."""
+    Path(folder, str(os.getpid())).touch()
+    while True:
+        time.sleep(1)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited for a minute")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].strip().startswith("Z")
 
 
 def test_what_does_not_fit_keeps_its_figures() -> None:
