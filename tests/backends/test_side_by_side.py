@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import pickle
 import signal
@@ -97,6 +98,36 @@ def test_graphs_whose_process_dies_are_cut_here(caplog: pytest.LogCaptureFixture
         found = [cuts.partition(graph, 0.9) for graph in graphs]
     assert found == [BackendOptions().partition(graph, small_machine(8), 0.9) for graph in graphs]
     assert "cutting FWD here" in caplog.text
+
+
+def test_graphs_are_cut_here_where_no_process_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("loky.get_reusable_executor", refuse)
+    graphs = program().graphs
+    with caplog.at_level("INFO", logger="snc"):
+        cuts = SideBySide(functools.partial(cut_where_possible, os.getpid()), graphs, 0.9)
+    assert cuts.partition(graphs[0], 0.9) == BackendOptions().partition(graphs[0], small_machine(8), 0.9)
+    assert "cutting all graphs here" in caplog.text
+
+
+def cut_both(answers: multiprocessing.SimpleQueue[bool]) -> None:
+    side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2  # type: ignore[assignment]
+    graphs = program().graphs
+    cuts = SideBySide(functools.partial(cut_where_possible, os.getpid()), graphs, 0.9)
+    answers.put(all(cuts.partition(graph, 0.9).sections for graph in graphs))
+
+
+def test_a_daemon_cuts_all_graphs_itself() -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.SimpleQueue[bool] = context.SimpleQueue()
+    daemon = context.Process(target=cut_both, args=(answers,), daemon=True)
+    daemon.start()
+    daemon.join(120)
+    assert daemon.exitcode == 0 and answers.get()
 
 
 def test_a_refusal_arrives_as_it_was_raised() -> None:

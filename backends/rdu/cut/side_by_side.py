@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -35,13 +36,18 @@ class SideBySide:
         self.begun: dict[tuple[int, float], Future[Partition]] = {}
         large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: not graph.kind.back_propagates)
         workers = min(host_cores(), len(large))
-        if workers < 2:
+        # A daemon of `multiprocessing` may not have processes of its own.
+        if workers < 2 or multiprocessing.current_process().daemon:
             return
         # Importing it takes a fifth of a second, and small programs need none of it.
         from loky import get_reusable_executor
 
-        executor = get_reusable_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
-        self.begun = {(id(graph), budget): executor.submit(partitioned, graph, budget=budget) for graph in large}
+        try:
+            executor = get_reusable_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
+            for graph in large:
+                self.begun[id(graph), budget] = executor.submit(partitioned, graph, budget=budget)
+        except OSError as error:
+            log.info("cutting all graphs here: no processes for it can be started: %s", error)
 
     def partition(self, graph: Graph, budget: float) -> Partition:
         """The sections of a graph, waited for where another process is at it. Raises InfeasibleError."""
