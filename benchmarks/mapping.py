@@ -41,7 +41,7 @@ from runtime.timing import simulate
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one machine; times are simulated milliseconds, or seconds by the clock of this computer where so named.
+    """One model on one machine; times are simulated milliseconds, or seconds of this computer's clock where so named.
     The peak of memory is that of this process: those that cut graphs beside it take less."""
 
     model: str
