@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +27,8 @@ from ir.location import Location
 from ir.op import OPS
 from ir.types import DType, TensorType
 from tests.backends.machines import small_machine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +100,36 @@ def test_graphs_whose_process_dies_are_cut_here(caplog: pytest.LogCaptureFixture
     assert "cutting FWD here" in caplog.text
 
 
+def test_graphs_are_cut_here_where_no_process_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("loky.get_reusable_executor", refuse)
+    graphs = program().graphs
+    with caplog.at_level("INFO", logger="snc"):
+        cuts = SideBySide(functools.partial(cut_where_possible, os.getpid()), graphs, 0.9)
+    assert cuts.partition(graphs[0], 0.9) == BackendOptions().partition(graphs[0], small_machine(8), 0.9)
+    assert "cutting all graphs here" in caplog.text
+
+
+def cut_both(answers: multiprocessing.SimpleQueue[bool]) -> None:
+    side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2  # type: ignore[assignment]
+    graphs = program().graphs
+    cuts = SideBySide(functools.partial(cut_where_possible, os.getpid()), graphs, 0.9)
+    answers.put(all(cuts.partition(graph, 0.9).sections for graph in graphs))
+
+
+def test_a_daemon_cuts_all_graphs_itself() -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.SimpleQueue[bool] = context.SimpleQueue()
+    daemon = context.Process(target=cut_both, args=(answers,), daemon=True)
+    daemon.start()
+    daemon.join(120)
+    assert daemon.exitcode == 0 and answers.get()
+
+
 def test_a_refusal_arrives_as_it_was_raised() -> None:
     graphs = program().graphs
     cuts = SideBySide(functools.partial(refuse, os.getpid()), graphs, 0.9)
@@ -105,6 +143,50 @@ def test_another_budget_is_cut_here() -> None:
     cuts = SideBySide(functools.partial(refuse, os.getpid()), graphs, 0.9)
     with pytest.raises(AssertionError):
         cuts.partition(graphs[0], 0.7)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    children = [int(path.name) for path in tmp_path.iterdir()]
+    wait_until(lambda: not any(map(is_running, children)))
+
+
+KILLED = """
+import functools, sys
+from backends.rdu.cut import side_by_side
+from tests.backends.test_side_by_side import program, wait
+side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2
+graphs = program().graphs
+side_by_side.SideBySide(functools.partial(wait, sys.argv[1]), graphs, 0.9).partition(graphs[0], 0.9)
+"""
+
+
+def wait(folder: str, graph: Graph, budget: float) -> Partition:
+    """Tell who is at it, by a file, and never end."""
+    Path(folder, str(os.getpid())).touch()
+    while True:
+        time.sleep(1)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited for a minute")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_what_does_not_fit_keeps_its_figures() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from pickle import PicklingError
@@ -13,6 +17,9 @@ from ir.kernels.processor import host_cores
 
 LARGE = 500
 """Operators of a graph that takes longer to cut than a process takes to start: one to two seconds."""
+
+WATCH_S = 0.5
+"""How often a process looks whether the one that started it is still there."""
 
 Partitioned = Callable[..., Partition]
 """Cuts a graph, with a `budget`. It has to be picklable."""
@@ -29,13 +36,18 @@ class SideBySide:
         self.begun: dict[tuple[int, float], Future[Partition]] = {}
         large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: not graph.kind.back_propagates)
         workers = min(host_cores(), len(large))
-        if workers < 2:
+        # A daemon of `multiprocessing` may not have processes of its own.
+        if workers < 2 or multiprocessing.current_process().daemon:
             return
         # Importing it takes a fifth of a second, and small programs need none of it.
         from loky import get_reusable_executor
 
-        executor = get_reusable_executor(max_workers=workers)
-        self.begun = {(id(graph), budget): executor.submit(partitioned, graph, budget=budget) for graph in large}
+        try:
+            executor = get_reusable_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
+            for graph in large:
+                self.begun[id(graph), budget] = executor.submit(partitioned, graph, budget=budget)
+        except OSError as error:
+            log.info("cutting all graphs here: no processes for it can be started: %s", error)
 
     def partition(self, graph: Graph, budget: float) -> Partition:
         """The sections of a graph, waited for where another process is at it. Raises InfeasibleError."""
@@ -52,3 +64,14 @@ class SideBySide:
         """Begin no more graphs."""
         for future in self.begun.values():
             future.cancel()
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end with the one that started it, which may be killed: nobody else would tell."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
