@@ -187,6 +187,25 @@ def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
     assert expected in str(raised.value)
 
 
+def test_a_scheduler_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = START + "        return self.fc(x).sum()\n" + END
+    text += """
+def optimizer(p):
+    made = torch.optim.SGD(p, lr=0.5)
+    torch.optim.lr_scheduler.StepLR(made, 10)
+    return made
+"""
+    captured = capture(load_model(write(tmp_path, text)), inference=False)
+    assert captured.values["lr"] == 0.5
+    assert "note: a scheduler changes the optimizer's learning rate on the host" in caplog.text
+    caplog.clear()
+    capture(
+        load_model(write(tmp_path, text.replace("    torch.optim.lr_scheduler.StepLR(made, 10)\n", ""))),
+        inference=False,
+    )
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
