@@ -21,8 +21,8 @@ WORKAROUNDS: dict[str, str] = {
     "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_embedding_bag": "leave out scale_grad_by_freq: PyTorch divides gradients by the counts of other rows",
-    "linalg_solve_triangular": "solve on the host, before or after the run; where the parts of a normal distribution are "
-    "independent, Independent(Normal(mean, deviation), 1) needs no solving",
+    "linalg_solve_triangular": "solve on the host, before or after the run; a normal distribution of independent parts "
+    "needs no solving as Independent(Normal(mean, deviation), 1)",
     "_linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_solve": "solve on the host, before or after the run",
     "_linalg_slogdet": "factorise on the host, before or after the run",
