@@ -83,6 +83,17 @@ def randn(context: Context, *_: Any, **__: Any) -> Value:
     return context.emit("mul", radius, context.emit("cos", context.scaled(second, 2 * math.pi)))
 
 
+@lowers(aten.normal_functional.default, torch.ops.prims.normal.default)
+def normal(context: Context, _like: Any, mean: float = 0, std: float = 1, **_: Any) -> Value:
+    """Normal numbers of that mean and standard deviation."""
+    return context.emit("add", context.scaled(randn(context), std), context.scalar(mean, context.dtype))
+
+
+@lowers(aten.normal.float_float)
+def normal_of_size(context: Context, mean: float, std: float, *_: Any, **__: Any) -> Value:
+    return normal(context, None, mean, std)
+
+
 @lowers(aten.bernoulli.p, aten.bernoulli.default)
 def bernoulli(context: Context, x: Value, p: Scalar | None = None, **_: Any) -> Value:
     """1 with probability p, or with each element of x as its own probability."""
