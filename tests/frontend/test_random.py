@@ -108,7 +108,7 @@ def test_normal_numbers() -> None:
     mean, deviation = torch.randn(64, 64, requires_grad=True), (torch.rand(64, 64) + 0.5).requires_grad_()
     spec = ModelSpec(Sampled(), {"mean": mean, "deviation": deviation}, file=Path("model.py"))
     first, second = steps(capture(spec, inference=False), 2)
-    names = ("output_1", "output_2", "output_3", "output_4")
+    names = ("output", "output_1", "output_2", "output_3")
     sample, written, sized, around = (first[name] for name in names)
     noise = (sample - first["mean"]) / first["deviation"]
     standard = (noise, (written + 1) / 0.5, (sized - 3) / 2, (around - first["mean"]) / 0.1)
