@@ -41,7 +41,8 @@ from runtime.timing import simulate
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one machine; times are simulated milliseconds, or seconds of this computer where so named."""
+    """One model on one machine; times are simulated milliseconds, or seconds of this computer's clock where so named.
+    The peak of memory is that of this process: those that cut graphs beside it take less."""
 
     model: str
     arch: str
@@ -122,7 +123,7 @@ def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) ->
     """Map and simulate one model."""
     workload = MODELS[name](layers)
     operations = flops(workload)
-    start = time.process_time()
+    start = time.perf_counter()
     program = captured(name, workload)
     machine = load_machine(arch)
     if placed:
@@ -130,7 +131,7 @@ def measure(name: str, arch: str, layers: int | None, *, placed: bool = True) ->
         check(pef)
     else:
         pef = compile_unplaced(fused_where_it_pays(program), machine)
-    compile_s = time.process_time() - start
+    compile_s = time.perf_counter() - start
     report = simulate(pef)
     milliseconds = 1 / machine.cycles(1e3)
     nbytes = compulsory_bytes(program)

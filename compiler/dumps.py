@@ -95,7 +95,7 @@ def read_dump(folder: Path) -> tuple[Origin, Plan, Machine, BackendOptions]:
         header = json.loads(contents[HEADER])
     except ValueError as error:
         hint = "copy the file again, or write the dump anew"
-        raise UsageError(Problem(f"is not JSON: {error}", str(folder / HEADER), hint)) from error
+        raise UsageError(Problem(f"this is not JSON: {error}", str(folder / HEADER), hint)) from error
     values = decode_safetensors(contents[WEIGHTS], str(folder / WEIGHTS))
     return Origin(program, header, values, contents[REFERENCE]), plan, machine, options
 
@@ -110,4 +110,4 @@ def decode_safetensors(content: bytes, source: str) -> dict[str, Array]:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return values | uniform_tensors(header.get("__metadata__") or {})
     except (SafetensorError, ValueError, TypeError) as error:
-        raise UsageError(Problem(f"is not a safetensors file: {error}", source)) from error
+        raise UsageError(Problem(f"this is not a safetensors file: {error}", source)) from error

@@ -78,6 +78,10 @@ class SncError(Exception):
         self.problems: tuple[Problem, ...] = tuple(Problem(p) if isinstance(p, str) else p for p in problems)
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """As it is, whatever a class takes to be made: errors cross from one process to another."""
+        return Exception.__new__, (type(self), *self.args), self.__dict__
+
     def __str__(self) -> str:
         groups = grouped(self.problems)
         lines = [f"error[{self.code}]: {group}" for group in groups[:SHOWN_PROBLEMS]]

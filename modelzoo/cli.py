@@ -12,11 +12,13 @@ import click
 
 from ir.ending import readable_errors
 from pef.tables import Column, print_table, text
-from pef.wording import counted
+from pef.wording import counted, duration
+from pef.wording import size as size_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from modelzoo.combination import Combination
     from modelzoo.entry import Entry
 
 
@@ -100,7 +102,7 @@ def run_command(
         asked = Combination(size, mode, batch_size or chosen.batch, length or chosen.length, arch)
         warn_unless_listed(entry, asked)
         if size != "tiny" or inference:
-            _compile(name, asked)
+            _compile(name, asked, output_folder)
             return
         from modelzoo.training import Step
         from modelzoo.trial import try_tiny
@@ -123,13 +125,16 @@ def run_command(
         click.echo(f"goal {quality.shown(quality.goal)}: {'reached' if trial.reached else 'missed'}")
 
 
-def _compile(name: str, asked: object) -> None:
-    from modelzoo.combination import Combination
-    from modelzoo.measurement import compile_combination
+def _compile(name: str, asked: Combination, output_folder: Path) -> None:
+    from modelzoo.measurement import compile_measured, what_to_compile
 
-    assert isinstance(asked, Combination)
-    for key, value in compile_combination(name, asked).items():
-        click.echo(f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+    result, found = compile_measured(*what_to_compile(name, asked, output_folder))
+    share = found["roofline_us"] / found["simulated_us"]
+    click.echo(f"{name}, {asked}: {found['parameters']:,} parameters")
+    click.echo(f"{counted(found['sections'], 'section')}, {found['configurations']} different")
+    click.echo(f"{duration(found['simulated_us'])} simulated time for all of them, {share:.0%} of the roofline")
+    click.echo(f"compiling took {found['processor_seconds']:.1f} s of processor time, {found['host_peak_mib']:,} MiB")
+    click.echo(f"PEF {result.pef_path} ({size_of(found['pef_bytes'])})")
 
 
 @zoo.command("card", short_help="Measure models anew and write their cards.")

@@ -9,12 +9,15 @@ the host's memory is that of this compile alone.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,24 +60,9 @@ def measure(name: str, combination: Combination, limit_seconds: int = LIMIT_SECO
 
 def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
     """Compile in this process. Processor time and memory are of this computer; the rest follows from the model."""
-    entry = find(name)
-    is_tiny = combination.size == "tiny"
     began = time.process_time()
-    spec = entry.spec(
-        combination.size,
-        training=combination.mode == "training",
-        batch=combination.batch,
-        length=combination.length,
-        content=is_tiny,
-    )
     with tempfile.TemporaryDirectory() as folder:
-        request = CompileRequest(
-            name,
-            inference=combination.mode != "training",
-            batch_size=combination.batch,
-            output_folder=Path(folder),
-            arch=combination.machine,
-        )
+        spec, request = what_to_compile(name, combination, Path(folder))
         try:
             return compile_measured(spec, request)[1]
         except SncError as error:
@@ -84,11 +72,31 @@ def compile_combination(name: str, combination: Combination) -> dict[str, Any]:
             return {"parameters": _parameters(spec), "refused": refused, **_host(began)}
 
 
+def what_to_compile(name: str, combination: Combination, folder: Path) -> tuple[ModelSpec, CompileRequest]:
+    """A combination as the compiler takes it; sizes other than tiny have no weights."""
+    spec = find(name).spec(
+        combination.size,
+        training=combination.mode == "training",
+        batch=combination.batch,
+        length=combination.length,
+        content=combination.size == "tiny",
+    )
+    request = CompileRequest(
+        name,
+        inference=combination.mode != "training",
+        batch_size=combination.batch,
+        output_folder=folder,
+        arch=combination.machine,
+    )
+    return spec, request
+
+
 def compile_measured(spec: ModelSpec, request: CompileRequest) -> tuple[CompileResult, dict[str, Any]]:
     """Compile, and say what there is to say about the result. Raises SncError."""
-    began = time.process_time()
-    result = compile_spec(spec, request)
-    host = _host(began)
+    with _on_one_core():
+        began = time.process_time()
+        result = compile_spec(spec, request)
+        host = _host(began)
     report = simulate(result.decoded, range(len(result.pef.sections)))
     return result, {
         "parameters": _parameters(spec),
@@ -99,6 +107,20 @@ def compile_measured(spec: ModelSpec, request: CompileRequest) -> tuple[CompileR
         "roofline_us": round(report.us(roofline_cycles(report, result.pef)), 1),
         **host,
     }
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Where there is one core, the compiler starts no processes, whose time and memory would be missing."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _parameters(spec: ModelSpec) -> int:

@@ -41,7 +41,9 @@ def batches(data: Arrays, batch: int, epochs: int, seed: int) -> Iterator[dict[s
     """Shuffled whole batches; what fills no batch is left out of an epoch. Raises UsageError for too little data."""
     count = len(next(iter(data.values())))
     if count < batch:
-        raise UsageError(Problem(f"{count} samples fill no batch of {batch}", hint=f"use a batch of {count} or less"))
+        raise UsageError(
+            Problem(f"{count} samples do not fill a batch of {batch}", hint=f"use a batch of {count} or less")
+        )
     for epoch in range(epochs):
         order = np.random.default_rng((seed, epoch)).permutation(count)
         for start in range(0, count - batch + 1, batch):

@@ -8,6 +8,7 @@ decide is a `Plan`: it can be stopped after any of them, written as text, change
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 from backends.rdu.allocate.buffers import Layout
 from backends.rdu.cut.cut_section import CutSection
 from backends.rdu.cut.sections import Partition, materialise, partition_graph, prepare_graph, stream_partition
+from backends.rdu.cut.side_by_side import SideBySide
 from backends.rdu.cut.signature import Signature, signature
 from backends.rdu.cut.weigh import fastest_plan
 from backends.rdu.emit.memory import place_symbols, with_shared_bandwidth
@@ -147,6 +149,7 @@ def advance(
                     number, crew, _part(progress, CUT_SHARE + (1 - CUT_SHARE) * number / count, (1 - CUT_SHARE) / count)
                 )
         except BaseException:
+            planner.cuts.cancel()
             crew.shutdown(cancel_futures=True)
             raise
 
@@ -228,6 +231,8 @@ class _Planner:
         self.given = list(plan.graphs)
         self.budgets = [self._budgets(graph) for graph in plan.graphs]
         """Those not yet tried for each graph."""
+        fresh = [entry.graph for entry in plan.graphs if entry.cut is None and entry.partition is None]
+        self.cuts = SideBySide(functools.partial(options.partition, machine=self.reckoned), fresh, options.budgets[0])
         self.waiting: dict[Signature, Future[Configured]] = {}
 
     def _budgets(self, graph: PlannedGraph) -> list[float]:
@@ -291,7 +296,7 @@ class _Planner:
         if graph.cut is not None:
             return graph
         if graph.partition is None:
-            partition = self.options.partition(graph.graph, self.reckoned, budget)
+            partition = self.cuts.partition(graph.graph, budget)
             lengths = tuple(section.length for section in partition.sections)
             graph = replace(graph, partition=partition, lengths=lengths)
         elif not graph.partition.sections:

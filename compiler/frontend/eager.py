@@ -215,10 +215,10 @@ class EagerRun:
         where = self.locator.location(None, path, None)
         kind = f"{source.role.value} {source.name}"
         if any(other is not tensor for other in found) or not isinstance(tensor, Tensor):
-            what = f"{kind} is not the same tensor everywhere after forward"
+            what = f"after forward, {kind} is not one tensor in all modules that hold it"
             raise CaptureError(Problem(what, where, "write into it: buffer.copy_(value)"))
         if tensor.shape != leaf.shape or tensor.dtype != leaf.dtype:
-            what = f"forward makes {kind} another type: {_type(leaf)} becomes {_type(tensor)}"
+            what = f"forward changes the type of {kind}: {_type(leaf)} becomes {_type(tensor)}"
             raise CaptureError(Problem(what, where, "keep its shape and element type: what is compiled is fixed"))
         return tensor
 

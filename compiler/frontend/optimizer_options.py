@@ -111,7 +111,8 @@ def state_of(
             for name in _names(group, names, trained)
         }
         if len(steps) > 1:
-            what = f"the optimizer's parameters have made {', '.join(f'{step:g}' for step in sorted(steps))} steps"
+            made = ", ".join(f"{step:g}" for step in sorted(steps))
+            what = f"the optimizer's parameters differ in the steps they have made: {made}"
             hint = "make the optimizer anew: the device counts the same steps for all parameters"
             raise UnsupportedError(Problem(what, hint=hint))
         found["step"] = np.asarray(steps.pop(), np.float32)

@@ -48,6 +48,7 @@ class Function(Unary, FloatOnly):
 
 
 for _name, (_function, _cost, _meaning) in TABLE.items():
-    op(_name)(
+    # A name of this module, so that a pickle can refer to the class.
+    globals()[_name] = op(_name)(
         type(_name, (Function,), {"function": _function, "cost": _cost, "__doc__": _meaning, "__module__": __name__})
     )

@@ -119,8 +119,11 @@ def _checked(home: Home, profile: Profile, arrays: Mapping[str, Array]) -> tuple
         if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
             raise Refusal(Reason.INVALID, f"{name} is not finite everywhere")
     rows = {len(array) for array in found.values()}
-    if len(rows) != 1 or rows == {0}:
-        raise Refusal(Reason.INVALID, f"the tensors have {sorted(rows)} rows")
+    if len(rows) != 1:
+        numbers = ", ".join(map(str, sorted(rows)))
+        raise Refusal(Reason.INVALID, f"the tensors differ in how many rows they have: {numbers}")
+    if rows == {0}:
+        raise Refusal(Reason.INVALID, "the tensors have no rows")
     if (count := rows.pop()) < profile.batch:
-        raise Refusal(Reason.INVALID, f"{count} samples fill no batch of {profile.batch}")
+        raise Refusal(Reason.INVALID, f"{count} samples do not fill a batch of {profile.batch}")
     return found, count

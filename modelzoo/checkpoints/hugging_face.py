@@ -88,7 +88,8 @@ def pretrained(folder: Path) -> PreTrainedModel:
         for name in sorted(found["missing_keys"])
     ]
     problems += [
-        Problem(f"{folder}: {str(name)!r} has not the shape that config.json says") for name in found["mismatched_keys"]
+        Problem(f"{folder}: {str(name)!r} does not have the shape that config.json says")
+        for name in found["mismatched_keys"]
     ]
     UsageError.raise_if(problems)
     return model

@@ -215,7 +215,7 @@ def _require_batch(trainer: Trainer) -> None:
     if trainer.steps_per_epoch == 0:
         count = len(trainer.data["input_ids"])
         hint = "give more data, or compile for a smaller batch"
-        raise UsageError(Problem(f"{count} sequences fill no batch of {trainer.batch}", hint=hint))
+        raise UsageError(Problem(f"{count} sequences do not fill a batch of {trainer.batch}", hint=hint))
 
 
 def configuration_in(session: Session) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _require_room(writer: Writer, asked: Generation) -> None:
     for number, prompt in enumerate(asked.prompts):
         tokens = len(writer.tokenizer.encode(prompt))
         if tokens + asked.max_new_tokens > longest:
-            what = f"prompt {number} of {tokens} tokens and {asked.max_new_tokens} new ones are more than {longest}"
+            new = f"with {asked.max_new_tokens} new ones, more than the {longest} that fit"
+            what = f"prompt {number} has {tokens} tokens: {new}"
             rest = longest - tokens
             less = f"give generation.max_new_tokens={rest} or less" if rest > 0 else "give a shorter prompt"
             problems.append(Problem(what, hint=f"{less}, or compile with a longer model.max_seq_length"))

@@ -235,5 +235,9 @@ def wait_seconds() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UsageError(Problem(f"{WAIT} is {given!r}", hint="give a number of seconds, such as 60"))
+        raise UsageError(
+            Problem(
+                f"{WAIT} is {given!r}, which is not a number of seconds", hint="give a number of seconds, such as 60"
+            )
+        )
     return seconds

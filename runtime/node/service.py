@@ -146,7 +146,7 @@ class UserCalls(rpc.SNMLRPCServicer):
         pid, owner = caller(context.peer()), self._manager.owner(session)
         if owner not in (None, pid):
             hint = "only that process reports for it and closes it"
-            raise UsageError(Problem(f"session {session} is that of PID {owner}", hint=hint))
+            raise UsageError(Problem(f"session {session} belongs to PID {owner}", hint=hint))
 
 
 class AdminCalls(rpc.SNMLAdminRPCServicer):

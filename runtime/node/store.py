@@ -87,7 +87,7 @@ class Store:
         with self._transaction() as run:
             version = run("PRAGMA user_version").fetchone()[0]
             if version != VERSION:
-                what = f"{path} is of another version of the daemon ({version}; this one writes {VERSION})"
+                what = f"{path} was written by another version of the daemon ({version}; this one writes {VERSION})"
                 raise UsageError(Problem(what, hint="give another --folder"))
             (kept,) = run("SELECT value FROM about WHERE key = 'node'").fetchone()
         if kept != node_file:

@@ -38,7 +38,7 @@ def tile_mask(text: str) -> int | None:
     try:
         return int(text, 16) if text else None
     except ValueError as error:
-        what = f"SF_RNT_TILE_AFFINITY is {text!r}"
+        what = f"SF_RNT_TILE_AFFINITY is {text!r}, which is not a mask"
         raise UsageError(Problem(what, hint="give a hexadecimal mask of tiles, such as 0xff")) from error
 
 
@@ -48,6 +48,11 @@ def gres(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, count = part.partition(":")
         if name not in ("rdu", "rdu_tile") or not (count or "1").isdecimal() or int(count or "1") < 1:
-            raise UsageError(Problem(f"{GRES} is {text!r}", hint="write it, or --gres, like rdu:1 or rdu_tile:4"))
+            raise UsageError(
+                Problem(
+                    f"{GRES} is {text!r}, which does not count RDUs or tiles",
+                    hint="write it, or --gres, like rdu:1 or rdu_tile:4",
+                )
+            )
         counts[name] = int(count or "1")
     return counts

@@ -271,7 +271,7 @@ def _train(
     session.write_hyper(hyper)
     training = Training(session, data, done.seed, hyper)
     if data.samples % data.batch and data.samples > data.batch:
-        console.note(f"{data.samples % data.batch} samples fill no batch and are left out of each epoch")
+        console.note(f"{data.samples % data.batch} samples do not fill a batch and are left out of each epoch")
     last = done.step + (options.steps or (options.epochs or 0) * training.steps_per_epoch)
     folder = _checkpoint_folder(options)
     console.fact("loss", loss_name(session), loss_name(session))

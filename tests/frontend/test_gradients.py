@@ -357,7 +357,7 @@ def test_a_mistake_within_forward_is_no_mistake_about_inputs() -> None:
 
 
 def test_a_buffer_keeps_its_type() -> None:
-    assert "forward makes buffer count another type: float32[] becomes float32[4]" in refusal(larger_buffer)
+    assert "forward changes the type of buffer count: float32[] becomes float32[4]" in refusal(larger_buffer)
 
 
 def test_a_hook_after_the_gradient_is_refused() -> None:

@@ -141,7 +141,7 @@ def test_parameters_of_different_steps_are_refused() -> None:
     spec = subject(layers, "adamw", 1)
     assert isinstance(spec.optimizer, torch.optim.Optimizer)
     del spec.optimizer.state[spec.model.first.bias]
-    with pytest.raises(SncError, match="parameters have made 0, 1 steps"):
+    with pytest.raises(SncError, match="parameters differ in the steps they have made: 0, 1"):
         capture(spec, inference=False)
 
 

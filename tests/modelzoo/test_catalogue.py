@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from modelzoo.catalogue import NAMES, find
 from modelzoo.combination import CARDS, Combination, listed
 from modelzoo.measurement import measure
 from modelzoo.trial import PROMISE, Trial
+from pef import file
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,6 +72,17 @@ def test_an_unlisted_combination_warns_and_goes_on(caplog: pytest.LogCaptureFixt
     assert "tiny training, batch 96, on sn30 has not been tested" in caplog.text
     assert str(Combination("tiny", "training", 64, None, "sn30")) in caplog.text
     assert "losses differ from PyTorch's run by at most" in result.output
+
+
+def test_what_is_compiled_alone_is_a_pef_to_look_into(tmp_path: Path) -> None:
+    words = ["zoo", "run", "uno", "--inference", "-o", str(tmp_path)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "uno, tiny inference, batch 128, on sn30: " in result.output and "% of the roofline" in result.output
+    path = tmp_path / "uno_tiny" / "uno_tiny.pef"
+    assert str(path) in result.output and file.read(path).sections
+    refused = CliRunner().invoke(main, [*words, "--arch", "sn99"])
+    assert refused.exit_code == 1 and "error[MACHINE]" in refused.output
 
 
 def test_a_compile_that_takes_too_long_is_on_the_card_as_such() -> None:

@@ -168,7 +168,7 @@ def test_generating_from_what_was_trained(
     assert "generation.batch_size is 2, but there are 0 prompts" in told
     long = [f"samba_run.pef={pef}", "generation.max_new_tokens=32", *asked[1:]]
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, *long)
-    assert told.count("and 32 new ones are more than 31") == 2 and "give generation.max_new_tokens=" in told
+    assert told.count("with 32 new ones, more than the 31 that fit") == 2 and "give generation.max_new_tokens=" in told
     told = refused("rdu_generate_text.py", capsys, "command=run", *where, *asked)
     assert "samba_run.pef is not given" in told
 

@@ -230,7 +230,7 @@ def test_tools(shared: Daemon, tmp_path: Path) -> None:
     assert reset == "/XRDU_0/RDU_0: came back\n"
     assert shared.run("snfault", "clear", "--all").stdout == "no fault stands\n"
     mistaken = shared.run("snfault", "inject", "rdu", "/XRDU_0/RDU_0/TILE_1")
-    assert mistaken.returncode == 2 and "/XRDU_0/RDU_0/TILE_1 names no rdu" in mistaken.stderr
+    assert mistaken.returncode == 2 and "/XRDU_0/RDU_0/TILE_1 is a tile, not an RDU" in mistaken.stderr
     whole = shared.run("snfault", "repair", "/XRDU_0/RDU_0/TILE_1")
     assert whole.returncode == 2 and "try: snfadm -l fault" in whole.stderr
     assert "..." not in shared.run("snfault", "--help").stdout.partition("Commands:")[2], "a sentence is cut"
@@ -290,7 +290,7 @@ def test_a_session_is_its_own_process_s(shared: Daemon) -> None:
     )
     words = [sys.executable, "-c", stranger, str(shared.folder / "snml.sock"), str(session)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.count(f"session {session} is that of PID {os.getpid()}") == 2
+    assert done.stdout.count(f"session {session} belongs to PID {os.getpid()}") == 2
     assert set(shared.held().values()) == {os.getpid()}
     assert not mine.CloseSession(pb.CloseSessionRequest(session_id=session)).error_details
     assert not shared.held()

@@ -32,11 +32,14 @@ from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 from pef.nest import Slicing, holds_stored, level_of
 
-WORTHWHILE_GAIN = 5e-3
+WORTHWHILE_GAIN = 1e-3
 """The part of all its time that a graph must seem to save for further sections to be weighed."""
 
-MOST_ROUNDS = 12
-"""Paths that are weighed at most."""
+MOST_WEIGHED = 120
+"""Sections beyond which no further path is weighed, but for the first paths of long graphs."""
+
+FIRST_PATHS = 3
+"""Paths that are weighed however long they are."""
 
 OTHERS = 2
 """Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
@@ -173,7 +176,8 @@ class Cutter:
                 reached.add(end)
                 if end < count:
                     waiting.append(end)
-        path, total = self._weighed_path(ways)
+        path = self._weighed_path(ways)
+        _, total = self._path(ways, ALL_WAYS)
         found: list[Section] = []
         position = 0
         for best in path:
@@ -187,29 +191,28 @@ class Cutter:
             position += best.length
         return found
 
-    def _weighed_path(self, ways: Mapping[int, Sequence[Section]]) -> tuple[list[Section], dict[int, float]]:
-        """The best sections from the first stage on, and the cycles of all sections from every position.
+    def _weighed_path(self, ways: Mapping[int, Sequence[Section]]) -> list[Section]:
+        """The best sections from the first stage on.
 
         Weighing takes long, so it is done for the sections of the path that seems best, until none of those that would
-        have to be weighed next promises to be better than what has been found by more than `WORTHWHILE_GAIN`: at first
-        only in the way that the model prefers, then in all ways.
+        have to be weighed next promises to be better than the best path of weighed sections by more than
+        `WORTHWHILE_GAIN`: at first only in the way that the model prefers; then the best of them in all ways.
         """
         best: list[Section] = []
-        total: dict[int, float] = {}
-        for count, rounds in ((1, MOST_ROUNDS), (ALL_WAYS, MOST_THOROUGH)):
-            best, least = [], math.inf
-            for _ in range(rounds):
+        for count, paths in ((1, FIRST_PATHS), (ALL_WAYS, MOST_THOROUGH)):
+            least = math.inf
+            while paths > 0 or (count == 1 and len(self._weighed) < MOST_WEIGHED):
+                paths -= 1
                 chosen, total = self._path(ways, count)
-                path, position = [], 0
-                while position < len(self.stages):
-                    path.append(chosen[position])
-                    position += chosen[position].length
-                if best and total[0] >= least * (1 - WORTHWHILE_GAIN):
+                if total[0] >= least * (1 - WORTHWHILE_GAIN):
                     break
-                cycles = sum(self._looked_at(section, count).cycles for section in path)
-                if not best or cycles < least:
-                    best, least = path, cycles
-        return best, total
+                for section in self._along(chosen):
+                    self._looked_at(section, count)
+                known = {start: [s for s in found if self._has_looked(s, count)] for start, found in ways.items()}
+                chosen, total = self._path(known, count)
+                best, least = self._along(chosen), total[0]
+            ways = known
+        return best
 
     def weighed(self, section: Section, start: int) -> Section:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
@@ -219,10 +222,15 @@ class Cutter:
         phases = section.ways[found.number].phases
         return replace(section, phases=self._moved(phases, origin, start), cycles=found.cycles, others=())
 
+    def _has_looked(self, section: Section, count: int) -> bool:
+        """Whether so many of its ways have been looked at."""
+        found = self._weighed.get(section.kind)
+        return self.weigh is None or (found is not None and found.looked >= count)
+
     def _looked_at(self, section: Section, count: int) -> _Weighed:
         """What is known of a section once so many of its ways have been looked at, and more while none fits."""
         found = self._weighed.get(section.kind)
-        if self.weigh is None or (found is not None and found.looked >= count):
+        if self.weigh is None or self._has_looked(section, count):
             return found or _Weighed(section.cycles, 0, count)
         unfit = UNFIT * section.cycles
         before = found or _Weighed(unfit, 0, 0)
@@ -240,14 +248,24 @@ class Cutter:
         return found
 
     def _path(self, ways: Mapping[int, Sequence[Section]], count: int) -> tuple[dict[int, Section], dict[int, float]]:
-        """The best section from every position on, and the cycles of all sections from there, as far as can be told
-        before so many ways of all are looked at."""
+        """The best section from every position from where these lead to the end, and the cycles of all sections from
+        there, as far as can be told before so many ways of all are looked at."""
         total = {len(self.stages): 0.0}
         chosen: dict[int, Section] = {}
         for start in sorted(ways, reverse=True):
-            chosen[start] = min(ways[start], key=lambda s: self._weight(s, count) + total[start + s.length])
-            total[start] = self._weight(chosen[start], count) + total[start + chosen[start].length]
+            leading = [section for section in ways[start] if start + section.length in total]
+            if leading:
+                chosen[start] = min(leading, key=lambda s: self._weight(s, count) + total[start + s.length])
+                total[start] = self._weight(chosen[start], count) + total[start + chosen[start].length]
         return chosen, total
+
+    def _along(self, chosen: Mapping[int, Section]) -> list[Section]:
+        """The chosen sections from the first stage on, one behind the other."""
+        path, position = [], 0
+        while position < len(self.stages):
+            path.append(chosen[position])
+            position += path[-1].length
+        return path
 
     def _weight(self, section: Section, count: int) -> float:
         """Cycles as predicted where so many ways have been looked at. Where fewer have been, they are expected to fall

@@ -167,13 +167,13 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise UsageError(Problem(f"is not YAML: {what_went_wrong(error)}", source)) from error
+        raise UsageError(Problem(f"this is not YAML: {what_went_wrong(error)}", source)) from error
     keys = {"format", "step", "options", "machine", "graphs"}
     if not isinstance(data, dict) or not keys <= set(data) or data["step"] not in {step.value for step in Step}:
         hint = "write one with snc compile --dump-after or --stop-after"
-        raise UsageError(Problem("is not a dump of a plan", source, hint))
+        raise UsageError(Problem("this is not a dump of a plan", source, hint))
     if data["format"] != FORMAT:
-        raise UsageError(Problem(f"is a dump of format {data['format']}, this toolchain reads {FORMAT}", source))
+        raise UsageError(Problem(f"this dump has format {data['format']}, and this toolchain reads {FORMAT}", source))
     return data
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backends.rdu.fuse.stages import StageNodes
 from ir.errors import InfeasibleError, Problem
@@ -51,7 +51,10 @@ class Form:
     operations: tuple[Operation, ...]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
-    number: int = field(repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """From a pickle comes the one object of this process that equals it."""
+        return _interned, (_Key(self.types, self.operations, self.reads, self.writes),)
 
     @functools.cached_property
     def applied(self) -> tuple[TileOperation, ...]:
@@ -125,7 +128,7 @@ _FORMS: dict[_Key, Form] = {}
 def _interned(key: _Key) -> Form:
     form = _FORMS.get(key)
     if form is None:
-        form = _FORMS[key] = Form(key.types, key.operations, key.reads, key.writes, len(_FORMS))
+        form = _FORMS[key] = Form(key.types, key.operations, key.reads, key.writes)
     return form
 
 

@@ -11,6 +11,8 @@ from ir.ending import exit_status
 from ir.errors import Problem, UsageError
 from runtime.node.tools.output import say
 
+KINDS = {"tile": "a tile", "rdu": "an RDU", "dimm": "a DIMM", "link": "a PCIe link"}
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
 
 
 @main.command("inject", short_help="Break a component.")
-@click.argument("kind", type=click.Choice(["tile", "rdu", "dimm", "link"]))
+@click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("path")
 @click.option("--transient", is_flag=True, help="Gone after the daemon's own remedy: an error, no fault.")
 @click.option("--correctable", is_flag=True, help="Of a DIMM: an error that harms nobody.")
@@ -41,8 +43,10 @@ def inject(kind: str, path: str, transient: bool, correctable: bool) -> None:
 
     def run() -> bool:
         client, pb = _admin()
-        if kind != {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind):
-            raise UsageError(Problem(f"{path} names no {kind}", hint="snfadm -l inventory lists what there is"))
+        found = {item[0]: item[1] for item in client.log("inventory")[1]}.get(path, kind)
+        if kind != found:
+            what = f"{path} is {KINDS[found]}, not {KINDS[kind]}"
+            raise UsageError(Problem(what, hint="snfadm -l inventory lists what there is"))
         request = pb.InjectRequest(path=path, transient=transient, correctable=correctable)
         response = client.ask("InjectFault", request)
         say(f"{path} is broken" if response.fault_uuid else f"{path} had an error")

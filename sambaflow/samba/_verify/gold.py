@@ -55,7 +55,9 @@ def compare_with_gold(path: Path, device: Mapping[str, Tensor], threshold: float
     unknown = [name for name in golds if name not in device and not name.isdigit()]
     if unknown:
         hint = f"the device has {listed(names)}"
-        raise UsageError(Problem(f"nothing is called {listed(unknown)} as in the gold file {path}", hint=hint))
+        raise UsageError(
+            Problem(f"the gold file {path} holds {listed(unknown)}, which the device does not have", hint=hint)
+        )
     for name, gold in golds.items():
         ours = device[name] if name in device else device[names[int(name)]]
         if ours.shape != gold.shape:

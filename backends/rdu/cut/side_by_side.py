@@ -1,0 +1,77 @@
+"""Graphs of a program cut side by side, each in a process of its own: cutting is Python, which runs on one core."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from pickle import PicklingError
+
+from backends.rdu.cut.sections import Partition
+from ir.graph import Graph
+from ir.kernels.processor import host_cores
+
+LARGE = 500
+"""Operators of a graph that takes longer to cut than a process takes to start: one to two seconds."""
+
+WATCH_S = 0.5
+"""How often a process looks whether the one that started it is still there."""
+
+Partitioned = Callable[..., Partition]
+"""Cuts a graph, with a `budget`. It has to be picklable."""
+
+log = logging.getLogger("snc")
+
+
+class SideBySide:
+    """Graphs that are cut, or will be. Whether here or in another process, the sections are the same."""
+
+    def __init__(self, partitioned: Partitioned, graphs: Sequence[Graph], budget: float) -> None:
+        """Begin with those of the graphs for which it pays; back-propagation, which takes longest, comes first."""
+        self.partitioned = partitioned
+        self.begun: dict[tuple[int, float], Future[Partition]] = {}
+        large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: not graph.kind.back_propagates)
+        workers = min(host_cores(), len(large))
+        # A daemon of `multiprocessing` may not have processes of its own.
+        if workers < 2 or multiprocessing.current_process().daemon:
+            return
+        # Importing it takes a fifth of a second, and small programs need none of it.
+        from loky import get_reusable_executor
+
+        try:
+            executor = get_reusable_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
+            for graph in large:
+                self.begun[id(graph), budget] = executor.submit(partitioned, graph, budget=budget)
+        except OSError as error:
+            log.info("cutting all graphs here: no processes for it can be started: %s", error)
+
+    def partition(self, graph: Graph, budget: float) -> Partition:
+        """The sections of a graph, waited for where another process is at it. Raises InfeasibleError."""
+        future = self.begun.pop((id(graph), budget), None)
+        if future is not None:
+            try:
+                return future.result()
+            except (BrokenExecutor, PicklingError) as error:
+                why = str(error).partition("\n")[0]
+                log.info("cutting %s here: the process for it failed: %s", graph.kind.value, why)
+        return self.partitioned(graph, budget=budget)
+
+    def cancel(self) -> None:
+        """Begin no more graphs."""
+        for future in self.begun.values():
+            future.cancel()
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end with the one that started it, which may be killed: nobody else would tell."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

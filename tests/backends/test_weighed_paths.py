@@ -1,0 +1,71 @@
+"""Which sections the cut takes where predictions differ from its model: the best path of those it has predicted."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from backends.rdu.cut import search
+from backends.rdu.cut.search import ALL_WAYS, Cutter
+from backends.rdu.cut.ways import Way
+from backends.rdu.fuse.stages import form_stages
+from tests.backends.machines import small_machine
+from tests.backends.test_mapping import Net
+
+MACHINE = replace(small_machine(8, pmu_bytes=1 << 14), program_load_us=0.1, argument_load_us=0.1, launch_us=0.1)
+"""Small enough for several sections, and quick to load, so that they do not all cost the same."""
+
+WIDTHS = (32, 48, 64, 80, 96, 112, 128, 144, 160)
+
+
+def cutter(seed: int, known: dict[tuple[int, int], float]) -> Cutter:
+    """A chain of products that all differ, each way of a section predicted to take one to three times as long as
+    modelled; `known` collects what is predicted of the fastest way by where a section begins and ends."""
+    net = Net()
+    value = net.input("x", 64, WIDTHS[0])
+    for number, width in enumerate(WIDTHS[1:]):
+        value = net("tanh", net("matmul", value, net.weight(f"w{number}", value.type.shape[1], width)))
+    net.builder.output("y", value)
+    graph = net.builder.build()
+
+    def weigh(start: int, ways: Sequence[Way], least: float) -> tuple[float, int | None]:
+        best, number = least, None
+        for index, way in enumerate(ways):
+            end = start + sum(len(phase.stages) for phase in way.phases)
+            cycles = way.cycles * (1 + 2 * random.Random(repr((seed, start, end, way.cycles))).random())
+            known[start, end] = min(cycles, known.get((start, end), math.inf))
+            if cycles < best:
+                best, number = cycles, index
+        return best, number
+
+    return Cutter(graph, form_stages(graph, fuse=True), MACHINE, 0.9, weigh=weigh)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_path_of_predicted_sections_is_faster(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few that the last path is often not the best.
+    monkeypatch.setattr(search, "MOST_WEIGHED", 0)
+    known: dict[tuple[int, int], float] = {}
+    found = cutter(seed, known)
+    cut = found.best()
+    least = {len(found.stages): 0.0}
+    for start in reversed(range(len(found.stages))):
+        ends = [end for first, end in known if first == start and end in least]
+        if ends:
+            least[start] = min(known[start, end] + least[end] for end in ends)
+    assert len(known) > len(cut)
+    assert sum(section.cycles for section in cut) == pytest.approx(least[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_taken_was_predicted_in_every_way(seed: int) -> None:
+    found = cutter(seed, {})
+    position = 0
+    for section in found.best():
+        known = next(s for s in found.sections(position) if s.length == section.length)
+        assert found._weighed[known.kind].looked >= ALL_WAYS
+        position += section.length
