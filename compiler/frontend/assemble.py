@@ -13,7 +13,7 @@ from compiler.frontend.joint import Joint, Placeholder, Role
 from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint
 from compiler.frontend.model_file import ModelSpec
-from compiler.frontend.optimizer_options import optimizer_spec, state_of
+from compiler.frontend.optimizer_options import optimizer_spec, say_what_is_scheduled, state_of
 from compiler.frontend.partition import Split, partition
 from compiler.optimizers import OptimizerSpec, Update, build_update
 from ir import verifier
@@ -74,6 +74,7 @@ def _update(spec: ModelSpec, joint: Joint) -> Update | None:
         optimizer = optimizer_spec(spec.optimizer, spec.model, trained)
         update = build_update(optimizer.over(trained), trained, spec.max_grad_norm)
         update.values.update(state_of(spec.optimizer, spec.model, trained, update.values))
+        say_what_is_scheduled(spec.optimizer)
     except UnsupportedError as error:
         where = Location(spec.file.name, definition_line(spec.file, "optimizer")) if spec.file.is_file() else None
         raise UnsupportedError(*(replace(problem, where=where) for problem in error.problems)) from error

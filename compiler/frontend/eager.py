@@ -34,7 +34,7 @@ from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_w
 from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
 from compiler.frontend.state import Surroundings
-from compiler.frontend.unheard import check_constants, check_modules, check_sources
+from compiler.frontend.unheard import check_constants, check_modules, check_sources, no_steps_of
 from ir.errors import CaptureError, Problem
 
 STATE = (Role.PARAMETER, Role.BUFFER)
@@ -111,6 +111,7 @@ class EagerRun:
             lent(self.spec.model, replacements) as held,
             self.interception.active(),
             assignments,
+            no_steps_of({id(source.tensor) for source in self.sources}, self.fail),
         ):
             torch.default_generator.manual_seed(FIRST_SEED)
             attributes = Attributes(self.spec.model)
@@ -138,14 +139,15 @@ class EagerRun:
             if tensor is not leaf or leaf in assignments.assigned
         ]
         self.made.assigned = [source for source, _ in changed]
-        trained = [(source, leaf.grad) for source, leaf in zip(self.sources, leaves) if leaf.grad is not None]
+        graded = [(source, leaf.grad) for source, leaf in zip(self.sources, leaves) if leaf.grad is not None]
+        trained = [] if self.inference else graded
         self.made.trained = [source for source, _ in trained]
         outputs = [result.tensor for result in self.made.results]
         return [*outputs, *(tensor for _, tensor in changed), *(gradient for _, gradient in trained)]
 
     def leaf(self, argument: Tensor, source: Placeholder) -> Tensor:
         """What the model computes with in place of a tensor: a leaf with its hooks, if it has gradients."""
-        learns = source.tensor.requires_grad and not self.inference
+        learns = source.tensor.requires_grad  # so it does for inference too, where forward may turn gradients on
         with disable_proxy_modes_tracing():
             leaf = argument.detach()
             if isinstance(source.tensor, nn.Parameter):

@@ -37,6 +37,21 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "compute both branches and choose with torch.where(condition, a, b); write a loop in Python; for attention, "
         "use scaled_dot_product_attention with a mask",
     ),
+    (
+        r"not linked with support for|not compiled with|No CUDA GPUs|Found no NVIDIA",
+        "forward moves a tensor to a device that this PyTorch does not have",
+        "leave it out, or follow the input: `tensor.to(x.device)`",
+    ),
+    (
+        r"nested_tensor",
+        "nested tensors are not supported",
+        "pad the parts to one length, and keep a mask of what is padding",
+    ),
+    (
+        r"PackedParams",
+        "the model is quantised, and its weights are packed for the host",
+        "give the model as it was before; --graphamp-preset chooses the device's precision",
+    ),
     (r"\.numpy\(\) is not supported|Cannot access data pointer|__array__|can't convert .* to numpy", *LEAVES_PYTORCH),
     (
         r"missing a required argument|unexpected keyword argument|got multiple values|required positional argument",

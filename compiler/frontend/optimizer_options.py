@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +14,8 @@ from compiler.frontend.dtypes import has_content, to_array
 from compiler.optimizers import Kind, OptimizerSpec, ParameterGroup
 from ir.errors import Problem, UnsupportedError
 from ir.op import Array
+
+log = logging.getLogger("snc")
 
 KINDS: dict[type[torch.optim.Optimizer], Kind] = {
     torch.optim.SGD: "sgd",
@@ -41,6 +44,15 @@ def departures(optimizer: torch.optim.Optimizer) -> list[Problem]:
         hint = "change gradients with parameter.register_hook, and parameters in forward, under torch.no_grad()"
         found.append(Problem(f"optimizer {name} has hooks that run around its step", hint=hint))
     return found
+
+
+def say_what_is_scheduled(optimizer: torch.optim.Optimizer) -> None:
+    """Note that a scheduler of PyTorch, which leaves `initial_lr` behind, does not reach the device."""
+    if any("initial_lr" in group for group in optimizer.param_groups):
+        log.warning(
+            "note: a scheduler changes the optimizer's learning rate on the host: the device keeps the one it starts "
+            "from, until a run gives it another\n    try: --hyper lr=0.05, or train(hyper={'lr': 0.05}) step by step"
+        )
 
 
 def _base(optimizer: torch.optim.Optimizer) -> type[torch.optim.Optimizer] | None:

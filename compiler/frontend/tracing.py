@@ -47,17 +47,16 @@ def trace(
     except SncError:
         raise
     except Exception as error:
-        first, problem = error, explain(error, run.locator, spec, run.interception.reached)
         if known_cause(f"{type(error).__name__}: {error}") is not None:
-            raise CaptureError(problem) from error
+            raise CaptureError(explain(error, run.locator, spec, run.interception.reached)) from error
     surroundings.restore()
-    again = EagerRun(spec, locator(spec), inference=inference, surroundings=surroundings)
+    run = EagerRun(spec, locator(spec), inference=inference, surroundings=surroundings)
     try:
-        return _traced(again, surroundings, decompositions, as_compiled=False)
+        return _traced(run, surroundings, decompositions, as_compiled=False)
     except SncError:
         raise
-    except Exception:
-        raise CaptureError(problem) from first
+    except Exception as error:
+        raise CaptureError(explain(error, run.locator, spec, run.interception.reached)) from error
 
 
 def _traced(

@@ -6,11 +6,14 @@ Each would make the program's numbers differ from PyTorch's from some step on, s
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.joint import Placeholder, Role
@@ -38,6 +41,25 @@ def _is_within(path: str, model: nn.Module) -> bool:
     """Whether the module around a module was compiled too: that one is named."""
     around, _, name = path.rpartition(".")
     return bool(name) and isinstance(model.get_submodule(around), torch.jit.ScriptModule)
+
+
+@contextmanager
+def no_steps_of(tensors: Collection[int], fail: Callable[[str, str], None]) -> Iterator[None]:
+    """Meanwhile `fail` where an optimizer of these tensors, by their ids, makes a step: it was made before the trace,
+    and sees no gradients of what stands for them."""
+
+    def check(optimizer: Any, *_: Any) -> None:
+        if any(id(tensor) in tensors for group in optimizer.param_groups for tensor in group["params"]):
+            fail(
+                "forward makes a step of an optimizer that was made outside of it",
+                "give it to the compiler; or make it in forward, or update parameters there, under torch.no_grad()",
+            )
+
+    handle = register_optimizer_step_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:

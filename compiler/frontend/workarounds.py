@@ -21,6 +21,12 @@ WORKAROUNDS: dict[str, str] = {
     "item": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_local_scalar_dense": "leave it a tensor: tensors without dimensions take part in arithmetic",
     "_embedding_bag": "leave out scale_grad_by_freq: PyTorch divides gradients by the counts of other rows",
+    "linalg_solve_triangular": "solve on the host, before or after the run; a normal distribution of independent parts "
+    "needs no solving as Independent(Normal(mean, deviation), 1)",
+    "_linalg_solve_ex": "solve on the host, before or after the run",
+    "linalg_lu_solve": "solve on the host, before or after the run",
+    "_linalg_slogdet": "factorise on the host, before or after the run",
+    "linalg_matrix_exp": "sum its series, x + x @ x / 2 + ..., as far as it is needed; or compute it on the host",
     "linalg_inv_ex": "solve on the host, before or after the run",
     "linalg_solve_ex": "solve on the host, before or after the run",
     "linalg_lu_factor_ex": "factorise on the host, before or after the run",

@@ -187,6 +187,25 @@ def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
     assert expected in str(raised.value)
 
 
+def test_a_scheduler_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = START + "        return self.fc(x).sum()\n" + END
+    text += """
+def optimizer(p):
+    made = torch.optim.SGD(p, lr=0.5)
+    torch.optim.lr_scheduler.StepLR(made, 10)
+    return made
+"""
+    captured = capture(load_model(write(tmp_path, text)), inference=False)
+    assert captured.values["lr"] == 0.5
+    assert "note: a scheduler changes the optimizer's learning rate on the host" in caplog.text
+    caplog.clear()
+    capture(
+        load_model(write(tmp_path, text.replace("    torch.optim.lr_scheduler.StepLR(made, 10)\n", ""))),
+        inference=False,
+    )
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -198,16 +217,45 @@ def test_optimizers(tmp_path: Path, optimizer: str, expected: str) -> None:
             "self.fc = torch.jit.script(nn.Linear(4, 4))",
             r"model\.py:13 \(fc\): module fc was compiled by torch\.jit(.|\n)*try: give the module itself",
         ),
+        (
+            "return self.fc(x.cuda()).sum()",
+            r"model\.py:11: forward moves a tensor to a device that this PyTorch does not have(.|\n)*x\.device",
+        ),
+        (
+            "return torch.nested.as_nested_tensor([self.fc(x[0]), self.fc(x[1])]).to_padded_tensor(0.0).sum()",
+            r"model\.py:11: nested tensors are not supported(.|\n)*try: pad the parts to one length",
+        ),
     ],
-    ids=["cond", "jit"],
+    ids=["cond", "jit", "cuda", "nested"],
 )
 def test_what_has_no_operators(tmp_path: Path, line: str, expected: str) -> None:
-    text = START.replace("self.fc = nn.Linear(4, 4)", line) if "jit" in line else START
-    spec = load_model(
-        write(tmp_path, text + ("        " + (line if "cond" in line else "return x.sum()")) + "\n" + END)
-    )
+    is_forward = line.startswith("return")
+    text = START if is_forward else START.replace("self.fc = nn.Linear(4, 4)", line)
+    spec = load_model(write(tmp_path, f"{text}        {line if is_forward else 'return x.sum()'}\n{END}"))
     with pytest.raises(CaptureError, match=expected):
         capture(spec, inference=True)
+
+
+class TrainsItself(torch.nn.Module):
+    """Steps of an optimizer in forward, which was made before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.optimizer = torch.optim.SGD(self.inner.parameters(), lr=0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad()
+        self.inner(x).square().mean().backward()
+        self.optimizer.step()
+        return self.outer(self.inner(x)).square().mean()
+
+
+def test_an_optimizer_that_forward_uses() -> None:
+    with pytest.raises(
+        CaptureError, match=r"test_errors\.py:\d+: forward makes a step of an optimizer that was made outs"
+    ):
+        capture(ModelSpec(TrainsItself(), {"x": torch.randn(6, 4)}), inference=False)
 
 
 def test_a_model_compiled_by_jit_is_refused_as_a_whole() -> None:

@@ -28,7 +28,7 @@ from compiler.passes import standard_pipeline
 from ir.errors import CaptureError
 from ir.graph import SectionKind, SymbolKind
 from runtime.session import Session
-from tests.frontend.reference import run
+from tests.frontend.reference import compare_inference, run
 
 HERE = Path(__file__)
 
@@ -321,6 +321,27 @@ def test_state_that_is_no_buffer_is_refused_at_its_line() -> None:
     text = refusal(replaces_what_is_no_buffer)
     assert f"test_gradients.py:{line}: forward reads plain and then replaces it, which is not a buffer" in text
     assert "register it: self.register_buffer(name, tensor)" in text
+
+
+class Adapting(nn.Module):
+    """A step on the input's own loss before the prediction, and the forces that belong to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            place = x.detach().requires_grad_()
+            error = functional.linear(place, self.first.weight).square().mean()
+            slope, force = torch.autograd.grad(error, [self.first.weight, place])
+        return self.second(functional.linear(x, self.first.weight - 0.1 * slope)), force
+
+
+def test_inference_may_turn_gradients_on() -> None:
+    torch.manual_seed(1)
+    spec = ModelSpec(Adapting(), {"x": torch.randn(6, 4)}, file=HERE)
+    compare_inference(spec, capture(spec, inference=True))
 
 
 def test_a_loss_without_a_gradient_is_refused() -> None:

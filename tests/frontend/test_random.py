@@ -94,6 +94,32 @@ def test_backward_uses_the_forward_mask() -> None:
     np.testing.assert_allclose(after["x.grad"], share @ after["linear.weight"], rtol=1e-4, atol=1e-4)
 
 
+class Sampled(nn.Module):
+    """A sample whose gradients reach mean and deviation, and numbers drawn in other ways."""
+
+    def forward(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, ...]:
+        sample = torch.distributions.Normal(mean, deviation, validate_args=False).rsample()
+        drawn = torch.empty_like(mean).normal_(-1, 0.5), torch.normal(3.0, 2.0, mean.shape), torch.normal(mean, 0.1)
+        return sample.sum(), sample, *drawn
+
+
+def test_normal_numbers() -> None:
+    torch.manual_seed(0)
+    mean, deviation = torch.randn(64, 64, requires_grad=True), (torch.rand(64, 64) + 0.5).requires_grad_()
+    spec = ModelSpec(Sampled(), {"mean": mean, "deviation": deviation}, file=Path("model.py"))
+    first, second = steps(capture(spec, inference=False), 2)
+    names = ("output", "output_1", "output_2", "output_3")
+    sample, written, sized, around = (first[name] for name in names)
+    noise = (sample - first["mean"]) / first["deviation"]
+    standard = (noise, (written + 1) / 0.5, (sized - 3) / 2, (around - first["mean"]) / 0.1)
+    for drawn in standard:
+        assert abs(drawn.mean()) < 0.1 and abs(drawn.std() - 1) < 0.05
+    assert np.abs(np.corrcoef([drawn.reshape(-1) for drawn in standard]) - np.eye(4)).max() < 0.1
+    assert all((first[name] != second[name]).mean() > 0.99 for name in names)
+    np.testing.assert_allclose(first["mean.grad"], np.ones_like(noise))
+    np.testing.assert_allclose(first["deviation.grad"], noise, rtol=1e-3, atol=1e-4)
+
+
 def test_tiles_draw_what_the_whole_draws() -> None:
     source = captured(16, 8, 16)
     program = PassManager(standard_pipeline("mp0")).run(source.program)

@@ -702,3 +702,12 @@ def normalised_prototypes(m: Any, x: Tensor) -> Any:
 )
 def unused_not_decayed(m: Any, x: Tensor) -> Any:
     return m.b(torch.tanh(m.a(x))).square().mean()
+
+
+@written()
+def backward_and_step_inside(m: Any, x: Tensor) -> Any:
+    optimizer = torch.optim.SGD(m.a.parameters(), lr=0.1)
+    optimizer.zero_grad()
+    m.a(x).square().mean().backward()
+    optimizer.step()
+    return m.b(m.a(x)).square().mean()

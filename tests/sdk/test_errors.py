@@ -117,6 +117,10 @@ def test_optimizers_that_the_device_does_not_have() -> None:
     model = classifier()
     with refused("optimizer RMSprop is not supported", "samba.optim.SGD"):
         compiled(model, batch(), torch.optim.RMSprop(model.parameters()))
+    hooked = samba.optim.SGD(model.parameters(), lr=0.1)
+    hooked.register_step_post_hook(lambda *_: None)
+    with refused("optimizer SGD has hooks that run around its step", "register_hook"):
+        compiled(model, batch(), hooked)
     with refused("one model is updated by AdamW, SGD"):
         compiled(model, batch(), [samba.optim.SGD(model.parameters()), samba.optim.AdamW(model.parameters())])
 

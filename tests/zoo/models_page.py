@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from tests.zoo import test_cached, test_experts, test_models, test_vision_language
+from tests.zoo import test_cached, test_experts, test_families, test_models, test_vision_language
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "models.md"
 BEGIN = "<!-- the models: `python -m tests.zoo.models_page` writes them -->"
 END = "<!-- end of the models -->"
 
-TESTS = (test_models, test_cached, test_experts, test_vision_language)
+TESTS = (test_models, test_cached, test_families, test_experts, test_vision_language)
 """Each has `MODELS`, what it is run for."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.zoo import experts, hugging_face, science, vision, vision_language
+from tests.zoo import experts, families, hugging_face, science, vision, vision_language
 from tests.zoo.models_page import PAGE, TESTS, page
 
 
@@ -16,7 +16,7 @@ def test_the_page_is_current() -> None:
 
 
 def test_every_entry_is_tested() -> None:
-    defined = (vision.MODELS, science.MODELS, hugging_face.MODELS, hugging_face.CACHED, experts.MODELS)
+    defined = (vision.MODELS, science.MODELS, hugging_face.MODELS, hugging_face.CACHED, experts.MODELS, families.MODELS)
     entries = [entry for models in (*defined, vision_language.MODELS) for entry in models.values()]
     tested = [entry for test in TESTS for entry in test.MODELS.values()]
     assert sorted(map(id, tested)) == sorted(map(id, entries))

@@ -76,6 +76,21 @@ def uniform_between(context: Context, x: Value, low: float = 0, high: float = 1,
 
 @lowers(aten.randn.default, aten.randn_like.default)
 def randn(context: Context, *_: Any, **__: Any) -> Value:
+    return _normal(context)
+
+
+@lowers(aten.normal_functional.default, torch.ops.prims.normal.default)
+def normal(context: Context, _like: Any, mean: float = 0, std: float = 1, **_: Any) -> Value:
+    """Normal numbers of that mean and standard deviation."""
+    return context.emit("add", context.scaled(_normal(context), std), context.scalar(mean, context.dtype))
+
+
+@lowers(aten.normal.float_float)
+def normal_of_size(context: Context, mean: float, std: float, *_: Any, **__: Any) -> Value:
+    return context.emit("add", context.scaled(_normal(context), std), context.scalar(mean, context.dtype))
+
+
+def _normal(context: Context) -> Value:
     """sqrt(-2 log(1 - u)) * cos(2 pi v) for two uniform u, v (Box and Muller)."""
     first, second = uniform(context), uniform(context)
     away = context.emit("log1p", context.emit("neg", first))
