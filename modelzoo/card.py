@@ -120,7 +120,7 @@ def _trial(entry: Entry, trial: dict[str, Any] | None) -> Iterator[str]:
     outcome = "reached" if trial["reached"] else "missed"
     yield (
         f"`snc zoo run {entry.name}` takes {trial['steps']} steps, from a loss of {trial['first_loss']:.4g} to "
-        f"{trial['last_loss']:.4g}, in {trial['host_seconds']:.0f} s of host time with both compiles."
+        f"{trial['last_loss']:.4g}, in {trial['host_seconds']:.0f} s of processor time with both compiles."
     )
     yield (
         f"On samples it has not seen: {quality.told(trial['quality'])} (goal {quality.shown(quality.goal)}, "
