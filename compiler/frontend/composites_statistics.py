@@ -26,6 +26,8 @@ def batch_norm(
     cudnn_enabled: bool = False,
 ) -> Tensor:
     """Batch norm over [batch, channels, ...], moving the running statistics when training."""
+    if x.dim() == 1:  # PyTorch takes one axis where there are no channels, and nothing to do
+        return x.clone()
     if not training or running_mean is None or running_var is None:
         arguments = (x, weight, bias, running_mean, running_var, training, momentum, eps, False)
         normalized: Tensor = aten.batch_norm(*arguments)

@@ -133,3 +133,56 @@ def test_a_histogram_counts_the_largest_element_in_its_last_bin(span: tuple[floa
     for x in (torch.tensor(known), *(9 * torch.randn(7, generator=draw) for _ in range(300))):
         for bins in (1, 3, 10):
             assert torch.equal(histc(x, bins, *span), torch.histc(x, bins, *span)), (x.tolist(), bins)
+
+
+def test_batch_norm_without_channels() -> None:
+    """PyTorch takes a tensor of one axis where it has no elements."""
+    none = torch.zeros(0, requires_grad=True)
+    check_call(lambda x: F.batch_norm(x, torch.zeros(0), torch.ones(0), training=True), none)
+
+
+@pytest.mark.parametrize("correction", [0, 1, 2])
+@pytest.mark.parametrize("weights", [{}, {"fweights": torch.tensor([1, 2, 1, 3, 1])}, {"aweights": torch.rand(5)}])
+def test_covariance(weights: dict[str, Tensor], correction: int) -> None:
+    check_call(lambda x: torch.cov(x, correction=correction, **weights), random(3, 5))
+    check_call(lambda x: torch.cov(x[0], correction=correction, **weights), random(3, 5))
+
+
+def test_correlation() -> None:
+    check_call(torch.corrcoef, random(3, 5))
+
+
+@pytest.mark.parametrize("function", [torch.fmax, torch.fmin])
+def test_what_is_larger_than_nothing(function: Callable[..., Tensor]) -> None:
+    x, y = torch.tensor([1.0, torch.nan, 3.0, torch.nan, 2.0]), torch.tensor([torch.nan, 2.0, 1.0, torch.nan, 2.0])
+    check_call(function, x.requires_grad_(), y.requires_grad_())
+
+
+@pytest.mark.parametrize("include_self", [False, True])
+@pytest.mark.parametrize("reduce", ["prod", "mean", "amax", "amin"])
+def test_reduction_by_index(reduce: str, include_self: bool) -> None:
+    index = torch.tensor([0, 2, 0, 1, 2])
+
+    def reduced(x: Tensor, source: Tensor) -> Tensor:
+        return x.index_reduce(1, index, source, reduce, include_self=include_self)
+
+    check_call(reduced, random(3, 4), random(3, 5))
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_places_among_edges(right: bool) -> None:
+    edges = torch.tensor([-1.0, 0.0, 0.0, 1.0])
+    x = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])
+    check_call(lambda x: torch.searchsorted(edges, x, right=right), x)
+    check_call(lambda x: torch.searchsorted(edges.expand(2, 4).contiguous(), x.reshape(2, 3), right=right), x)
+
+
+def test_lists_of_tensors() -> None:
+    def listed(x: Tensor, y: Tensor) -> list[Tensor]:
+        written = [x.clone(), y.clone()]
+        torch._foreach_mul_(written, [2.0, 3.0])
+        torch._foreach_lerp_(written, [y, x], 0.25)
+        torch._foreach_addcmul_(written, [x, x], [y, y], 0.5)
+        return [*written, *torch._foreach_norm([x, y]), *torch._foreach_maximum([x, y], [y, x])]
+
+    check_call(listed, random(3, 4), random(4, 3).t())
