@@ -6,11 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
-from compiler.frontend.capture import capture
-from compiler.frontend.model_file import ModelSpec
-from tests.frontend.reference import compare_inference, compare_training
+from tests.zoo.equal import assert_equal_to_pytorch
 
 pytest.importorskip("transformers")
 
@@ -25,10 +22,4 @@ ALWAYS = ("Gemma2", "LongT5")
     "name", [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.full) for name in MODELS]
 )
 def test_training_and_inference_equal_pytorch(name: str) -> None:
-    torch.manual_seed(9)
-    model, inputs = MODELS[name].make()
-    spec = ModelSpec(model, inputs, torch.optim.SGD(model.parameters(), lr=0.05), file=HERE)
-    captured = capture(spec, inference=False)
-    compare_training(spec, captured.program, captured.values, steps=1)
-    spec.model.eval()
-    compare_inference(spec, capture(spec, inference=True))
+    assert_equal_to_pytorch(MODELS[name], 9, HERE)
