@@ -186,6 +186,8 @@ class _Timeline:
         self.rates = [machine.tier_bytes_per_cycle(tier) for tier in range(len(machine.tiers))]
         self.now = self.end = self.began = 0.0
         self.moving: list[_Flow] = []
+        self.unshared = False
+        """Whether others move than when rates were last shared out."""
         self.due: list[tuple[float, int, _Flow]] = []
         self.orders = itertools.count()
         self.loads = [[_Flow(o.tier, o.agcus, [o.nbytes], held=o.held * o.nbytes) for o in p.loads] for p in phases]
@@ -279,7 +281,7 @@ class _Timeline:
         flow.limit = limit
         if not flow.stopped and flow not in self.moving:
             self.moving.append(flow)
-            self._share_out()
+            self.unshared = True
 
     def _settle(self, index: int, stores: Sequence[_Flow], first: list[float], last: list[float]) -> None:
         """Find the first and last firings that follow from what has happened, and let stores begin."""
@@ -345,6 +347,8 @@ class _Timeline:
 
     def _step(self, until: float) -> bool:
         """Go on to the next event, or to `until`; False where nothing would happen any more."""
+        if self.unshared:
+            self._share_out()
         now = min((flow.next_event(self.now) for flow in self.moving), default=NEVER)
         if self.due:
             now = min(now, self.due[0][0])
@@ -360,23 +364,24 @@ class _Timeline:
         while self.due and self.due[0][0] <= self.now:
             self.moving.append(heapq.heappop(self.due)[2])
             changed = True
-        if changed:
-            self._share_out()
+        self.unshared |= changed
         return True
 
     def _share_out(self) -> None:
         """Each tier's rate in equal shares, as far as pace and AGCUs allow, which each serve all their flows equally;
         what a flow cannot use of its own goes to the others."""
+        self.unshared = False
         width = self.machine.agcu_bytes_per_cycle
         users: dict[int, float] = {}
-        for flow in self.moving:
+        duties = [flow.duty(width) for flow in self.moving]
+        for flow, duty in zip(self.moving, duties):
             for agcu in flow.agcus:
-                users[agcu] = users.get(agcu, 0.0) + flow.duty(width)
-        for flow in self.moving:
+                users[agcu] = users.get(agcu, 0.0) + duty
+        for flow, duty in zip(self.moving, duties):
             flow.cap = flow.pace if flow.full else NEVER
             if flow.agcus:
-                own = 1 - flow.duty(width)
-                flow.cap = min(flow.cap, sum(width / (own + users[agcu]) for agcu in flow.agcus))
+                own = 1 - duty
+                flow.cap = min(flow.cap, sum([width / (own + users[agcu]) for agcu in flow.agcus]))
         for tier, rate in enumerate(self.rates):
             flows = sorted((flow for flow in self.moving if flow.tier == tier), key=lambda flow: flow.cap)
             for position, flow in enumerate(flows):

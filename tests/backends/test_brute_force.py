@@ -12,9 +12,10 @@ import pytest
 
 from backends.rdu.allocate.plan import plan_section
 from backends.rdu.compile import BUDGETS, unplaced
-from backends.rdu.cut.search import Cutter, Section
+from backends.rdu.cut.search import Cutter
 from backends.rdu.cut.sections import Partition, materialise
 from backends.rdu.cut.signature import signature
+from backends.rdu.cut.ways import Section
 from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import form_stages
@@ -44,8 +45,7 @@ from tests.backends.machines import small_machine
 HOPS = 4
 """Switches between any two units: nothing is placed here, so that all cuts are compared on equal terms."""
 
-MOST_TIMES = 1.15
-"""The cut deals PCUs out in closed form, and so misses up to this ratio on graphs of a few firings."""
+MOST_TIMES = 1.05
 
 KEPT = 2
 """Nests of each phase that are tried in sections of several phases."""
@@ -62,7 +62,7 @@ class RandomNet:
         self.builder = GraphBuilder(SectionKind.FWD)
         self.builder.location = Location("model.py", 1, "net")
         self.symbols: list[Symbol] = []
-        batch, rows, width = (self.random.choice(sizes) for sizes in ((2, 4), (64, 128), (32, 64)))
+        batch, rows, width = (self.random.choice(sizes) for sizes in ((2, 3, 4, 8), (32, 64, 128), (32, 48, 64)))
         x = self.symbol("x", SymbolKind.INPUT, (batch, rows, width))
         for number in range(self.random.randint(1, 2)):
             x = self.layer(x, number)
@@ -83,11 +83,22 @@ class RandomNet:
     def layer(self, x: Value, number: int) -> Value:
         """One more layer behind `x`, of its shape."""
         batch, rows, width = x.type.shape
-        kind = self.random.choice(("product", "product", "attention", "norm", "centred"))
+        kind = self.random.choice(("product", "product", "bottleneck", "gate", "attention", "norm", "centred"))
         if kind == "product":
             flat = self.add("reshape", x, shape=(batch * rows, width))
             weight = self.symbol(f"w{number}", SymbolKind.PARAMETER, (width, width))
             return self.add("reshape", self.add("tanh", self.product(flat, weight)), shape=x.type.shape)
+        if kind == "bottleneck":
+            narrow = self.random.choice((width // 2, width // 4))
+            down = self.symbol(f"down{number}", SymbolKind.PARAMETER, (width, narrow))
+            up = self.symbol(f"up{number}", SymbolKind.PARAMETER, (narrow, width))
+            flat = self.add("reshape", x, shape=(batch * rows, width))
+            return self.add("reshape", self.product(self.add("tanh", self.product(flat, down)), up), shape=x.type.shape)
+        if kind == "gate":
+            weight = self.symbol(f"gate{number}", SymbolKind.PARAMETER, (width, width))
+            flat = self.add("reshape", x, shape=(batch * rows, width))
+            gate = self.add("reshape", self.add("sigmoid", self.product(flat, weight)), shape=x.type.shape)
+            return self.add("mul", x, gate)
         if kind == "attention":
             scores = self.product(x, self.add("permute", x, dims=(0, 2, 1)))
             return self.add("add", self.product(self.add("softmax", scores, dim=2), x), x)
@@ -200,11 +211,20 @@ class BruteForce:
                     yield from (with_inner_loop(outer, cuttings, count) for count in counts_of(divisor, MOST_OUTER)[1:])
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.full) for seed in (0, 4))])
-def test_no_other_mapping_is_much_faster(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+FULL = [pytest.param(range(first, first + 10), marks=pytest.mark.full, id=str(first)) for first in range(0, 200, 10)]
+
+
+@pytest.mark.parametrize("seeds", [pytest.param((2, 3, 6, 9, 21, 22, 36), id="few"), *FULL])
+def test_no_other_mapping_is_much_faster(seeds: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Network, "_depth", lambda self, net: HOPS)
+    slower = {seed: times for seed in seeds if (times := times_the_best(seed)) > MOST_TIMES}
+    assert not slower, slower
+
+
+def times_the_best(seed: int) -> float:
+    """Simulated cycles of the compiler's mapping of a random graph, as multiples of those of the best."""
     net = RandomNet(seed)
     brute_force = BruteForce(net, MACHINE)
     weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE).fastest
-    own = brute_force.cycles(Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0], weigh=weigh).best())
-    assert own <= MOST_TIMES * brute_force.best() + 1
+    own = Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0], weigh=weigh).best()
+    return brute_force.cycles(own) / brute_force.best()

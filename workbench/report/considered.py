@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backends.rdu.compile import BUDGETS, BackendOptions
-from backends.rdu.cut.search import WINDOW, Section
+from backends.rdu.cut.search import WINDOW
+from backends.rdu.cut.ways import Section
 from backends.rdu.fuse.stages import StageNodes
 from ir.graph import Program
 from pef.machine import Machine

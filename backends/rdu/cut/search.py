@@ -15,104 +15,45 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
 
 from backends.rdu.cut.alike import Alike
 from backends.rdu.cut.bounds import Bounds
-from backends.rdu.cut.ways import ROUNDING, FirstLoad, NextPhase, Offer, Partial, Rank, Reached, Way, shared_spans
+from backends.rdu.cut.paths import Look, Paths, Weigh
+from backends.rdu.cut.ways import (
+    ROUNDING,
+    FirstLoad,
+    NextPhase,
+    Offer,
+    Partial,
+    Rank,
+    Reached,
+    Section,
+    Way,
+    shared_spans,
+)
 from backends.rdu.fuse.indexed import Indexed
 from backends.rdu.fuse.stages import StageNodes, base_values
 from backends.rdu.microbatches import Microbatches
-from backends.rdu.stream.choices import Break, Choice, choices, resident_bytes
+from backends.rdu.stream.choices import Break, Choice, choices, other_nests, resident_bytes
 from backends.rdu.stream.estimate import KEEP_SHARE, loads_of
 from backends.rdu.stream.nests import NestedStage, Phase
 from ir.graph import Graph, Value
 from pef.machine import Machine, SiteKind
 from pef.nest import Slicing, holds_stored, level_of
 
-WORTHWHILE_GAIN = 1e-3
-"""The part of all its time that a graph must seem to save for further sections to be weighed."""
-
-MOST_WEIGHED = 120
-"""Sections beyond which no further path is weighed, but for the first paths of long graphs."""
-
-FIRST_PATHS = 3
-"""Paths that are weighed however long they are."""
-
 OTHERS = 2
 """Other ways for the same stages to stream that are weighed beside the one that the model prefers."""
-
-ALL_WAYS = 1 + OTHERS
-
-MOST_THOROUGH = 4
-"""Paths of which all ways are weighed at most."""
-
-USUAL = 0.75
-"""The part of weighed sections that is expected to take at least so much longer than modelled: a few are taken to be
-better than most, so that they are weighed too."""
-
-UNFIT = 1e3
-"""How many times as long as modelled a section counts that does not fit when it is planned."""
-
-Weigh = Callable[[int, Sequence[Way], float], tuple[float, int | None]]
-"""The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
-of it when it is planned, and which of them that is; the cycles that are given, and None, where none fits in less."""
 
 WINDOW = 48
 """Stages that a section may have at most."""
 
+MOST_NESTS = 8
+"""Other nests of a phase that are predicted, where not all are."""
+
 PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """Another section that could begin at the same place: its stages, its phases, and by how many cycles the graph as
-    a whole would take longer with it."""
-
-    length: int
-    phases: int
-    extra_cycles: float
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
-    the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
-
-    `others` are ways in which the same stages could stream as well. Sections of equal `kind`, the position where they
-    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
-    first.
-    """
-
-    phases: tuple[Phase, ...]
-    cycles: float
-    rivals: tuple[Rival, ...] = ()
-    others: tuple[Way, ...] = ()
-    kind: tuple[int, int] = (0, 0)
-    excess: int = 0
-
-    @cached_property
-    def length(self) -> int:
-        """Stages."""
-        return sum(len(phase.stages) for phase in self.phases)
-
-    @property
-    def ways(self) -> tuple[Way, ...]:
-        """All its ways, the one that the model prefers first."""
-        return Way(self.phases, self.cycles), *self.others
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighed:
-    """What is known of a section: its cycles in the fastest of its ways that were looked at, the number of that way,
-    and how many that are."""
-
-    cycles: float
-    number: int
-    looked: int
 
 
 class Cutter:
@@ -129,10 +70,7 @@ class Cutter:
         indexed: Indexed | None = None,
         weigh: Weigh | None = None,
     ) -> None:
-        self.weigh = weigh
-        self._weighed: dict[tuple[int, int], _Weighed] = {}
-        self._ratios: list[float] = []
-        self._gains: list[float] = []
+        self.paths = Paths(len(stages), weigh, self._other_nests)
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -176,105 +114,27 @@ class Cutter:
                 reached.add(end)
                 if end < count:
                     waiting.append(end)
-        path = self._weighed_path(ways)
-        _, total = self._path(ways, ALL_WAYS)
         found: list[Section] = []
         position = 0
-        for best in path:
-            rivals = (
-                Rival(s.length, len(s.phases), self._weight(s, ALL_WAYS) + total[position + s.length] - total[position])
-                for s in ways[position]
-                if s.length != best.length and self._weight(s, ALL_WAYS) < UNFIT * s.cycles
-            )
-            ranked = tuple(sorted(rivals, key=lambda rival: rival.extra_cycles))
-            found.append(replace(self.weighed(best, position), rivals=ranked))
+        for best, rivals in self.paths.best(ways):
+            found.append(replace(self.weighed(best, position), rivals=rivals))
             position += best.length
         return found
-
-    def _weighed_path(self, ways: Mapping[int, Sequence[Section]]) -> list[Section]:
-        """The best sections from the first stage on.
-
-        Weighing takes long, so it is done for the sections of the path that seems best, until none of those that would
-        have to be weighed next promises to be better than the best path of weighed sections by more than
-        `WORTHWHILE_GAIN`: at first only in the way that the model prefers; then the best of them in all ways.
-        """
-        best: list[Section] = []
-        for count, paths in ((1, FIRST_PATHS), (ALL_WAYS, MOST_THOROUGH)):
-            least = math.inf
-            while paths > 0 or (count == 1 and len(self._weighed) < MOST_WEIGHED):
-                paths -= 1
-                chosen, total = self._path(ways, count)
-                if total[0] >= least * (1 - WORTHWHILE_GAIN):
-                    break
-                for section in self._along(chosen):
-                    self._looked_at(section, count)
-                known = {start: [s for s in found if self._has_looked(s, count)] for start, found in ways.items()}
-                chosen, total = self._path(known, count)
-                best, least = self._along(chosen), total[0]
-            ways = known
-        return best
 
     def weighed(self, section: Section, start: int) -> Section:
         """The section in those of its phases that are predicted to be fastest, and with that time: as modelled where
         nobody predicts. What does not fit is the last resort."""
         origin, _ = section.kind
-        found = self._looked_at(section, ALL_WAYS)
-        phases = section.ways[found.number].phases
-        return replace(section, phases=self._moved(phases, origin, start), cycles=found.cycles, others=())
+        known = self.paths.looked_at(section, Look.REFINED)
+        return replace(section, phases=self._moved(known.phases, origin, start), cycles=known.cycles, others=())
 
-    def _has_looked(self, section: Section, count: int) -> bool:
-        """Whether so many of its ways have been looked at."""
-        found = self._weighed.get(section.kind)
-        return self.weigh is None or (found is not None and found.looked >= count)
-
-    def _looked_at(self, section: Section, count: int) -> _Weighed:
-        """What is known of a section once so many of its ways have been looked at, and more while none fits."""
-        found = self._weighed.get(section.kind)
-        if self.weigh is None or self._has_looked(section, count):
-            return found or _Weighed(section.cycles, 0, count)
-        unfit = UNFIT * section.cycles
-        before = found or _Weighed(unfit, 0, 0)
-        found = before
-        while found.looked < count or (found.cycles >= unfit and found.looked < len(section.ways)):
-            upto = max(count, found.looked + 1)
-            cycles, better = self.weigh(section.kind[0], section.ways[found.looked : upto], found.cycles)
-            found = _Weighed(cycles, found.number if better is None else found.looked + better, upto)
-        if found.cycles < unfit:
-            if before.looked == 0:
-                bisect.insort(self._ratios, found.cycles / section.cycles)
-            elif before.cycles < unfit:
-                bisect.insort(self._gains, found.cycles / before.cycles)
-        self._weighed[section.kind] = found
-        return found
-
-    def _path(self, ways: Mapping[int, Sequence[Section]], count: int) -> tuple[dict[int, Section], dict[int, float]]:
-        """The best section from every position from where these lead to the end, and the cycles of all sections from
-        there, as far as can be told before so many ways of all are looked at."""
-        total = {len(self.stages): 0.0}
-        chosen: dict[int, Section] = {}
-        for start in sorted(ways, reverse=True):
-            leading = [section for section in ways[start] if start + section.length in total]
-            if leading:
-                chosen[start] = min(leading, key=lambda s: self._weight(s, count) + total[start + s.length])
-                total[start] = self._weight(chosen[start], count) + total[start + chosen[start].length]
-        return chosen, total
-
-    def _along(self, chosen: Mapping[int, Section]) -> list[Section]:
-        """The chosen sections from the first stage on, one behind the other."""
-        path, position = [], 0
-        while position < len(self.stages):
-            path.append(chosen[position])
-            position += path[-1].length
-        return path
-
-    def _weight(self, section: Section, count: int) -> float:
-        """Cycles as predicted where so many ways have been looked at. Where fewer have been, they are expected to fall
-        as they did for a few of the others, as `USUAL` says; where none has, the cycles are as modelled, by as much
-        longer as most of the others turned out to take: the model leaves out some of what a prediction knows of."""
-        found = self._weighed.get(section.kind)
-        if found is None:
-            return section.cycles * max(1.0, _usual(self._ratios))
-        return found.cycles if found.looked >= count else found.cycles * _usual(self._gains)
+    def _other_nests(self, position: int, phase: Phase, everything: bool) -> list[Phase]:
+        """Nests of the stages of a phase at a position that may be faster than the one it has, or all there are with
+        `everything`, the most promising first."""
+        stages = self.stages[position : position + len(phase.stages)]
+        found = other_nests(phase, stages, self.machine, self.microbatches, everything)
+        legal = [other for other in found if self._updates_in_step(other)]
+        return legal if everything else legal[:MOST_NESTS]
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""
@@ -583,11 +443,6 @@ class Cutter:
 def _all_names(stage: NestedStage) -> tuple[str, ...]:
     """The values of a stage and the indices it goes by."""
     return (*stage.names, *(gather.index.name for gather in stage.stage.gathers))
-
-
-def _usual(ratios: Sequence[float]) -> float:
-    """What ratios that ascend come to at least, but for a few."""
-    return ratios[int((1 - USUAL) * (len(ratios) - 1))] if ratios else 1.0
 
 
 def _updates(graph: Graph) -> dict[str, str]:

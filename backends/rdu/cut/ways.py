@@ -1,4 +1,4 @@
-"""Ways through a section that is searched for: phases up to a position, and which of them are followed further."""
+"""Sections that are searched for: the ways in which their stages can stream, and which of them are followed further."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from backends.rdu.stream.choices import Choice
 from backends.rdu.stream.nests import Phase
@@ -20,10 +21,44 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Phases in which the stages of a section can stream, and the cycles that the model expects of them."""
+    """Phases in which the stages of a section can stream, and the cycles that the model expects of them: 0 where it was
+    not asked."""
 
     phases: tuple[Phase, ...]
     cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another section that could begin at the same place: its stages, its phases, and by how many cycles the graph as
+    a whole would take longer with it."""
+
+    length: int
+    phases: int
+    extra_cycles: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
+    the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
+
+    `others` are ways in which the same stages could stream as well. Sections of equal `kind`, the position where they
+    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
+    first.
+    """
+
+    phases: tuple[Phase, ...]
+    cycles: float
+    rivals: tuple[Rival, ...] = ()
+    others: tuple[Way, ...] = ()
+    kind: tuple[int, int] = (0, 0)
+    excess: int = 0
+
+    @cached_property
+    def length(self) -> int:
+        """Stages."""
+        return sum(len(phase.stages) for phase in self.phases)
 
 
 @dataclass

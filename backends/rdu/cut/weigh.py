@@ -41,10 +41,15 @@ HOPEFUL = 0.05
 
 
 def fastest_plan(
-    section: CutSection, types: Mapping[str, TensorType], machine: Machine, replicas: Replicas
+    section: CutSection,
+    types: Mapping[str, TensorType],
+    machine: Machine,
+    replicas: Replicas,
+    least: float = math.inf,
 ) -> tuple[Layout, float]:
     """The section planned in the way that is predicted to be fastest, and its cycles, loads included; everything that
-    it moves is taken to be in the fastest tier of memory. `types` are those of the symbols it binds.
+    it moves is taken to be in the fastest tier of memory. `types` are those of the symbols it binds. Deeper rings are
+    not tried where `least` cycles, of another way to stream it, would hardly be reached.
 
     Raises DoesNotFitError.
     """
@@ -60,7 +65,7 @@ def fastest_plan(
             best = layout, cycles
         moved = (expected.dram_read_bytes + expected.dram_write_bytes) / machine.tier_bytes_per_cycle(0)
         deeper = any(buffer.loaded and buffer.depth < buffer.slices for buffer in layout.buffers)
-        if not deeper or expected.cycles <= moved * (1 + MEMORY_BOUND):
+        if not deeper or expected.cycles <= moved * (1 + MEMORY_BOUND) or cycles > least * (1 + HOPEFUL):
             break
     assert best is not None
     return best
@@ -110,7 +115,7 @@ class Weigher:
             if best <= (1 + MEMORY_BOUND) * self._least_cycles(section, types):
                 break
             try:
-                cycles = fastest_plan(section, types, self.machine, self.replicas)[1]
+                cycles = fastest_plan(section, types, self.machine, self.replicas, best)[1]
             except DoesNotFitError:
                 continue
             if cycles < best:

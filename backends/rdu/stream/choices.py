@@ -36,6 +36,9 @@ SMALL_FILL = 0.1
 SMALL_SHARE = 0.1
 """A phase whose filling adds no more to it, and whose buffers fill no more of the PMUs, needs no inner loop."""
 
+FEW_STARTS, MOST_STARTS = 2, 4
+"""Stages in which an inner loop may start: where all sections are looked for, and where a few are looked at closely."""
+
 MOST_INNER = 64
 """Iterations of an inner loop at most."""
 
@@ -44,6 +47,9 @@ RESIDENT_SHARE = 0.4
 
 FITTING_SHARE = 0.9
 """The part of the PMUs that the bytes of a candidate may fill, where another candidate needs less."""
+
+HOPEFUL = 0.05
+"""The part by which a nest may be modelled to take longer than another, and still be faster when it is planned."""
 
 OPTIONS_KEPT = 3
 """Candidates for the same stages that are kept for the cut."""
@@ -93,6 +99,40 @@ def choices(
         found[still.length], reach = [still], still.length + 1
     best = (kept for group in found.values() for kept in _best(group, machine))
     return [Choice(candidate.phase, candidate.draft.cost()) for candidate in best], reach
+
+
+def other_nests(
+    phase: Phase,
+    stages: Sequence[NestedStage],
+    machine: Machine,
+    microbatches: Microbatches | None = None,
+    everything: bool = False,
+) -> list[Phase]:
+    """Nests in which all the stages of a phase can stream that differ from its own in one loop, and are not modelled to
+    take much longer: every count of the outer loop, and with the present one every inner loop that starts where most is
+    written, whatever the size of the slices. The fastest come first. With `everything`, all nests of two loops."""
+    own = _modelled(_Candidate.of(phase, machine), machine)
+    found: dict[tuple[object, ...], tuple[float, Phase]] = {_way_of(phase): (math.inf, phase)}
+    for streak in streaks(stages):
+        if len(streak.stages) == len(stages):
+            for candidate in _Nests(streak, machine, microbatches).others(phase, everything):
+                time = _modelled(candidate, machine)
+                if (everything or time <= (1 + HOPEFUL) * own) and fits(candidate.cost, machine):
+                    found.setdefault(_way_of(candidate.phase), (time, candidate.phase))
+    del found[_way_of(phase)]
+    return [other for _, other in sorted(found.values(), key=lambda found: found[0])]
+
+
+def _way_of(phase: Phase) -> tuple[object, ...]:
+    """What tells nests of the same stages apart."""
+    return phase.nest, *(stage.slicings for stage in phase.stages)
+
+
+def _modelled(candidate: _Candidate, machine: Machine) -> float:
+    """The cycles of a phase by itself on the whole machine."""
+    cost = candidate.cost
+    rate, pcus = machine.tier_bytes_per_cycle(0), len(machine.working_sites(SiteKind.PCU))
+    return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
 
 
 def fits(cost: PhaseCost, machine: Machine) -> bool:
@@ -166,6 +206,20 @@ class _Nests:
                 yield fewer
                 yield from self._inner(fewer.phase, largest)
 
+    def others(self, phase: Phase, everything: bool) -> Iterator[_Candidate]:
+        """The stages of a phase with every count of the outer loop; and with its own, or with `everything` with each of
+        them, every inner loop."""
+        length = len(phase.stages)
+        divisor = self.streak.divisors[length - 1]
+        asked = self.microbatches.count(divisor) if self.microbatches is not None else None
+        for count in (asked,) if asked else counts_of(divisor, MOST_OUTER):
+            outer, _ = self._upto(length, count)
+            yield outer
+            if everything or count == phase.nest.counts[0]:
+                for position, seed, cuttings, limit in _inner_loops(outer.phase, MOST_STARTS):
+                    for inner in counts_of(limit, MOST_INNER)[1:]:
+                        yield self._with_inner(outer.phase, position, seed, cuttings, inner)
+
     def _good_enough(self, cost: PhaseCost) -> bool:
         """Whether an inner loop could hardly make a phase faster or smaller."""
         pmus = len(self.machine.working_sites(SiteKind.PMU))
@@ -183,17 +237,11 @@ class _Nests:
 
     def _inner(self, phase: Phase, largest: int) -> Iterator[_Candidate]:
         """The phase with one inner loop, for every place where one may start."""
-        seen = set()
-        for position, seed in inner_seeds(phase):
-            cuttings, divisor = inner_cuttings(phase, position, seed)
-            key = tuple(cuttings)
-            if divisor <= 1 or key in seen:
-                continue
-            seen.add(key)
+        for position, seed, cuttings, divisor in _inner_loops(phase, FEW_STARTS):
             counts = counts_of(divisor, MOST_INNER)
             wanted = [-(-largest // nbytes) for nbytes in INNER_SLICE_BYTES]
             for count in sorted({next((c for c in counts if c >= want), counts[-1]) for want in wanted} - {1}):
-                yield self._with_inner(phase, position, seed, key, count)
+                yield self._with_inner(phase, position, seed, cuttings, count)
 
     def _with_inner(
         self, phase: Phase, position: int, seed: Seed, cuttings: tuple[Cutting | None, ...], count: int
@@ -211,6 +259,18 @@ class _Nests:
         return _Candidate(Phase(nest, known.stages, phase.divisor), known.estimate.draft())
 
 
+def _inner_loops(phase: Phase, starts: int) -> Iterator[tuple[int, Seed, tuple[Cutting | None, ...], int]]:
+    """Where an inner loop of a phase may start, in one of so many stages; how it then cuts the stages, and by what its
+    count is limited."""
+    seen = set()
+    for position, seed in inner_seeds(phase, starts):
+        cuttings, divisor = inner_cuttings(phase, position, seed)
+        key = tuple(cuttings)
+        if divisor > 1 and key not in seen:
+            seen.add(key)
+            yield position, seed, key, divisor
+
+
 @dataclass(frozen=True)
 class _InnerLoop:
     """An inner loop from some stage on: how it cuts the stages of the longest phase so far, and what they cost."""
@@ -222,19 +282,12 @@ class _InnerLoop:
 
 def _best(group: Sequence[_Candidate], machine: Machine) -> list[_Candidate]:
     """Those that are best in time, and those that need the fewest PMUs."""
-    rate = machine.tier_bytes_per_cycle(0)
-    pcus = len(machine.working_sites(SiteKind.PCU))
-
-    def time(choice: _Candidate) -> float:
-        cost = choice.cost
-        return max(cost.work / pcus, cost.floor, cost.loaded_bytes / rate) * (1 + cost.fill)
-
     most = FITTING_SHARE * len(machine.working_sites(SiteKind.PMU))
     pmus = [_least_pmus(choice.cost, machine) for choice in group]
     fitting = [number for number, needed in enumerate(pmus) if needed <= most] or range(len(group))
     kept: list[_Candidate] = []
     fewest: float = math.inf
-    for number in sorted(fitting, key=lambda number: (time(group[number]), pmus[number])):
+    for number in sorted(fitting, key=lambda number: (_modelled(group[number], machine), pmus[number])):
         if pmus[number] < fewest:
             kept.append(group[number])
             fewest = pmus[number]

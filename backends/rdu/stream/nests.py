@@ -244,10 +244,10 @@ def _largest_result(stage: NestedStage) -> int:
     return max(value.type.numel for node in stage.stage.busy for value in node.results)
 
 
-def inner_seeds(phase: Phase) -> Iterator[tuple[int, Seed]]:
-    """Where an inner loop may start: the parallel dims of the stages that write the largest slices, largest first."""
+def inner_seeds(phase: Phase, stages: int) -> Iterator[tuple[int, Seed]]:
+    """Where an inner loop may start: the parallel dims of so many stages, those that write the largest slices first."""
     order = sorted(range(len(phase.stages)), key=lambda i: -_largest_write(phase.stages[i]))
-    for position in order[:2]:
+    for position in order[:stages]:
         for seed in seeds(phase.stages[position].form):
             yield position, seed
 
