@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from backends.rdu.cut.cut_section import CutGraph, CutSection, Store, output_store
 from backends.rdu.cut.search import WINDOW, Cutter
+from backends.rdu.cut.ways import Section
 from backends.rdu.cut.weigh import Weigher
 from backends.rdu.fuse.groups import fuse_by_rules
 from backends.rdu.fuse.indexed import Indexed, Update, by_index
