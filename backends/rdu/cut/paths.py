@@ -29,8 +29,9 @@ FIRST_PATHS = 3
 MOST_THOROUGH = 4
 """Paths that are looked at more closely at most."""
 
-FEW = 8
-"""Where no more sections than these may be chosen from, all are refined, and all nests of the best are predicted."""
+FEW, SMALL = 8, 12
+"""Where no more sections than these may be chosen from, of a graph of no more stages, all are refined, and many nests of
+the best are predicted."""
 
 PATIENCE = 3
 """Nests of a phase that are predicted in vain before the others are given up."""
@@ -47,12 +48,12 @@ Weigh = Callable[[int, Sequence[Way], float], tuple[float, int | None]]
 of it when it is planned, and which of them that is; the cycles that are given, and None, where none fits in less."""
 
 OtherNests = Callable[[int, Phase, bool], Sequence[Phase]]
-"""Other nests of a phase that begins at a stage: the most promising, or all."""
+"""Other nests of a phase that begins at a stage: the most promising, or many."""
 
 
 class Look(IntEnum):
     """How closely a section has been looked at: not at all, in the way that the model prefers, in all its ways, with
-    other nests that are near those of the best of them, and with all other nests."""
+    other nests that are near those of the best of them, and with many others."""
 
     NONE = 0
     PREFERRED = 1
@@ -101,7 +102,7 @@ class Paths:
 
     def _best(self, ways: Mapping[int, Sequence[Section]]) -> list[Section]:
         kinds = {section.kind: section for found in ways.values() for section in found}
-        few = len(kinds) <= FEW
+        few = len(kinds) <= FEW and self.stages <= SMALL
         for section in kinds.values() if few else ():
             self.looked_at(section, Look.REFINED)
         best: list[Section] = []

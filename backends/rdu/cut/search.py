@@ -49,8 +49,8 @@ OTHERS = 2
 WINDOW = 48
 """Stages that a section may have at most."""
 
-MOST_NESTS = 8
-"""Other nests of a phase that are predicted, where not all are."""
+MOST_NESTS, MANY_NESTS = 8, 48
+"""Other nests of a phase that are predicted: of many, and in small graphs."""
 
 PHASE_CYCLES = 500.0
 """What a phase costs besides its iterations: latencies and the barrier, as an order of magnitude."""
@@ -128,13 +128,12 @@ class Cutter:
         known = self.paths.looked_at(section, Look.REFINED)
         return replace(section, phases=self._moved(known.phases, origin, start), cycles=known.cycles, others=())
 
-    def _other_nests(self, position: int, phase: Phase, everything: bool) -> list[Phase]:
-        """Nests of the stages of a phase at a position that may be faster than the one it has, or all there are with
-        `everything`, the most promising first."""
+    def _other_nests(self, position: int, phase: Phase, many: bool) -> list[Phase]:
+        """Nests of the stages of a phase at a position that may be faster than the one it has, the most promising
+        first: those near it, or `many`."""
         stages = self.stages[position : position + len(phase.stages)]
-        found = other_nests(phase, stages, self.machine, self.microbatches, everything)
-        legal = [other for other in found if self._updates_in_step(other)]
-        return legal if everything else legal[:MOST_NESTS]
+        found = other_nests(phase, stages, self.machine, self.microbatches, many)
+        return [other for other in found if self._updates_in_step(other)][: MANY_NESTS if many else MOST_NESTS]
 
     def sections(self, start: int) -> list[Section]:
         """Sections that begin at a position: the best of each length that fits, the shortest if none does."""

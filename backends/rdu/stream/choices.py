@@ -106,18 +106,18 @@ def other_nests(
     stages: Sequence[NestedStage],
     machine: Machine,
     microbatches: Microbatches | None = None,
-    everything: bool = False,
+    many: bool = False,
 ) -> list[Phase]:
     """Nests in which all the stages of a phase can stream that differ from its own in one loop, and are not modelled to
     take much longer: every count of the outer loop, and with the present one every inner loop that starts where most is
-    written, whatever the size of the slices. The fastest come first. With `everything`, all nests of two loops."""
+    written, whatever the size of the slices. The fastest come first. With `many`, all nests of two loops."""
     own = _modelled(_Candidate.of(phase, machine), machine)
     found: dict[tuple[object, ...], tuple[float, Phase]] = {_way_of(phase): (math.inf, phase)}
     for streak in streaks(stages):
         if len(streak.stages) == len(stages):
-            for candidate in _Nests(streak, machine, microbatches).others(phase, everything):
+            for candidate in _Nests(streak, machine, microbatches).others(phase, many):
                 time = _modelled(candidate, machine)
-                if (everything or time <= (1 + HOPEFUL) * own) and fits(candidate.cost, machine):
+                if (many or time <= (1 + HOPEFUL) * own) and fits(candidate.cost, machine):
                     found.setdefault(_way_of(candidate.phase), (time, candidate.phase))
     del found[_way_of(phase)]
     return [other for _, other in sorted(found.values(), key=lambda found: found[0])]
@@ -206,8 +206,8 @@ class _Nests:
                 yield fewer
                 yield from self._inner(fewer.phase, largest)
 
-    def others(self, phase: Phase, everything: bool) -> Iterator[_Candidate]:
-        """The stages of a phase with every count of the outer loop; and with its own, or with `everything` with each of
+    def others(self, phase: Phase, many: bool) -> Iterator[_Candidate]:
+        """The stages of a phase with every count of the outer loop; and with its own, or with `many` with each of
         them, every inner loop."""
         length = len(phase.stages)
         divisor = self.streak.divisors[length - 1]
@@ -215,7 +215,7 @@ class _Nests:
         for count in (asked,) if asked else counts_of(divisor, MOST_OUTER):
             outer, _ = self._upto(length, count)
             yield outer
-            if everything or count == phase.nest.counts[0]:
+            if many or count == phase.nest.counts[0]:
                 for position, seed, cuttings, limit in _inner_loops(outer.phase, MOST_STARTS):
                     for inner in counts_of(limit, MOST_INNER)[1:]:
                         yield self._with_inner(outer.phase, position, seed, cuttings, inner)
