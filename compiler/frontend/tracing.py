@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.modules import transformer
 
 from compiler.frontend.assertions import checks_dropped
+from compiler.frontend.clock import Clock
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import explain, known_cause
 from compiler.frontend.joint import Joint
@@ -68,10 +69,19 @@ def _traced(
 ) -> Joint:
     """The joint graph; with `as_compiled`, libraries that ask are told that the model is being compiled: they leave out
     what reads values, but some leave out what their eager models need."""
-    fake = _fake_mode(run.spec)
-    with conditions(run.spec.model, run.inference, as_compiled), fake, checks_dropped(run.locator.shown):
-        joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
-        require_repeatable(run, surroundings, lambda tensor: _without_content(tensor, fake), decompositions)
+    fake, clock = _fake_mode(run.spec), Clock(run.locator)
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        return _without_content(tensor, fake)
+
+    with (
+        conditions(run.spec.model, run.inference, as_compiled),
+        fake,
+        checks_dropped(run.locator.shown),
+        clock.watched(surroundings),
+    ):
+        joint = run.joint(stand_in, decompositions)
+        require_repeatable(run, surroundings, clock, stand_in, decompositions)
         return joint
 
 
