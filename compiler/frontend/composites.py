@@ -24,6 +24,7 @@ from compiler.frontend.composites_dropout import DROPOUT, dropout
 from compiler.frontend.composites_fractional import FRACTIONAL
 from compiler.frontend.composites_lists import LISTS
 from compiler.frontend.composites_margin import multi_margin_loss, multilabel_margin_loss
+from compiler.frontend.composites_places import PLACES
 from compiler.frontend.composites_sampling import grid_sampler
 from compiler.frontend.composites_statistics import STATISTICS
 from compiler.frontend.composites_tables import TABLES
@@ -314,6 +315,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **CTC,
     **FRACTIONAL,
     **LISTS,
+    **PLACES,
     **TABLES,
     **WEIGHTS,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing
