@@ -21,6 +21,7 @@ from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_covariance import corrcoef, cov
 from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
+from compiler.frontend.composites_encoder import ENCODER
 from compiler.frontend.composites_fractional import FRACTIONAL
 from compiler.frontend.composites_lists import LISTS
 from compiler.frontend.composites_margin import multi_margin_loss, multilabel_margin_loss
@@ -313,6 +314,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **ANTIALIASED,
     **CHUNKED,
     **CTC,
+    **ENCODER,
     **FRACTIONAL,
     **LISTS,
     **PLACES,
