@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
-_PLAIN = (bool, int, float, str, bytes, type(None))
+_PLAIN = (bool, int, float, str, bytes, range, type(None))
 
 
 def is_iterator(cls: type) -> bool:
@@ -27,10 +27,10 @@ def position(iterator: Any) -> Any:
         return "unknown"
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, depth: int = 3) -> Any:
     """Numbers and text by their values, iterators by their positions, other objects by who they are."""
     if type(value) in _PLAIN:
         return value
-    if type(value) is tuple:
-        return tuple(map(_shown, value))
+    if type(value) in (tuple, list) and depth:
+        return tuple(_shown(item, depth - 1) for item in value)
     return position(value) if is_iterator(type(value)) else id(value)
