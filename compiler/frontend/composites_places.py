@@ -38,7 +38,7 @@ def read_by_index(x: Tensor, indices: list[Tensor | None]) -> Tensor:
     found: list[Tensor | None] = []
     for index in indices:
         is_empty_mask = index is not None and index.dtype in (torch.bool, torch.uint8) and not index.numel()
-        found += along_each_axis(index) if is_empty_mask else [index]  # type: ignore[arg-type]
+        found += along_each_axis(index) if is_empty_mask else [index]
     read: Tensor = aten.index(x, found)
     return read
 

@@ -91,7 +91,12 @@ class Items:
     def __init__(self, items: Any) -> None:
         self.items = items
         self.kind: Any = made_of(type(items), LISTS)
-        self.before = list(self.kind.__iter__(items))
+        self.before: list[Any] = list(self._all())
+
+    def _all(self) -> Iterable[Any]:
+        """What it holds."""
+        found: Iterable[Any] = self.kind.__iter__(self.items)
+        return found
 
     @property
     def identity(self) -> int:
@@ -103,45 +108,45 @@ class Items:
 
     def grew(self) -> int:
         """How much longer it is than it was."""
-        return self.kind.__len__(self.items) - len(self.before)
+        return int(self.kind.__len__(self.items)) - len(self.before)
 
-    def now(self) -> Iterable[tuple[int, Any]]:
+    def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with where."""
-        return enumerate(self.kind.__iter__(self.items))
+        return enumerate(self._all())
 
     def changed(self) -> list[Any]:
         """The places of what is another than before, or gone."""
-        if not self.grew() and all(map(is_, self.kind.__iter__(self.items), self.before)):
+        if not self.grew() and all(map(is_, self._all(), self.before)):
             return []
         return _changed(dict(self.now()), dict(enumerate(self.before)))
 
-    def get(self, key: int) -> Any:
+    def get(self, key: Any) -> Any:
         """What is at a place."""
         is_there = self.kind is list and key < list.__len__(self.items)
         return list.__getitem__(self.items, key) if is_there else self.items
 
-    def was(self, key: int) -> Any:
+    def was(self, key: Any) -> Any:
         """What was at a place."""
         return self.before[key] if key < len(self.before) else self.before
 
-    def put(self, key: int, value: Any) -> None:
+    def put(self, key: Any, value: Any) -> None:
         """Put another value at a place."""
         if self.kind is not set:
             self.kind.__setitem__(self.items, key, value)
 
-    def hold(self, key: int, value: Any) -> None:
+    def hold(self, key: Any, value: Any) -> None:
         """As though another value had always been at a place."""
         self.put(key, value)
         if self.kind is not set:
             self.before[key] = value
 
-    def shown(self, key: int) -> str:
+    def shown(self, key: Any) -> str:
         """A name for what is at a place."""
         return f"an item of a {self.kind.__name__}"
 
     def restore(self) -> None:
         """Put the former content back."""
-        if not self.grew() and all(map(is_, self.kind.__iter__(self.items), self.before)):
+        if not self.grew() and all(map(is_, self._all(), self.before)):
             return
         self.kind.clear(self.items)
         self.kind.update(self.items, self.before) if self.kind is set else self.kind.extend(self.items, self.before)
@@ -167,7 +172,7 @@ class Elements:
         """Arrays do not."""
         return 0
 
-    def now(self) -> Iterable[tuple[int, Any]]:
+    def now(self) -> Iterable[tuple[Any, Any]]:
         """Nothing that could be anything but a number."""
         return ()
 
@@ -177,24 +182,24 @@ class Elements:
             return []
         return [int(place) for place in np.flatnonzero(self.array != self.before)]
 
-    def get(self, key: int) -> Any:
+    def get(self, key: Any) -> Any:
         """An element."""
         return self.array.flat[key]
 
-    def was(self, key: int) -> Any:
+    def was(self, key: Any) -> Any:
         """What an element was."""
         return self.before.flat[key]
 
-    def put(self, key: int, value: Any) -> None:
+    def put(self, key: Any, value: Any) -> None:
         """Have an element be another."""
         self.array.flat[key] = value
 
-    def hold(self, key: int, value: Any) -> None:
+    def hold(self, key: Any, value: Any) -> None:
         """As though an element had always been another."""
         self.put(key, value)
         self.before.flat[key] = value
 
-    def shown(self, key: int) -> str:
+    def shown(self, key: Any) -> str:
         """A name for an element."""
         return "an element of a NumPy array"
 
@@ -224,7 +229,7 @@ class Class:
         """How many more attributes it has than it had."""
         return len(vars(self.cls)) - len(self.before)
 
-    def now(self) -> Iterable[tuple[str, Any]]:
+    def now(self) -> Iterable[tuple[Any, Any]]:
         """Its attributes."""
         return vars(self.cls).items()
 
@@ -232,24 +237,24 @@ class Class:
         """The names of attributes that are others than before, or gone."""
         return _changed(vars(self.cls), self.before)
 
-    def get(self, key: str) -> Any:
+    def get(self, key: Any) -> Any:
         """An attribute."""
         return vars(self.cls).get(key)
 
-    def was(self, key: str) -> Any:
+    def was(self, key: Any) -> Any:
         """What an attribute was."""
         return self.before.get(key)
 
-    def put(self, key: str, value: Any) -> None:
+    def put(self, key: Any, value: Any) -> None:
         """Set an attribute."""
         setattr(self.cls, key, value)
 
-    def hold(self, key: str, value: Any) -> None:
+    def hold(self, key: Any, value: Any) -> None:
         """As though an attribute had always been another."""
         self.put(key, value)
         self.before[key] = value
 
-    def shown(self, key: str) -> str:
+    def shown(self, key: Any) -> str:
         """An attribute with its class."""
         return f"{self.cls.__name__}.{key}"
 
@@ -285,7 +290,7 @@ class Slots:
         """Its slots are always the same."""
         return 0
 
-    def now(self) -> Iterable[tuple[str, Any]]:
+    def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with the slots' names."""
         return [(name, self.get(name)) for name in self.slots]
 
@@ -293,29 +298,29 @@ class Slots:
         """The names of slots that hold something else than before."""
         return _changed(dict(self.now()), self.before)
 
-    def get(self, key: str) -> Any:
+    def get(self, key: Any) -> Any:
         """What is in a slot; None for nothing."""
         try:
             return self.slots[key].__get__(self.owner)
         except AttributeError:
             return None
 
-    def was(self, key: str) -> Any:
+    def was(self, key: Any) -> Any:
         """What was in a slot."""
         return self.before[key]
 
-    def put(self, key: str, value: Any) -> None:
+    def put(self, key: Any, value: Any) -> None:
         """Have a slot hold another value."""
         self.slots[key].__set__(self.owner, value)
 
-    def hold(self, key: str, value: Any) -> None:
+    def hold(self, key: Any, value: Any) -> None:
         """As though a slot had always held another value."""
         self.put(key, value)
         self.before[key] = value
 
-    def shown(self, key: str) -> str:
+    def shown(self, key: Any) -> str:
         """The slot's name."""
-        return key
+        return str(key)
 
     def restore(self) -> None:
         """Put the former content back."""
@@ -343,7 +348,7 @@ class Cell:
         """It holds one value."""
         return 0
 
-    def now(self) -> Iterable[tuple[str, Any]]:
+    def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with its name."""
         return [(self.name, self.cell.cell_contents)] if is_filled(self.cell) else []
 
@@ -368,9 +373,9 @@ class Cell:
         """As though it had always held another value."""
         self.cell.cell_contents = self.before = value
 
-    def shown(self, key: str) -> str:
+    def shown(self, key: Any) -> str:
         """The variable's name."""
-        return key
+        return str(key)
 
     def restore(self) -> None:
         """Put the former value back."""

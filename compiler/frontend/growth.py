@@ -58,7 +58,8 @@ def far(now: Any, change: Any) -> Any:
 
 def grown(items: Any, growth: int) -> Any:
     """What a list, dict or other container is after many calls that made it longer, before one more."""
-    kind = _saying(type(items))
+    own: Any = type(items)
+    kind = _saying(own)
     if isinstance(items, deque):
         found = kind(items, items.maxlen)
     elif isinstance(items, defaultdict):
@@ -75,7 +76,7 @@ def _saying(kind: Any) -> Any:
     something is taken out: those that a model keeps short are not long at a later call either."""
 
     def length(items: Any) -> int:
-        said = kind.__len__(items) + items.unseen
+        said: int = kind.__len__(items) + items.unseen
         return said if getattr(items, "maxlen", None) is None else min(said, items.maxlen)
 
     def item(items: Any, key: Any) -> Any:
