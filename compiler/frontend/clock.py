@@ -39,6 +39,16 @@ LATEST: Standing = (_seconds(2051, 12, 31, 23, 59, 59.999), 1e6)
 the minute or the second: the first is a Monday and the last a Sunday. In the last, everything takes long."""
 
 
+class _Function:
+    """A function that is no method where it is an attribute of a class, as those it stands for are none."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._call(*arguments, **named)
+
+
 class Clock:
     """What Python's clocks say while a model is traced.
 
@@ -93,19 +103,19 @@ class Clock:
             seconds = self._told(f"time.{real.__name__}")
             return real() if seconds is None else type(real())(seconds * per_second)
 
-        return reading
+        return _Function(reading)
 
     def _of_now(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def of_now(seconds: float | None = None) -> Any:
             return real(self._told(f"time.{real.__name__}") if seconds is None else seconds)
 
-        return of_now
+        return _Function(of_now)
 
     def _formatting(self, real: Callable[..., str], local: Callable[..., Any]) -> Callable[..., str]:
         def formatting(form: str, when: Any = None) -> str:
             return real(form, local(self._told("time.strftime")) if when is None else when)
 
-        return formatting
+        return _Function(formatting)
 
     def _class(self, real: Any) -> Any:
         """A class that stands for `datetime` or `date`: what it makes are objects of the real one."""
@@ -140,7 +150,9 @@ class Clock:
 
     def _told(self, name: str) -> float | None:
         """What the clock called `name` says to who has asked; None for the time."""
-        frame: FrameType | None = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename == __file__:
+            frame = frame.f_back
         if frame is None or not _is_models(frame.f_code.co_filename) or threading.get_ident() != self._thread:
             return None
         while frame is not None and not is_users(frame.f_code.co_filename):

@@ -64,6 +64,12 @@ class History(list[int]):
     """A list of the user's own."""
 
 
+class Timer:
+    """A class with a clock."""
+
+    clock = time.monotonic
+
+
 def either(is_so: Any) -> float:
     """One of two numbers."""
     return 2.0 if is_so else 1.0
@@ -255,6 +261,7 @@ CLOCKS: dict[str, Factor] = {
     "monotonic_ns": lambda m: float(time.monotonic_ns()),
     "default_timer": lambda m: timeit.default_timer(),
     "a clock of the model's": lambda m: m.kept() / 1e9,
+    "a clock of a class": lambda m: Timer().clock() / 1e9,
     "a deadline": lambda m: either(time.time() > 2e9),
     "a duration": lambda m: either(-time.perf_counter() + time.perf_counter() > 10),
     "the hour": lambda m: either(moment.now().hour > 22),
