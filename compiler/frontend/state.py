@@ -50,9 +50,8 @@ DEPTH = 4
 """How far containers in containers are followed."""
 
 LARGEST = 10_000
-"""Items of a container whose own items are followed: larger ones hold data, not caches."""
-MOST_ELEMENTS = 1_000_000
-"""Elements of a NumPy array that is noted: larger ones hold data, not counts."""
+"""Items of a container whose own items are followed, and elements of a NumPy array that is noted: larger ones hold data,
+not caches or counts."""
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
 _OPEN = (SimpleNamespace, Namespace, UserDict, UserList)
@@ -330,7 +329,7 @@ class _Kept:
 
     def _elements(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
-        if value.size <= MOST_ELEMENTS and value.flags.writeable:
+        if value.size <= LARGEST and value.flags.writeable:
             self.containers.append(Elements(value))
 
     def _iterator(self, value: Any, depth: int) -> None:
