@@ -8,7 +8,7 @@ the count is.
 from __future__ import annotations
 
 import builtins
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,18 +17,19 @@ from unittest.mock import patch
 
 import numpy as np
 
+from compiler.frontend.containers import DICTS, LISTS, made_of
+
 FAR = 1_441_440_000
 """What a count is at a later call: divisible by what people divide by, and still a number of 32 bits."""
 LONG = 18_018_000
 """How long a list is at a later call. Python sets memory aside for so many items where it copies one."""
-SIZED = (list, deque, set, bytearray, dict, OrderedDict, defaultdict, Counter)
-"""Types that grow."""
 MOST_ANSWERS = 1000
 """Questions about counts that are answered alike: a loop that asks more often waits for another answer."""
 COMPUTING = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift",
 )  # fmt: skip
 COMPARING = ("eq", "ne", "lt", "le", "gt", "ge", "bool")
+GROWING = (*LISTS, *DICTS)
 REMOVING = ("pop", "popleft", "popitem", "remove", "discard", "clear", "__delitem__")
 
 
@@ -37,12 +38,17 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) or isinstance(value, (np.integer, np.floating))
 
 
+def grows(kind: type) -> bool:
+    """Whether objects of a class can get longer."""
+    return made_of(kind, GROWING) is not None
+
+
 def summary(value: Any) -> Any:
     """Something to compare a value by: itself, if it is a number or text, the length of what grows, and what kind of
     thing it is otherwise."""
     if type(value) in (bool, int, float, str, bytes, type(None)) or isinstance(value, np.generic):
         return value
-    if type(value) in SIZED:
+    if grows(type(value)):
         return len(value)
     return tuple(map(summary, value)) if type(value) is tuple else type(value)
 
@@ -58,14 +64,16 @@ def far(now: Any, change: Any) -> Any:
 
 def grown(items: Any, growth: int) -> Any:
     """What a list, dict or other container is after many calls that made it longer, before one more."""
-    own: Any = type(items)
-    kind = _saying(own)
-    if isinstance(items, deque):
-        found = kind(items, items.maxlen)
-    elif isinstance(items, defaultdict):
-        found = kind(items.default_factory, items)
+    kind: Any = type(items)
+    base: Any = made_of(kind, GROWING)
+    found: Any = base.__new__(_saying(kind))
+    if base is deque:
+        deque.__init__(found, items, items.maxlen)
+    elif base is defaultdict:
+        defaultdict.__init__(found, items.default_factory, items)
     else:
-        found = kind(items)
+        base.__init__(found, items)
+    vars(found).update(getattr(items, "__dict__", {}))
     found.unseen = LONG - growth - len(items)
     return found
 

@@ -37,7 +37,7 @@ from compiler.frontend.containers import (
     is_filled,
     made_of,
 )
-from compiler.frontend.growth import SIZED, Answer, far, grown, is_number, summary
+from compiler.frontend.growth import Answer, far, grown, grows, is_number, summary
 from compiler.frontend.iterators import is_iterator, position
 from compiler.frontend.module_state import TABLES
 
@@ -50,8 +50,8 @@ DEPTH = 4
 """How far containers in containers are followed."""
 
 LARGEST = 10_000
-"""Items of a container whose own items are followed, and elements of a NumPy array that is noted: larger ones hold data,
-not caches or counts."""
+"""Items of a container whose own items are followed, and elements of an array that is noted: larger ones hold data, not
+caches or counts."""
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
 _OPEN = (SimpleNamespace, Namespace, UserDict, UserList)
@@ -160,9 +160,11 @@ class Surroundings:
             return
         for container in containers:
             for key, now in container.now() if len(container) <= LARGEST else ():
-                if type(now) in SIZED and id(now) in growth:
+                if not grows(type(now)):
+                    continue
+                if id(now) in growth:
                     yield container, key, growth[id(now)]
-                elif type(now) in SIZED and now and container.was(key) is None:
+                elif now and container.was(key) is None:
                     yield container, key, len(now)
 
     def restore(self) -> None:
