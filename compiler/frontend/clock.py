@@ -6,17 +6,15 @@ What reads one to tell how long something took is harmless; what computes with i
 from __future__ import annotations
 
 import datetime
-import sys
 import threading
 import time
 import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
-from compiler.frontend.locations import Locator, is_users
-from compiler.frontend.state import Surroundings, is_pythons
+from compiler.frontend.locations import Locator, asking_line
+from compiler.frontend.state import Surroundings
 from ir.location import Location
 
 READINGS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
@@ -150,23 +148,12 @@ class Clock:
 
     def _told(self, name: str) -> float | None:
         """What the clock called `name` says to who has asked; None for the time."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename == __file__:
-            frame = frame.f_back
-        if frame is None or not _is_models(frame.f_code.co_filename) or threading.get_ident() != self._thread:
+        found = asking_line(__file__)
+        if found is None or threading.get_ident() != self._thread:
             return None
-        while frame is not None and not is_users(frame.f_code.co_filename):
-            frame = frame.f_back
-        found = None if frame is None else (self._locator.shown(frame.f_code.co_filename), frame.f_lineno)
-        self.read.setdefault(self._locator.location(found, "", None), name)
+        file, line = found
+        self.read.setdefault(self._locator.location((self._locator.shown(file), line), "", None), name)
         now = self._next
         if now is not None:
             self._next = now + self._step
         return now
-
-
-def _is_models(file: str) -> bool:
-    """Whether a file may be the model's, or a library's: neither ours nor PyTorch's nor Python's."""
-    if not is_users(file):
-        return file.startswith("<") and not file.startswith("<frozen")
-    return not is_pythons(file)

@@ -23,7 +23,7 @@ from compiler.frontend.clock import EARLIEST, LATEST, NOON, Clock, Standing
 from compiler.frontend.dtypes import has_content
 from compiler.frontend.eager import STATE, Decompositions, EagerRun, holders
 from compiler.frontend.growth import Answer
-from compiler.frontend.host_random import HIGHEST, LOWEST, MIDDLE, set_standing, undisturbed
+from compiler.frontend.host_random import HIGHEST, LOWEST, MIDDLE, Seeding, set_standing, undisturbed
 from compiler.frontend.joint import Role
 from compiler.frontend.module_state import lent
 from compiler.frontend.recording import FIRST_SEED, functional, is_random
@@ -56,6 +56,7 @@ def require_repeatable(
     run: EagerRun,
     surroundings: Surroundings,
     clock: Clock,
+    seeding: Seeding,
     stand_in: Callable[[Tensor], Tensor],
     decompositions: Decompositions,
 ) -> None:
@@ -64,6 +65,9 @@ def require_repeatable(
     if run.draws_from_its_own:
         what = "forward draws random numbers from a generator of Python or NumPy that the model keeps"
         raise CaptureError(Problem(what, run.locator.start, DRAW))
+    if seeding.places:
+        what = "forward draws random numbers from a generator without a seed, and every call would draw others"
+        raise CaptureError(Problem(what, next(iter(seeding.places)), DRAW))
     if run.takes_items:
         what = "forward takes the next item of an iterator that the model keeps, and every call would take another"
         raise CaptureError(Problem(what, run.locator.start, ITEM))

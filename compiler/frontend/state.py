@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import sysconfig
 from argparse import Namespace
 from collections import UserDict, UserList
 from collections.abc import Callable, Iterator
@@ -39,12 +38,11 @@ from compiler.frontend.containers import (
 )
 from compiler.frontend.growth import Answer, far, grown, grows, is_number, summary
 from compiler.frontend.iterators import is_iterator, position
+from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
 
 _OWN = Path(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
-_STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 DEPTH = 4
 """How far containers in containers are followed."""
@@ -214,13 +212,7 @@ def sources(model: nn.Module) -> list[ModuleType]:
 @lru_cache(None)
 def _is_installed(file: str) -> bool:
     """Whether a file is Python's or an installed package's."""
-    return is_pythons(file) or not _INSTALLED.isdisjoint(Path(file).parts)
-
-
-@lru_cache(None)
-def is_pythons(file: str) -> bool:
-    """Whether a file is of Python's own library."""
-    return file.startswith(_STDLIB) and _INSTALLED.isdisjoint(Path(file).parts)
+    return is_pythons(file) or not INSTALLED.isdisjoint(Path(file).parts)
 
 
 class _Kept:

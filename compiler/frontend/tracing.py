@@ -23,6 +23,7 @@ from compiler.frontend.assertions import checks_dropped
 from compiler.frontend.clock import Clock
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import explain, known_cause
+from compiler.frontend.host_random import Seeding
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
@@ -69,7 +70,7 @@ def _traced(
 ) -> Joint:
     """The joint graph; with `as_compiled`, libraries that ask are told that the model is being compiled: they leave out
     what reads values, but some leave out what their eager models need."""
-    fake, clock = _fake_mode(run.spec), Clock(run.locator)
+    fake, clock, seeding = _fake_mode(run.spec), Clock(run.locator), Seeding(run.locator)
 
     def stand_in(tensor: Tensor) -> Tensor:
         return _without_content(tensor, fake)
@@ -79,9 +80,10 @@ def _traced(
         fake,
         checks_dropped(run.locator.shown),
         clock.watched(surroundings),
+        seeding.watched(),
     ):
         joint = run.joint(stand_in, decompositions)
-        require_repeatable(run, surroundings, clock, stand_in, decompositions)
+        require_repeatable(run, surroundings, clock, seeding, stand_in, decompositions)
         return joint
 
 
