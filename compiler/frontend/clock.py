@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from compiler.frontend.locations import Locator, asking_line
+from compiler.frontend.stand_ins import class_like
 from compiler.frontend.state import Surroundings
 from ir.location import Location
 
@@ -116,18 +117,8 @@ class Clock:
         return _Function(formatting)
 
     def _class(self, real: Any) -> Any:
-        """A class that stands for `datetime` or `date`: what it makes are objects of the real one."""
+        """What stands for `datetime` or `date`."""
         name = f"datetime.{real.__name__}"
-
-        class Kind(type):
-            def __instancecheck__(cls, value: Any) -> bool:
-                return isinstance(value, real)
-
-            def __subclasscheck__(cls, other: type) -> bool:
-                return issubclass(other, real)
-
-        def new(cls: type, *arguments: Any, **named: Any) -> Any:
-            return real(*arguments, **named)
 
         def of_now(how: str) -> Any:
             own = getattr(real, how)
@@ -144,7 +135,7 @@ class Clock:
             return classmethod(told)
 
         telling = {how: of_now(how) for how in ("now", "utcnow", "today") if hasattr(real, how)}
-        return Kind(real.__name__, (real,), {"__new__": new, "__module__": real.__module__, **telling})
+        return class_like(real, real, telling)
 
     def _told(self, name: str) -> float | None:
         """What the clock called `name` says to who has asked; None for the time."""

@@ -80,7 +80,7 @@ def _traced(
         fake,
         checks_dropped(run.locator.shown),
         clock.watched(surroundings),
-        seeding.watched(),
+        seeding.watched(surroundings),
     ):
         joint = run.joint(stand_in, decompositions)
         require_repeatable(run, surroundings, clock, seeding, stand_in, decompositions)
