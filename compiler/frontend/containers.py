@@ -50,7 +50,9 @@ class Mapping:
 
     def changed(self) -> list[Any]:
         """The keys of what is another than before, or gone."""
-        return _changed(self.mapping, self.before)
+        if not self.grew() and all(map(is_, dict.values(self.mapping), self.before.values())):
+            return []
+        return _changed(dict(self.now()), self.before)
 
     def get(self, key: Any) -> Any:
         """What it holds."""

@@ -11,7 +11,7 @@ import builtins
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from unittest.mock import patch
 
@@ -38,18 +38,14 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) or isinstance(value, (np.integer, np.floating))
 
 
-def grows(kind: type) -> bool:
-    """Whether objects of a class can get longer."""
-    return made_of(kind, GROWING) is not None
-
-
 def summary(value: Any) -> Any:
     """Something to compare a value by: itself, if it is a number or text, the length of what grows, and what kind of
     thing it is otherwise."""
     if type(value) in (bool, int, float, str, bytes, type(None)) or isinstance(value, np.generic):
         return value
-    if grows(type(value)):
-        return len(value)
+    base: Any = made_of(type(value), GROWING)
+    if base is not None:
+        return base.__len__(value)
     return tuple(map(summary, value)) if type(value) is tuple else type(value)
 
 
@@ -68,13 +64,13 @@ def grown(items: Any, growth: int) -> Any:
     base: Any = made_of(kind, GROWING)
     found: Any = base.__new__(_saying(kind))
     if base is deque:
-        deque.__init__(found, items, items.maxlen)
+        deque.__init__(found, deque.__iter__(items), items.maxlen)
     elif base is defaultdict:
-        defaultdict.__init__(found, items.default_factory, items)
+        defaultdict.__init__(found, items.default_factory, dict.items(items))
     else:
-        base.__init__(found, items)
+        base.__init__(found, dict(dict.items(items)) if base in DICTS else base.__iter__(items))
     vars(found).update(getattr(items, "__dict__", {}))
-    found.unseen = LONG - growth - len(items)
+    found.unseen = LONG - growth - base.__len__(items)
     return found
 
 
@@ -133,7 +129,7 @@ class Answer:
             yield
 
 
-@cache
+@lru_cache(16)
 def _asked(kind: Any, answer: Answer) -> Any:
     """A class of numbers whose comparisons have this answer."""
 

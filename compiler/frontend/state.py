@@ -36,7 +36,7 @@ from compiler.frontend.containers import (
     is_filled,
     made_of,
 )
-from compiler.frontend.growth import Answer, far, grown, grows, is_number, summary
+from compiler.frontend.growth import GROWING, Answer, far, grown, is_number, summary
 from compiler.frontend.iterators import is_iterator, position
 from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
@@ -158,12 +158,13 @@ class Surroundings:
             return
         for container in containers:
             for key, now in container.now() if len(container) <= LARGEST else ():
-                if not grows(type(now)):
+                base: Any = made_of(type(now), GROWING)
+                if base is None:
                     continue
                 if id(now) in growth:
                     yield container, key, growth[id(now)]
-                elif now and container.was(key) is None:
-                    yield container, key, len(now)
+                elif container.was(key) is None and base.__len__(now):
+                    yield container, key, base.__len__(now)
 
     def restore(self) -> None:
         """Everything is as it was when this was made, but for the modules' own attributes."""

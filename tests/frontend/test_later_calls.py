@@ -64,6 +64,15 @@ class History(list[int]):
     """A list of the user's own."""
 
 
+class Loading(collections.OrderedDict[str, int]):
+    """A dict whose methods do more than a dict's, and fail here."""
+
+    def values(self) -> Any:
+        raise RuntimeError("not to be loaded")
+
+    items = keys = __iter__ = __len__ = __bool__ = values
+
+
 class Timer:
     """A class with a clock."""
 
@@ -238,6 +247,19 @@ UNCHANGING: dict[str, tuple[Any, Factor]] = {
 def test_what_no_call_computes_with_is_not(kept: Any, factor: Factor, inference: bool) -> None:
     assert captured(kept, factor, inference).program.graphs
     assert not seen
+
+
+def test_dicts_of_the_users_own_are_looked_into_without_their_methods() -> None:
+    kept = Loading()
+    collections.OrderedDict.__setitem__(kept, "one", 1)
+
+    def factor(model: Any) -> float:
+        collections.OrderedDict.__setitem__(model.kept, "two", 2)
+        seen.append(1)
+        return 1.0
+
+    assert captured(kept, factor).program.graphs
+    assert list(dict.keys(kept)) == ["one"] and not seen
 
 
 ITERATORS: dict[str, Callable[[], Any]] = {
