@@ -13,7 +13,6 @@ ALWAYS = ("uno",)
 """Trained in every test run, the quickest; the others in the full one. `test_catalogue` trains BraggNN for an epoch."""
 
 
-
 @pytest.mark.parametrize(
     "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
 )

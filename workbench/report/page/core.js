@@ -6,7 +6,7 @@ const WORDS = {
   output: "waiting for room", drain: "drained",
 };
 const STAGE_TIMES = ["compute", "port", "network", "exchange", "input", "output", "dram", "fill", "drain"];
-const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#7f6bb3"];
+const PALETTE = ["#2776b5", "#e3a123", "#059f74", "#d3a8c0", "#53b4eb", "#d55e00", "#ece316", "#4f4292"];
 const CIVIDIS = [[53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 let facts = null;
