@@ -10,8 +10,8 @@ INK, QUIET, LINE, PAPER, PANEL = "#1b2430", "#5b6675", "#c5ccd6", "#ffffff", "#f
 PALETTE = (
     "#0c64ba", "#e08a1e", "#2f9e77", "#c4518b", "#8c7bc1", "#e5cb4b", "#5ab7df", "#8b4236", "#697f2d", "#6b6965",
 )  # fmt: skip
-"""Colours that stay apart for the colour-blind too (`tests/workbench/report/test_colours.py`); every one also comes with a
-letter or a name."""
+"""Colours that the colour-blind tell apart too, as a test of the report holds; every one also comes with a letter or
+a name."""
 MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 
