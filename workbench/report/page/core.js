@@ -106,7 +106,7 @@ function time(cycles) {
   const value = us(cycles);
   if (value < 0.9995) return `${grouped(value * 1e3, 0)} ns`;
   if (value < 1e4) return `${grouped(value, value < 100 ? 2 : 1)} µs`;
-  return value < 1e7 ? `${grouped(value / 1e3, 2)} ms` : `${grouped(value / 1e6, 2)} s`;
+  return value < 999995 ? `${grouped(value / 1e3, 2)} ms` : `${grouped(value / 1e6, 2)} s`;
 }
 // The facts spell microseconds as terminals do.
 const micro = (text) => text.replace(/ us\b/g, " µs");
