@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import click
 
 from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
-from ir.ending import exit_status
+from ir.ending import exit_status, show_messages
 from ir.version import VERSION
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def compile_command(
     if (model is None) is (start_from is None):
         raise click.UsageError("give a model, or a dump to --start-from" + (", not both" if model else ""))
     model = model or str(start_from)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    show_messages(verbose)
     if is_sambaflow_program(model):
         given = {"--output-folder": output_folder, "--pef-name": pef_name, "-b": batch_size, "--arch": arch}
         given |= {"--graphamp-preset": preset, "--inference": inference, f"--{level}": True, "-v": verbose}

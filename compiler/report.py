@@ -70,7 +70,8 @@ def advice(result: CompileResult) -> list[str]:
     total = sum(s["predicted_us"] + s["load_us"] for s in sections)
     load = sum(s["load_us"] for s in sections)
     if load > 0.5 * total:
-        lines.append(f"loading {counted(len(sections), 'section')} takes {load / total:.0%} of the modelled time")
+        share = f"{load / total:.0%} of the modelled time"
+        lines.append(f"loading {counted(len(sections), 'section')} takes {share}: a larger batch shares it")
     own = result.gains.get(_preset(result))
     best = min(result.gains, key=lambda name: result.gains[name], default=None)
     if own and best and result.gains[best] < 0.95 * own:

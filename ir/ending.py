@@ -7,6 +7,7 @@ one `error[INTERNAL]` line, with the traceback where it is asked for.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import threading
@@ -23,6 +24,19 @@ LONGEST = 300
 """Characters shown of what an unforeseen exception says."""
 EXTRAS = {"modelzoo": "zoo", "modelbox": "box", "runtime/node": "node"}
 """The extra of the distribution that brings what the modules of a folder import and others do without."""
+
+
+class _Messages(logging.Handler):
+    """Writes to what standard error is at the moment: while a progress bar is shown, that keeps lines apart from it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def show_messages(verbose: bool = False) -> None:
+    """Show what the toolchain logs on standard error: notes and warnings, and all that is being done if `verbose`."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_Messages()])
 
 
 def exit_status(work: Callable[[], bool], verbose: bool = False) -> int:

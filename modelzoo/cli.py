@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ir.ending import readable_errors
+from ir.ending import readable_errors, show_messages
 from pef.tables import Column, print_table, text
 from pef.wording import counted, duration
 from pef.wording import size as size_of
@@ -31,7 +29,7 @@ def zoo() -> None:
       snc zoo show braggnn  its card: sizes, quality, simulated time
       snc zoo run braggnn   train its tiny configuration, beside PyTorch
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    show_messages()
 
 
 @zoo.command("list")

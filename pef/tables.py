@@ -72,9 +72,13 @@ def largest(rows: Sequence[Row], size: Callable[[Row], float], count: int) -> li
     return [rows[number] for number in sorted(order[:count] if count else order)]
 
 
-def shown_of(shown: Sequence[Row], rows: Sequence[Row], superlative: str) -> str:
-    """What a title adds where not all rows are shown: `: the 10 slowest of 35 (more: --top N)`."""
-    return f": the {len(shown)} {superlative} of {len(rows)} (more: --top N)" if len(shown) < len(rows) else ""
+def shown_of(shown: Sequence[Row], rows: Sequence[Row], superlative: str | None = None) -> str:
+    """What a title adds where not all rows are shown: `: the 10 slowest of 35 (more: --top N)`; without a superlative
+    they are the first."""
+    if len(shown) == len(rows):
+        return ""
+    which = f"first {len(shown)}" if superlative is None else f"{len(shown)} {superlative}"
+    return f": the {which} of {len(rows)} (more: --top N)"
 
 
 def mib(count: float) -> str:

@@ -15,7 +15,7 @@ def duration(us: float) -> str:
     """A time in the unit that suits it: `480 ns`, `81.3 us`, `12.5 ms`, `1.25 s`."""
     if us < 0.9995:
         return f"{us * 1e3:,.0f} ns"
-    return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 1e7 else f"{us / 1e6:,.2f} s"
+    return f"{us:,.1f} us" if us < 1e4 else f"{us / 1e3:,.1f} ms" if us < 999_950 else f"{us / 1e6:,.2f} s"
 
 
 def size(count: float) -> str:

@@ -21,9 +21,11 @@ from compiler.frontend.composites_counting import histc
 from compiler.frontend.composites_covariance import corrcoef, cov
 from compiler.frontend.composites_ctc import CTC
 from compiler.frontend.composites_dropout import DROPOUT, dropout
+from compiler.frontend.composites_encoder import ENCODER
 from compiler.frontend.composites_fractional import FRACTIONAL
 from compiler.frontend.composites_lists import LISTS
 from compiler.frontend.composites_margin import multi_margin_loss, multilabel_margin_loss
+from compiler.frontend.composites_places import PLACES
 from compiler.frontend.composites_sampling import grid_sampler
 from compiler.frontend.composites_statistics import STATISTICS
 from compiler.frontend.composites_tables import TABLES
@@ -312,8 +314,10 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     **ANTIALIASED,
     **CHUNKED,
     **CTC,
+    **ENCODER,
     **FRACTIONAL,
     **LISTS,
+    **PLACES,
     **TABLES,
     **WEIGHTS,
     aten.view.default: torch.reshape,  # strides differ from the fused attention's; here they mean nothing

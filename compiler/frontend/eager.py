@@ -76,8 +76,7 @@ class EagerRun:
         self.left_out: list[str] = []
         self.left_behind: Sequence[tuple[str, str]] = ()
         self.left_elsewhere: Sequence[str] = ()
-        self.counts = False
-        self.draws_on_host = self.draws_from_its_own = False
+        self.draws_on_host = self.draws_from_its_own = self.takes_items = False
         self.hollow: Mapping[int, Tensor] = {}
 
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
@@ -127,7 +126,7 @@ class EagerRun:
             self.left_behind = attributes.changed()
             if self.surroundings is not None:
                 self.left_elsewhere = self.surroundings.changed()
-                self.counts = self.surroundings.counts()
+                self.takes_items = self.surroundings.takes_from_iterators()
         self.recorder.flush()
         stand_ins = set(map(id, leaves))
         for leaf, gradient in self.interception.foreign.items():

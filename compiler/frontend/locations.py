@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,8 +20,11 @@ from ir.location import Location
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _FRONTEND = str(Path(__file__).parent)
+_STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 _SDK = str(Path(__file__).parent.parent.parent / "sambaflow")
 
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages."""
 
 REGION = "snc_region"
 """The key under which `torch.fx.traceback.annotate` tells the region of a traced node, as a `Region`."""
@@ -106,6 +110,25 @@ def current_frame() -> tuple[str, int] | None:
 def is_users(file: str) -> bool:
     """Whether a file is neither PyTorch's nor of this package or the SDK."""
     return not file.startswith((_TORCH, _FRONTEND, _SDK, "<"))
+
+
+@cache
+def is_pythons(file: str) -> bool:
+    """Whether a file is of Python's own library."""
+    return file.startswith(_STDLIB) and INSTALLED.isdisjoint(Path(file).parts)
+
+
+def asking_line(*between: str) -> tuple[str, int] | None:
+    """File and line that the model's code, or a library, called a function of Python's from, which is being asked now,
+    maybe by way of the files `between`. None where PyTorch asks, or Python itself, or we do."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename in between:
+        frame = frame.f_back
+    file = frame.f_code.co_filename if frame else ""
+    is_models = not is_pythons(file) if is_users(file) else file.startswith("<") and not file.startswith("<frozen")
+    while is_models and frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if is_models and frame else None
 
 
 def definition_line(file: Path, name: str) -> int:

@@ -7,8 +7,9 @@ other way, which attends to the same tokens, and computes something for the padd
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,21 @@ from torch.nn.modules.module import register_module_forward_hook
 
 @contextmanager
 def zeros_in_padding(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Where `enabled`, encoders within `model` return what they do where PyTorch's own fast path runs."""
+    """Encoders within `model` make no nested tensors; where `enabled`, they return what they do with them."""
     encoders = [module for module in model.modules() if isinstance(module, nn.TransformerEncoder) and module.layers]
-    if not enabled or not encoders or not torch.backends.mha.get_fastpath_enabled():
-        yield
-        return
+    with patch.object(torch, "_nested_tensor_from_mask_left_aligned", lambda *_: False), ExitStack() as checked:
+        for encoder in encoders:
+            checked.enter_context(patch.object(encoder, "mask_check", True))
+        if not enabled or not encoders or not torch.backends.mha.get_fastpath_enabled():
+            yield
+            return
+        with _hooked(encoders):
+            yield
+
+
+@contextmanager
+def _hooked(encoders: list[nn.TransformerEncoder]) -> Iterator[None]:
+    """The last layer of each returns zeros in padding."""
     last = {encoder.layers[-1]: encoder for encoder in encoders}
 
     def hook(layer: nn.Module, _: Any, given: Mapping[str, Any], result: Tensor) -> Tensor | None:

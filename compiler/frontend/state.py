@@ -8,35 +8,52 @@ from __future__ import annotations
 
 import gc
 import sys
-import sysconfig
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from argparse import Namespace
+from collections import UserDict, UserList
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
-from functools import _lru_cache_wrapper, lru_cache
-from operator import is_
+from functools import _lru_cache_wrapper, lru_cache, partial
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MemberDescriptorType, ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from compiler.frontend.containers import (
+    DICTS,
+    LISTS,
+    Cell,
+    Class,
+    Container,
+    Elements,
+    Items,
+    Mapping,
+    Slots,
+    is_filled,
+    made_of,
+)
+from compiler.frontend.growth import GROWING, Answer, far, grown, is_number, summary
+from compiler.frontend.iterators import is_iterator, position
+from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
 
 _OWN = Path(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
-_STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 DEPTH = 4
 """How far containers in containers are followed."""
 
 LARGEST = 10_000
-"""Items of a container whose own items are followed: larger ones hold data, not caches."""
+"""Items of a container whose own items are followed, and elements of an array that is noted: larger ones hold data, not
+caches or counts."""
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
-_PLAIN = (bool, int, float, str, bytes)
+_OPEN = (SimpleNamespace, Namespace, UserDict, UserList)
+"""Python's own classes whose objects hold what their users put there."""
 _NOT_FOLLOWED = (*_ATOMS, type, FunctionType)
 _THEIR_OWN_BUSINESS = frozenset({"torch", *sys.stdlib_module_names})
 
@@ -53,26 +70,101 @@ class Surroundings:
         self._own = {id(table) for of_module in tables for table in of_module}
         for source in sources(model):
             self._code.module(source)
+        self.counting = self.turning = False
+        self._noted: dict[Any, Any] = {}
+        self._moving: set[Any] = set()
 
     def changed(self) -> list[str]:
         """The names of what is another than when this was made, but for the modules' own attributes."""
         return [container.shown(key) for container in self._others() for key in container.changed()]
 
-    def counts(self) -> bool:
-        """Whether a number is another than when this was made."""
-        return any(True for _ in self._numbers())
+    def note(self) -> None:
+        """Note what everything has come to, which is another than when this was made."""
+        self._noted = self._standing()
 
-    def advance(self, to: int) -> None:
-        """Have a further change of the same size bring such numbers to `to`, or to -`to` where they go down."""
-        for container, key, change in self._numbers():
-            container.put(key, (to if change > 0 else -to) - change)
+    def compare(self) -> None:
+        """See what has changed again since it was noted: `counting` says whether something counts or grows, and
+        `turning` whether something else is not what it was."""
+        now = self._standing()
+        moving = {place for place in {**now, **self._noted} if now.get(place) != self._noted.get(place)}
+        growing = {container for container, key in moving if key is None}
+        self._moving = {place for place in moving if place in self._noted or place[0] not in growing}
+        self.counting = any(is_number(now.get(place)) for place in self._moving)
+        self.turning = any(not is_number(now.get(place)) for place in self._moving)
 
-    def _numbers(self) -> Iterator[tuple[_Container, Any, float]]:
-        for container in (*self._attributes.containers, *self._code.containers):
+    def _standing(self) -> dict[Any, Any]:
+        """What has changed, as far as it can be compared, by the container and the place."""
+        found: dict[Any, Any] = {}
+        for container in self._containers():
+            changed = container.changed()
+            if changed:
+                found[container.identity, None] = container.grew()
+            for key in changed:
+                found[container.identity, key] = summary(container.get(key))
+        return found
+
+    def advance(self, answer: Answer | None = None) -> None:
+        """Have such numbers come far up or down with a further change of the same size, and such lengths too. Who asks
+        about a number gets the `answer`, if there is one."""
+        for container, key, change in list(self._numbers()):
+            if container.was(key) is not None or (container.identity, key) in self._moving:
+                value = far(container.get(key), change)
+                container.put(key, value if answer is None else answer.counted(value))
+        for container, key, growth in list(self._lengths()):
+            if growth > 0:
+                container.put(key, grown(container.get(key), growth))
+            else:
+                container.get(key).clear()
+
+    def takes_from_iterators(self) -> bool:
+        """Whether an iterator has gone on since this was made."""
+        kept = (*self._attributes.iterators, *self._code.iterators)
+        return any(position(iterator) != before for iterator, before in kept)
+
+    @contextmanager
+    def replaced(self, others: ReadOnly[int, Any]) -> Iterator[None]:
+        """Other values in place of those under their ids, as though they had always been there."""
+        found = [
+            (container, key, value)
+            for container in self._containers()
+            if len(container) <= LARGEST
+            for key, value in container.now()
+            if id(value) in others
+        ]
+        for container, key, value in found:
+            container.hold(key, others[id(value)])
+        try:
+            yield
+        finally:
+            for container, key, value in found:
+                container.hold(key, value)
+
+    def _containers(self) -> tuple[Container, ...]:
+        return (*self._attributes.containers, *self._code.containers)
+
+    def _numbers(self) -> Iterator[tuple[Container, Any, Any]]:
+        """Where a number is another than before, and by how much it changed."""
+        for container in self._containers():
             for key in container.changed():
                 before, now = container.was(key), container.get(key)
-                if type(now) in (int, float) and type(before) in (int, float, type(None)):
+                if is_number(now) and (before is None or is_number(before)):
                     yield container, key, now - (before or 0)
+
+    def _lengths(self) -> Iterator[tuple[Container, Any, int]]:
+        """Where something is that has another length than before, and by how much it grew."""
+        containers = self._containers()
+        growth = {container.identity: container.grew() for container in containers if container.grew()}
+        if not growth:
+            return
+        for container in containers:
+            for key, now in container.now() if len(container) <= LARGEST else ():
+                base: Any = made_of(type(now), GROWING)
+                if base is None:
+                    continue
+                if id(now) in growth:
+                    yield container, key, growth[id(now)]
+                elif container.was(key) is None and base.__len__(now):
+                    yield container, key, base.__len__(now)
 
     def restore(self) -> None:
         """Everything is as it was when this was made, but for the modules' own attributes."""
@@ -80,9 +172,8 @@ class Surroundings:
             container.restore()
         self._code.restore()
 
-    def _others(self) -> list[_Container]:
-        containers = (*self._attributes.containers, *self._code.containers)
-        return [container for container in containers if container.identity not in self._own]
+    def _others(self) -> list[Container]:
+        return [container for container in self._containers() if container.identity not in self._own]
 
     def clean(self) -> None:
         """Everything is as it was, and caches of functions hold no tensors without content."""
@@ -122,201 +213,17 @@ def sources(model: nn.Module) -> list[ModuleType]:
 @lru_cache(None)
 def _is_installed(file: str) -> bool:
     """Whether a file is Python's or an installed package's."""
-    return file.startswith(_STDLIB) or not _INSTALLED.isdisjoint(Path(file).parts)
-
-
-class _Mapping:
-    """A dict and what it held. A trace keeps thousands: nothing is built that may not be needed."""
-
-    __slots__ = ("before", "mapping")
-
-    def __init__(self, mapping: dict[Any, Any]) -> None:
-        self.mapping, self.before = mapping, dict(mapping)
-
-    @property
-    def identity(self) -> int:
-        return id(self.mapping)
-
-    def changed(self) -> list[Any]:
-        """The keys of what is another than before, or gone."""
-        return _changed(self.mapping, self.before)
-
-    def get(self, key: Any) -> Any:
-        """What it holds."""
-        return self.mapping.get(key)
-
-    def was(self, key: Any) -> Any:
-        """What it held."""
-        return self.before.get(key)
-
-    def put(self, key: Any, value: Any) -> None:
-        """Have it hold another value."""
-        self.mapping[key] = value
-
-    def shown(self, key: Any) -> str:
-        """A name for what is under a key."""
-        return str(key)
-
-    def restore(self) -> None:
-        """Put the former content back."""
-        mapping, before = self.mapping, self.before
-        for key in [key for key in mapping if key not in before]:
-            del mapping[key]
-        for key, value in before.items():
-            if mapping.get(key, mapping) is not value:
-                mapping[key] = value
-
-
-class _Items:
-    """A list, deque or set and what it held."""
-
-    __slots__ = ("before", "items")
-
-    def __init__(self, items: Any) -> None:
-        self.items, self.before = items, list(items)
-
-    @property
-    def identity(self) -> int:
-        return id(self.items)
-
-    def changed(self) -> list[Any]:
-        """The places of what is another than before, or gone."""
-        if len(self.items) == len(self.before) and all(map(is_, self.items, self.before)):
-            return []
-        return _changed(dict(enumerate(self.items)), dict(enumerate(self.before)))
-
-    def get(self, key: int) -> Any:
-        """What is at a place."""
-        return self.items[key] if isinstance(self.items, list) and key < len(self.items) else self.items
-
-    def was(self, key: int) -> Any:
-        """What was at a place."""
-        return self.before[key] if key < len(self.before) else self.before
-
-    def put(self, key: int, value: Any) -> None:
-        """Put another value at a place."""
-        self.items[key] = value
-
-    def shown(self, key: int) -> str:
-        """A name for what is at a place."""
-        return f"an item of a {type(self.items).__name__}"
-
-    def restore(self) -> None:
-        """Put the former content back."""
-        items, before = self.items, self.before
-        if len(items) != len(before) or any(now is not then for now, then in zip(items, before)):
-            items.clear()
-            items.update(before) if isinstance(items, set) else items.extend(before)
-
-
-class _Class:
-    """The attributes of a class."""
-
-    __slots__ = ("before", "cls")
-
-    def __init__(self, cls: type) -> None:
-        self.cls, self.before = cls, dict(vars(cls))
-
-    @property
-    def identity(self) -> int:
-        return id(self.cls)
-
-    def changed(self) -> list[Any]:
-        """The names of attributes that are others than before, or gone."""
-        return _changed(vars(self.cls), self.before)
-
-    def get(self, key: str) -> Any:
-        """An attribute."""
-        return vars(self.cls).get(key)
-
-    def was(self, key: str) -> Any:
-        """What an attribute was."""
-        return self.before.get(key)
-
-    def put(self, key: str, value: Any) -> None:
-        """Set an attribute."""
-        setattr(self.cls, key, value)
-
-    def shown(self, key: str) -> str:
-        """An attribute with its class."""
-        return f"{self.cls.__name__}.{key}"
-
-    def restore(self) -> None:
-        """Put the former attributes back."""
-        for name, value in dict(vars(self.cls)).items():
-            if name.startswith("__"):
-                continue
-            if name not in self.before:
-                delattr(self.cls, name)
-            elif self.before[name] is not value:
-                setattr(self.cls, name, self.before[name])
-
-
-class _Cell:
-    """A variable of a scope around functions."""
-
-    __slots__ = ("before", "cell", "name")
-
-    def __init__(self, cell: Any, name: str) -> None:
-        self.cell, self.name, self.before = cell, name, cell.cell_contents
-
-    @property
-    def identity(self) -> int:
-        return id(self.cell)
-
-    def changed(self) -> list[Any]:
-        """Its name, if it holds another value than before."""
-        return (
-            [self.name] if not _is_filled(self.cell) or not _is_as_before(self.before, self.cell.cell_contents) else []
-        )
-
-    def get(self, _: Any) -> Any:
-        """What it holds."""
-        return self.cell.cell_contents
-
-    def was(self, _: Any) -> Any:
-        """What it held."""
-        return self.before
-
-    def put(self, _: Any, value: Any) -> None:
-        """Have it hold another value."""
-        self.cell.cell_contents = value
-
-    def shown(self, key: str) -> str:
-        """The variable's name."""
-        return key
-
-    def restore(self) -> None:
-        """Put the former value back."""
-        if self.changed():
-            self.cell.cell_contents = self.before
-
-
-_Container = _Mapping | _Items | _Class | _Cell
-
-
-def _changed(now: Mapping[Any, Any], before: dict[Any, Any]) -> list[Any]:
-    """Keys that were not there, are no longer, or hold another value; but for what Python notes down itself."""
-    if len(now) == len(before) and all(map(is_, now.values(), before.values())):
-        return []
-    changed = [key for key, value in now.items() if key not in before or not _is_as_before(before[key], value)]
-    changed += [key for key in before if key not in now]
-    return [key for key in changed if not (isinstance(key, str) and key.startswith("__"))]
-
-
-def _is_as_before(before: Any, now: Any) -> bool:
-    """Whether a value is the same object, or an equal number or text."""
-    return before is now or (
-        type(before) is type(now) and type(now) in (bool, int, float, str, bytes) and before == now
-    )
+    return is_pythons(file) or not INSTALLED.isdisjoint(Path(file).parts)
 
 
 class _Kept:
-    """Copies of containers, and `caches` of functions with how often they had been called."""
+    """Copies of containers, `iterators` with their positions, and `caches` of functions with how often they had been
+    called."""
 
     def __init__(self) -> None:
         self.caches: list[tuple[Any, Any]] = []
-        self.containers: list[_Container] = []
+        self.containers: list[Container] = []
+        self.iterators: list[tuple[Any, Any]] = []
         self._seen = {id(sys.modules)}
         self._ways: dict[type, Callable[[Any, int], None] | None] = {}
 
@@ -334,7 +241,7 @@ class _Kept:
                 self._class(value)
 
     def _class(self, cls: type) -> None:
-        kept = _Class(cls)
+        kept = Class(cls)
         self.containers.append(kept)
         for value in kept.before.values():
             self._function(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
@@ -351,19 +258,19 @@ class _Kept:
         self.mapping(attributes, 2)
         cells = list(zip(function.__closure__ or (), function.__code__.co_freevars))
         for cell, name in cells:
-            if _is_filled(cell) and id(cell) not in self._seen:
+            if is_filled(cell) and id(cell) not in self._seen:
                 self._seen.add(id(cell))
-                self.containers.append(_Cell(cell, name))
-        contents = [cell.cell_contents for cell, _ in cells if _is_filled(cell)]
+                self.containers.append(Cell(cell, name))
+        contents = [cell.cell_contents for cell, _ in cells if is_filled(cell)]
         for value in (*contents, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._function(value) if type(value) is _lru_cache_wrapper else self._follow(value, 2)
 
-    def mapping(self, mapping: dict[Any, Any], depth: int) -> None:
+    def mapping(self, mapping: Any, depth: int) -> None:
         """A dict, and what it holds."""
         if id(mapping) in self._seen:
             return
         self._seen.add(id(mapping))
-        kept = _Mapping(mapping)
+        kept = Mapping(mapping)
         self.containers.append(kept)
         if len(kept.before) <= LARGEST:
             for key, value in kept.before.items():
@@ -383,40 +290,65 @@ class _Kept:
         """How objects of a type are followed; None where they are not."""
         if issubclass(kind, _NOT_FOLLOWED):
             return None
-        if kind in (dict, OrderedDict, defaultdict):
+        if kind in DICTS:
             return self.mapping
-        if kind in (list, deque, set):
+        if kind in LISTS:
             return self._items
         if kind is tuple:
             return self._tuple
-        return self._object if kind.__dictoffset__ and _is_users(kind) else None
+        if kind is np.ndarray:
+            return self._elements
+        if is_iterator(kind):
+            return self._iterator
+        return partial(self._object, slots=_slots(kind)) if _is_users(kind) or kind in _OPEN else None
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> None:
         for item in value:
             self._follow(item, depth - 1)
 
-    def _object(self, value: Any, depth: int) -> None:
-        self.mapping(object.__getattribute__(value, "__dict__"), depth)
+    def _object(self, value: Any, depth: int, slots: dict[str, Any]) -> None:
+        """What an object holds, also one of a class that is made of a container."""
+        kind = type(value)
+        if made_of(kind, DICTS):
+            self.mapping(value, depth)
+        elif made_of(kind, LISTS):
+            self._items(value, depth)
+        if kind.__dictoffset__:
+            self.mapping(object.__getattribute__(value, "__dict__"), depth)
+        if slots:
+            self._seen.add(id(value))
+            kept = Slots(value, slots)
+            self.containers.append(kept)
+            for held in kept.before.values():
+                self._follow(held, depth - 1)
+
+    def _elements(self, value: Any, depth: int) -> None:
+        self._seen.add(id(value))
+        if value.size <= LARGEST and value.flags.writeable:
+            self.containers.append(Elements(value))
+
+    def _iterator(self, value: Any, depth: int) -> None:
+        self._seen.add(id(value))
+        self.iterators.append((value, position(value)))
 
     def _items(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
-        kept = _Items(value)
+        kept = Items(value)
         self.containers.append(kept)
         if len(kept.before) <= LARGEST:
             for item in kept.before:
                 self._follow(item, depth - 1)
 
 
+def _slots(cls: type) -> dict[str, Any]:
+    """The slots of a class, and of those it is derived from, by their names."""
+    tables = [vars(base) for base in reversed(cls.__mro__) if "__slots__" in vars(base)]
+    return {name: slot for table in tables for name, slot in table.items() if isinstance(slot, MemberDescriptorType)}
+
+
 def _is_users(cls: type) -> bool:
     """Whether a class is neither Python's nor PyTorch's, whose objects look after themselves."""
     return cls.__module__.partition(".")[0] not in _THEIR_OWN_BUSINESS
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
 
 
 def _holds_fake(value: Any, depth: int = 4) -> bool:

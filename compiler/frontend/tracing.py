@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch._export.utils import _compiling_state_context
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.nn.modules import transformer
+from torch.nn.modules import activation, transformer
 
 from compiler.frontend.assertions import checks_dropped
+from compiler.frontend.clock import Clock
 from compiler.frontend.eager import EagerRun
 from compiler.frontend.export_errors import explain, known_cause
+from compiler.frontend.host_random import Seeding
 from compiler.frontend.joint import Joint
 from compiler.frontend.locations import Locator, definition_line
 from compiler.frontend.model_file import ModelSpec
@@ -68,10 +70,20 @@ def _traced(
 ) -> Joint:
     """The joint graph; with `as_compiled`, libraries that ask are told that the model is being compiled: they leave out
     what reads values, but some leave out what their eager models need."""
-    fake = _fake_mode(run.spec)
-    with conditions(run.spec.model, run.inference, as_compiled), fake, checks_dropped(run.locator.shown):
-        joint = run.joint(lambda tensor: _without_content(tensor, fake), decompositions)
-        require_repeatable(run, surroundings, lambda tensor: _without_content(tensor, fake), decompositions)
+    fake, clock, seeding = _fake_mode(run.spec), Clock(run.locator), Seeding(run.locator)
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        return _without_content(tensor, fake)
+
+    with (
+        conditions(run.spec.model, run.inference, as_compiled),
+        fake,
+        checks_dropped(run.locator.shown),
+        clock.watched(surroundings),
+        seeding.watched(surroundings),
+    ):
+        joint = run.joint(stand_in, decompositions)
+        require_repeatable(run, surroundings, clock, seeding, stand_in, decompositions)
         return joint
 
 
@@ -141,6 +153,16 @@ def _is_said_to_be_causal(mask: Tensor | None, is_causal: bool | None = None, si
     return is_causal is True
 
 
+_has_torch_function = torch.overrides.has_torch_function
+
+
+def _has_function_of_its_own(arguments: Iterable[Any]) -> bool:
+    """PyTorch's modules ask whether their tensors are of a class with operators of its own, and are told that they are
+    where only a mode is active, as here."""
+    plain = (Tensor, nn.Parameter, FakeTensor)
+    return any(type(argument) not in plain for argument in arguments) and _has_torch_function(arguments)
+
+
 _apply = nn.Module._apply
 
 
@@ -155,17 +177,14 @@ def _applied_if_needed(module: nn.Module, function: Callable[[Tensor], Tensor], 
 
 @contextmanager
 def whole_operators() -> Any:
-    """Without the host's fused operators, which make one opaque call of a recurrent layer or a transformer's; quietly,
-    for switching them off warns of GPUs that are not there."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with (
-            quiet(),
-            torch.backends.mkldnn.flags(enabled=False),
-            patch.object(transformer, "_detect_is_causal_mask", _is_said_to_be_causal),
-            patch.object(nn.Module, "_apply", _applied_if_needed),
-        ):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """Without the host's fused operators that make one opaque call of a recurrent layer, and with those of attention
+    that the eager model uses; quietly, for switching them off warns of GPUs that are not there."""
+    with (
+        quiet(),
+        torch.backends.mkldnn.flags(enabled=False),
+        patch.object(transformer, "_detect_is_causal_mask", _is_said_to_be_causal),
+        patch.object(activation, "_is_make_fx_tracing", lambda: False),
+        patch.object(torch.overrides, "has_torch_function", _has_function_of_its_own),
+        patch.object(nn.Module, "_apply", _applied_if_needed),
+    ):
+        yield

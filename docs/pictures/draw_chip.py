@@ -231,7 +231,7 @@ def grid(
                 links[link] += net.bytes
     for (start, end), size in links.items():
         (x1, y1), (x2, y2), half = corner(start), corner(end), (cell - 3) / 2
-        canvas.line(x1 + half, y1 + half, x2 + half, y2 + half, "#c4508b", 0.6 + size / 10_000)
+        canvas.line(x1 + half, y1 + half, x2 + half, y2 + half, colour(3), 0.6 + size / 10_000)
     sites = [unit.site for unit in configuration.units]
     for buffer in configuration.buffers:
         for unit in buffer.units:

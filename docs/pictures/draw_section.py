@@ -140,8 +140,8 @@ def _buffer(canvas: Canvas, buffer: Buffer, x: float, y: float) -> None:
             y + 42,
             cell - 2,
             12,
-            tint("#3b6fb6", 0.55) if held else "none",
-            LINE if not held else "#3b6fb6",
+            tint(colour(0), 0.55) if held else "none",
+            LINE if not held else colour(0),
             1.5,
         )
 

@@ -7,7 +7,7 @@ from svg import INK, LINE, PANEL, QUIET, Canvas, colour, shortened, tint
 
 from runtime.timing.report import SectionReport
 
-PARTS = (("launch", "#7a7a7a"), ("program load", "#8a6fc7"), ("argument load", "#4fb0d8"), ("execution", "#2f9e77"))
+PARTS = (("launch", colour(9)), ("program load", colour(4)), ("argument load", colour(6)), ("execution", colour(2)))
 
 
 def sections(facts: Facts) -> Canvas:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 INK, QUIET, LINE, PAPER, PANEL = "#1b2430", "#5b6675", "#c5ccd6", "#ffffff", "#f4f6f9"
 PALETTE = (
-    "#3b6fb6", "#e08a1e", "#2f9e77", "#c4508b", "#8a6fc7", "#c9b22a", "#4fb0d8", "#b5533c", "#6b8e23", "#7a7a7a",
+    "#0c64ba", "#e08a1e", "#2f9e77", "#c4518b", "#8c7bc1", "#e5cb4b", "#5ab7df", "#8b4236", "#697f2d", "#6b6965",
 )  # fmt: skip
-"""Colours that stay apart for most kinds of colour blindness; every one also comes with a letter or a name."""
+"""Colours that the colour-blind tell apart too, as a test of the report holds; every one also comes with a letter or
+a name."""
 MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 

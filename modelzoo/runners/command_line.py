@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from transformers.utils.logging import disable_progress_bar
 
-from ir.ending import readable_errors
+from ir.ending import readable_errors, show_messages
 from ir.errors import Problem, UsageError
 from modelzoo.runners.schema import Application, without_other_group
 
@@ -38,7 +36,7 @@ Settings = TypeVar("Settings", bound=Application)
 
 def run(kind: type[Settings], config_name: str, action: Callable[[Settings], None]) -> None:
     """Read the command line over a configuration file and act on it; errors end as those of `snc` do."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    show_messages()
     disable_progress_bar()
 
     def main(found: DictConfig) -> None:

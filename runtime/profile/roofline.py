@@ -5,7 +5,7 @@ from __future__ import annotations
 from ir.graph import SymbolKind
 from pef import pef_pb2 as pb
 from pef.codec import decode_type
-from pef.machine import SiteKind
+from pef.machine import Machine, SiteKind
 from runtime.timing import Report
 
 PASSING = (SymbolKind.ACTIVATION.value, SymbolKind.GRADIENT.value)
@@ -15,6 +15,11 @@ FLOPS_PER_STAGE = 2
 """A multiplication and an addition, for each lane of each pipeline stage in each cycle."""
 
 
+def peak_flops_per_cycle(machine: Machine) -> int:
+    """FLOPs of all working PCUs together in a cycle, at their peak for bf16."""
+    return FLOPS_PER_STAGE * machine.pcu_lanes * machine.pcu_stages * len(machine.working_sites(SiteKind.PCU))
+
+
 def roofline_cycles(report: Report, pef: pb.Pef) -> float:
     """Cycles of the fabric clock: max(FLOPs / peak at bf16, compulsory bytes / bandwidth), over all sections.
 
@@ -22,7 +27,6 @@ def roofline_cycles(report: Report, pef: pb.Pef) -> float:
     at the bandwidth of the tier it lies in.
     """
     machine = report.machine
-    peak = FLOPS_PER_STAGE * machine.pcu_lanes * machine.pcu_stages * len(machine.working_sites(SiteKind.PCU))
     flops = sum(section.execution.flops for section in report.sections)
     symbols = {symbol.name: symbol for symbol in pef.symbols}
     moved = {
@@ -36,4 +40,4 @@ def roofline_cycles(report: Report, pef: pb.Pef) -> float:
         for (name, _), tier in moved.items()
         if symbols[name].kind not in PASSING
     )
-    return max(flops / peak, moving)
+    return max(flops / peak_flops_per_cycle(machine), moving)

@@ -39,7 +39,8 @@ def as_trace(report: Report) -> dict[str, Any]:
     """The trace as a dictionary in the trace event format."""
     tracks = sum(1 + len(phase.stages) + len(phase.streams) for s in report.sections for phase in s.execution.phases)
     budget = max(16, MOST_EVENTS // max(1, tracks + len(report.sections) * len(report.machine.tiers)))
-    events = [_name("process_name", 0, 0, "sections"), *_section_slices(report)]
+    names = [_name("process_name", 0, 0, "sections"), _name("thread_name", 0, 0, "loads and executions")]
+    events = [*names, *_section_slices(report)]
     merged = False
     for position, section in enumerate(report.sections):
         for event in _section_events(report, section, position + 1, budget):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ir.ending import show_messages
 from ir.errors import NodeError, Problem, UsageError
 from ir.graph import SymbolKind
 from ir.op import Array
@@ -83,7 +83,7 @@ def execute(options: Options) -> bool:
     _check(options)
     for path in _results(options):
         require_writable(path)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    show_messages(options.verbose)
     _say_to_node(options)
     console = Console(options.as_json, options.quiet, options.verbose)
     session = Session(options.pef, options.threads, options.strict)

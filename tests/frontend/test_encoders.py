@@ -76,6 +76,79 @@ def test_padding(options: dict[str, Any], padding: list[list[bool]]) -> None:
     check(model, {"x": torch.randn(2, LENGTH, WIDTH), "padding": torch.tensor(padding)})
 
 
+class Attending(nn.Module):
+    """Attention of one tensor to itself."""
+
+    def __init__(self, heads: int, needs_weights: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, heads, batch_first=True)
+        self.needs_weights = needs_weights
+
+    def forward(self, x: Tensor, **masks: Tensor) -> Any:
+        return self.attention(x, x, x, need_weights=self.needs_weights, **masks)
+
+
+class Encoded(nn.Module):
+    """A layer, or an encoder, with masks by their names."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, **masks: Tensor) -> Tensor:
+        return self.encoder(x, **masks)
+
+
+def layer(**options: Any) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.0, batch_first=True, **options)
+
+
+CAUSAL = torch.ones(LENGTH, LENGTH).triu(1) > 0
+HIDDEN_ROW = CAUSAL.index_fill(0, torch.tensor(2), True)
+ATTENTION = {
+    "a layer": (lambda: Encoded(layer()), "src_mask", "src_key_padding_mask"),
+    "a layer of GELU that normalises first": (
+        lambda: Encoded(layer(activation="gelu", norm_first=True)),
+        "src_mask",
+        "src_key_padding_mask",
+    ),
+    "an encoder": (lambda: Encoded(nn.TransformerEncoder(layer(), 2)), "mask", "src_key_padding_mask"),
+    "an encoder that checks no masks": (
+        lambda: Encoded(nn.TransformerEncoder(layer(), 2, mask_check=False)),
+        "mask",
+        "src_key_padding_mask",
+    ),
+    "attention": (lambda: Attending(2, False), "attn_mask", "key_padding_mask"),
+    "attention and its weights": (lambda: Attending(2, True), "attn_mask", "key_padding_mask"),
+    "attention of one head": (lambda: Attending(1, False), "attn_mask", "key_padding_mask"),
+}
+MASKS: dict[str, tuple[Tensor | None, Tensor | None]] = {
+    "none": (None, None),
+    "padding": (None, torch.tensor(AT_THE_END)),
+    "a sequence that is all padding": (None, torch.tensor([[False] * 5, [True] * 5])),
+    "padding as numbers": (None, torch.tensor([[0.0] * 5, [0.0, 0.0, -1.0, -2.0, float("-inf")]])),
+    "a causal mask": (CAUSAL, None),
+    "a causal mask of numbers": (torch.zeros(5, 5).masked_fill(CAUSAL, float("-inf")), None),
+    "a row without keys": (HIDDEN_ROW, None),
+    "a row of numbers without keys": (torch.zeros(5, 5).masked_fill(HIDDEN_ROW, float("-inf")), None),
+    "biases": (torch.linspace(-1, 1, 25).reshape(5, 5), None),
+    "both": (CAUSAL, torch.tensor(AT_THE_END)),
+    "both, of numbers": (torch.linspace(-1, 1, 25).reshape(5, 5).relu(), torch.tensor([[0.0] * 5, [0.0] * 4 + [-1.0]])),
+}
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+@pytest.mark.parametrize("mask", MASKS)
+def test_masks_mean_what_they_do_where_pytorch_infers(kind: str, mask: str) -> None:
+    """Its fused operators take numbers other than zero for True, and make NaN of rows without keys."""
+    make, *names = ATTENTION[kind]
+    torch.manual_seed(6)
+    model = make().eval()
+    masks = {name: tensor for name, tensor in zip(names, MASKS[mask]) if tensor is not None}
+    spec = ModelSpec(model, {"x": torch.randn(2, LENGTH, WIDTH), **masks})
+    compare_inference(spec, capture(spec, inference=True))
+
+
 def test_whether_there_are_zeros_is_decided_on_the_device() -> None:
     torch.manual_seed(2)
     model = Encoding().eval()

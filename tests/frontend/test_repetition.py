@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -335,6 +338,42 @@ def test_random_numbers_that_nothing_depends_on_are_not() -> None:
 def test_generators_of_the_model_are_seen() -> None:
     with pytest.raises(CaptureError, match="from a generator of Python or NumPy that the model keeps"):
         captured(DrawsFromItsOwn(), inference=False)
+
+
+SEEDLESS = {
+    "default_rng": lambda: float(np.random.default_rng().uniform()),
+    "RandomState": lambda: float(np.random.RandomState().uniform()),
+    "Random": lambda: random.Random().random(),
+    "SystemRandom": lambda: random.SystemRandom().random(),
+    "secrets": lambda: float(secrets.randbelow(1000)),
+    "urandom": lambda: float(os.urandom(1)[0]),
+}
+SEEDED = {
+    "default_rng": lambda: float(np.random.default_rng(3).uniform()),
+    "RandomState": lambda: float(np.random.RandomState(3).uniform()),
+    "Random": lambda: random.Random(3).random(),
+}
+
+
+class Multiplied(Keeping):
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def step(self, x: Tensor) -> Tensor:
+        return self.linear(x) * self.draw()
+
+
+@pytest.mark.parametrize("draw", SEEDLESS.values(), ids=SEEDLESS)
+def test_generators_without_a_seed_are_refused(draw: Callable[[], float]) -> None:
+    message = r"test_repetition\.py:\d+: forward draws random numbers from a generator without a seed(.|\n)*torch\.rand"
+    with pytest.raises(CaptureError, match=message):
+        captured(Multiplied(draw), inference=False)
+
+
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+def test_generators_with_a_seed_draw_the_same_in_every_call(draw: Callable[[], float]) -> None:
+    assert captured(Multiplied(draw), inference=False).program.graphs
 
 
 class Seeded(Keeping):

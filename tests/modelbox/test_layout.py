@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
@@ -178,7 +179,8 @@ def _serves_under_podman(image: Path, folder: Path) -> None:
     podman raise those it would choose."""
     if shutil.which("podman") is None:
         return
-    storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+    state = tempfile.mkdtemp(prefix="podman-")  # podman takes 50 characters at most
+    storage = ["--root", str(folder / "storage"), "--runroot", state]
     command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", *storage, "run", "--rm"]
     command += ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
     command += ["--security-opt", "seccomp=unconfined", f"oci:{image}:latest", "--http-port=0", "--grpc-port=0"]
@@ -190,3 +192,4 @@ def _serves_under_podman(image: Path, folder: Path) -> None:
         assert httpx.get(f"{where}/v2/health/ready").json() == {"ready": True}
         container.terminate()
         assert container.wait(timeout=60) == 0
+    shutil.rmtree(state, ignore_errors=True)

@@ -22,7 +22,7 @@ from ir.errors import SncError
 from ir.graph import SymbolKind
 from ir.op import Array
 from tests.frontend.reference import run
-from tests.models import written_functions, written_models, written_programs
+from tests.models import written_functions, written_models, written_objectives, written_programs
 from tests.models.written import CASES, Case
 
 STEPS = 3
@@ -62,7 +62,7 @@ SAMPLE = random.Random(31).sample(TRAINED, 12)
 
 
 def test_all_files_are_seen() -> None:
-    assert {written_functions.topk_gradient, written_models.ppo, written_programs.mingpt} <= {
+    assert {written_functions.topk_gradient, written_models.ppo, written_objectives.crf, written_programs.mingpt} <= {
         case.body for case in CASES.values()
     }
     assert set(REFUSED) | set(IN_BF16) <= set(CASES)

@@ -1,10 +1,12 @@
-"""The trace: valid, in order, nothing overlapping, and bounded in size."""
+"""The trace: as the format asks, in order, nothing overlapping, and bounded in size."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ir.errors import UsageError
 from runtime.timing import Report, simulate
 from tests.pef.samples import SAMPLES
 from tests.timing.build import FREE_MEMORY, chain, pef_of
+from tests.timing.trace_format import faults
 
 TOLERANCE_US = 1e-6
 
@@ -47,7 +50,8 @@ def check(data: dict[str, Any], report: Report) -> None:
 def test_samples(name: str, tmp_path: Path) -> None:
     report = simulate(SAMPLES[name]())
     trace.write(report, tmp_path / "trace.json")
-    data = json.loads((tmp_path / "trace.json").read_text())
+    data = json.loads((tmp_path / "trace.json").read_text(), parse_constant=pytest.fail)
+    assert list(faults(data)) == []
     check(data, report)
     assert data["otherData"]["time"] == "simulated"
     assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
@@ -55,9 +59,45 @@ def test_samples(name: str, tmp_path: Path) -> None:
     assert len(tracks(data)) == stages + 1
 
 
+def first(data: dict[str, Any], phase: str) -> dict[str, Any]:
+    """The first event of a phase."""
+    return next(event for event in data["traceEvents"] if event["ph"] == phase)
+
+
+def longest(data: dict[str, Any]) -> dict[str, Any]:
+    """A slice that is not the last of its track."""
+    return max((event for slices in tracks(data).values() for event in slices[:-1]), key=lambda event: event["dur"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data.update(traceEvents={}), "traceEvents are a list"),
+        (lambda data: data.update(displayTimeUnit="us"), "displayTimeUnit"),
+        (lambda data: first(data, "X").pop("dur"), "start and a duration"),
+        (lambda data: first(data, "X").update(dur=-1.0), "start and a duration"),
+        (lambda data: first(data, "X").update(ts="0"), "start and a duration"),
+        (lambda data: first(data, "X").update(pid="fwd"), "number of a process"),
+        (lambda data: first(data, "X").pop("tid"), "number of a thread"),
+        (lambda data: first(data, "X").update(ph="B"), "phase 'B'"),
+        (lambda data: first(data, "C").update(args={"read": "much"}), "series of numbers"),
+        (lambda data: first(data, "C").update(args={}), "series of numbers"),
+        (lambda data: first(data, "M").update(name="process"), "known kind"),
+        (lambda data: first(data, "M").update(args={"name": 1}), "known kind"),
+        (lambda data: data["traceEvents"].remove(first(data, "M")), "has no name"),
+        (lambda data: longest(data).update(dur=longest(data)["dur"] + 1e-3), "ends after it"),
+    ],
+)
+def test_the_check_of_the_format_finds_what_is_wrong(damage: Callable[[dict[str, Any]], object], words: str) -> None:
+    data = copy.deepcopy(trace.as_trace(simulate(SAMPLES["step"]())))
+    damage(data)
+    assert any(words in fault for fault in faults(data))
+
+
 def test_one_slice_per_firing_and_named_tracks() -> None:
     data = trace.as_trace(simulate(SAMPLES["two_products"]()))
-    names = {e["args"]["name"]: e["tid"] for e in data["traceEvents"] if e["name"] == "thread_name"}
+    named = [event for event in data["traceEvents"] if event["name"] == "thread_name" and event["pid"] == 1]
+    names = {event["args"]["name"]: event["tid"] for event in named}
     assert set(names) == {
         "phase 0 stage fc1",
         "phase 0 stage fc2",
@@ -72,6 +112,7 @@ def test_many_firings_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     report = simulate(pef_of(chain((4, 4, 4), 200).build(), FREE_MEMORY))
     data = trace.as_trace(report)
     check(data, report)
+    assert list(faults(data)) == []
     assert data["otherData"]["slices"] == "neighbouring firings are merged into one slice"
     assert len(data["traceEvents"]) < 200
     stage = next(slices for slices in tracks(data).values() if slices[0]["name"].startswith("s0"))

@@ -74,7 +74,7 @@ def _render(found: Comparison, top: int) -> None:
         text("after", lambda change: _short(change.after)),
     ]
     listed = found.changes[:top] if top else found.changes
-    print_table(console, f"changes{shown_of(listed, found.changes, 'first')}", changes, listed)
+    print_table(console, f"changes{shown_of(listed, found.changes)}", changes, listed)
 
 
 def _short(value: object) -> str:

@@ -88,9 +88,8 @@ class Comparison:
                 yield f"Section {time.name} is new: {duration(time.after_us or 0.0)}."
             elif time.after_us is None:
                 yield f"Section {time.name} is gone: it took {duration(time.before_us)}."
-            else:
+            elif (was := duration(time.before_us)) != (now := duration(time.after_us)):
                 word = "slower" if delta > 0 else "faster"
-                was, now = duration(time.before_us), duration(time.after_us)
                 yield f"Section {time.name} is {duration(abs(delta))} {word}: {was}, now {now}."
 
     def _kinds(self) -> Iterator[str]:

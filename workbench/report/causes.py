@@ -1,26 +1,29 @@
-"""Why a step takes as long as it does: the largest causes, and what each one's removal would be worth.
+"""Why a step takes as long as it does: what each cause's removal would be worth, and what it is where that is nothing.
 
 Where a machine number can be lifted (memory bandwidth, link width, loading times), the step is simulated again without
-that limit: the gain is what the simulator says, with everything else in the way as before. Elsewhere it is the part of
-the critical path above what the arithmetic needs at peak: no more than that can be gained.
+that limit: the gain is what the simulator says, with everything else in the way as before. Elsewhere it is a bound. A
+chain of events that takes some cycles without a cause still takes them where the cause is gone, so no cause is worth
+more than its own cycles on the critical path; and neither a firing nor a phase is shorter than its arithmetic at the
+machine's peak.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ir.graph import SectionKind
 from pef import pef_pb2 as pb
-from pef.machine import SiteKind
 from pef.wording import counted, duration, size
-from runtime.profile.roofline import FLOPS_PER_STAGE, roofline_cycles
+from runtime.profile.roofline import peak_flops_per_cycle, roofline_cycles
 from runtime.timing import Report, simulate
-from runtime.timing.report import Bound, SectionReport
+from runtime.timing.report import Bound, Execution, SectionReport
 from workbench.report.execution import path_by_actor
 
 SHOWN = 3
+NOTHING = 5e-4
+"""The share of a step that is too small to be called a gain."""
 UNLIMITED = 2**30
 """Bytes per cycle of a part that never limits anything."""
 
@@ -72,31 +75,70 @@ def spent_by_bound(report: Report) -> dict[Bound, float]:
 
 
 def causes(pef: pb.Pef, report: Report) -> list[Facts]:
-    """The largest causes by the cycles that they account for, each with its gain and who contributes most."""
+    """The causes whose removal would gain most, each with who contributes most to it, and the one that most of the time
+    goes into even where it gains nothing. What gains most comes first."""
     spent = spent_by_bound(report)
     ranked = sorted((bound for bound in Bound if spent[bound]), key=lambda bound: -spent[bound])
-    found = [_cause(pef, report, bound, spent[bound]) for bound in ranked[:SHOWN]]
-    return sorted(found, key=lambda cause: -cause["gain_cycles"])
+    found: list[Facts] = []
+    for bound in ranked:
+        if len(found) >= SHOWN and sorted(cause["gain_cycles"] for cause in found)[-SHOWN] >= spent[bound]:
+            break
+        found.append(_cause(pef, report, bound, spent))
+    others = [cause for cause in found[1:] if cause["gain_cycles"]]
+    best = sorted(others, key=lambda cause: -cause["gain_cycles"])[: SHOWN - 1]
+    return sorted([*found[:1], *best], key=lambda cause: -cause["gain_cycles"])
 
 
-def _cause(pef: pb.Pef, report: Report, bound: Bound, cycles: float) -> Facts:
+def _cause(pef: pb.Pef, report: Report, bound: Bound, spent: Mapping[Bound, float]) -> Facts:
     unlimited = without(pef, bound)
-    if unlimited is not None:
-        chosen = [section.index for section in report.sections]
-        gain = report.cycles - simulate(unlimited, chosen, report.replicas).cycles
+    if unlimited is None:
+        gain = _computing_above_peak(report) if bound is Bound.COMPUTE else spent[bound]
+        how, why_not = "at most", "it computes at the machine's peak"
     else:
-        gain = cycles - (_peak_cycles(report) if bound is Bound.COMPUTE else 0.0)
+        relieved = simulate(unlimited, [section.index for section in report.sections], report.replicas)
+        gain, how = report.cycles - relieved.cycles, "simulated without it"
+        why_not = f"without it, as much time goes into {_instead(spent, spent_by_bound(relieved))}"
+    if gain <= NOTHING * report.cycles:
+        gain, how = 0.0, why_not
     return {
         "bound": bound.name.lower(),
         "words": WORDS[bound],
-        "cycles": cycles,
-        "share": cycles / report.cycles,
-        "gain_cycles": max(0.0, gain),
-        "gain_share": max(0.0, gain) / report.cycles,
-        "how": "simulated without it" if unlimited is not None else "at most",
+        "cycles": spent[bound],
+        "share": spent[bound] / report.cycles,
+        "gain_cycles": gain,
+        "gain_share": gain / report.cycles,
+        "how": how,
         "remark": _remark(report, bound),
         "contributors": list(_contributors(report, bound)),
     }
+
+
+def _instead(before: Mapping[Bound, float], after: Mapping[Bound, float]) -> str:
+    """What takes the time that one cause took before."""
+    return WORDS[max(after, key=lambda bound: after[bound] - before[bound])]
+
+
+def _computing_above_peak(report: Report) -> float:
+    """The most that computing in another way could gain, phase by phase: arithmetic that hides behind the memory of one
+    phase is no reason for another to be slow."""
+    peak = peak_flops_per_cycle(report.machine)
+    counts = Counter(id(section.execution) for section in report.sections)
+    executions = {id(section.execution): section.execution for section in report.sections}
+    return sum(counts[number] * _above_peak(execution, peak) for number, execution in executions.items())
+
+
+def _above_peak(execution: Execution, peak_flops: float) -> float:
+    """Of the critical path's computing what is above the peak, if all units did each of its firings together, and no
+    more than what the phases take above the peak."""
+    above: dict[int, float] = defaultdict(float)
+    for step in execution.steps:
+        if computing := step.spent.get(Bound.COMPUTE, 0.0):
+            stage = execution.phases[step.phase].stages[step.index]
+            above[step.phase] += computing * (1 - stage.flops / (stage.events * stage.compute_cycles * peak_flops))
+    return sum(
+        min(above[number], phase.end - phase.start - sum(stage.flops for stage in phase.stages) / peak_flops)
+        for number, phase in enumerate(execution.phases)
+    )
 
 
 def without(pef: pb.Pef, bound: Bound) -> pb.Pef | None:
@@ -122,9 +164,7 @@ def without(pef: pb.Pef, bound: Bound) -> pb.Pef | None:
 
 def _peak_cycles(report: Report) -> float:
     """What the step's arithmetic takes on every PCU at its peak for bf16."""
-    machine = report.machine
-    peak = FLOPS_PER_STAGE * machine.pcu_lanes * machine.pcu_stages * len(machine.working_sites(SiteKind.PCU))
-    return sum(section.execution.flops for section in report.sections) / peak
+    return sum(section.execution.flops for section in report.sections) / peak_flops_per_cycle(report.machine)
 
 
 def _remark(report: Report, bound: Bound) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from pathlib import Path
 
 import click
 
 from compiler.cli import CONTEXT
-from ir.ending import exit_status
+from ir.ending import exit_status, show_messages
 
 
 @click.command("report", short_help="Show where the time goes, on one HTML page.", context_settings=CONTEXT)
@@ -45,7 +44,7 @@ def report(
       snc report new.pef --against old.pef       what a change brought
       snc report lenet.pef --json | jq .verdict  the facts behind it
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    show_messages()
 
     def report_it() -> bool:
         from compiler.cli import progress_display

@@ -15,7 +15,7 @@ from typing import Any
 from pef import pef_pb2 as pb
 from pef.decoded import Configuration
 from pef.machine import SiteKind
-from runtime.profile.roofline import FLOPS_PER_STAGE
+from runtime.profile.roofline import peak_flops_per_cycle
 from runtime.timing import Report
 from runtime.timing.report import SectionReport
 from workbench.report.causes import causes, verdict
@@ -68,13 +68,12 @@ def facts(pef: pb.Pef, report: Report, folder: Path = Path()) -> Facts:
 def _machine(report: Report) -> Facts:
     machine = report.machine
     pcus, pmus = (len(machine.working_sites(kind)) for kind in (SiteKind.PCU, SiteKind.PMU))
-    peak = FLOPS_PER_STAGE * machine.pcu_lanes * machine.pcu_stages * pcus
     rates = [machine.tier_bytes_per_cycle(tier) for tier in range(len(machine.tiers))]
     return {
         **dataclasses.asdict(machine),
         "pcus": pcus,
         "pmus": pmus,
-        "peak_flops_per_cycle": peak,
+        "peak_flops_per_cycle": peak_flops_per_cycle(machine),
         "tier_bytes_per_cycle": rates,
     }
 

@@ -43,10 +43,10 @@ class Block(nn.Module):
 class RescaleNet(nn.Module):
     """Logits [batch, classes] for images; `layers` blocks at each width, which doubles as the image halves."""
 
-    def __init__(self, channels: int, width: int, layers: tuple[int, ...], large_stem: bool, classes: int) -> None:
+    def __init__(self, channels: int, width: int, layers: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 7, 2, 3) if large_stem else nn.Conv2d(channels, width, 3, 1, 1)
-        self.pool = nn.MaxPool2d(3, 2, 1) if large_stem else nn.Identity()
+        self.stem = nn.Conv2d(channels, width, 7, 2, 3)
+        self.pool = nn.MaxPool2d(3, 2, 1)
         blocks: list[nn.Module] = []
         inside = width
         for level, count in enumerate(layers):
@@ -70,16 +70,16 @@ ENTRY = Entry(
     source="J. Shao et al., Is normalization indispensable for training deep neural networks?, 2020",
     sizes={
         "tiny": Size(
-            lambda: RescaleNet(1, 8, (1, 1), False, len(KINDS)),
+            lambda: RescaleNet(1, 12, (1, 1), len(KINDS)),
             samples(TINY_PIXELS, 1),
-            32,
-            "two blocks",
+            512,
+            "two blocks, 24 pixels",
         ),
         "50": Size(
-            lambda: RescaleNet(3, 64, (3, 4, 6, 3), True, 1000), samples(224, 3), 8, "the paper's 50 layers, 224 pixels"
+            lambda: RescaleNet(3, 64, (3, 4, 6, 3), 1000), samples(224, 3), 8, "the paper's 50 layers, 224 pixels"
         ),
     },
-    recipe=recipe(6, 3e-3, 0.65),
+    recipe=recipe(14, 1.2e-3, 0.7),
     loss=loss,
     notes=("Without the dropout before the last layer.",),
 )

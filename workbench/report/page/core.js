@@ -6,7 +6,7 @@ const WORDS = {
   output: "waiting for room", drain: "drained",
 };
 const STAGE_TIMES = ["compute", "port", "network", "exchange", "input", "output", "dram", "fill", "drain"];
-const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#7f6bb3"];
+const PALETTE = ["#2776b5", "#e3a123", "#059f74", "#d3a8c0", "#53b4eb", "#d55e00", "#ece316", "#4f4292"];
 const CIVIDIS = [[53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 let facts = null;
@@ -106,7 +106,7 @@ function time(cycles) {
   const value = us(cycles);
   if (value < 0.9995) return `${grouped(value * 1e3, 0)} ns`;
   if (value < 1e4) return `${grouped(value, value < 100 ? 2 : 1)} µs`;
-  return value < 1e7 ? `${grouped(value / 1e3, 2)} ms` : `${grouped(value / 1e6, 2)} s`;
+  return value < 999995 ? `${grouped(value / 1e3, 2)} ms` : `${grouped(value / 1e6, 2)} s`;
 }
 // The facts spell microseconds as terminals do.
 const micro = (text) => text.replace(/ us\b/g, " µs");

@@ -21,7 +21,7 @@ function showHero() {
     stack(verdict.spent, verdict.cycles, BOUNDS), legend(verdict.spent, verdict.cycles, BOUNDS),
     slowestLines());
   document.querySelector(".hero .right").append(
-    h("h3", { style: "margin:0 0 6px" }, "The largest causes, and how much shorter a step is without each"),
+    h("h3", { style: "margin:0 0 6px" }, "Why, and how much shorter a step would be without each cause"),
     h("div", { class: "cards" }, facts.causes.map(causeCard)), actionCard());
   document.querySelector("header .name").append(facts.name);
   const chosen = [machine.name, options.level, options.preset, batch && `batch ${batch}`, options.microbatch_size && `microbatch ${options.microbatch_size}`];
@@ -40,10 +40,11 @@ function slowestLines() {
   }));
 }
 
+// The largest cause is shown even where its removal would gain nothing.
 function causeCard(cause) {
   const pick = ({ section, phase, kind, index }) => select(kind ? { section, phase, kind, index } : { section });
   return h("div", { class: "card", style: `--tone:var(--${cause.bound})` },
-    h("div", { class: "gain" }, cause.gain_share < 5e-4 ? "0%" : `−${share(cause.gain_share)}`, h("small", {}, cause.how)),
+    h("div", { class: "gain" }, cause.gain_share ? `−${share(cause.gain_share)}` : "no gain", h("small", {}, cause.how)),
     h("div", { class: "why" }, h("i", { class: "swatch", style: `background:var(--${cause.bound})` }), `${share(cause.share)} ${cause.words}`),
     h("div", { class: "small soft" }, micro(cause.remark)),
     h("ul", {}, cause.contributors.map((item) => h("li", {}, h("button", { onclick: () => pick(item) },

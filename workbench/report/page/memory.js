@@ -1,6 +1,6 @@
 // On chip over time, device memory traffic over time and by tensor, and the plan of device memory.
 const KINDS = { PARAMETER: 0, BUFFER: 3, CONSTANT: 6, INPUT: 4, ACTIVATION: 2, OUTPUT: 5, GRADIENT: 1, STATE: 7, HYPER: 8, OUTPUT_GRADIENT: 9 };
-const KIND_COLOURS = [...PALETTE, "#7a5a3a", "#8a929b"];
+const KIND_COLOURS = [...PALETTE, "#7a5a3a", "#898e93"];
 const kindName = (kind) => kind.toLowerCase().replaceAll("_", " ");
 const kindColour = (kind) => KIND_COLOURS[KINDS[kind.toUpperCase()] ?? 6];
 

@@ -1,0 +1,414 @@
+"""Containers in which a model's code keeps things, each with what it held when it was noted.
+
+What is put back is put back by Python's own methods: those of a class that is made of one may do more than that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+DICTS: tuple[type, ...] = (Counter, OrderedDict, defaultdict, dict)
+LISTS: tuple[type, ...] = (list, deque, set, bytearray)
+"""Python's own containers, those before others of which they are made."""
+
+
+def made_of(kind: type, among: tuple[type, ...]) -> type | None:
+    """Which of Python's containers a class is, or is derived from; None where it is none."""
+    return next((base for base in among if issubclass(kind, base)), None)
+
+
+class Mapping:
+    """A dict and what it held. A trace keeps thousands: nothing is built that may not be needed."""
+
+    __slots__ = ("before", "kind", "mapping")
+
+    def __init__(self, mapping: Any) -> None:
+        self.mapping = mapping
+        self.kind: Any = made_of(type(mapping), DICTS)
+        self.before = dict(dict.items(mapping))
+
+    @property
+    def identity(self) -> int:
+        return id(self.mapping)
+
+    def __len__(self) -> int:
+        """How many values it held."""
+        return len(self.before)
+
+    def grew(self) -> int:
+        """How much longer it is than it was."""
+        return dict.__len__(self.mapping) - len(self.before)
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """What it holds, with where."""
+        return dict.items(self.mapping)
+
+    def changed(self) -> list[Any]:
+        """The keys of what is another than before, or gone."""
+        if not self.grew() and all(map(is_, dict.values(self.mapping), self.before.values())):
+            return []
+        return _changed(dict(self.now()), self.before)
+
+    def get(self, key: Any) -> Any:
+        """What it holds."""
+        return dict.get(self.mapping, key)
+
+    def was(self, key: Any) -> Any:
+        """What it held."""
+        return self.before.get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have it hold another value."""
+        self.kind.__setitem__(self.mapping, key, value)
+
+    def hold(self, key: Any, value: Any) -> None:
+        """As though it had always held another value."""
+        self.put(key, value)
+        self.before[key] = value
+
+    def shown(self, key: Any) -> str:
+        """A name for what is under a key."""
+        return str(key)
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        mapping, before = self.mapping, self.before
+        for key in [key for key in dict.keys(mapping) if key not in before]:
+            self.kind.__delitem__(mapping, key)
+        for key, value in before.items():
+            if dict.get(mapping, key, mapping) is not value:
+                self.put(key, value)
+
+
+class Items:
+    """A list, deque or set and what it held."""
+
+    __slots__ = ("before", "items", "kind")
+
+    def __init__(self, items: Any) -> None:
+        self.items = items
+        self.kind: Any = made_of(type(items), LISTS)
+        self.before: list[Any] = list(self._all())
+
+    def _all(self) -> Iterable[Any]:
+        """What it holds."""
+        found: Iterable[Any] = self.kind.__iter__(self.items)
+        return found
+
+    @property
+    def identity(self) -> int:
+        return id(self.items)
+
+    def __len__(self) -> int:
+        """How many values it held."""
+        return len(self.before)
+
+    def grew(self) -> int:
+        """How much longer it is than it was."""
+        return int(self.kind.__len__(self.items)) - len(self.before)
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """What it holds, with where."""
+        return enumerate(self._all())
+
+    def changed(self) -> list[Any]:
+        """The places of what is another than before, or gone."""
+        if not self.grew() and all(map(is_, self._all(), self.before)):
+            return []
+        return _changed(dict(self.now()), dict(enumerate(self.before)))
+
+    def get(self, key: Any) -> Any:
+        """What is at a place."""
+        is_there = self.kind is list and key < list.__len__(self.items)
+        return list.__getitem__(self.items, key) if is_there else self.items
+
+    def was(self, key: Any) -> Any:
+        """What was at a place."""
+        return self.before[key] if key < len(self.before) else self.before
+
+    def put(self, key: Any, value: Any) -> None:
+        """Put another value at a place."""
+        if self.kind is not set:
+            self.kind.__setitem__(self.items, key, value)
+
+    def hold(self, key: Any, value: Any) -> None:
+        """As though another value had always been at a place."""
+        self.put(key, value)
+        if self.kind is not set:
+            self.before[key] = value
+
+    def shown(self, key: Any) -> str:
+        """A name for what is at a place."""
+        return f"an item of a {self.kind.__name__}"
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        if not self.grew() and all(map(is_, self._all(), self.before)):
+            return
+        self.kind.clear(self.items)
+        self.kind.update(self.items, self.before) if self.kind is set else self.kind.extend(self.items, self.before)
+
+
+class Elements:
+    """A NumPy array and its elements."""
+
+    __slots__ = ("array", "before")
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.before = array, array.copy()
+
+    @property
+    def identity(self) -> int:
+        return id(self.array)
+
+    def __len__(self) -> int:
+        """How many values it held that may be something else than numbers."""
+        return 0
+
+    def grew(self) -> int:
+        """Arrays do not."""
+        return 0
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """Nothing that could be anything but a number."""
+        return ()
+
+    def changed(self) -> list[Any]:
+        """The places, among all, of elements that are others than before."""
+        if self.array.tobytes() == self.before.tobytes():
+            return []
+        return [int(place) for place in np.flatnonzero(self.array != self.before)]
+
+    def get(self, key: Any) -> Any:
+        """An element."""
+        return self.array.flat[key]
+
+    def was(self, key: Any) -> Any:
+        """What an element was."""
+        return self.before.flat[key]
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have an element be another."""
+        self.array.flat[key] = value
+
+    def hold(self, key: Any, value: Any) -> None:
+        """As though an element had always been another."""
+        self.put(key, value)
+        self.before.flat[key] = value
+
+    def shown(self, key: Any) -> str:
+        """A name for an element."""
+        return "an element of a NumPy array"
+
+    def restore(self) -> None:
+        """Put the former elements back."""
+        if self.array.tobytes() != self.before.tobytes():
+            self.array[...] = self.before
+
+
+class Class:
+    """The attributes of a class."""
+
+    __slots__ = ("before", "cls")
+
+    def __init__(self, cls: type) -> None:
+        self.cls, self.before = cls, dict(vars(cls))
+
+    @property
+    def identity(self) -> int:
+        return id(self.cls)
+
+    def __len__(self) -> int:
+        """How many values it held."""
+        return len(self.before)
+
+    def grew(self) -> int:
+        """How many more attributes it has than it had."""
+        return len(vars(self.cls)) - len(self.before)
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """Its attributes."""
+        return vars(self.cls).items()
+
+    def changed(self) -> list[Any]:
+        """The names of attributes that are others than before, or gone."""
+        return _changed(vars(self.cls), self.before)
+
+    def get(self, key: Any) -> Any:
+        """An attribute."""
+        return vars(self.cls).get(key)
+
+    def was(self, key: Any) -> Any:
+        """What an attribute was."""
+        return self.before.get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Set an attribute."""
+        setattr(self.cls, key, value)
+
+    def hold(self, key: Any, value: Any) -> None:
+        """As though an attribute had always been another."""
+        self.put(key, value)
+        self.before[key] = value
+
+    def shown(self, key: Any) -> str:
+        """An attribute with its class."""
+        return f"{self.cls.__name__}.{key}"
+
+    def restore(self) -> None:
+        """Put the former attributes back."""
+        for name, value in dict(vars(self.cls)).items():
+            if name.startswith("__"):
+                continue
+            if name not in self.before:
+                delattr(self.cls, name)
+            elif self.before[name] is not value:
+                setattr(self.cls, name, self.before[name])
+
+
+class Slots:
+    """What an object holds in slots of its class, of which each has a name and what reads and writes it."""
+
+    __slots__ = ("before", "owner", "slots")
+
+    def __init__(self, owner: Any, slots: dict[str, Any]) -> None:
+        self.owner, self.slots = owner, slots
+        self.before = dict(self.now())
+
+    @property
+    def identity(self) -> int:
+        return id(self.owner)
+
+    def __len__(self) -> int:
+        """How many values it held."""
+        return len(self.before)
+
+    def grew(self) -> int:
+        """Its slots are always the same."""
+        return 0
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """What it holds, with the slots' names."""
+        return [(name, self.get(name)) for name in self.slots]
+
+    def changed(self) -> list[Any]:
+        """The names of slots that hold something else than before."""
+        return _changed(dict(self.now()), self.before)
+
+    def get(self, key: Any) -> Any:
+        """What is in a slot; None for nothing."""
+        try:
+            return self.slots[key].__get__(self.owner)
+        except AttributeError:
+            return None
+
+    def was(self, key: Any) -> Any:
+        """What was in a slot."""
+        return self.before[key]
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have a slot hold another value."""
+        self.slots[key].__set__(self.owner, value)
+
+    def hold(self, key: Any, value: Any) -> None:
+        """As though a slot had always held another value."""
+        self.put(key, value)
+        self.before[key] = value
+
+    def shown(self, key: Any) -> str:
+        """The slot's name."""
+        return str(key)
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        for key in self.changed():
+            self.put(key, self.before[key])
+
+
+class Cell:
+    """A variable of a scope around functions."""
+
+    __slots__ = ("before", "cell", "name")
+
+    def __init__(self, cell: Any, name: str) -> None:
+        self.cell, self.name, self.before = cell, name, cell.cell_contents
+
+    @property
+    def identity(self) -> int:
+        return id(self.cell)
+
+    def __len__(self) -> int:
+        """How many values it held."""
+        return 1
+
+    def grew(self) -> int:
+        """It holds one value."""
+        return 0
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """What it holds, with its name."""
+        return [(self.name, self.cell.cell_contents)] if is_filled(self.cell) else []
+
+    def changed(self) -> list[Any]:
+        """Its name, if it holds another value than before."""
+        is_same = is_filled(self.cell) and _is_as_before(self.before, self.cell.cell_contents)
+        return [] if is_same else [self.name]
+
+    def get(self, _: Any) -> Any:
+        """What it holds."""
+        return self.cell.cell_contents
+
+    def was(self, _: Any) -> Any:
+        """What it held."""
+        return self.before
+
+    def put(self, _: Any, value: Any) -> None:
+        """Have it hold another value."""
+        self.cell.cell_contents = value
+
+    def hold(self, _: Any, value: Any) -> None:
+        """As though it had always held another value."""
+        self.cell.cell_contents = self.before = value
+
+    def shown(self, key: Any) -> str:
+        """The variable's name."""
+        return str(key)
+
+    def restore(self) -> None:
+        """Put the former value back."""
+        if self.changed():
+            self.cell.cell_contents = self.before
+
+
+Container = Mapping | Items | Elements | Class | Slots | Cell
+
+
+def _changed(now: Any, before: dict[Any, Any]) -> list[Any]:
+    """Keys that were not there, are no longer, or hold another value; but for what Python notes down itself."""
+    if len(now) == len(before) and all(map(is_, now.values(), before.values())):
+        return []
+    changed = [key for key, value in now.items() if key not in before or not _is_as_before(before[key], value)]
+    changed += [key for key in before if key not in now]
+    return [key for key in changed if not (isinstance(key, str) and key.startswith("__"))]
+
+
+def _is_as_before(before: Any, now: Any) -> bool:
+    """Whether a value is the same object, or an equal number or text."""
+    return before is now or (type(before) is type(now) and _is_plain(now) and bool(before == now))
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in (bool, int, float, str, bytes) or isinstance(value, np.generic)
+
+
+def is_filled(cell: Any) -> bool:
+    """Whether a variable of a scope around functions has a value."""
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False

@@ -1,0 +1,325 @@
+"""Models whose hundredth call is another than the first two, or that read a clock: refused, unless nothing depends on
+it."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import itertools
+import time
+import timeit
+import types
+from collections.abc import Callable
+from datetime import datetime as moment
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compiler.frontend.assemble import Captured
+from compiler.frontend.capture import capture
+from compiler.frontend.model_file import ModelSpec
+from ir.errors import CaptureError
+
+Factor = Callable[[Any], Any]
+seen: list[int] = []
+
+
+class Scaled(nn.Module):
+    """A linear layer, times what a function says that is given the module, whose attribute `kept` it may change."""
+
+    def __init__(self, kept: Any, factor: Factor) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.kept = kept
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * self.factor(self)
+
+
+def captured(kept: Any, factor: Factor, inference: bool = False) -> Captured:
+    spec = ModelSpec(Scaled(kept, factor), {"x": torch.randn(3, 4)}, every_gradient=True)
+    return capture(spec, inference=inference)
+
+
+class Slotted:
+    """An object without a dict."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class Settings(dict[str, int]):
+    """A dict of the user's own."""
+
+
+class History(list[int]):
+    """A list of the user's own."""
+
+
+class Loading(collections.OrderedDict[str, int]):
+    """A dict whose methods do more than a dict's, and fail here."""
+
+    def values(self) -> Any:
+        raise RuntimeError("not to be loaded")
+
+    items = keys = __iter__ = __len__ = __bool__ = values
+
+
+class Timer:
+    """A class with a clock."""
+
+    clock = time.monotonic
+
+
+def either(is_so: Any) -> float:
+    """One of two numbers."""
+    return 2.0 if is_so else 1.0
+
+
+def counted(model: Any) -> Any:
+    model.kept += 1
+    return model.kept
+
+
+def lengthened(model: Any) -> int:
+    model.kept.append(1)
+    return len(model.kept)
+
+
+def with_more_keys(model: Any) -> int:
+    model.kept[len(model.kept)] = 1
+    return len(model.kept)
+
+
+def counted_under(model: Any, key: Any = "count") -> Any:
+    model.kept[key] += 1
+    return model.kept[key]
+
+
+def counted_in(model: Any) -> int:
+    model.kept.count += 1
+    return model.kept.count
+
+
+def shortened(model: Any) -> float:
+    if model.kept:
+        model.kept.pop()
+        return 2.0
+    return 1.0
+
+
+def globally(model: Any) -> float:
+    seen.append(1)
+    return either(len(seen) > 100)
+
+
+def cooled(model: Any) -> float:
+    model.kept *= 0.99
+    return model.kept
+
+
+def renamed(model: Any) -> str:
+    model.kept = {"cold": "warm", "warm": "warmer", "warmer": "hot"}.get(model.kept, "hot")
+    return model.kept
+
+
+def extended(model: Any) -> int:
+    model.kept = (*model.kept, 1)
+    return len(model.kept)
+
+
+CHANGING: dict[str, tuple[Any, Factor]] = {
+    "a list above a length": ([], lambda m: either(lengthened(m) > 100)),
+    "a list of one length": ([], lambda m: either(lengthened(m) == 100)),
+    "every tenth length": ([], lambda m: either(lengthened(m) % 10 == 0)),
+    "a list of some lengths": ([], lambda m: either(lengthened(m) % 4 == 3)),
+    "a list in a dict": ({"list": []}, lambda m: either(m.kept["list"].append(1) or len(m.kept["list"]) > 100)),
+    "a list that gets shorter": (list(range(9)), shortened),
+    "a list of the user's own": (History(), lambda m: float(lengthened(m))),
+    "a list of the user's own above a length": (History(), lambda m: either(lengthened(m) > 100)),
+    "a global list": (None, globally),
+    "a deque": (collections.deque(maxlen=8), lambda m: either(lengthened(m) == m.kept.maxlen)),
+    "a deque of one length": (collections.deque(maxlen=100), lambda m: either(lengthened(m) == 50)),
+    "a set": (set(), lambda m: either(m.kept.add(len(m.kept)) or len(m.kept) > 100)),
+    "bytes": (bytearray(), lambda m: either(lengthened(m) > 100)),
+    "a tuple": ((), lambda m: either(extended(m) > 5)),
+    "text": ("", lambda m: either(len(counted_text(m)) > 5)),
+    "a dict": ({}, lambda m: either(with_more_keys(m) > 100)),
+    "a dict of the user's own of one length": (Settings(), lambda m: either(with_more_keys(m) == 100)),
+    "a dict of the user's own": (Settings(count=0), lambda m: float(counted_under(m))),
+    "a UserDict": (collections.UserDict(count=0), lambda m: float(counted_under(m))),
+    "a Counter": (collections.Counter(), lambda m: either(counted_under(m) > 100)),
+    "a count of some values": (0, lambda m: either(counted(m) % 4 == 3)),
+    "a count of one value": (0, lambda m: either(counted(m) == 100)),
+    "a count within bounds": (0, lambda m: either(100 < counted(m) / 2.0 < 200)),
+    "a count that goes around": (0, lambda m: either(counted_around(m) == 3)),
+    "a temperature": (1.0, lambda m: either(0.3 < cooled(m) < 0.4)),
+    "a name": ("cold", lambda m: either(renamed(m) == "hot")),
+    "a number of NumPy's": (np.int64(0), lambda m: either(counted(m) > 100)),
+    "an element of an array": (np.zeros(3), lambda m: float(counted_under(m, 0))),
+    "an element above a bound": (np.zeros(3), lambda m: either(counted_under(m, 0) > 100)),
+    "a namespace": (types.SimpleNamespace(count=0), lambda m: either(counted_in(m) > 100)),
+    "a namespace of options": (argparse.Namespace(count=0), lambda m: float(counted_in(m))),
+    "a slot": (Slotted(), lambda m: float(counted_in(m))),
+}
+
+
+def counted_text(model: Any) -> str:
+    model.kept += "x"
+    return str(model.kept)
+
+
+def counted_around(model: Any) -> Any:
+    model.kept = (model.kept + 1) % 4
+    return model.kept
+
+
+@pytest.mark.parametrize(("kept", "factor"), CHANGING.values(), ids=CHANGING)
+@pytest.mark.parametrize("inference", [True, False])
+def test_what_changes_at_a_later_call_is_refused(kept: Any, factor: Factor, inference: bool) -> None:
+    with pytest.raises(CaptureError, match=r"forward leaves .* behind, and (a later|the next) call computes something"):
+        captured(kept, factor, inference)
+    assert not seen
+
+
+def lazily(model: Any) -> Any:
+    if model.kept is None:
+        model.kept = 0.5
+    return model.kept
+
+
+def from_table(model: Any) -> float:
+    if 4 not in model.kept:
+        model.kept[4] = 2.0
+    if len(model.kept) > 100:
+        model.kept.clear()
+    return float(model.kept.get(4, 2.0))
+
+
+def bounded(model: Any) -> float:
+    model.kept.append(1)
+    while len(model.kept) > 100:
+        model.kept.pop(0)
+    return 1.0
+
+
+def reporting(model: Any) -> float:
+    count = counted(model)
+    if count % 10 == 3:
+        seen.append(count)
+    assert count > 0
+    return 1.0
+
+
+def with_last_item(model: Any) -> float:
+    model.kept.append(3.0)
+    return float(model.kept[len(model.kept) - 1] + model.kept[-1])
+
+
+def of_size(model: Any) -> int:
+    model.kept = 4
+    return int(model.kept)
+
+
+UNCHANGING: dict[str, tuple[Any, Factor]] = {
+    "a number made at the first call": (None, lazily),
+    "a table of numbers": ({}, from_table),
+    "a list that is kept short": ([], bounded),
+    "a report of every tenth call": (0, reporting),
+    "the last item of a list": ([], with_last_item),
+    "a size": (0, of_size),
+    "a time for a report": ([], lambda m: m.kept.append(time.time()) or 1.0),
+    "a duration for a report": (0.0, lambda m: setattr(m, "kept", m.kept + perf_counter()) or 1.0),
+    "a date for a report": (None, lambda m: setattr(m, "kept", f"{moment.now():%H:%M}") or 1.0),
+}
+
+
+@pytest.mark.parametrize(("kept", "factor"), UNCHANGING.values(), ids=UNCHANGING)
+@pytest.mark.parametrize("inference", [True, False])
+def test_what_no_call_computes_with_is_not(kept: Any, factor: Factor, inference: bool) -> None:
+    assert captured(kept, factor, inference).program.graphs
+    assert not seen
+
+
+def test_dicts_of_the_users_own_are_looked_into_without_their_methods() -> None:
+    kept = Loading()
+    collections.OrderedDict.__setitem__(kept, "one", 1)
+
+    def factor(model: Any) -> float:
+        collections.OrderedDict.__setitem__(model.kept, "two", 2)
+        seen.append(1)
+        return 1.0
+
+    assert captured(kept, factor).program.graphs
+    assert list(dict.keys(kept)) == ["one"] and not seen
+
+
+ITERATORS: dict[str, Callable[[], Any]] = {
+    "a count": itertools.count,
+    "a cycle": lambda: itertools.cycle([1.0, 2.0]),
+    "a list's": lambda: iter([1.0, 2.0, 3.0, 4.0]),
+    "a generator": lambda: (number for number in range(1, 100)),
+    "a map": lambda: map(float, range(1, 100)),
+    "a dict's": lambda: iter({1: "one", 2: "two", 3: "three", 4: "four"}),
+}
+
+
+@pytest.mark.parametrize("make", ITERATORS.values(), ids=ITERATORS)
+def test_iterators_that_forward_advances_are_refused(make: Callable[[], Any]) -> None:
+    with pytest.raises(CaptureError, match=r"takes the next item of an iterator(.|\n)*make a list of it"):
+        captured(make(), lambda m: either(next(m.kept) > 100))
+    assert captured(make(), lambda m: 1.0).program.graphs
+
+
+CLOCKS: dict[str, Factor] = {
+    "time": lambda m: time.time() / 1e9,
+    "perf_counter": lambda m: 1 + perf_counter() % 1,
+    "monotonic_ns": lambda m: float(time.monotonic_ns()),
+    "default_timer": lambda m: timeit.default_timer(),
+    "a clock of the model's": lambda m: m.kept() / 1e9,
+    "a clock of a class": lambda m: Timer().clock() / 1e9,
+    "a deadline": lambda m: either(time.time() > 2e9),
+    "a duration": lambda m: either(-time.perf_counter() + time.perf_counter() > 10),
+    "the hour": lambda m: either(moment.now().hour > 22),
+    "working hours": lambda m: either(9 <= moment.today().hour < 17),
+    "the weekday": lambda m: either(datetime.date.today().weekday() > 5),
+    "the time of the day": lambda m: either(datetime.datetime.now(datetime.timezone.utc).time() < datetime.time(9)),
+    "local time": lambda m: float(time.localtime().tm_year),
+    "a text": lambda m: either(time.strftime("%A") == "Sunday"),
+}
+
+
+@pytest.mark.parametrize("factor", CLOCKS.values(), ids=CLOCKS)
+@pytest.mark.parametrize("inference", [True, False])
+def test_clocks_that_forward_computes_with_are_refused(factor: Factor, inference: bool) -> None:
+    message = r"test_later_calls\.py:\d+: forward reads the clock with (time|datetime)\.\w+(.|\n)*the time as an input"
+    with pytest.raises(CaptureError, match=message):
+        captured(time.time, factor, inference)
+
+
+def test_clocks_are_as_before_afterwards() -> None:
+    clocks = (time.time, perf_counter, timeit.default_timer, datetime.datetime, moment, datetime.date)
+    model = Scaled(time.time, CLOCKS["time"])
+    with pytest.raises(CaptureError):
+        capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=False)
+    assert clocks == (time.time, perf_counter, timeit.default_timer, datetime.datetime, moment, datetime.date)
+    assert model.kept is time.time
+
+
+def test_dates_are_dates_while_a_model_is_traced() -> None:
+    def factor(model: Any) -> float:
+        day = datetime.date(2020, 2, 29)
+        assert isinstance(moment.now(), datetime.date) and isinstance(day, datetime.date)
+        assert moment.strptime("2020-02-29", "%Y-%m-%d").date() == day == moment(2020, 2, 29).date()
+        assert issubclass(moment, datetime.datetime)
+        return float(day.month)
+
+    assert captured(None, factor).program.graphs
