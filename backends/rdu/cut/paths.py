@@ -30,8 +30,7 @@ MOST_THOROUGH = 4
 """Paths that are looked at more closely at most."""
 
 FEW, SMALL = 8, 12
-"""Where no more sections than these may be chosen from, of a graph of no more stages, all are refined, and many nests of
-the best are predicted."""
+"""Of so few sections in a graph of so few stages, all are refined, and many nests of the best are predicted."""
 
 PATIENCE = 3
 """Nests of a phase that are predicted in vain before the others are given up."""
