@@ -72,7 +72,23 @@ def make(name: str, training: bool = True) -> tuple[nn.Module, dict[str, Tensor]
     """The model and its inputs, the same in every process; for inference in evaluation mode."""
     torch.manual_seed(SEED)
     found = case(name)
-    return found.model().train(training), found.inputs()
+    module, inputs = found.model(), found.inputs()
+    if not training:
+        _take_statistics(module, inputs)
+    return module.train(training), inputs
+
+
+def _take_statistics(module: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Have batch norms know the statistics of the inputs, as those of a trained network do of its data: else the
+    activations of a deep network vanish, and denormal numbers slow every side down."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        module.train()(**inputs)
+    for norm, momentum in zip(norms, before):
+        norm.momentum = momentum
 
 
 def compile_case(name: str, training: bool, folder: Path) -> Path:

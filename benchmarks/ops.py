@@ -151,8 +151,10 @@ def _mean(ratios: Iterable[float]) -> str:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=FAMILIES, action="append", help="this family; may be given again")
-    parser.add_argument("--case", choices=sorted(CASES), action="append", help="this operator; may be given again")
+    families = f"this family; may be given again: {', '.join(FAMILIES)}"
+    parser.add_argument("--only", choices=FAMILIES, metavar="FAMILY", action="append", help=families)
+    again = "this operator; may be given again"
+    parser.add_argument("--case", choices=sorted(CASES), metavar="CASE", action="append", help=again)
     parser.add_argument("--mode", choices=("forward", "gradient"), help="only one of the two")
     parser.add_argument("--threads", type=int, default=1, help="of each side")
     parser.add_argument("--turns", type=int, default=5, help="turns of each side")
