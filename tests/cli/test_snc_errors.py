@@ -205,7 +205,7 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, source: Path, m
 
 
 def test_a_model_that_does_not_fit(tmp_path: Path, source: Path) -> None:
-    tiny = machine_file(tmp_path, pmu_bytes=16, bandwidth_bytes_per_s="1e9")
+    tiny = machine_file(tmp_path, pmu_bytes=4, bandwidth_bytes_per_s="1e9", rdu_tile_rows=4, rdu_tile_columns=4)
     result = compile_in(tmp_path, source, "--arch", tiny, "--inference", "-b", 65536)
     assert_refused(result, "INFEASIBLE", "PMU", "try: ")
 

@@ -125,7 +125,7 @@ def test_one_selection_moves_all_views(browser: Any, found: Facts) -> None:
     assert browser.find_elements("css selector", "#source tr.self")
     click(browser, "#source tbody tr")
     line = found["lines"][0]
-    assert title(browser) == f"{line['file']}:{line['line']}"
+    assert title(browser) == (f"{line['file']}:{line['line']}" if line["line"] else line["file"])
     assert browser.find_elements("css selector", "#sections tr.self")
     click(browser, "#traffic tbody tr")
     assert title(browser) == found["traffic"][0]["name"]
