@@ -22,41 +22,37 @@ def made_of(kind: type, among: tuple[type, ...]) -> type | None:
     return next((base for base in among if issubclass(kind, base)), None)
 
 
-class Mapping:
-    """A dict and what it held. A trace keeps thousands: nothing is built that may not be needed."""
+class Container:
+    """Something that holds values, each under a key, and what it held when it was noted."""
 
-    __slots__ = ("before", "kind", "mapping")
+    __slots__ = ("before", "held")
 
-    def __init__(self, mapping: Any) -> None:
-        self.mapping = mapping
-        self.kind: Any = made_of(type(mapping), DICTS)
-        self.before = dict(dict.items(mapping))
+    def __init__(self, held: Any, before: Any) -> None:
+        self.held, self.before = held, before
 
     @property
     def identity(self) -> int:
-        return id(self.mapping)
+        return id(self.held)
 
     def __len__(self) -> int:
-        """How many values it held."""
+        """How many values it held that may be something else than numbers."""
         return len(self.before)
 
     def grew(self) -> int:
         """How much longer it is than it was."""
-        return dict.__len__(self.mapping) - len(self.before)
+        return 0
 
     def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with where."""
-        return dict.items(self.mapping)
+        raise NotImplementedError
 
     def changed(self) -> list[Any]:
         """The keys of what is another than before, or gone."""
-        if not self.grew() and all(map(is_, dict.values(self.mapping), self.before.values())):
-            return []
-        return _changed(dict(self.now()), self.before)
+        raise NotImplementedError
 
     def get(self, key: Any) -> Any:
         """What it holds."""
-        return dict.get(self.mapping, key)
+        raise NotImplementedError
 
     def was(self, key: Any) -> Any:
         """What it held."""
@@ -64,7 +60,7 @@ class Mapping:
 
     def put(self, key: Any, value: Any) -> None:
         """Have it hold another value."""
-        self.kind.__setitem__(self.mapping, key, value)
+        raise NotImplementedError
 
     def hold(self, key: Any, value: Any) -> None:
         """As though it had always held another value."""
@@ -77,7 +73,43 @@ class Mapping:
 
     def restore(self) -> None:
         """Put the former content back."""
-        mapping, before = self.mapping, self.before
+        raise NotImplementedError
+
+
+class Mapping(Container):
+    """A dict and what it held. A trace keeps thousands: nothing is built that may not be needed."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, mapping: Any) -> None:
+        super().__init__(mapping, dict(dict.items(mapping)))
+        self.kind: Any = made_of(type(mapping), DICTS)
+
+    def grew(self) -> int:
+        """How much longer it is than it was."""
+        return dict.__len__(self.held) - len(self.before)
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """What it holds, with where."""
+        return dict.items(self.held)
+
+    def changed(self) -> list[Any]:
+        """The keys of what is another than before, or gone."""
+        if not self.grew() and all(map(is_, dict.values(self.held), self.before.values())):
+            return []
+        return _changed(dict(self.now()), self.before)
+
+    def get(self, key: Any) -> Any:
+        """What it holds."""
+        return dict.get(self.held, key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have it hold another value."""
+        self.kind.__setitem__(self.held, key, value)
+
+    def restore(self) -> None:
+        """Put the former content back."""
+        mapping, before = self.held, self.before
         for key in [key for key in dict.keys(mapping) if key not in before]:
             self.kind.__delitem__(mapping, key)
         for key, value in before.items():
@@ -85,32 +117,24 @@ class Mapping:
                 self.put(key, value)
 
 
-class Items:
+class Items(Container):
     """A list, deque or set and what it held."""
 
-    __slots__ = ("before", "items", "kind")
+    __slots__ = ("kind",)
 
     def __init__(self, items: Any) -> None:
-        self.items = items
+        super().__init__(items, [])
         self.kind: Any = made_of(type(items), LISTS)
-        self.before: list[Any] = list(self._all())
+        self.before = list(self._all())
 
     def _all(self) -> Iterable[Any]:
         """What it holds."""
-        found: Iterable[Any] = self.kind.__iter__(self.items)
+        found: Iterable[Any] = self.kind.__iter__(self.held)
         return found
-
-    @property
-    def identity(self) -> int:
-        return id(self.items)
-
-    def __len__(self) -> int:
-        """How many values it held."""
-        return len(self.before)
 
     def grew(self) -> int:
         """How much longer it is than it was."""
-        return int(self.kind.__len__(self.items)) - len(self.before)
+        return int(self.kind.__len__(self.held)) - len(self.before)
 
     def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with where."""
@@ -124,8 +148,8 @@ class Items:
 
     def get(self, key: Any) -> Any:
         """What is at a place."""
-        is_there = self.kind is list and key < list.__len__(self.items)
-        return list.__getitem__(self.items, key) if is_there else self.items
+        is_there = self.kind is list and key < list.__len__(self.held)
+        return list.__getitem__(self.held, key) if is_there else self.held
 
     def was(self, key: Any) -> Any:
         """What was at a place."""
@@ -134,7 +158,7 @@ class Items:
     def put(self, key: Any, value: Any) -> None:
         """Put another value at a place."""
         if self.kind is not set:
-            self.kind.__setitem__(self.items, key, value)
+            self.kind.__setitem__(self.held, key, value)
 
     def hold(self, key: Any, value: Any) -> None:
         """As though another value had always been at a place."""
@@ -150,28 +174,20 @@ class Items:
         """Put the former content back."""
         if not self.grew() and all(map(is_, self._all(), self.before)):
             return
-        self.kind.clear(self.items)
-        self.kind.update(self.items, self.before) if self.kind is set else self.kind.extend(self.items, self.before)
+        self.kind.clear(self.held)
+        self.kind.update(self.held, self.before) if self.kind is set else self.kind.extend(self.held, self.before)
 
 
-class Elements:
+class Elements(Container):
     """A NumPy array and its elements."""
 
-    __slots__ = ("array", "before")
+    __slots__ = ()
 
     def __init__(self, array: Any) -> None:
-        self.array, self.before = array, array.copy()
-
-    @property
-    def identity(self) -> int:
-        return id(self.array)
+        super().__init__(array, array.copy())
 
     def __len__(self) -> int:
         """How many values it held that may be something else than numbers."""
-        return 0
-
-    def grew(self) -> int:
-        """Arrays do not."""
         return 0
 
     def now(self) -> Iterable[tuple[Any, Any]]:
@@ -180,13 +196,13 @@ class Elements:
 
     def changed(self) -> list[Any]:
         """The places, among all, of elements that are others than before."""
-        if self.array.tobytes() == self.before.tobytes():
+        if self.held.tobytes() == self.before.tobytes():
             return []
-        return [int(place) for place in np.flatnonzero(self.array != self.before)]
+        return [int(place) for place in np.flatnonzero(self.held != self.before)]
 
     def get(self, key: Any) -> Any:
         """An element."""
-        return self.array.flat[key]
+        return self.held.flat[key]
 
     def was(self, key: Any) -> Any:
         """What an element was."""
@@ -194,7 +210,7 @@ class Elements:
 
     def put(self, key: Any, value: Any) -> None:
         """Have an element be another."""
-        self.array.flat[key] = value
+        self.held.flat[key] = value
 
     def hold(self, key: Any, value: Any) -> None:
         """As though an element had always been another."""
@@ -207,90 +223,63 @@ class Elements:
 
     def restore(self) -> None:
         """Put the former elements back."""
-        if self.array.tobytes() != self.before.tobytes():
-            self.array[...] = self.before
+        if self.held.tobytes() != self.before.tobytes():
+            self.held[...] = self.before
 
 
-class Class:
+class Class(Container):
     """The attributes of a class."""
 
-    __slots__ = ("before", "cls")
+    __slots__ = ()
 
     def __init__(self, cls: type) -> None:
-        self.cls, self.before = cls, dict(vars(cls))
-
-    @property
-    def identity(self) -> int:
-        return id(self.cls)
-
-    def __len__(self) -> int:
-        """How many values it held."""
-        return len(self.before)
+        super().__init__(cls, dict(vars(cls)))
 
     def grew(self) -> int:
         """How many more attributes it has than it had."""
-        return len(vars(self.cls)) - len(self.before)
+        return len(vars(self.held)) - len(self.before)
 
     def now(self) -> Iterable[tuple[Any, Any]]:
         """Its attributes."""
-        return vars(self.cls).items()
+        attributes: Iterable[tuple[Any, Any]] = vars(self.held).items()
+        return attributes
 
     def changed(self) -> list[Any]:
         """The names of attributes that are others than before, or gone."""
-        return _changed(vars(self.cls), self.before)
+        return _changed(vars(self.held), self.before)
 
     def get(self, key: Any) -> Any:
         """An attribute."""
-        return vars(self.cls).get(key)
-
-    def was(self, key: Any) -> Any:
-        """What an attribute was."""
-        return self.before.get(key)
+        return vars(self.held).get(key)
 
     def put(self, key: Any, value: Any) -> None:
         """Set an attribute."""
-        setattr(self.cls, key, value)
-
-    def hold(self, key: Any, value: Any) -> None:
-        """As though an attribute had always been another."""
-        self.put(key, value)
-        self.before[key] = value
+        setattr(self.held, key, value)
 
     def shown(self, key: Any) -> str:
         """An attribute with its class."""
-        return f"{self.cls.__name__}.{key}"
+        return f"{self.held.__name__}.{key}"
 
     def restore(self) -> None:
         """Put the former attributes back."""
-        for name, value in dict(vars(self.cls)).items():
+        for name, value in dict(vars(self.held)).items():
             if name.startswith("__"):
                 continue
             if name not in self.before:
-                delattr(self.cls, name)
+                delattr(self.held, name)
             elif self.before[name] is not value:
-                setattr(self.cls, name, self.before[name])
+                setattr(self.held, name, self.before[name])
 
 
-class Slots:
+class Slots(Container):
     """What an object holds in slots of its class, of which each has a name and what reads and writes it."""
 
-    __slots__ = ("before", "owner", "slots")
+    __slots__ = ("slots",)
 
     def __init__(self, owner: Any, slots: dict[str, Any]) -> None:
-        self.owner, self.slots = owner, slots
+        super().__init__(owner, {})
+        self.slots = slots
         self.before = dict(self.now())
-
-    @property
-    def identity(self) -> int:
-        return id(self.owner)
-
-    def __len__(self) -> int:
-        """How many values it held."""
-        return len(self.before)
-
-    def grew(self) -> int:
-        """Its slots are always the same."""
-        return 0
 
     def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with the slots' names."""
@@ -303,26 +292,13 @@ class Slots:
     def get(self, key: Any) -> Any:
         """What is in a slot; None for nothing."""
         try:
-            return self.slots[key].__get__(self.owner)
+            return self.slots[key].__get__(self.held)
         except AttributeError:
             return None
 
-    def was(self, key: Any) -> Any:
-        """What was in a slot."""
-        return self.before[key]
-
     def put(self, key: Any, value: Any) -> None:
         """Have a slot hold another value."""
-        self.slots[key].__set__(self.owner, value)
-
-    def hold(self, key: Any, value: Any) -> None:
-        """As though a slot had always held another value."""
-        self.put(key, value)
-        self.before[key] = value
-
-    def shown(self, key: Any) -> str:
-        """The slot's name."""
-        return str(key)
+        self.slots[key].__set__(self.held, value)
 
     def restore(self) -> None:
         """Put the former content back."""
@@ -330,38 +306,31 @@ class Slots:
             self.put(key, self.before[key])
 
 
-class Cell:
+class Cell(Container):
     """A variable of a scope around functions."""
 
-    __slots__ = ("before", "cell", "name")
+    __slots__ = ("name",)
 
     def __init__(self, cell: Any, name: str) -> None:
-        self.cell, self.name, self.before = cell, name, cell.cell_contents
-
-    @property
-    def identity(self) -> int:
-        return id(self.cell)
+        super().__init__(cell, cell.cell_contents)
+        self.name = name
 
     def __len__(self) -> int:
         """How many values it held."""
         return 1
 
-    def grew(self) -> int:
-        """It holds one value."""
-        return 0
-
     def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with its name."""
-        return [(self.name, self.cell.cell_contents)] if is_filled(self.cell) else []
+        return [(self.name, self.held.cell_contents)] if is_filled(self.held) else []
 
     def changed(self) -> list[Any]:
         """Its name, if it holds another value than before."""
-        is_same = is_filled(self.cell) and _is_as_before(self.before, self.cell.cell_contents)
+        is_same = is_filled(self.held) and _is_as_before(self.before, self.held.cell_contents)
         return [] if is_same else [self.name]
 
     def get(self, _: Any) -> Any:
         """What it holds."""
-        return self.cell.cell_contents
+        return self.held.cell_contents
 
     def was(self, _: Any) -> Any:
         """What it held."""
@@ -369,23 +338,16 @@ class Cell:
 
     def put(self, _: Any, value: Any) -> None:
         """Have it hold another value."""
-        self.cell.cell_contents = value
+        self.held.cell_contents = value
 
     def hold(self, _: Any, value: Any) -> None:
         """As though it had always held another value."""
-        self.cell.cell_contents = self.before = value
-
-    def shown(self, key: Any) -> str:
-        """The variable's name."""
-        return str(key)
+        self.held.cell_contents = self.before = value
 
     def restore(self) -> None:
         """Put the former value back."""
         if self.changed():
-            self.cell.cell_contents = self.before
-
-
-Container = Mapping | Items | Elements | Class | Slots | Cell
+            self.held.cell_contents = self.before
 
 
 def _changed(now: Any, before: dict[Any, Any]) -> list[Any]:
