@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from argparse import Namespace
-from collections import UserDict, UserList
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache, partial
-from pathlib import Path
-from types import FunctionType, MemberDescriptorType, ModuleType, SimpleNamespace
+from pathlib import Path as FilePath
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from compiler.frontend.containers import (
     Cell,
     Class,
     Container,
+    Defaults,
     Elements,
     Items,
     Mapping,
@@ -36,26 +35,34 @@ from compiler.frontend.containers import (
     is_filled,
     made_of,
 )
-from compiler.frontend.growth import GROWING, Answer, far, grown, is_number, summary
+from compiler.frontend.growth import GROWING, Answer, advanced, grown
 from compiler.frontend.iterators import is_iterator, position
+from compiler.frontend.kept import (
+    DEPTH,
+    LARGEST,
+    LENGTH,
+    NOT_USERS,
+    Path,
+    attribute_table,
+    difference,
+    is_followed,
+    is_number,
+    is_users,
+    measures,
+    slots,
+    substituted,
+)
 from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
 
-_OWN = Path(__file__).resolve().parent.parent.parent
+_OWN = FilePath(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
 
-DEPTH = 4
-"""How far containers in containers are followed."""
-
-LARGEST = 10_000
-"""Items of a container whose own items are followed, and elements of an array that is noted: larger ones hold data, not
-caches or counts."""
-
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
-_OPEN = (SimpleNamespace, Namespace, UserDict, UserList)
-"""Python's own classes whose objects hold what their users put there."""
-_NOT_FOLLOWED = (*_ATOMS, type, FunctionType)
-_THEIR_OWN_BUSINESS = frozenset({"torch", *sys.stdlib_module_names})
+_NOT_FOLLOWED = (*_ATOMS, type)
+
+Place = tuple[int, Any, Path]
+"""A container, by its identity, a key in it, or None for the container itself, and the way to what is in that."""
 
 
 class Surroundings:
@@ -87,34 +94,61 @@ class Surroundings:
         `turning` whether something else is not what it was."""
         now = self._standing()
         moving = {place for place in {**now, **self._noted} if now.get(place) != self._noted.get(place)}
-        growing = {container for container, key in moving if key is None}
-        self._moving = {place for place in moving if place in self._noted or place[0] not in growing}
+        growing = {(container, key, path[:-1]) for container, key, path in moving if path[-1:] == (LENGTH,)}
+        self._moving = {place for place in moving if place in self._noted or growing.isdisjoint(_around(*place))}
         self.counting = any(is_number(now.get(place)) for place in self._moving)
         self.turning = any(not is_number(now.get(place)) for place in self._moving)
 
-    def _standing(self) -> dict[Any, Any]:
-        """What has changed, as far as it can be compared, by the container and the place."""
-        found: dict[Any, Any] = {}
+    def _standing(self) -> dict[Place, Any]:
+        """What has changed, as far as it can be compared, by its place."""
+        found: dict[Place, Any] = {}
         for container in self._containers():
             changed = container.changed()
             if changed:
-                found[container.identity, None] = container.grew()
+                found[container.identity, None, (LENGTH,)] = container.grew()
             for key in changed:
-                found[container.identity, key] = summary(container.get(key))
+                for path, measure in measures(container.get(key)).items():
+                    found[container.identity, key, path] = measure
         return found
 
     def advance(self, answer: Answer | None = None) -> None:
         """Have such numbers come far up or down with a further change of the same size, and such lengths too. Who asks
         about a number gets the `answer`, if there is one."""
-        for container, key, change in list(self._numbers()):
-            if container.was(key) is not None or (container.identity, key) in self._moving:
-                value = far(container.get(key), change)
-                container.put(key, value if answer is None else answer.counted(value))
-        for container, key, growth in list(self._lengths()):
-            if growth > 0:
-                container.put(key, grown(container.get(key), growth))
-            else:
-                container.get(key).clear()
+        growth = {container.identity: container.grew() for container in self._containers() if container.grew()}
+        for container in self._containers():
+            for key in container.changed():
+                now = container.get(key)
+                if now is container.held or id(now) in growth:
+                    continue
+                changes = dict(self._changes(container, key, now))
+                if changes:
+                    container.put(key, advanced(now, changes, answer))
+        self._grow(growth)
+
+    def _changes(self, container: Container, key: Any, now: Any) -> Iterator[tuple[Path, Any]]:
+        """By how much numbers and lengths of what is at a place are others than before. What was not there before may
+        have been made once and for all: it counts if it has changed again."""
+        before = measures(container.was(key))
+        for path, measure in measures(now).items():
+            was = before.get(path)
+            is_new = not is_number(was) and (container.identity, key, path) not in self._moving
+            if is_number(measure) and measure != was and not is_new:
+                yield path, difference(measure, was)
+
+    def _grow(self, growth: ReadOnly[int, int]) -> None:
+        """Have what calls have made longer be long wherever it is held, and what they have made shorter be empty."""
+        longer = {
+            container.identity: grown(container.held, growth[container.identity])
+            for container in self._containers()
+            if growth.get(container.identity, 0) > 0 and made_of(type(container.held), GROWING)
+        }
+        for container in self._containers() if growth else ():
+            for key, now in list(container.now()) if len(container) <= LARGEST else ():
+                found = substituted(now, longer)
+                if found is not now:
+                    container.put(key, found)
+                elif growth.get(id(now), 0) < 0 and made_of(type(now), GROWING):
+                    now.clear()
 
     def takes_from_iterators(self) -> bool:
         """Whether an iterator has gone on since this was made."""
@@ -123,16 +157,16 @@ class Surroundings:
 
     @contextmanager
     def replaced(self, others: ReadOnly[int, Any]) -> Iterator[None]:
-        """Other values in place of those under their ids, as though they had always been there."""
+        """Other values in place of those under their ids, as though they had always been there, also in tuples."""
         found = [
             (container, key, value)
             for container in self._containers()
             if len(container) <= LARGEST
             for key, value in container.now()
-            if id(value) in others
+            if substituted(value, others) is not value
         ]
         for container, key, value in found:
-            container.hold(key, others[id(value)])
+            container.hold(key, substituted(value, others))
         try:
             yield
         finally:
@@ -141,30 +175,6 @@ class Surroundings:
 
     def _containers(self) -> tuple[Container, ...]:
         return (*self._attributes.containers, *self._code.containers)
-
-    def _numbers(self) -> Iterator[tuple[Container, Any, Any]]:
-        """Where a number is another than before, and by how much it changed."""
-        for container in self._containers():
-            for key in container.changed():
-                before, now = container.was(key), container.get(key)
-                if is_number(now) and (before is None or is_number(before)):
-                    yield container, key, now - (before or 0)
-
-    def _lengths(self) -> Iterator[tuple[Container, Any, int]]:
-        """Where something is that has another length than before, and by how much it grew."""
-        containers = self._containers()
-        growth = {container.identity: container.grew() for container in containers if container.grew()}
-        if not growth:
-            return
-        for container in containers:
-            for key, now in container.now() if len(container) <= LARGEST else ():
-                base: Any = made_of(type(now), GROWING)
-                if base is None:
-                    continue
-                if id(now) in growth:
-                    yield container, key, growth[id(now)]
-                elif container.was(key) is None and base.__len__(now):
-                    yield container, key, base.__len__(now)
 
     def restore(self) -> None:
         """Everything is as it was when this was made, but for the modules' own attributes."""
@@ -205,7 +215,7 @@ def sources(model: nn.Module) -> list[ModuleType]:
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
         package = name.partition(".")[0]
-        if package in packages or not (package in _THEIR_OWN_BUSINESS or _is_installed(file)):
+        if package in packages or not (package in NOT_USERS or _is_installed(file)):
             found.append(module)
     return found
 
@@ -213,7 +223,7 @@ def sources(model: nn.Module) -> list[ModuleType]:
 @lru_cache(None)
 def _is_installed(file: str) -> bool:
     """Whether a file is Python's or an installed package's."""
-    return is_pythons(file) or not INSTALLED.isdisjoint(Path(file).parts)
+    return is_pythons(file) or not INSTALLED.isdisjoint(FilePath(file).parts)
 
 
 class _Kept:
@@ -261,9 +271,13 @@ class _Kept:
             if is_filled(cell) and id(cell) not in self._seen:
                 self._seen.add(id(cell))
                 self.containers.append(Cell(cell, name))
+        if function.__defaults__ and not all(isinstance(value, _ATOMS) for value in function.__defaults__):
+            self.containers.append(Defaults(function))
+        if function.__kwdefaults__:
+            self.mapping(function.__kwdefaults__, 2)
         contents = [cell.cell_contents for cell, _ in cells if is_filled(cell)]
-        for value in (*contents, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._function(value) if type(value) is _lru_cache_wrapper else self._follow(value, 2)
+        for value in (*contents, *(function.__defaults__ or ())):
+            self._follow(value, 2)
 
     def mapping(self, mapping: Any, depth: int) -> None:
         """A dict, and what it holds."""
@@ -300,10 +314,28 @@ class _Kept:
             return self._elements
         if is_iterator(kind):
             return self._iterator
-        return partial(self._object, slots=_slots(kind)) if _is_users(kind) or kind in _OPEN else None
+        if kind in (FunctionType, _lru_cache_wrapper):
+            return self._users_function
+        if kind is MethodType:
+            return self._method
+        if kind is partial:
+            return self._partial
+        return partial(self._object, slots=slots(kind)) if is_followed(kind) else None
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> None:
         for item in value:
+            self._follow(item, depth - 1)
+
+    def _users_function(self, value: Any, _: int) -> None:
+        if is_users(value):
+            self._function(value)
+
+    def _method(self, value: Any, depth: int) -> None:
+        self._follow(value.__func__, depth)
+        self._follow(value.__self__, depth)
+
+    def _partial(self, value: Any, depth: int) -> None:
+        for item in (value.func, *value.args, *value.keywords.values()):
             self._follow(item, depth - 1)
 
     def _object(self, value: Any, depth: int, slots: dict[str, Any]) -> None:
@@ -313,8 +345,9 @@ class _Kept:
             self.mapping(value, depth)
         elif made_of(kind, LISTS):
             self._items(value, depth)
-        if kind.__dictoffset__:
-            self.mapping(object.__getattribute__(value, "__dict__"), depth)
+        table = attribute_table(value)
+        if table is not None:
+            self.mapping(table, depth)
         if slots:
             self._seen.add(id(value))
             kept = Slots(value, slots)
@@ -340,21 +373,18 @@ class _Kept:
                 self._follow(item, depth - 1)
 
 
-def _slots(cls: type) -> dict[str, Any]:
-    """The slots of a class, and of those it is derived from, by their names."""
-    tables = [vars(base) for base in reversed(cls.__mro__) if "__slots__" in vars(base)]
-    return {name: slot for table in tables for name, slot in table.items() if isinstance(slot, MemberDescriptorType)}
-
-
-def _is_users(cls: type) -> bool:
-    """Whether a class is neither Python's nor PyTorch's, whose objects look after themselves."""
-    return cls.__module__.partition(".")[0] not in _THEIR_OWN_BUSINESS
+def _around(container: int, key: Any, path: Path) -> Iterator[Place]:
+    """The places of everything that what is at a place is held by, or is the length of."""
+    inside = path[:-1] if path[-1:] == (LENGTH,) else path
+    if key is not None:
+        yield container, None, ()
+        yield from ((container, key, inside[:length]) for length in range(len(inside)))
 
 
 def _holds_fake(value: Any, depth: int = 4) -> bool:
     """Whether a value is a tensor without content, or a container that reaches one."""
     if isinstance(value, FakeTensor):
         return True
-    if not depth or issubclass(type(value), _NOT_FOLLOWED):
+    if not depth or issubclass(type(value), (*_NOT_FOLLOWED, FunctionType)):
         return False
     return any(_holds_fake(item, depth - 1) for item in gc.get_referents(value))
