@@ -34,7 +34,7 @@ from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_w
 from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
 from compiler.frontend.state import Surroundings
-from compiler.frontend.unheard import check_constants, check_modules, check_sources, no_steps_of
+from compiler.frontend.unheard import check_classes, check_constants, check_modules, check_sources, no_steps_of
 from ir.errors import CaptureError, Problem
 
 STATE = (Role.PARAMETER, Role.BUFFER)
@@ -82,6 +82,7 @@ class EagerRun:
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
         """The joint graph, traced on what `stand_in` makes of each of the model's tensors."""
         check_modules(self.spec.model, self.locator)
+        check_classes(self.sources, self.locator)
         if not self.inference:
             check_sources(self.sources, self.locator)
         values = [stand_in(source.tensor) for source in self.sources]
@@ -128,10 +129,7 @@ class EagerRun:
                 self.left_elsewhere = self.surroundings.changed()
                 self.takes_items = self.surroundings.takes_from_iterators()
         self.recorder.flush()
-        stand_ins = set(map(id, leaves))
-        for leaf, gradient in self.interception.foreign.items():
-            if id(leaf) not in stand_ins:
-                leaf.grad = gradient
+        self.forget_foreign_gradients(leaves)
         changed = [
             (source, tensor)
             for (source, tensor), leaf in zip(assigned, leaves[-len(assigned) :])
@@ -200,6 +198,23 @@ class EagerRun:
         self.recorder.flush()
         if starts:
             torch.autograd.backward([results[i].tensor for i in starts], seeds)
+
+    def gradients(self, results: list[Result], leaves: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients that a call with these results gives to its leaves; none for inference."""
+        if self.inference:
+            return []
+        self.made = Made(results)
+        self.differentiate()
+        self.interception.backward = False
+        self.forget_foreign_gradients(leaves)
+        return [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+    def forget_foreign_gradients(self, leaves: Sequence[Tensor]) -> None:
+        """Tensors that are not the model's have the gradients that they had before."""
+        stand_ins = set(map(id, leaves))
+        for leaf, gradient in self.interception.foreign.items():
+            if id(leaf) not in stand_ins:
+                leaf.grad = gradient
 
     def fail(self, what: str, hint: str) -> NoReturn:
         """Raise CaptureError at the line that ran last."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache, partial
@@ -70,13 +70,20 @@ class Surroundings:
     them, and the globals, class attributes, closures and caches of the Python modules that it comes from."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._attributes, self._code = _Kept(), _Kept()
-        for module in model.modules():
-            self._attributes.mapping(vars(module), DEPTH)
         tables = [[vars(module), *(vars(module).get(name) for name in TABLES)] for module in model.modules()]
         self._own = {id(table) for of_module in tables for table in of_module}
-        for source in sources(model):
+        found = sources(model)
+        names = {source.__name__ for source in found}
+        self._attributes, self._code = _Kept(names), _Kept(names)
+        for module in model.modules():
+            self._attributes.mapping(vars(module), DEPTH)
+        for source in found:
             self._code.module(source)
+        for module in model.modules():
+            for cls in type(module).__mro__:
+                self._code.follow(cls)
+        for tensor in (*model.parameters(), *model.buffers()):
+            self._code.follow(tuple((tensor._backward_hooks or {}).values()))
         self.counting = self.turning = False
         self._noted: dict[Any, Any] = {}
         self._moving: set[Any] = set()
@@ -115,15 +122,20 @@ class Surroundings:
         """Have such numbers come far up or down with a further change of the same size, and such lengths too. Who asks
         about a number gets the `answer`, if there is one."""
         growth = {container.identity: container.grew() for container in self._containers() if container.grew()}
+        for container, key, now, changes in list(self._changed(growth)):  # before any of them is another
+            container.put(key, advanced(now, changes, answer))
+        self._grow(growth)
+
+    def _changed(self, growth: ReadOnly[int, int]) -> Iterator[tuple[Container, Any, Any, dict[Path, Any]]]:
+        """The places that hold another number or length than before, what that is, and by how much it has changed; but
+        for containers that have grown themselves."""
         for container in self._containers():
             for key in container.changed():
                 now = container.get(key)
-                if now is container.held or id(now) in growth:
-                    continue
-                changes = dict(self._changes(container, key, now))
-                if changes:
-                    container.put(key, advanced(now, changes, answer))
-        self._grow(growth)
+                if now is not container.held and id(now) not in growth:
+                    changes = dict(self._changes(container, key, now))
+                    if changes:
+                        yield container, key, now, changes
 
     def _changes(self, container: Container, key: Any, now: Any) -> Iterator[tuple[Path, Any]]:
         """By how much numbers and lengths of what is at a place are others than before. What was not there before may
@@ -206,12 +218,13 @@ def unchanged(model: nn.Module) -> Iterator[Surroundings]:
 
 
 def sources(model: nn.Module) -> list[ModuleType]:
-    """The user's own Python modules, and those of the packages that the model's classes come from."""
+    """The user's own Python modules, a notebook among them, and those of the packages that the model's classes come
+    from."""
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     packages = {cls.__module__.partition(".")[0] for cls in classes} - {"torch", "builtins", "sambaflow", "typing"}
     found = []
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
+        file = getattr(module, "__file__", "" if name == "__main__" else None)
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
         package = name.partition(".")[0]
@@ -228,9 +241,10 @@ def _is_installed(file: str) -> bool:
 
 class _Kept:
     """Copies of containers, `iterators` with their positions, and `caches` of functions with how often they had been
-    called."""
+    called. Classes are followed that are of `modules`."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Collection[str]) -> None:
+        self.modules = modules
         self.caches: list[tuple[Any, Any]] = []
         self.containers: list[Container] = []
         self.iterators: list[tuple[Any, Any]] = []
@@ -247,13 +261,20 @@ class _Kept:
         self.mapping(vars(module), 2)
         for value in list(vars(module).values()):
             self._function(value)
-            if type(value) is type and value.__module__ == module.__name__:
-                self._class(value)
 
-    def _class(self, cls: type) -> None:
+    def follow(self, value: Any) -> None:
+        """What a value holds."""
+        self._follow(value, 2)
+
+    def _class(self, cls: type, _: int) -> None:
+        if cls.__module__ not in self.modules:
+            return
+        self._seen.add(id(cls))
         kept = Class(cls)
         self.containers.append(kept)
         for value in kept.before.values():
+            if isinstance(value, property):
+                value = value.fget
             self._function(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
             self._follow(value, 2)
 
@@ -302,8 +323,10 @@ class _Kept:
 
     def _way(self, kind: type) -> Callable[[Any, int], None] | None:
         """How objects of a type are followed; None where they are not."""
-        if issubclass(kind, _NOT_FOLLOWED):
+        if issubclass(kind, _ATOMS):
             return None
+        if issubclass(kind, type):
+            return self._class
         if kind in DICTS:
             return self.mapping
         if kind in LISTS:

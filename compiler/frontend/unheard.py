@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from compiler.frontend.dtypes import has_content
@@ -60,6 +62,32 @@ def no_steps_of(tensors: Collection[int], fail: Callable[[str, str], None]) -> I
         yield
     finally:
         handle.remove()
+
+
+def check_classes(sources: Sequence[Placeholder], locator: Locator) -> None:
+    """Raise CaptureError for tensors of classes with operators of their own: what stands for them is a plain tensor."""
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"{source.role.value} {source.name} is of class {type(source.tensor).__name__}, which computes in its "
+                "own way",
+                locator.location(None, source.name.rpartition(".")[0], None),
+                "make it a plain tensor or parameter, and write what the class does in forward",
+            )
+            for source in sources
+            if _computes_itself(source.tensor)
+        ]
+    )
+
+
+def _computes_itself(tensor: Tensor) -> bool:
+    """Whether PyTorch asks the class of a tensor about operators of it."""
+    cls = type(tensor)
+    if isinstance(tensor, FakeTensor) or is_lazy(tensor):
+        return False
+    asked = getattr(cls.__torch_function__, "__func__", cls.__torch_function__)
+    plain = (Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
+    return asked not in plain or cls.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
 
 
 def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:

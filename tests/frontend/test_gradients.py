@@ -368,6 +368,39 @@ def test_a_hook_after_the_gradient_is_refused() -> None:
     assert "(student): parameter student.weight has a hook that runs after its gradient is complete" in text
 
 
+class Tripled(nn.Parameter):
+    """A parameter of a class that computes in its own way."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*arguments, **(named or {}))
+        return result * 3 if function is torch.nn.functional.linear else result
+
+
+class Doubled(Tensor):
+    """A tensor of a class that computes in its own way."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        result = super().__torch_function__(function, types, arguments, named or {})
+        return result * 2 if function is torch.sin else result
+
+
+def doubled(m: Parts, x: Tensor) -> Tensor:
+    return torch.sin(m.student(x).as_subclass(Doubled)).as_subclass(Tensor).mean()
+
+
+def test_tensors_of_classes_that_compute_in_their_own_way_are_refused() -> None:
+    def prepare(m: Parts) -> None:
+        m.student.weight = Tripled(m.student.weight.detach())
+
+    text = refusal(lambda m, x: m.student(x).mean(), prepare)
+    assert "(student): parameter student.weight is of class Tripled, which computes in its own way" in text
+    place = f"test_gradients.py:{_line('return torch.sin(m.student(x).as')}"
+    assert f"{place}: forward computes with tensors of a class of its own" in refusal(doubled)
+
+
 def test_parameters_that_share_memory_are_refused() -> None:
     def prepare(m: Parts) -> None:
         m.teacher.weight = nn.Parameter(m.student.weight.data)

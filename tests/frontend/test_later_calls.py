@@ -265,6 +265,105 @@ def counted_around(model: Any) -> Any:
     return model.kept
 
 
+def counted_by_a_hook(model: nn.Module) -> None:
+    calls = []
+
+    def hook(gradient: Tensor) -> Tensor:
+        calls.append(1)
+        return gradient * either(len(calls) > 100)
+
+    model.linear.weight.register_hook(hook)
+
+
+def counted_by_a_hook_of_a_module(model: nn.Module) -> None:
+    calls = 0
+
+    def hook(_: Any, __: Any, gradients: tuple[Tensor]) -> tuple[Tensor]:
+        nonlocal calls
+        calls += 1
+        return (gradients[0] * either(calls > 100),)
+
+    model.linear.register_full_backward_pre_hook(lambda module, gradients: hook(module, None, gradients))
+
+
+def read_by_a_hook(model: nn.Module) -> None:
+    model.factor = lambda m: counted(m) * 0 + 1.0
+    model.kept = 0
+    model.linear.weight.register_hook(lambda gradient: gradient * either(model.kept > 100))
+
+
+def counted_by_a_function(model: nn.Module) -> None:
+    class Counting(torch.autograd.Function):
+        calls = 0
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            Counting.calls += 1
+            return gradient * either(Counting.calls > 100)
+
+    model.linear.register_forward_hook(lambda module, given, result: Counting.apply(result))
+
+
+def hook_that_reads_the_clock(model: nn.Module) -> None:
+    model.linear.weight.register_hook(lambda gradient: gradient * either(time.time() > 2e9))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        counted_by_a_hook,
+        counted_by_a_hook_of_a_module,
+        read_by_a_hook,
+        counted_by_a_function,
+        hook_that_reads_the_clock,
+    ],
+)
+def test_gradients_that_change_at_a_later_call_are_refused(changed: Callable[[nn.Module], None]) -> None:
+    """Inference does not compute them."""
+    model = Scaled(None, lambda _: 1.0)
+    changed(model)
+    spec = ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True)
+    assert capture(spec, inference=True).program.graphs
+    with pytest.raises(CaptureError, match=r"and (a later|the next) call computes something"):
+        capture(spec, inference=False)
+
+
+def test_what_a_class_within_a_function_keeps_is_seen() -> None:
+    """In default arguments and in attributes, of a class that is nobody's global."""
+
+    class Local(Scaled):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) * self.counted()
+
+        def counted(self, seen: list[int] = []) -> float:  # noqa: B006
+            seen.append(1)
+            return either(len(seen) > 100)
+
+    class Counting(Local):
+        def counted(self, seen: Any = None) -> float:
+            Local.calls += 1
+            return either(Local.calls > 100)
+
+    for cls in (Local, Counting):
+        with pytest.raises(CaptureError, match="and a later call computes something"):
+            capture(ModelSpec(cls(None, either), {"x": torch.randn(3, 4)}), inference=True)
+        assert not Local.calls and not Local.counted.__defaults__[0]
+
+
+def test_what_two_places_hold_counts_once() -> None:
+    kept = Schedule()
+    model = Scaled(kept, lambda m: either(kept.step() > 100))
+    with pytest.raises(CaptureError, match="and a later call computes something"):
+        capture(ModelSpec(model, {"x": torch.randn(3, 4)}), inference=True)
+    assert not kept.count
+
+
 @pytest.mark.parametrize(("kept", "factor"), CHANGING.values(), ids=CHANGING)
 @pytest.mark.parametrize("inference", [True, False])
 def test_what_changes_at_a_later_call_is_refused(kept: Any, factor: Factor, inference: bool) -> None:
