@@ -117,6 +117,20 @@ class Mapping(Container):
                 self.put(key, value)
 
 
+class Hooks(Mapping):
+    """The hooks of a tensor that has a name."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, hooks: Any, name: str) -> None:
+        super().__init__(hooks)
+        self.name = name
+
+    def shown(self, key: Any) -> str:
+        """A hook and its tensor."""
+        return f"the hooks of {self.name}"
+
+
 class Items(Container):
     """A list, deque or set and what it held."""
 

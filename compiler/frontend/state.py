@@ -29,6 +29,7 @@ from compiler.frontend.containers import (
     Container,
     Defaults,
     Elements,
+    Hooks,
     Items,
     Mapping,
     Slots,
@@ -67,9 +68,10 @@ Place = tuple[int, Any, Path]
 
 class Surroundings:
     """What the code of `model` can keep from one call to the next: the attributes of its modules and of objects in
-    them, and the globals, class attributes, closures and caches of the Python modules that it comes from."""
+    them, and the globals, class attributes, closures and caches of the Python modules that it comes from; and what
+    `functions` around it can, such as its loss."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *functions: Any) -> None:
         tables = [[vars(module), *(vars(module).get(name) for name in TABLES)] for module in model.modules()]
         self._own = {id(table) for of_module in tables for table in of_module}
         found = sources(model)
@@ -82,8 +84,13 @@ class Surroundings:
         for module in model.modules():
             for cls in type(module).__mro__:
                 self._code.follow(cls)
-        for tensor in (*model.parameters(), *model.buffers()):
-            self._code.follow(tuple((tensor._backward_hooks or {}).values()))
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if tensor._backward_hooks:
+                self._code.hooks(name, tensor._backward_hooks)
+        for function in functions:
+            self._code.follow(function)
+            for module in function.modules() if isinstance(function, nn.Module) else ():
+                self._code.mapping(vars(module), DEPTH)
         self.counting = self.turning = False
         self._noted: dict[Any, Any] = {}
         self._moving: set[Any] = set()
@@ -207,10 +214,11 @@ class Surroundings:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[Surroundings]:
+def unchanged(model: nn.Module, *functions: Any) -> Iterator[Surroundings]:
     """Afterwards the attributes of `model` and its modules are as before, and so are the globals, class attributes and
-    closures of the code that they come from; caches of functions are emptied of tensors without content."""
-    surroundings = Surroundings(model)
+    closures of the code that they come from, and of `functions` around it; caches of functions are emptied of tensors
+    without content."""
+    surroundings = Surroundings(model, *functions)
     try:
         yield surroundings
     finally:
@@ -265,6 +273,12 @@ class _Kept:
     def follow(self, value: Any) -> None:
         """What a value holds."""
         self._follow(value, 2)
+
+    def hooks(self, name: str, hooks: Any) -> None:
+        """The hooks of a tensor of this name, and what they hold."""
+        self.containers.append(Hooks(hooks, name))
+        for hook in hooks.values():
+            self._follow(hook, 2)
 
     def _class(self, cls: type, _: int) -> None:
         if cls.__module__ not in self.modules:

@@ -113,6 +113,51 @@ def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:
     CaptureError.raise_if(problems)
 
 
+def hooks_on(leaves: Sequence[Tensor]) -> list[int]:
+    """How many hooks each of some tensors has."""
+    return [len(leaf._backward_hooks or ()) for leaf in leaves]
+
+
+def check_hooks(sources: Sequence[Placeholder], before: Sequence[int], now: Sequence[int], locator: Locator) -> None:
+    """Raise CaptureError where forward has registered hooks on the model's own tensors: what stands for each of them
+    had as many `before` as it should have `now`."""
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"forward registers a hook on {source.role.value} {source.name}, and every call would add another",
+                locator.location(None, source.name.rpartition(".")[0], None),
+                "register it in __init__, or remove it in the end: handle.remove()",
+            )
+            for source, had, has in zip(sources, before, now)
+            if has > had and source.role in (Role.PARAMETER, Role.BUFFER)
+        ]
+    )
+
+
+def check_threads(
+    placeholders: Mapping[fx.Node, Placeholder],
+    sources: Sequence[Placeholder],
+    locator: Locator,
+    locations: Mapping[fx.Node, Location],
+) -> None:
+    """Raise CaptureError for tensors that were made where nothing is traced; of a model with content, those have
+    none."""
+    own = {id(source.tensor) for source in sources}
+    if not all(has_content(source.tensor) for source in sources):
+        return
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"forward uses a tensor, {_type(source.tensor)}, that was not made in the thread that calls it",
+                next((locations[user] for user in node.users if user in locations), locator.start),
+                "compute everything in forward's own thread: what runs side by side is decided for the device",
+            )
+            for node, source in placeholders.items()
+            if source.role is Role.BUFFER and id(source.tensor) not in own and node.users
+        ]
+    )
+
+
 def check_constants(
     placeholders: Mapping[fx.Node, Placeholder],
     written: Mapping[Placeholder, fx.Node],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +400,27 @@ def test_tensors_of_classes_that_compute_in_their_own_way_are_refused() -> None:
     assert "(student): parameter student.weight is of class Tripled, which computes in its own way" in text
     place = f"test_gradients.py:{_line('return torch.sin(m.student(x).as')}"
     assert f"{place}: forward computes with tensors of a class of its own" in refusal(doubled)
+
+
+def hook_at_every_call(m: Parts, x: Tensor) -> Tensor:
+    m.student.weight.register_hook(lambda gradient: gradient * 0.5)
+    return m.student(x).square().mean()
+
+
+def test_a_hook_that_every_call_adds_is_refused() -> None:
+    text = refusal(hook_at_every_call)
+    assert "(student): forward registers a hook on parameter student.weight, and every call would add another" in text
+
+
+def in_another_thread(m: Parts, x: Tensor) -> Tensor:
+    with ThreadPoolExecutor(1) as pool:
+        y = pool.submit(lambda: x.mean(0)).result()
+    return (m.student(x) - y).square().mean()
+
+
+def test_what_another_thread_computes_is_refused() -> None:
+    place = f"test_gradients.py:{_line('return (m.student(x) - y).square().mean()')}"
+    assert f"{place}: forward uses a tensor, float32[4], that was not made in the thread" in refusal(in_another_thread)
 
 
 def test_parameters_that_share_memory_are_refused() -> None:

@@ -104,6 +104,9 @@ class Schedule:
         self.count += 1
         return self.count
 
+    def loss(self, y: Tensor) -> Tensor:
+        return y.mean() * either(self.step() > 100)
+
 
 class Timer:
     """A class with a clock."""
@@ -312,9 +315,18 @@ def hook_that_reads_the_clock(model: nn.Module) -> None:
     model.linear.weight.register_hook(lambda gradient: gradient * either(time.time() > 2e9))
 
 
+def hook_that_removes_itself(model: nn.Module) -> None:
+    def hook(gradient: Tensor) -> Tensor:
+        handle.remove()
+        return gradient * 2
+
+    handle = model.linear.weight.register_hook(hook)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
+        hook_that_removes_itself,
         counted_by_a_hook,
         counted_by_a_hook_of_a_module,
         read_by_a_hook,
@@ -354,6 +366,43 @@ def test_what_a_class_within_a_function_keeps_is_seen() -> None:
         with pytest.raises(CaptureError, match="and a later call computes something"):
             capture(ModelSpec(cls(None, either), {"x": torch.randn(3, 4)}), inference=True)
         assert not Local.calls and not Local.counted.__defaults__[0]
+
+
+def test_hooks_are_as_before_afterwards() -> None:
+    model = Scaled(None, lambda _: 1.0)
+    hook_that_removes_itself(model)
+    before = dict(model.linear.weight._backward_hooks)
+    with pytest.raises(CaptureError, match=r"forward leaves the hooks of linear\.weight behind, and the next call"):
+        capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=False)
+    assert before and dict(model.linear.weight._backward_hooks) == before
+
+
+class Annealed(nn.Module):
+    """A loss that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.calls += 1
+        return y.mean() * either(self.calls > 100)
+
+
+@pytest.mark.parametrize("kind", ["function", "object", "module", "partial function"])
+def test_a_loss_that_changes_at_a_later_call_is_refused(kind: str) -> None:
+    calls, schedule, module = counting(), Schedule(), Annealed()
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "function": lambda y: y.mean() * either(calls() > 100),
+        "object": schedule.loss,
+        "module": module,
+        "partial function": functools.partial(Schedule.loss, schedule),
+    }
+    model = Scaled(None, lambda _: 1.0)
+    spec = ModelSpec(model, {"x": torch.randn(3, 4)}, loss=losses[kind])
+    with pytest.raises(CaptureError, match="behind, and a later call computes something"):
+        capture(spec, inference=False)
+    assert not schedule.count and not module.calls and calls() == 1
 
 
 def test_what_two_places_hold_counts_once() -> None:
