@@ -124,13 +124,15 @@ def chain_length(work: StageWork, machine: Machine) -> int:
 
 def compute_cycles(work: StageWork, parallel: Parallelism, machine: Machine) -> int:
     """Cycles between the starts of successive tiles, as far as the PCUs decide."""
-    return max(1, *_cycles(work, machine, parallel.batch, parallel.row, parallel.column))
+    product, simd = _cycles(work, machine, parallel.batch, parallel.row, parallel.column)
+    return max(1, int(product), int(simd))
 
 
 def compute_cycles_of_all(work: StageWork, lanes: Ints, machine: Machine) -> Ints:
     """As `compute_cycles`, for many ways to spread a stage: batch, row and column of each are the rows of `lanes`."""
     product, simd = _cycles(work, machine, *lanes)
-    return np.maximum(1, np.maximum(product, simd))
+    longest: Ints = np.maximum(1, np.maximum(product, simd))
+    return longest
 
 
 def _cycles(work: StageWork, machine: Machine, batch: Any, row: Any, column: Any) -> tuple[Any, Any]:
