@@ -40,7 +40,7 @@ BLOCK = 1024
 
 
 @numba.extending.intrinsic
-def _as_float(typing, bits):  # type: ignore[no-untyped-def]
+def as_float(typing, bits):  # type: ignore[no-untyped-def]
     """The float32 of these 32 bits."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -64,7 +64,7 @@ def exp(x: np.float32) -> np.float32:
     total = total * rest + TAYLOR[1]
     total = total * rest + TAYLOR[0]
     bits = np.int32((np.int32(power) + np.int32(127)) << np.int32(23))
-    power_of_e = total * _as_float(bits)  # type: ignore[call-arg]
+    power_of_e = total * as_float(bits)  # type: ignore[call-arg]
     power_of_e = F32(0) if x < SMALLEST else power_of_e
     return INFINITE if x > LARGEST else power_of_e
 

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from ir.kernels.native.compiler import compiled, inlined
-from ir.kernels.native.elementwise import exp
+from ir.kernels.native.elementwise import as_float, exp
 from ir.kernels.native.products import pack
 from ir.kernels.native.vectors import LANES, floats_at
 from ir.op import Array
@@ -79,11 +79,13 @@ def _dot(x: Array, y: Array) -> np.float32:
 
 @compiled(f"float32({VECTOR})")
 def _maximum(x: Array) -> np.float32:
-    """The largest element; NaN where one is."""
-    top: np.float32 = x[0]
-    for i in range(1, len(x)):
-        top = x[i] if x[i] > top or x[i] != x[i] else top
-    return top
+    """The largest element, or some NaN where there are any: found as the largest of integers in the same order, which
+    is a loop over vectors. A comparison of floats, which NaN takes part in, is not."""
+    bits = x.view(np.int32)
+    top = np.int32(-(2**31))
+    for i in range(len(bits)):
+        top = max(top, np.int32(bits[i] ^ ((bits[i] >> 31) & 0x7FFFFFFF)))
+    return as_float(np.int32(top ^ ((top >> 31) & 0x7FFFFFFF)))  # type: ignore[call-arg]
 
 
 @compiled(f"void({VECTOR}, float32, {VECTOR})")
