@@ -1,13 +1,13 @@
 """Netlists of real sections, for judging placement and routing: mapped from models, and saved in a folder.
 
-python -m benchmarks.placement_corpus out/netlists
+python -m benchmarks.placement_corpus
 """
 
 from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from compiler.passes import standard_pipeline
 from ir.errors import SncError
 from pef.machine import Machine, SiteKind
 
+FOLDER = Path("out/netlists")
 LEAST_UNITS = 40
 """Smaller sections are placed in no time, and well by anything."""
 MOST_PER_MODEL = 4
@@ -189,22 +190,27 @@ def load(folder: Path) -> list[Sample]:
     return sorted(found, key=lambda sample: (len(sample.netlist.units), sample.name))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", choices=sorted(SOURCES), action="append", help="this source; may be given again")
-    arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name in arguments.only or SOURCES:
+def save(folder: Path, names: Sequence[str]) -> None:
+    """Map these sources and keep their samples, saying how large they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
         try:
             for sample in samples(name):
                 content = pickle.dumps((sample.machine, sample.netlist))
-                (arguments.folder / f"{sample.name}.netlist").write_bytes(content)
+                (folder / f"{sample.name}.netlist").write_bytes(content)
                 ends = sum(len(net.terminals) for net in sample.netlist.nets)
                 size = f"{len(sample.netlist.units)} units, {len(sample.netlist.nets)} nets, {ends} ends"
                 print(f"{sample.name}: {size}", flush=True)
         except SncError as error:
             print(f"{name}: {error}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
+    parser.add_argument("--only", choices=sorted(SOURCES), action="append", help="this source; may be given again")
+    arguments = parser.parse_args()
+    save(arguments.folder, arguments.only or list(SOURCES))
 
 
 if __name__ == "__main__":
