@@ -32,6 +32,8 @@ import click
 import numpy as np
 
 from benchmarks.box_client import Connection, Load, Outcome
+from modelbox.box_file import FILE, Home
+from modelbox.creation import create
 
 MODEL = """
 import torch
@@ -72,9 +74,10 @@ def shared_out() -> tuple[set[int], set[int]]:
 
 @dataclass(frozen=True)
 class Server:
-    """A process that serves."""
+    """A process that serves. http: its URL; grpc: HOST:PORT, or nothing where it speaks none."""
 
-    url: str
+    http: str
+    grpc: str
     pid: int
 
     def cpu_seconds(self) -> float:
@@ -104,7 +107,8 @@ def serving(command: list[str]) -> Iterator[Server]:
         if not line:
             raise click.ClickException(f"{' '.join(command)} did not start")
         try:
-            yield Server(json.loads(line)["http"], process.pid)
+            where = json.loads(line)
+            yield Server(where["http"], where.get("grpc", ""), process.pid)
         finally:
             process.terminate()
 
@@ -112,12 +116,16 @@ def serving(command: list[str]) -> Iterator[Server]:
 @contextmanager
 def box(folder: Path, model: str, queue: int) -> Iterator[Server]:
     """The service of a new box."""
-    from modelbox.box_file import FILE
-    from modelbox.creation import create
-
     file = folder / "deep.py"
     file.write_text(MODEL.format(**MODELS[model]))
     home = create(folder / "box", f"file:{file}", name="deep", batch=MODELS[model]["batch"], uses=("inference",))
+    with served(home, queue) as server:
+        yield server
+
+
+@contextmanager
+def served(home: Home, queue: int) -> Iterator[Server]:
+    """The service of a box in which so many requests may wait."""
     limited = home.box.model_dump(mode="json") | {"limits": {"queue": queue}}
     (home.folder / FILE).write_text(json.dumps(limited))
     start = [sys.executable, "-c", "from compiler.cli import main; main()", "box", "serve", str(home.folder)]
@@ -143,14 +151,14 @@ async def load(server: Server, bodies: list[bytes]) -> Load:
     """Requests, and for each the answer that it gets alone."""
     path = "/v2/models/deep/infer"
     alone = []
-    connection = Connection(server.url)
+    connection = Connection(server.http)
     for body in bodies:
         status, _, content = await connection.post(path, body)
         assert status == 200, content
         alone.append(json.loads(content)["outputs"])
     connection.close()
     right = lambda number, answer: answer["outputs"] == alone[number]  # noqa: E731
-    return Load(server.url, path, bodies, right, server.cpu_seconds)
+    return Load(server.http, path, bodies, right, server.cpu_seconds)
 
 
 async def under_load(
