@@ -175,7 +175,7 @@ async def under_load(
         runs.setdefault("closed", []).append(closed)
         ready.deadline = PATIENCE * max(closed.latency)
         for factor in factors:
-            found = await ready.open(closed.goodput * factor, seconds, connections=10 * clients)
+            found = await ready.open(closed.goodput * factor, seconds, 10 * clients, WARM_UP_SECONDS)
             runs.setdefault(f"{factor:g}", []).append(found)
     return {
         "runs": {label: [run.summary() for run in found] for label, found in runs.items()},
