@@ -1,14 +1,16 @@
 """A box under load, beside a plain PyTorch server of the same model, and at ten times what it can bear.
 
-    python -m benchmarks.box_load                      # both models, a few minutes
-    python -m benchmarks.box_load --model heavy --seconds 120 --rounds 1 --json
+    python -m benchmarks.box_load                      # both models, some ten minutes
+    python -m benchmarks.box_load --model heavy --times 10 --seconds 120 --rounds 1 --json
 
 Two models: a heavy one, whose answers take the device longer than the service, and a light one, whose answers cost
 mostly HTTP. Clients have a core of their own, and service and PyTorch the others, so that what clients cost is not
 taken from answers; figures are still comparable with one another only. Rounds take turns, so that what else this
 computer does falls on all of them: a closed loop, then rates up to ten times its own, as far as one core of clients can
-send on ten times as many connections. Shares of the peak are of answers per second of the service's processor time:
-that is what refusing costs, on a busy computer too. Every answer is compared with the one that the same request got
+send on ten times as many connections, counted once those are open and two seconds have passed. Shares of the peak are
+of answers per second of the service's processor time, which is what refusing costs, on a busy computer too; each is
+that of the closed loop of the same round, and they are averaged with their standard error. Short rounds and many of
+them are the surest where other work comes and goes. Every answer is compared with the one that the same request got
 alone, bit for bit; what is lost, wrong or refused without `Retry-After` is counted, and makes the exit status 1.
 """
 
@@ -186,8 +188,8 @@ async def under_load(
 @click.command()
 @click.option("--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS))
 @click.option("--clients", default=64, show_default=True)
-@click.option("--seconds", default=10.0, show_default=True, help="Of each run.")
-@click.option("--rounds", default=3, show_default=True)
+@click.option("--seconds", default=3.0, show_default=True, help="Of each run.")
+@click.option("--rounds", default=12, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
 @click.option(
     "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="The closed loop's rate."
@@ -222,20 +224,27 @@ def main(
         raise SystemExit("answers were lost, wrong, or refused without Retry-After")
 
 
+def _share(runs: list[dict[str, Any]], closed: list[dict[str, Any]]) -> tuple[float, float]:
+    """Goodput of runs as a share of the closed loop's of the same round: geometric mean, and its standard error."""
+    key = "goodput_per_cpu_second"
+    ratios = np.log([run[key] / peak[key] for run, peak in zip(runs, closed, strict=True)])
+    share = float(np.exp(ratios.mean()))
+    return share, share * float(ratios.std()) / len(ratios) ** 0.5
+
+
 def _table(found: dict[str, Any]) -> None:
-    """Of each run the median of the rounds."""
+    """Of each run the median of the rounds; of shares the mean."""
     rates = ("offered", "goodput", "goodput_per_cpu_second")
     times = ("p50_ms", "p95_ms", "p99_ms")
     click.echo(
-        f"{'':34}{'offered/s':>10}{'goodput/s':>10}{'per CPU s':>10}{'of peak':>8}{'p50':>8}{'p95':>8}{'p99 ms':>8}"
+        f"{'':34}{'offered/s':>10}{'goodput/s':>10}{'per CPU s':>10}{'of peak':>14}{'p50':>8}{'p95':>8}{'p99 ms':>8}"
     )
     for name, measured in found.items():
         for label, runs in measured["runs"].items():
             run = {key: statistics.median(run[key] for run in runs) for key in (*rates, *times)}
-            if label == "closed":
-                peak = run["goodput_per_cpu_second"]
+            share, error = _share(runs, measured["runs"]["closed"])
             which = "closed loop" if label == "closed" else f"{label} x its rate"
-            cells = "".join(f"{run[key]:10.1f}" for key in rates) + f"{run['goodput_per_cpu_second'] / peak:8.1%}"
+            cells = "".join(f"{run[key]:10.1f}" for key in rates) + f"{share:8.1%} ±{error:4.1%}"
             click.echo(f"{name + ', ' + which:34.34}{cells}{''.join(f'{run[key]:8.1f}' for key in times)}")
         statuses: Counter[str] = Counter()
         for runs in measured["runs"].values():
