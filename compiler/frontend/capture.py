@@ -80,7 +80,7 @@ def survey(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Surve
     """Trace, lower and assemble the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        with unchanged(spec.model) as surroundings:
+        with unchanged(spec.model, spec.loss, spec.call) as surroundings:
             joint = trace(spec, surroundings, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
@@ -101,7 +101,7 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
     Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
     """
-    with unchanged(spec.model):
+    with unchanged(spec.model, spec.loss, spec.call):
         walked = walk(spec, inference=inference, decompositions=decompositions())
     if walked.joint is None:
         seen = {_line(problem) for problem in walked.problems}

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from compiler.frontend import stand_ins
 from compiler.frontend.locations import Locator, asking_line
 from compiler.frontend.stand_ins import class_like
 from compiler.frontend.state import Surroundings
@@ -22,6 +25,9 @@ READINGS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
 """Functions of the module `time` that say a number of seconds; each has one for nanoseconds beside it."""
 OF_NOW = ("localtime", "gmtime", "ctime")
 """Functions of the module `time` that are of now unless they are given a time."""
+
+OF_NOW_IN_NUMPY = ("now", "today")
+"""What makes a `datetime64` one of now."""
 
 Standing = tuple[float, float]
 """What a clock says when it is read first, and by how much more at every further reading, in seconds."""
@@ -71,7 +77,7 @@ class Clock:
         """All clocks are this one, also where the model's code, which `surroundings` are those of, has names for
         them."""
         others = self._others()
-        modules: tuple[Any, ...] = (time, datetime, timeit)
+        modules: tuple[Any, ...] = (time, datetime, timeit, np)
         found = [
             (module, name, value) for module in modules for name, value in vars(module).items() if id(value) in others
         ]
@@ -95,6 +101,7 @@ class Clock:
         others[id(time.strftime)] = self._formatting(time.strftime, time.localtime)
         for cls in (datetime.datetime, datetime.date):
             others[id(cls)] = self._class(cls)
+        others[id(np.datetime64)] = self._of_numpy(np.datetime64)
         return others
 
     def _reading(self, real: Callable[[], Any], per_second: int) -> Callable[[], Any]:
@@ -137,9 +144,20 @@ class Clock:
         telling = {how: of_now(how) for how in ("now", "utcnow", "today") if hasattr(real, how)}
         return class_like(real, real, telling)
 
+    def _of_numpy(self, real: Any) -> Any:
+        """What stands for `datetime64`."""
+
+        def make(*arguments: Any) -> Any:
+            is_of_now = bool(arguments) and isinstance(arguments[0], str) and arguments[0] in OF_NOW_IN_NUMPY
+            seconds = self._told("numpy.datetime64") if is_of_now else None
+            found = real(*arguments)
+            return found if seconds is None else real(int(seconds * 1e6), "us").astype(found.dtype)
+
+        return class_like(real, make)
+
     def _told(self, name: str) -> float | None:
         """What the clock called `name` says to who has asked; None for the time."""
-        found = asking_line(__file__)
+        found = asking_line(__file__, stand_ins.__file__)
         if found is None or threading.get_ident() != self._thread:
             return None
         file, line = found

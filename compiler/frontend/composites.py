@@ -47,24 +47,45 @@ def attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """softmax(query key^T * scale + mask) value, of [..., length, features] tensors. A row whose mask leaves it nothing
-    is zero, as in PyTorch, and its gradients are: padding on the left makes such rows."""
+    is zero, as in PyTorch, and its gradients are: padding on the left makes such rows. What a mask hides is still added
+    to, so that a score that is NaN makes its row NaN."""
+    is_fused = _is_fused(query, key, value, attn_mask, dropout_p)
+    if is_causal and attn_mask is not None and not is_fused:
+        raise RuntimeError("scaled_dot_product_attention: attn_mask should not be set when is_causal=True")
     if enable_gqa:
         groups = query.size(-3) // key.size(-3)
         key, value = (_repeated(tensor, groups) for tensor in (key, value))
     scale = query.size(-1) ** -0.5 if scale is None else scale
     scores = (query @ key.transpose(-2, -1)) * scale
+    earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=query.device).tril() if is_causal else None
     sees: Tensor | None = None
-    if is_causal:
-        mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
-        scores = torch.where(mask, scores, float("-inf"))
-    elif attn_mask is not None and attn_mask.dtype == torch.bool:
-        sees = attn_mask.any(-1, keepdim=True)
-        scores = torch.where(attn_mask | ~sees, scores, float("-inf"))
-    elif attn_mask is not None:
-        sees = (attn_mask != float("-inf")).any(-1, keepdim=True)
-        scores = scores + torch.where(sees, attn_mask, 0.0)
+    if attn_mask is not None:
+        is_seen = attn_mask if attn_mask.dtype == torch.bool else attn_mask != float("-inf")
+        sees = (is_seen if earlier is None else is_seen & earlier).any(-1, keepdim=True)
+        if attn_mask.dtype == torch.bool:
+            scores = scores + _hiding(~attn_mask & sees, scores)
+        else:
+            scores = scores + torch.where(sees, attn_mask, 0.0)
+    if earlier is not None and is_fused:
+        scores = torch.where(earlier, scores, float("-inf"))
+    elif earlier is not None:
+        scores = scores + _hiding(~earlier, scores)
     result = dropout(torch.softmax(scores, -1), dropout_p, dropout_p > 0) @ value
-    return result if sees is None else torch.where(sees, result, 0.0)
+    return result if sees is None else result * sees
+
+
+def _is_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> bool:
+    """Whether PyTorch's host has one kernel for it, which takes a mask beside the causal one, and writes -inf over what
+    the causal one hides. It decides by what it sees of tensors with content."""
+    is_plain = dropout_p == 0.0 and not (mask is not None and mask.requires_grad)
+    return (
+        is_plain and query.dim() == key.dim() == value.dim() == 4 and query.size(-1) == key.size(-1) == value.size(-1)
+    )
+
+
+def _hiding(hidden: Tensor, scores: Tensor) -> Tensor:
+    """What to add to scores so that some are hidden."""
+    return torch.zeros_like(hidden, dtype=scores.dtype).masked_fill(hidden, float("-inf"))
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:

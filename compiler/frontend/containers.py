@@ -117,6 +117,20 @@ class Mapping(Container):
                 self.put(key, value)
 
 
+class Hooks(Mapping):
+    """The hooks of a tensor that has a name."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, hooks: Any, name: str) -> None:
+        super().__init__(hooks)
+        self.name = name
+
+    def shown(self, key: Any) -> str:
+        """A hook and its tensor."""
+        return f"the hooks of {self.name}"
+
+
 class Items(Container):
     """A list, deque or set and what it held."""
 
@@ -148,8 +162,8 @@ class Items(Container):
 
     def get(self, key: Any) -> Any:
         """What is at a place."""
-        is_there = self.kind is list and key < list.__len__(self.held)
-        return list.__getitem__(self.held, key) if is_there else self.held
+        is_there = self.kind in (list, deque) and key < self.kind.__len__(self.held)
+        return self.kind.__getitem__(self.held, key) if is_there else self.held
 
     def was(self, key: Any) -> Any:
         """What was at a place."""
@@ -348,6 +362,40 @@ class Cell(Container):
         """Put the former value back."""
         if self.changed():
             self.held.cell_contents = self.before
+
+
+class Defaults(Container):
+    """What the arguments of a function are where they are left out, by their places."""
+
+    __slots__ = ()
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function, dict(enumerate(function.__defaults__)))
+
+    def now(self) -> Iterable[tuple[Any, Any]]:
+        """The values, with their places."""
+        return enumerate(self.held.__defaults__ or ())
+
+    def changed(self) -> list[Any]:
+        """The places of what is another than before."""
+        return _changed(dict(self.now()), self.before)
+
+    def get(self, key: Any) -> Any:
+        """A value."""
+        return dict(self.now()).get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Have an argument be another where it is left out."""
+        self.held.__defaults__ = tuple({**dict(self.now()), key: value}.values())
+
+    def shown(self, key: Any) -> str:
+        """A name for a value."""
+        return f"a default of {self.held.__qualname__}"
+
+    def restore(self) -> None:
+        """Put the former values back."""
+        if self.changed():
+            self.held.__defaults__ = tuple(self.before.values())
 
 
 def _changed(now: Any, before: dict[Any, Any]) -> list[Any]:

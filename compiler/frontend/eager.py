@@ -34,7 +34,16 @@ from compiler.frontend.recording import FIRST_SEED, Recorder, functional, take_w
 from compiler.frontend.returned import say_left_out, tensors_in
 from compiler.frontend.starts import Result, losses, output_names, the_loss
 from compiler.frontend.state import Surroundings
-from compiler.frontend.unheard import check_constants, check_modules, check_sources, no_steps_of
+from compiler.frontend.unheard import (
+    check_classes,
+    check_constants,
+    check_hooks,
+    check_modules,
+    check_sources,
+    check_threads,
+    hooks_on,
+    no_steps_of,
+)
 from ir.errors import CaptureError, Problem
 
 STATE = (Role.PARAMETER, Role.BUFFER)
@@ -82,6 +91,7 @@ class EagerRun:
     def joint(self, stand_in: Callable[[Tensor], Tensor], decompositions: Decompositions) -> Joint:
         """The joint graph, traced on what `stand_in` makes of each of the model's tensors."""
         check_modules(self.spec.model, self.locator)
+        check_classes(self.sources, self.locator)
         if not self.inference:
             check_sources(self.sources, self.locator)
         values = [stand_in(source.tensor) for source in self.sources]
@@ -101,6 +111,7 @@ class EagerRun:
     def run(self, *arguments: Tensor) -> list[Tensor]:
         """Of stand-ins for the sources: the model's outputs, what it assigned to its buffers, and gradients."""
         leaves = [self.leaf(argument, source) for argument, source in zip(arguments, self.sources)]
+        hooks = hooks_on(leaves)
         own = {id(s.tensor): leaf for s, leaf in zip(self.sources, leaves) if s.role in STATE}
         replacements = {**self.hollow, **own}
         held_by = holders(self.spec.model)
@@ -122,16 +133,14 @@ class EagerRun:
                 for source, leaf in zip(self.sources, leaves)
                 if source.role in STATE
             ]
+            check_hooks(self.sources, hooks, hooks_on(leaves), self.locator)
             self.replaced = held.replaced()
             self.left_behind = attributes.changed()
             if self.surroundings is not None:
                 self.left_elsewhere = self.surroundings.changed()
                 self.takes_items = self.surroundings.takes_from_iterators()
         self.recorder.flush()
-        stand_ins = set(map(id, leaves))
-        for leaf, gradient in self.interception.foreign.items():
-            if id(leaf) not in stand_ins:
-                leaf.grad = gradient
+        self.forget_foreign_gradients(leaves)
         changed = [
             (source, tensor)
             for (source, tensor), leaf in zip(assigned, leaves[-len(assigned) :])
@@ -154,9 +163,8 @@ class EagerRun:
         tracer = get_proxy_mode().tracer
         set_proxy_slot(leaf, tracer, get_proxy_slot(argument, tracer))
         leaf.requires_grad_(learns)
-        if learns:
-            for hook in (source.tensor._backward_hooks or {}).values():
-                leaf.register_hook(hook)
+        if learns and source.tensor._backward_hooks:
+            leaf.register_hook(lambda gradient: _hooked(source.tensor, gradient))
         return leaf
 
     def called(self, leaves: Sequence[Tensor]) -> list[Result]:
@@ -201,6 +209,23 @@ class EagerRun:
         if starts:
             torch.autograd.backward([results[i].tensor for i in starts], seeds)
 
+    def gradients(self, results: list[Result], leaves: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients that a call with these results gives to its leaves; none for inference."""
+        if self.inference:
+            return []
+        self.made = Made(results)
+        self.differentiate()
+        self.interception.backward = False
+        self.forget_foreign_gradients(leaves)
+        return [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+    def forget_foreign_gradients(self, leaves: Sequence[Tensor]) -> None:
+        """Tensors that are not the model's have the gradients that they had before."""
+        stand_ins = set(map(id, leaves))
+        for leaf, gradient in self.interception.foreign.items():
+            if id(leaf) not in stand_ins:
+                leaf.grad = gradient
+
     def fail(self, what: str, hint: str) -> NoReturn:
         """Raise CaptureError at the line that ran last."""
         raise CaptureError(Problem(what, self.recorder.location, hint))
@@ -238,6 +263,7 @@ class EagerRun:
         placeholders = dict(zip((node for node in graph.nodes if node.op == "placeholder"), sources))
         written = {placeholders[node]: value for node, value in take_write_backs(graph).items()}
         check_constants(placeholders, written, self.sources, self.replaced, self.locator, recorder.locations)
+        check_threads(placeholders, self.sources, self.locator, recorder.locations)
         result = next(node for node in graph.nodes if node.op == "output")
         outputs, rest = result.args[0][: len(names)], result.args[0][len(names) :]
         assigned = dict(zip(made.assigned, rest))
@@ -259,6 +285,14 @@ class EagerRun:
             start=self.locator.start,
             draws=recorder.draws,
         )
+
+
+def _hooked(tensor: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient after the hooks that a tensor has by now: some remove themselves."""
+    for hook in list((tensor._backward_hooks or {}).values()):
+        found = hook(gradient)
+        gradient = gradient if found is None else found
+    return gradient
 
 
 def _key(path: Sequence[Any]) -> str:

@@ -48,6 +48,11 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "pad the parts to one length, and keep a mask of what is padding",
     ),
     (
+        r"Creating a new Tensor subclass|Multiple dispatch failed for",
+        "forward computes with tensors of a class of its own",
+        "compute with plain tensors, and write what the class does in forward",
+    ),
+    (
         r"PackedParams",
         "the model is quantised, and its weights are packed for the host",
         "give the model as it was before; --graphamp-preset chooses the device's precision",

@@ -1,15 +1,15 @@
 """What numbers, lists and dicts that every call of a model changes have come to at a later call.
 
-No list is really made that long: it only says so. What decides by a length asks for it; what reads the items finds
-those there are. A decision may be another at one call alone, such as the hundredth: so it is tried both ways, whatever
-the count is.
+No list that calls make longer is really made that long: it only says so. What decides by a length asks for it; what
+reads the items finds those there are. A decision may be another at one call alone, such as the hundredth: so it is
+tried both ways, whatever the count is.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
@@ -18,11 +18,15 @@ from unittest.mock import patch
 import numpy as np
 
 from compiler.frontend.containers import DICTS, LISTS, made_of
+from compiler.frontend.kept import LENGTH, QUANTITIES, Path, parts, with_parts
 
 FAR = 1_441_440_000
 """What a count is at a later call: divisible by what people divide by, and still a number of 32 bits."""
 LONG = 18_018_000
 """How long a list is at a later call. Python sets memory aside for so many items where it copies one."""
+MANY = 3600
+"""How many items more something that every call makes anew has at a later call: these are there, for the next is made
+of them."""
 MOST_ANSWERS = 1000
 """Questions about counts that are answered alike: a loop that asks more often waits for another answer."""
 COMPUTING = (
@@ -33,29 +37,58 @@ GROWING = (*LISTS, *DICTS)
 REMOVING = ("pop", "popleft", "popitem", "remove", "discard", "clear", "__delitem__")
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value may be a count; not whether something is so."""
-    return type(value) in (int, float) or isinstance(value, (np.integer, np.floating))
-
-
-def summary(value: Any) -> Any:
-    """Something to compare a value by: itself, if it is a number or text, the length of what grows, and what kind of
-    thing it is otherwise."""
-    if type(value) in (bool, int, float, str, bytes, type(None)) or isinstance(value, np.generic):
-        return value
-    base: Any = made_of(type(value), GROWING)
-    if base is not None:
-        return base.__len__(value)
-    return tuple(map(summary, value)) if type(value) is tuple else type(value)
-
-
 def far(now: Any, change: Any) -> Any:
     """What a number is after many calls that changed it like the last one, before one more."""
+    if type(now) is np.ndarray:
+        return np.where(change == 0, now, _within(now.dtype, np.where(change > 0, FAR, -FAR) - change))
+    if type(now) in QUANTITIES:
+        return now + change * LONG
     value = (FAR if change > 0 else -FAR) - change
-    if not isinstance(now, np.generic):
-        return value
-    limits: Any = np.iinfo(now.dtype) if isinstance(now, np.integer) else np.finfo(now.dtype)
-    return now.dtype.type(min(max(value, limits.min), limits.max))
+    return now.dtype.type(_within(now.dtype, value)) if isinstance(now, np.generic) else value
+
+
+def _within(dtype: Any, value: Any) -> Any:
+    """The number nearest to a value that an element type has."""
+    limits: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    return np.clip(value, limits.min, limits.max).astype(dtype)
+
+
+def advanced(value: Any, changes: Mapping[Path, Any], answer: Answer | None) -> Any:
+    """A value like the one that a call has made anew, as a later call finds it: with the numbers and the lengths in it
+    that are under `changes` as far as they get with further changes like those."""
+    if () in changes:
+        found = far(value, changes[()])
+        return found if answer is None else answer.counted(found)
+    held = parts(value)
+    inner: dict[Any, dict[Path, Any]] = {}
+    for path, change in changes.items():
+        if path[0] in held:
+            inner.setdefault(path[0], {})[path[1:]] = change
+    if inner:
+        value = with_parts(value, {key: advanced(held[key], below, answer) for key, below in inner.items()})
+    if (LENGTH,) in changes:
+        value = _longer(value, changes[LENGTH,])
+        if answer is not None:
+            answer.lengths.update(range(len(value), len(value) + abs(changes[LENGTH,]) + 1))
+    return value
+
+
+def _longer(value: Any, growth: int) -> Any:
+    """A list, text or such with many more items like its last `growth`; an empty one where there are less each time."""
+    kind: Any = type(value)
+    if growth < 0:
+        return kind()
+    times = max(MANY // growth, 1)
+    if kind in (list, tuple, str, bytes, bytearray):
+        return value + value[-growth:] * times
+    if kind is deque:
+        return deque((*value, *list(value)[-growth:] * times), value.maxlen)
+    if kind in (set, frozenset, dict):
+        last = list(value)[-1]
+        make: Any = type(last) if type(last) in (int, float, str) else lambda _: object()
+        keys = [make(FAR + number) for number in range(MANY)]
+        return {**dict.fromkeys(keys, value[last]), **value} if kind is dict else value.union(keys)
+    return grown(value, growth) if made_of(kind, GROWING) else value
 
 
 def grown(items: Any, growth: int) -> Any:
@@ -106,6 +139,7 @@ class Answer:
 
     def __init__(self, says: bool) -> None:
         self.says, self.left = says, MOST_ANSWERS
+        self.lengths: set[int] = set()
 
     def __call__(self, is_so: bool) -> bool:
         self.left -= 1
@@ -118,12 +152,13 @@ class Answer:
 
     @contextmanager
     def of_lengths(self) -> Iterator[None]:
-        """The lengths of what has `grown` are such numbers."""
+        """The lengths of what has become longer are such numbers."""
         real = builtins.len
 
         def length(items: Any) -> int:
             found = real(items)
-            return self.counted(found) if getattr(type(items), "unseen", None) == 0 and items.unseen else found
+            is_grown = getattr(type(items), "unseen", None) == 0 and items.unseen
+            return self.counted(found) if is_grown or found in self.lengths else found
 
         with patch.object(builtins, "len", length):
             yield

@@ -6,7 +6,7 @@ not: what is compiled is one call, and it is the same in every step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -135,8 +135,8 @@ def _ways(run: EagerRun, surroundings: Surroundings, reads_clock: bool) -> Itera
 
 
 def _twice(run: EagerRun, surroundings: Surroundings, clock: Clock, way: Way, *arguments: Tensor) -> list[Tensor]:
-    """What two calls return and leave in parameters and buffers, each from sources of its own, as calls between them
-    have."""
+    """What two calls return, what gradients they give, and what they leave in parameters and buffers, each from sources
+    of its own, as calls between them have."""
     count, model = len(run.sources), run.spec.model
     leaves = [run.leaf(argument, source) for argument, source in zip(arguments, cycle(run.sources))]
     first, spare, second = leaves[:count], leaves[count:-count], leaves[-count:]
@@ -157,11 +157,13 @@ def _twice(run: EagerRun, surroundings: Surroundings, clock: Clock, way: Way, *a
         clock.stand(EARLIEST)
         if way.draws:
             set_standing(way.draws[0])
-        results = [result.tensor for result in run.called(first)] + [table[name] for table, name, _ in tables]
+        results = _outcome(run, first) + [table[name] for table, name, _ in tables]
         if way.between:
             within.enter_context(lent(model, dict(zip(map(id, first), spare))))
             for _ in range(way.between):
-                run.called(spare)
+                _outcome(run, spare)
+                for leaf in spare:
+                    leaf.grad = None
         if way.far:
             surroundings.advance(answer)
         else:
@@ -173,11 +175,17 @@ def _twice(run: EagerRun, surroundings: Surroundings, clock: Clock, way: Way, *a
         for table, name, leaf in tables:
             table[name] = leaf
         with nullcontext() if answer is None else answer.of_lengths():
-            results += [result.tensor for result in run.called(second)]
+            results += _outcome(run, second)
         results += [table[name] for table, name, _ in tables]
         if way == Way(draws=way.draws):
             surroundings.compare()
     return results
+
+
+def _outcome(run: EagerRun, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """What a call returns, and the gradients of its leaves: custom functions and hooks may count too."""
+    results = run.called(leaves)
+    return [result.tensor for result in results] + run.gradients(results, leaves)
 
 
 def _stays(run: EagerRun, source: int) -> bool:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from argparse import Namespace
-from collections import UserDict, UserList
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache, partial
-from pathlib import Path
-from types import FunctionType, MemberDescriptorType, ModuleType, SimpleNamespace
+from pathlib import Path as FilePath
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,47 +27,70 @@ from compiler.frontend.containers import (
     Cell,
     Class,
     Container,
+    Defaults,
     Elements,
+    Hooks,
     Items,
     Mapping,
     Slots,
     is_filled,
     made_of,
 )
-from compiler.frontend.growth import GROWING, Answer, far, grown, is_number, summary
+from compiler.frontend.growth import GROWING, Answer, advanced, grown
 from compiler.frontend.iterators import is_iterator, position
+from compiler.frontend.kept import (
+    DEPTH,
+    LARGEST,
+    LENGTH,
+    NOT_USERS,
+    Path,
+    attribute_table,
+    difference,
+    is_followed,
+    is_number,
+    is_users,
+    measures,
+    slots,
+    substituted,
+)
 from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
 
-_OWN = Path(__file__).resolve().parent.parent.parent
+_OWN = FilePath(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
 
-DEPTH = 4
-"""How far containers in containers are followed."""
-
-LARGEST = 10_000
-"""Items of a container whose own items are followed, and elements of an array that is noted: larger ones hold data, not
-caches or counts."""
-
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
-_OPEN = (SimpleNamespace, Namespace, UserDict, UserList)
-"""Python's own classes whose objects hold what their users put there."""
-_NOT_FOLLOWED = (*_ATOMS, type, FunctionType)
-_THEIR_OWN_BUSINESS = frozenset({"torch", *sys.stdlib_module_names})
+_NOT_FOLLOWED = (*_ATOMS, type)
+
+Place = tuple[int, Any, Path]
+"""A container, by its identity, a key in it, or None for the container itself, and the way to what is in that."""
 
 
 class Surroundings:
     """What the code of `model` can keep from one call to the next: the attributes of its modules and of objects in
-    them, and the globals, class attributes, closures and caches of the Python modules that it comes from."""
+    them, and the globals, class attributes, closures and caches of the Python modules that it comes from; and what
+    `functions` around it can, such as its loss."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._attributes, self._code = _Kept(), _Kept()
-        for module in model.modules():
-            self._attributes.mapping(vars(module), DEPTH)
+    def __init__(self, model: nn.Module, *functions: Any) -> None:
         tables = [[vars(module), *(vars(module).get(name) for name in TABLES)] for module in model.modules()]
         self._own = {id(table) for of_module in tables for table in of_module}
-        for source in sources(model):
+        found = sources(model)
+        names = {source.__name__ for source in found}
+        self._attributes, self._code = _Kept(names), _Kept(names)
+        for module in model.modules():
+            self._attributes.mapping(vars(module), DEPTH)
+        for source in found:
             self._code.module(source)
+        for module in model.modules():
+            for cls in type(module).__mro__:
+                self._code.follow(cls)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if tensor._backward_hooks:
+                self._code.hooks(name, tensor._backward_hooks)
+        for function in functions:
+            self._code.follow(function)
+            for module in function.modules() if isinstance(function, nn.Module) else ():
+                self._code.mapping(vars(module), DEPTH)
         self.counting = self.turning = False
         self._noted: dict[Any, Any] = {}
         self._moving: set[Any] = set()
@@ -87,34 +108,66 @@ class Surroundings:
         `turning` whether something else is not what it was."""
         now = self._standing()
         moving = {place for place in {**now, **self._noted} if now.get(place) != self._noted.get(place)}
-        growing = {container for container, key in moving if key is None}
-        self._moving = {place for place in moving if place in self._noted or place[0] not in growing}
+        growing = {(container, key, path[:-1]) for container, key, path in moving if path[-1:] == (LENGTH,)}
+        self._moving = {place for place in moving if place in self._noted or growing.isdisjoint(_around(*place))}
         self.counting = any(is_number(now.get(place)) for place in self._moving)
         self.turning = any(not is_number(now.get(place)) for place in self._moving)
 
-    def _standing(self) -> dict[Any, Any]:
-        """What has changed, as far as it can be compared, by the container and the place."""
-        found: dict[Any, Any] = {}
+    def _standing(self) -> dict[Place, Any]:
+        """What has changed, as far as it can be compared, by its place."""
+        found: dict[Place, Any] = {}
         for container in self._containers():
             changed = container.changed()
             if changed:
-                found[container.identity, None] = container.grew()
+                found[container.identity, None, (LENGTH,)] = container.grew()
             for key in changed:
-                found[container.identity, key] = summary(container.get(key))
+                for path, measure in measures(container.get(key)).items():
+                    found[container.identity, key, path] = measure
         return found
 
     def advance(self, answer: Answer | None = None) -> None:
         """Have such numbers come far up or down with a further change of the same size, and such lengths too. Who asks
         about a number gets the `answer`, if there is one."""
-        for container, key, change in list(self._numbers()):
-            if container.was(key) is not None or (container.identity, key) in self._moving:
-                value = far(container.get(key), change)
-                container.put(key, value if answer is None else answer.counted(value))
-        for container, key, growth in list(self._lengths()):
-            if growth > 0:
-                container.put(key, grown(container.get(key), growth))
-            else:
-                container.get(key).clear()
+        growth = {container.identity: container.grew() for container in self._containers() if container.grew()}
+        for container, key, now, changes in list(self._changed(growth)):  # before any of them is another
+            container.put(key, advanced(now, changes, answer))
+        self._grow(growth)
+
+    def _changed(self, growth: ReadOnly[int, int]) -> Iterator[tuple[Container, Any, Any, dict[Path, Any]]]:
+        """The places that hold another number or length than before, what that is, and by how much it has changed; but
+        for containers that have grown themselves."""
+        for container in self._containers():
+            for key in container.changed():
+                now = container.get(key)
+                if now is not container.held and id(now) not in growth:
+                    changes = dict(self._changes(container, key, now))
+                    if changes:
+                        yield container, key, now, changes
+
+    def _changes(self, container: Container, key: Any, now: Any) -> Iterator[tuple[Path, Any]]:
+        """By how much numbers and lengths of what is at a place are others than before. What was not there before may
+        have been made once and for all: it counts if it has changed again."""
+        before = measures(container.was(key))
+        for path, measure in measures(now).items():
+            was = before.get(path)
+            is_new = not is_number(was) and (container.identity, key, path) not in self._moving
+            if is_number(measure) and measure != was and not is_new:
+                yield path, difference(measure, was)
+
+    def _grow(self, growth: ReadOnly[int, int]) -> None:
+        """Have what calls have made longer be long wherever it is held, and what they have made shorter be empty."""
+        longer = {
+            container.identity: grown(container.held, growth[container.identity])
+            for container in self._containers()
+            if growth.get(container.identity, 0) > 0 and made_of(type(container.held), GROWING)
+        }
+        for container in self._containers() if growth else ():
+            for key, now in list(container.now()) if len(container) <= LARGEST else ():
+                found = substituted(now, longer)
+                if found is not now:
+                    container.put(key, found)
+                elif growth.get(id(now), 0) < 0 and made_of(type(now), GROWING):
+                    now.clear()
 
     def takes_from_iterators(self) -> bool:
         """Whether an iterator has gone on since this was made."""
@@ -123,16 +176,16 @@ class Surroundings:
 
     @contextmanager
     def replaced(self, others: ReadOnly[int, Any]) -> Iterator[None]:
-        """Other values in place of those under their ids, as though they had always been there."""
+        """Other values in place of those under their ids, as though they had always been there, also in tuples."""
         found = [
             (container, key, value)
             for container in self._containers()
             if len(container) <= LARGEST
             for key, value in container.now()
-            if id(value) in others
+            if substituted(value, others) is not value
         ]
         for container, key, value in found:
-            container.hold(key, others[id(value)])
+            container.hold(key, substituted(value, others))
         try:
             yield
         finally:
@@ -141,30 +194,6 @@ class Surroundings:
 
     def _containers(self) -> tuple[Container, ...]:
         return (*self._attributes.containers, *self._code.containers)
-
-    def _numbers(self) -> Iterator[tuple[Container, Any, Any]]:
-        """Where a number is another than before, and by how much it changed."""
-        for container in self._containers():
-            for key in container.changed():
-                before, now = container.was(key), container.get(key)
-                if is_number(now) and (before is None or is_number(before)):
-                    yield container, key, now - (before or 0)
-
-    def _lengths(self) -> Iterator[tuple[Container, Any, int]]:
-        """Where something is that has another length than before, and by how much it grew."""
-        containers = self._containers()
-        growth = {container.identity: container.grew() for container in containers if container.grew()}
-        if not growth:
-            return
-        for container in containers:
-            for key, now in container.now() if len(container) <= LARGEST else ():
-                base: Any = made_of(type(now), GROWING)
-                if base is None:
-                    continue
-                if id(now) in growth:
-                    yield container, key, growth[id(now)]
-                elif container.was(key) is None and base.__len__(now):
-                    yield container, key, base.__len__(now)
 
     def restore(self) -> None:
         """Everything is as it was when this was made, but for the modules' own attributes."""
@@ -185,10 +214,11 @@ class Surroundings:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[Surroundings]:
+def unchanged(model: nn.Module, *functions: Any) -> Iterator[Surroundings]:
     """Afterwards the attributes of `model` and its modules are as before, and so are the globals, class attributes and
-    closures of the code that they come from; caches of functions are emptied of tensors without content."""
-    surroundings = Surroundings(model)
+    closures of the code that they come from, and of `functions` around it; caches of functions are emptied of tensors
+    without content."""
+    surroundings = Surroundings(model, *functions)
     try:
         yield surroundings
     finally:
@@ -196,16 +226,17 @@ def unchanged(model: nn.Module) -> Iterator[Surroundings]:
 
 
 def sources(model: nn.Module) -> list[ModuleType]:
-    """The user's own Python modules, and those of the packages that the model's classes come from."""
+    """The user's own Python modules, a notebook among them, and those of the packages that the model's classes come
+    from."""
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     packages = {cls.__module__.partition(".")[0] for cls in classes} - {"torch", "builtins", "sambaflow", "typing"}
     found = []
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
+        file = getattr(module, "__file__", "" if name == "__main__" else None)
         if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
             continue
         package = name.partition(".")[0]
-        if package in packages or not (package in _THEIR_OWN_BUSINESS or _is_installed(file)):
+        if package in packages or not (package in NOT_USERS or _is_installed(file)):
             found.append(module)
     return found
 
@@ -213,14 +244,15 @@ def sources(model: nn.Module) -> list[ModuleType]:
 @lru_cache(None)
 def _is_installed(file: str) -> bool:
     """Whether a file is Python's or an installed package's."""
-    return is_pythons(file) or not INSTALLED.isdisjoint(Path(file).parts)
+    return is_pythons(file) or not INSTALLED.isdisjoint(FilePath(file).parts)
 
 
 class _Kept:
     """Copies of containers, `iterators` with their positions, and `caches` of functions with how often they had been
-    called."""
+    called. Classes are followed that are of `modules`."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Collection[str]) -> None:
+        self.modules = modules
         self.caches: list[tuple[Any, Any]] = []
         self.containers: list[Container] = []
         self.iterators: list[tuple[Any, Any]] = []
@@ -237,13 +269,26 @@ class _Kept:
         self.mapping(vars(module), 2)
         for value in list(vars(module).values()):
             self._function(value)
-            if type(value) is type and value.__module__ == module.__name__:
-                self._class(value)
 
-    def _class(self, cls: type) -> None:
+    def follow(self, value: Any) -> None:
+        """What a value holds."""
+        self._follow(value, 2)
+
+    def hooks(self, name: str, hooks: Any) -> None:
+        """The hooks of a tensor of this name, and what they hold."""
+        self.containers.append(Hooks(hooks, name))
+        for hook in hooks.values():
+            self._follow(hook, 2)
+
+    def _class(self, cls: type, _: int) -> None:
+        if cls.__module__ not in self.modules:
+            return
+        self._seen.add(id(cls))
         kept = Class(cls)
         self.containers.append(kept)
         for value in kept.before.values():
+            if isinstance(value, property):
+                value = value.fget
             self._function(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
             self._follow(value, 2)
 
@@ -261,9 +306,13 @@ class _Kept:
             if is_filled(cell) and id(cell) not in self._seen:
                 self._seen.add(id(cell))
                 self.containers.append(Cell(cell, name))
+        if function.__defaults__ and not all(isinstance(value, _ATOMS) for value in function.__defaults__):
+            self.containers.append(Defaults(function))
+        if function.__kwdefaults__:
+            self.mapping(function.__kwdefaults__, 2)
         contents = [cell.cell_contents for cell, _ in cells if is_filled(cell)]
-        for value in (*contents, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._function(value) if type(value) is _lru_cache_wrapper else self._follow(value, 2)
+        for value in (*contents, *(function.__defaults__ or ())):
+            self._follow(value, 2)
 
     def mapping(self, mapping: Any, depth: int) -> None:
         """A dict, and what it holds."""
@@ -288,8 +337,10 @@ class _Kept:
 
     def _way(self, kind: type) -> Callable[[Any, int], None] | None:
         """How objects of a type are followed; None where they are not."""
-        if issubclass(kind, _NOT_FOLLOWED):
+        if issubclass(kind, _ATOMS):
             return None
+        if issubclass(kind, type):
+            return self._class
         if kind in DICTS:
             return self.mapping
         if kind in LISTS:
@@ -300,10 +351,28 @@ class _Kept:
             return self._elements
         if is_iterator(kind):
             return self._iterator
-        return partial(self._object, slots=_slots(kind)) if _is_users(kind) or kind in _OPEN else None
+        if kind in (FunctionType, _lru_cache_wrapper):
+            return self._users_function
+        if kind is MethodType:
+            return self._method
+        if kind is partial:
+            return self._partial
+        return partial(self._object, slots=slots(kind)) if is_followed(kind) else None
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> None:
         for item in value:
+            self._follow(item, depth - 1)
+
+    def _users_function(self, value: Any, _: int) -> None:
+        if is_users(value):
+            self._function(value)
+
+    def _method(self, value: Any, depth: int) -> None:
+        self._follow(value.__func__, depth)
+        self._follow(value.__self__, depth)
+
+    def _partial(self, value: Any, depth: int) -> None:
+        for item in (value.func, *value.args, *value.keywords.values()):
             self._follow(item, depth - 1)
 
     def _object(self, value: Any, depth: int, slots: dict[str, Any]) -> None:
@@ -313,8 +382,9 @@ class _Kept:
             self.mapping(value, depth)
         elif made_of(kind, LISTS):
             self._items(value, depth)
-        if kind.__dictoffset__:
-            self.mapping(object.__getattribute__(value, "__dict__"), depth)
+        table = attribute_table(value)
+        if table is not None:
+            self.mapping(table, depth)
         if slots:
             self._seen.add(id(value))
             kept = Slots(value, slots)
@@ -340,21 +410,18 @@ class _Kept:
                 self._follow(item, depth - 1)
 
 
-def _slots(cls: type) -> dict[str, Any]:
-    """The slots of a class, and of those it is derived from, by their names."""
-    tables = [vars(base) for base in reversed(cls.__mro__) if "__slots__" in vars(base)]
-    return {name: slot for table in tables for name, slot in table.items() if isinstance(slot, MemberDescriptorType)}
-
-
-def _is_users(cls: type) -> bool:
-    """Whether a class is neither Python's nor PyTorch's, whose objects look after themselves."""
-    return cls.__module__.partition(".")[0] not in _THEIR_OWN_BUSINESS
+def _around(container: int, key: Any, path: Path) -> Iterator[Place]:
+    """The places of everything that what is at a place is held by, or is the length of."""
+    inside = path[:-1] if path[-1:] == (LENGTH,) else path
+    if key is not None:
+        yield container, None, ()
+        yield from ((container, key, inside[:length]) for length in range(len(inside)))
 
 
 def _holds_fake(value: Any, depth: int = 4) -> bool:
     """Whether a value is a tensor without content, or a container that reaches one."""
     if isinstance(value, FakeTensor):
         return True
-    if not depth or issubclass(type(value), _NOT_FOLLOWED):
+    if not depth or issubclass(type(value), (*_NOT_FOLLOWED, FunctionType)):
         return False
     return any(_holds_fake(item, depth - 1) for item in gc.get_referents(value))

@@ -113,7 +113,7 @@ def conditions(model: nn.Module, inference: bool, as_compiled: bool = True) -> A
     """What holds while a model is traced: its mode, PyTorch's flags, and nothing that one call would hide."""
     with (
         mode(model, inference),
-        zeros_in_padding(model, inference),
+        zeros_in_padding(),
         whole_operators(),
         _compiling_state_context() if as_compiled else nullcontext(),
         torch.compiler.set_stance("force_eager"),  # parts that torch.compile would trace by itself

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from compiler.frontend.dtypes import has_content
@@ -62,6 +64,32 @@ def no_steps_of(tensors: Collection[int], fail: Callable[[str, str], None]) -> I
         handle.remove()
 
 
+def check_classes(sources: Sequence[Placeholder], locator: Locator) -> None:
+    """Raise CaptureError for tensors of classes with operators of their own: what stands for them is a plain tensor."""
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"{source.role.value} {source.name} is of class {type(source.tensor).__name__}, which computes in its "
+                "own way",
+                locator.location(None, source.name.rpartition(".")[0], None),
+                "make it a plain tensor or parameter, and write what the class does in forward",
+            )
+            for source in sources
+            if _computes_itself(source.tensor)
+        ]
+    )
+
+
+def _computes_itself(tensor: Tensor) -> bool:
+    """Whether PyTorch asks the class of a tensor about operators of it."""
+    cls = type(tensor)
+    if isinstance(tensor, FakeTensor) or is_lazy(tensor):
+        return False
+    asked = getattr(cls.__torch_function__, "__func__", cls.__torch_function__)
+    plain = (Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
+    return asked not in plain or cls.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+
+
 def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:
     """Raise CaptureError for parameters whose gradients or contents something else changes."""
     problems = [
@@ -83,6 +111,51 @@ def check_sources(sources: Sequence[Placeholder], locator: Locator) -> None:
             if number > place or (number < place and not _is_learned(other)):  # each pair once
                 problems.append(_sharing(f"{other.role.value} {other.name}", owner, locator))
     CaptureError.raise_if(problems)
+
+
+def hooks_on(leaves: Sequence[Tensor]) -> list[int]:
+    """How many hooks each of some tensors has."""
+    return [len(leaf._backward_hooks or ()) for leaf in leaves]
+
+
+def check_hooks(sources: Sequence[Placeholder], before: Sequence[int], now: Sequence[int], locator: Locator) -> None:
+    """Raise CaptureError where forward has registered hooks on the model's own tensors: what stands for each of them
+    had as many `before` as it should have `now`."""
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"forward registers a hook on {source.role.value} {source.name}, and every call would add another",
+                locator.location(None, source.name.rpartition(".")[0], None),
+                "register it in __init__, or remove it in the end: handle.remove()",
+            )
+            for source, had, has in zip(sources, before, now)
+            if has > had and source.role in (Role.PARAMETER, Role.BUFFER)
+        ]
+    )
+
+
+def check_threads(
+    placeholders: Mapping[fx.Node, Placeholder],
+    sources: Sequence[Placeholder],
+    locator: Locator,
+    locations: Mapping[fx.Node, Location],
+) -> None:
+    """Raise CaptureError for tensors that were made where nothing is traced; of a model with content, those have
+    none."""
+    own = {id(source.tensor) for source in sources}
+    if not all(has_content(source.tensor) for source in sources):
+        return
+    CaptureError.raise_if(
+        [
+            Problem(
+                f"forward uses a tensor, {_type(source.tensor)}, that was not made in the thread that calls it",
+                next((locations[user] for user in node.users if user in locations), locator.start),
+                "compute everything in forward's own thread: what runs side by side is decided for the device",
+            )
+            for node, source in placeholders.items()
+            if source.role is Role.BUFFER and id(source.tensor) not in own and node.users
+        ]
+    )
 
 
 def check_constants(

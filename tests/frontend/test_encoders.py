@@ -125,6 +125,8 @@ ATTENTION = {
 MASKS: dict[str, tuple[Tensor | None, Tensor | None]] = {
     "none": (None, None),
     "padding": (None, torch.tensor(AT_THE_END)),
+    "padding at the start": (None, torch.tensor(AT_THE_START)),
+    "padding in between": (None, torch.tensor([[False, True, False, False, True], [True, False, True, False, False]])),
     "a sequence that is all padding": (None, torch.tensor([[False] * 5, [True] * 5])),
     "padding as numbers": (None, torch.tensor([[0.0] * 5, [0.0, 0.0, -1.0, -2.0, float("-inf")]])),
     "a causal mask": (CAUSAL, None),
@@ -147,6 +149,45 @@ def test_masks_mean_what_they_do_where_pytorch_infers(kind: str, mask: str) -> N
     masks = {name: tensor for name, tensor in zip(names, MASKS[mask]) if tensor is not None}
     spec = ModelSpec(model, {"x": torch.randn(2, LENGTH, WIDTH), **masks})
     compare_inference(spec, capture(spec, inference=True))
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("padding", [AT_THE_END, AT_THE_START])
+def test_what_is_left_out_may_be_nan(checked: bool, padding: list[list[bool]]) -> None:
+    """It is not computed with where the encoder leaves it out, and is where it does not."""
+    torch.manual_seed(7)
+    model = Encoded(nn.TransformerEncoder(layer(), 2, mask_check=checked)).eval()
+    x, mask = torch.randn(2, LENGTH, WIDTH), torch.tensor(padding)
+    spec = ModelSpec(model, {"x": x.masked_fill(mask.unsqueeze(2), float("nan")), "src_key_padding_mask": mask})
+    compare_inference(spec, capture(spec, inference=True))
+
+
+class Frozen(nn.Module):
+    """An encoder that is not trained, in a model that is."""
+
+    def __init__(self, checked: bool) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(layer(), 2, norm=nn.LayerNorm(WIDTH), mask_check=checked).eval()
+        self.out = nn.Linear(WIDTH, 3)
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = self.encoder(x, src_key_padding_mask=padding)
+        return self.out(y).pow(2).mean()
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("padding", [AT_THE_END, AT_THE_START])
+def test_an_encoder_that_is_not_trained_leaves_padding_out_in_training(
+    checked: bool, padding: list[list[bool]]
+) -> None:
+    torch.manual_seed(8)
+    check(Frozen(checked), {"x": torch.randn(2, LENGTH, WIDTH), "padding": torch.tensor(padding)})
 
 
 def test_whether_there_are_zeros_is_decided_on_the_device() -> None:

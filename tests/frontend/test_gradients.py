@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +367,60 @@ def test_a_hook_after_the_gradient_is_refused() -> None:
 
     text = refusal(tensor_hook, prepare)
     assert "(student): parameter student.weight has a hook that runs after its gradient is complete" in text
+
+
+class Tripled(nn.Parameter):
+    """A parameter of a class that computes in its own way."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*arguments, **(named or {}))
+        return result * 3 if function is torch.nn.functional.linear else result
+
+
+class Doubled(Tensor):
+    """A tensor of a class that computes in its own way."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        result = super().__torch_function__(function, types, arguments, named or {})
+        return result * 2 if function is torch.sin else result
+
+
+def doubled(m: Parts, x: Tensor) -> Tensor:
+    return torch.sin(m.student(x).as_subclass(Doubled)).as_subclass(Tensor).mean()
+
+
+def test_tensors_of_classes_that_compute_in_their_own_way_are_refused() -> None:
+    def prepare(m: Parts) -> None:
+        m.student.weight = Tripled(m.student.weight.detach())
+
+    text = refusal(lambda m, x: m.student(x).mean(), prepare)
+    assert "(student): parameter student.weight is of class Tripled, which computes in its own way" in text
+    place = f"test_gradients.py:{_line('return torch.sin(m.student(x).as')}"
+    assert f"{place}: forward computes with tensors of a class of its own" in refusal(doubled)
+
+
+def hook_at_every_call(m: Parts, x: Tensor) -> Tensor:
+    m.student.weight.register_hook(lambda gradient: gradient * 0.5)
+    return m.student(x).square().mean()
+
+
+def test_a_hook_that_every_call_adds_is_refused() -> None:
+    text = refusal(hook_at_every_call)
+    assert "(student): forward registers a hook on parameter student.weight, and every call would add another" in text
+
+
+def in_another_thread(m: Parts, x: Tensor) -> Tensor:
+    with ThreadPoolExecutor(1) as pool:
+        y = pool.submit(lambda: x.mean(0)).result()
+    return (m.student(x) - y).square().mean()
+
+
+def test_what_another_thread_computes_is_refused() -> None:
+    place = f"test_gradients.py:{_line('return (m.student(x) - y).square().mean()')}"
+    assert f"{place}: forward uses a tensor, float32[4], that was not made in the thread" in refusal(in_another_thread)
 
 
 def test_parameters_that_share_memory_are_refused() -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import datetime
+import decimal
+import fractions
+import functools
 import itertools
+import threading
 import time
 import timeit
 import types
@@ -27,6 +32,11 @@ from ir.errors import CaptureError
 
 Factor = Callable[[Any], Any]
 seen: list[int] = []
+clocks = (time.time,)
+partial_clock = functools.partial(time.time)
+only_here = threading.local()
+only_here.count = 0
+Pair = collections.namedtuple("Pair", ("count", "total"))
 
 
 class Scaled(nn.Module):
@@ -71,6 +81,31 @@ class Loading(collections.OrderedDict[str, int]):
         raise RuntimeError("not to be loaded")
 
     items = keys = __iter__ = __len__ = __bool__ = values
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What training has come to, of which every call makes another."""
+
+    count: int = 0
+    name: str = "warm-up"
+
+    def next(self) -> Standing:
+        return dataclasses.replace(self, count=self.count + 1)
+
+
+class Schedule:
+    """An object whose method counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def step(self, _: Any = None) -> int:
+        self.count += 1
+        return self.count
+
+    def loss(self, y: Tensor) -> Tensor:
+        return y.mean() * either(self.step() > 100)
 
 
 class Timer:
@@ -136,6 +171,27 @@ def extended(model: Any) -> int:
     return len(model.kept)
 
 
+def renewed(model: Any, make: Callable[[Any], Any]) -> Any:
+    model.kept = make(model.kept)
+    return model.kept
+
+
+def counting() -> Callable[[], int]:
+    count = 0
+
+    def counted() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    return counted
+
+
+def counted_in_this_thread(_: Any) -> float:
+    only_here.count += 1
+    return either(only_here.count > 100)
+
+
 CHANGING: dict[str, tuple[Any, Factor]] = {
     "a list above a length": ([], lambda m: either(lengthened(m) > 100)),
     "a list of one length": ([], lambda m: either(lengthened(m) == 100)),
@@ -169,6 +225,36 @@ CHANGING: dict[str, tuple[Any, Factor]] = {
     "a namespace": (types.SimpleNamespace(count=0), lambda m: either(counted_in(m) > 100)),
     "a namespace of options": (argparse.Namespace(count=0), lambda m: float(counted_in(m))),
     "a slot": (Slotted(), lambda m: float(counted_in(m))),
+    "a long tuple": ((), lambda m: either(extended(m) > 100)),
+    "a tuple of one length": ((), lambda m: either(len(renewed(m, lambda kept: (*kept, 1))) == 100)),
+    "a long text": ("", lambda m: either(len(counted_text(m)) > 100)),
+    "a formatted text": ("", lambda m: either(len(renewed(m, lambda kept: f"{kept}x")) == 100)),
+    "a long text of bytes": (b"", lambda m: either(len(renewed(m, lambda kept: kept + b"x")) > 100)),
+    "a frozen set": (frozenset(), lambda m: either(len(renewed(m, lambda kept: kept | {len(kept)})) > 100)),
+    "another set": (set(), lambda m: either(len(renewed(m, lambda kept: kept | {len(kept)})) > 100)),
+    "another list": ([], lambda m: either(len(renewed(m, lambda kept: [*kept, 1])) > 100)),
+    "another dict": ({}, lambda m: either(len(renewed(m, lambda kept: {**kept, len(kept): 1})) > 100)),
+    "a window": ([], lambda m: either(len(renewed(m, lambda kept: [*kept, 1][-50:])) == 50)),
+    "a list in a tuple": (([], {}), lambda m: either(m.kept[0].append(1) or len(m.kept[0]) > 100)),
+    "a number in a tuple": ((0, 1), lambda m: either(renewed(m, lambda kept: (kept[0] + 1, 1))[0] > 100)),
+    "a number in a dict": ({"n": 0}, lambda m: either(renewed(m, lambda kept: {"n": kept["n"] + 1})["n"] > 100)),
+    "a named tuple": (Pair(0, 1), lambda m: either(renewed(m, lambda kept: Pair(kept.count + 1, 1)).count > 100)),
+    "a frozen object": (Standing(), lambda m: either(renewed(m, Standing.next).count > 100)),
+    "a frozen object made at the first call": (
+        None,
+        lambda m: either(renewed(m, lambda kept: (kept or Standing()).next()).count > 100),
+    ),
+    "another array": (np.zeros(2), lambda m: either(renewed(m, lambda kept: kept + 1)[0] > 100)),
+    "a fraction": (fractions.Fraction(0), lambda m: either(counted(m) > 100)),
+    "a decimal": (decimal.Decimal(0), lambda m: either(counted(m) > 100)),
+    "a time that passes": (
+        datetime.timedelta(0),
+        lambda m: either(renewed(m, lambda kept: kept + datetime.timedelta(1)).days > 100),
+    ),
+    "a method": (Schedule().step, lambda m: either(m.kept() > 100)),
+    "a partial function": (functools.partial(Schedule().step, None), lambda m: either(m.kept() > 100)),
+    "a function that counts": (counting(), lambda m: either(m.kept() > 100)),
+    "this thread's": (None, counted_in_this_thread),
 }
 
 
@@ -180,6 +266,151 @@ def counted_text(model: Any) -> str:
 def counted_around(model: Any) -> Any:
     model.kept = (model.kept + 1) % 4
     return model.kept
+
+
+def counted_by_a_hook(model: nn.Module) -> None:
+    calls = []
+
+    def hook(gradient: Tensor) -> Tensor:
+        calls.append(1)
+        return gradient * either(len(calls) > 100)
+
+    model.linear.weight.register_hook(hook)
+
+
+def counted_by_a_hook_of_a_module(model: nn.Module) -> None:
+    calls = 0
+
+    def hook(_: Any, __: Any, gradients: tuple[Tensor]) -> tuple[Tensor]:
+        nonlocal calls
+        calls += 1
+        return (gradients[0] * either(calls > 100),)
+
+    model.linear.register_full_backward_pre_hook(lambda module, gradients: hook(module, None, gradients))
+
+
+def read_by_a_hook(model: nn.Module) -> None:
+    model.factor = lambda m: counted(m) * 0 + 1.0
+    model.kept = 0
+    model.linear.weight.register_hook(lambda gradient: gradient * either(model.kept > 100))
+
+
+def counted_by_a_function(model: nn.Module) -> None:
+    class Counting(torch.autograd.Function):
+        calls = 0
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            Counting.calls += 1
+            return gradient * either(Counting.calls > 100)
+
+    model.linear.register_forward_hook(lambda module, given, result: Counting.apply(result))
+
+
+def hook_that_reads_the_clock(model: nn.Module) -> None:
+    model.linear.weight.register_hook(lambda gradient: gradient * either(time.time() > 2e9))
+
+
+def hook_that_removes_itself(model: nn.Module) -> None:
+    def hook(gradient: Tensor) -> Tensor:
+        handle.remove()
+        return gradient * 2
+
+    handle = model.linear.weight.register_hook(hook)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        hook_that_removes_itself,
+        counted_by_a_hook,
+        counted_by_a_hook_of_a_module,
+        read_by_a_hook,
+        counted_by_a_function,
+        hook_that_reads_the_clock,
+    ],
+)
+def test_gradients_that_change_at_a_later_call_are_refused(changed: Callable[[nn.Module], None]) -> None:
+    """Inference does not compute them."""
+    model = Scaled(None, lambda _: 1.0)
+    changed(model)
+    spec = ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True)
+    assert capture(spec, inference=True).program.graphs
+    with pytest.raises(CaptureError, match=r"and (a later|the next) call computes something"):
+        capture(spec, inference=False)
+
+
+def test_what_a_class_within_a_function_keeps_is_seen() -> None:
+    """In default arguments and in attributes, of a class that is nobody's global."""
+
+    class Local(Scaled):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) * self.counted()
+
+        def counted(self, seen: list[int] = []) -> float:  # noqa: B006
+            seen.append(1)
+            return either(len(seen) > 100)
+
+    class Counting(Local):
+        def counted(self, seen: Any = None) -> float:
+            Local.calls += 1
+            return either(Local.calls > 100)
+
+    for cls in (Local, Counting):
+        with pytest.raises(CaptureError, match="and a later call computes something"):
+            capture(ModelSpec(cls(None, either), {"x": torch.randn(3, 4)}), inference=True)
+        assert not Local.calls and not Local.counted.__defaults__[0]
+
+
+def test_hooks_are_as_before_afterwards() -> None:
+    model = Scaled(None, lambda _: 1.0)
+    hook_that_removes_itself(model)
+    before = dict(model.linear.weight._backward_hooks)
+    with pytest.raises(CaptureError, match=r"forward leaves the hooks of linear\.weight behind, and the next call"):
+        capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=False)
+    assert before and dict(model.linear.weight._backward_hooks) == before
+
+
+class Annealed(nn.Module):
+    """A loss that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.calls += 1
+        return y.mean() * either(self.calls > 100)
+
+
+@pytest.mark.parametrize("kind", ["function", "object", "module", "partial function"])
+def test_a_loss_that_changes_at_a_later_call_is_refused(kind: str) -> None:
+    calls, schedule, module = counting(), Schedule(), Annealed()
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "function": lambda y: y.mean() * either(calls() > 100),
+        "object": schedule.loss,
+        "module": module,
+        "partial function": functools.partial(Schedule.loss, schedule),
+    }
+    model = Scaled(None, lambda _: 1.0)
+    spec = ModelSpec(model, {"x": torch.randn(3, 4)}, loss=losses[kind])
+    with pytest.raises(CaptureError, match="behind, and a later call computes something"):
+        capture(spec, inference=False)
+    assert not schedule.count and not module.calls and calls() == 1
+
+
+def test_what_two_places_hold_counts_once() -> None:
+    kept = Schedule()
+    model = Scaled(kept, lambda m: either(kept.step() > 100))
+    with pytest.raises(CaptureError, match="and a later call computes something"):
+        capture(ModelSpec(model, {"x": torch.randn(3, 4)}), inference=True)
+    assert not kept.count
 
 
 @pytest.mark.parametrize(("kept", "factor"), CHANGING.values(), ids=CHANGING)
@@ -229,6 +460,13 @@ def of_size(model: Any) -> int:
     return int(model.kept)
 
 
+def with_items_made_once(model: Any, items: Any) -> float:
+    model.count = getattr(model, "count", 0) + 1
+    if model.kept is None:
+        model.kept = items
+    return float(sum(model.kept[place] for place in range(len(model.kept))))
+
+
 UNCHANGING: dict[str, tuple[Any, Factor]] = {
     "a number made at the first call": (None, lazily),
     "a table of numbers": ({}, from_table),
@@ -236,6 +474,12 @@ UNCHANGING: dict[str, tuple[Any, Factor]] = {
     "a report of every tenth call": (0, reporting),
     "the last item of a list": ([], with_last_item),
     "a size": (0, of_size),
+    "a list made at the first call": (None, lambda m: with_items_made_once(m, [1, 2, 3])),
+    "a tuple made at the first call": (None, lambda m: with_items_made_once(m, (1, 2, 3))),
+    "a dict made at the first call": (None, lambda m: with_items_made_once(m, {0: 1.0, 1: 2.0})),
+    "a tuple that nobody reads": ((), lambda m: (extended(m), 1.0)[1]),
+    "a frozen object that nobody reads": (Standing(), lambda m: either(renewed(m, Standing.next).name == "warm-up")),
+    "the last items of a list": ([], lambda m: float(sum(renewed(m, lambda kept: [*kept, 1.0][-3:])[-1:]))),
     "a time for a report": ([], lambda m: m.kept.append(time.time()) or 1.0),
     "a duration for a report": (0.0, lambda m: setattr(m, "kept", m.kept + perf_counter()) or 1.0),
     "a date for a report": (None, lambda m: setattr(m, "kept", f"{moment.now():%H:%M}") or 1.0),
@@ -294,23 +538,39 @@ CLOCKS: dict[str, Factor] = {
     "the time of the day": lambda m: either(datetime.datetime.now(datetime.timezone.utc).time() < datetime.time(9)),
     "local time": lambda m: float(time.localtime().tm_year),
     "a text": lambda m: either(time.strftime("%A") == "Sunday"),
+    "a default": lambda m, clock=time.time: clock() / 1e9,
+    "a named default": lambda m, *, clock=moment.now: float(clock().hour),
+    "a clock in a tuple": lambda m: clocks[0]() / 1e9,
+    "a clock in a default's tuple": lambda m, all_of_them=(perf_counter, time.time): all_of_them[1]() / 1e9,
+    "a partial function": lambda m, clock=partial_clock: clock() / 1e9,
+    "NumPy's now": lambda m: float(np.datetime64("now").astype(np.int64)),
+    "NumPy's today": lambda m: either(np.datetime64("today", "s") > np.datetime64("2040-01-01")),
 }
 
 
 @pytest.mark.parametrize("factor", CLOCKS.values(), ids=CLOCKS)
 @pytest.mark.parametrize("inference", [True, False])
 def test_clocks_that_forward_computes_with_are_refused(factor: Factor, inference: bool) -> None:
-    message = r"test_later_calls\.py:\d+: forward reads the clock with (time|datetime)\.\w+(.|\n)*the time as an input"
+    message = (
+        r"test_later_calls\.py:\d+: forward reads the clock with (time|datetime|numpy)\.\w+(.|\n)*time as an input"
+    )
     with pytest.raises(CaptureError, match=message):
         captured(time.time, factor, inference)
 
 
 def test_clocks_are_as_before_afterwards() -> None:
-    clocks = (time.time, perf_counter, timeit.default_timer, datetime.datetime, moment, datetime.date)
-    model = Scaled(time.time, CLOCKS["time"])
+    def default(_: Any, clock: Any = time.time, *, day: Any = datetime.date) -> float:
+        return float(clock()) + day.today().day
+
+    def now() -> list[Any]:
+        own = [time.time, perf_counter, timeit.default_timer, datetime.datetime, moment, datetime.date, np.datetime64]
+        return [*own, *clocks, default.__defaults__, default.__kwdefaults__["day"]]
+
+    before = now()
+    model = Scaled(time.time, default)
     with pytest.raises(CaptureError):
         capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=False)
-    assert clocks == (time.time, perf_counter, timeit.default_timer, datetime.datetime, moment, datetime.date)
+    assert now() == before
     assert model.kept is time.time
 
 
@@ -320,6 +580,9 @@ def test_dates_are_dates_while_a_model_is_traced() -> None:
         assert isinstance(moment.now(), datetime.date) and isinstance(day, datetime.date)
         assert moment.strptime("2020-02-29", "%Y-%m-%d").date() == day == moment(2020, 2, 29).date()
         assert issubclass(moment, datetime.datetime)
+        stamp = np.datetime64("2020-02-29", "s")
+        assert isinstance(stamp, np.datetime64) and np.issubdtype(np.array([stamp]).dtype, np.datetime64)
+        assert np.datetime64("now").dtype == "M8[s]" and np.datetime64("today").dtype == "M8[D]"
         return float(day.month)
 
     assert captured(None, factor).program.graphs
