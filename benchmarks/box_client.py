@@ -33,6 +33,8 @@ class Outcome:
     counting: bool = False
     seconds: float = 0.0
     """How long it was counted."""
+    began: float = 0.0
+    """Since when, on the monotonic clock."""
     service_seconds: float = 0.0
     """Processor time of the service meanwhile."""
     sent: int = 0
@@ -140,7 +142,7 @@ class Load:
 
     async def closed(self, clients: int, seconds: float) -> Outcome:
         """As many requests as so many clients get answered."""
-        outcome = Outcome(counting=True)
+        outcome = Outcome(counting=True, began=time.monotonic())
         spent, began = self.service_clock(), time.perf_counter()
 
         async def client(number: int) -> None:
@@ -198,7 +200,7 @@ class Load:
         """Count from one moment to another, in seconds from now."""
         await asyncio.sleep(start)
         spent, began = self.service_clock(), time.perf_counter()
-        outcome.counting = True
+        outcome.counting, outcome.began = True, time.monotonic()
         await asyncio.sleep(end - start)
         outcome.counting = False
         outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent

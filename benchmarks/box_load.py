@@ -8,9 +8,10 @@ mostly HTTP. Clients have a core of their own, and service and PyTorch the other
 taken from answers; figures are still comparable with one another only. Rounds take turns, so that what else this
 computer does falls on all of them: a closed loop, then rates up to ten times its own, as far as one core of clients can
 send on ten times as many connections, counted once those are open and two seconds have passed. Shares of the peak are
-of answers per second of the service's processor time, which is what refusing costs, on a busy computer too; each is
-that of the closed loop of the same round, and they are averaged with their standard error. Short rounds and many of
-them are the surest where other work comes and goes. Every answer is compared with the one that the same request got
+of answers per second of the service's processor time, which is what refusing costs, on a busy computer too. Each is
+compared with the closed loop of its own round, as if the service's core had been as fast in both, which
+`benchmarks.core_speed` measures; the mean has its standard error. Where other work comes and goes, many short rounds
+are the surest. Every answer is compared with the one that the same request got
 alone, bit for bit; what is lost, wrong or refused without `Retry-After` is counted, and makes the exit status 1.
 """
 
@@ -34,6 +35,7 @@ import click
 import numpy as np
 
 from benchmarks.box_client import Connection, Load, Outcome
+from benchmarks.core_speed import Meter, metering
 from modelbox.box_file import FILE, Home
 from modelbox.creation import create
 
@@ -164,7 +166,7 @@ async def load(server: Server, bodies: list[bytes]) -> Load:
 
 
 async def under_load(
-    server: Server, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
+    server: Server, meter: Meter, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
 ) -> dict[str, Any]:
     """Rounds of a closed loop and of open ones at multiples of its rate."""
     ready = await load(server, requests(32))
@@ -180,9 +182,14 @@ async def under_load(
             found = await ready.open(closed.goodput * factor, seconds, 10 * clients, WARM_UP_SECONDS)
             runs.setdefault(f"{factor:g}", []).append(found)
     return {
-        "runs": {label: [run.summary() for run in found] for label, found in runs.items()},
+        "runs": {label: [_summary(run, meter) for run in found] for label, found in runs.items()},
         "resident_mib": {"after_warm_up": resident, "peak": server.mib("VmHWM")},
     }
+
+
+def _summary(run: Outcome, meter: Meter) -> dict[str, Any]:
+    """Of a run, with how fast the service's core was."""
+    return run.summary() | {"core_microseconds": meter.microseconds(run.began, run.began + run.seconds)}
 
 
 @click.command()
@@ -209,11 +216,11 @@ def main(
     found: dict[str, Any] = {}
     for model in models:
         with tempfile.TemporaryDirectory() as folder:
-            with box(Path(folder), model, queue) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, factors))
+            with box(Path(folder), model, queue) as server, metering(min(shared_out()[0])) as meter:
+                measured = asyncio.run(under_load(server, meter, clients, seconds, rounds, factors))
                 found[f"{model}, box"] = measured
-            with plain(Path(folder)) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, ()))
+            with plain(Path(folder)) as server, metering(min(shared_out()[0])) as meter:
+                measured = asyncio.run(under_load(server, meter, clients, seconds, rounds, ()))
                 found[f"{model}, plain PyTorch"] = measured
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -226,8 +233,11 @@ def main(
 
 def _share(runs: list[dict[str, Any]], closed: list[dict[str, Any]]) -> tuple[float, float]:
     """Goodput of runs as a share of the closed loop's of the same round: geometric mean, and its standard error."""
-    key = "goodput_per_cpu_second"
-    ratios = np.log([run[key] / peak[key] for run, peak in zip(runs, closed, strict=True)])
+
+    def per_work(run: dict[str, Any]) -> float:
+        return float(run["goodput_per_cpu_second"] * run["core_microseconds"])
+
+    ratios = np.log([per_work(run) / per_work(peak) for run, peak in zip(runs, closed, strict=True)])
     share = float(np.exp(ratios.mean()))
     return share, share * float(ratios.std()) / len(ratios) ** 0.5
 
