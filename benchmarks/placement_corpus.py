@@ -8,18 +8,16 @@ from __future__ import annotations
 import argparse
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backends.rdu.compile import compile_program
+from backends.rdu.compile import BackendOptions, advance
 from backends.rdu.machine import load_machine
-from backends.rdu.route.route import Routing
+from backends.rdu.plan import Plan, Step
 from backends.rdu.wire.netlist import Netlist, Placement
 from compiler.frontend.capture import capture
 from compiler.frontend.model_file import ModelSpec
@@ -163,14 +161,6 @@ def sections(source: Source) -> list[Netlist]:
     update = torch.optim.SGD(module.parameters(), lr=0.01) if source.training else None
     captured = capture(ModelSpec(module, inputs, optimizer=update, name="model"), inference=not source.training)
     program = PassManager(standard_pipeline("mp4")).run(captured.program)
-    with _recorded() as netlists:
-        compile_program(program, load_machine(source.machine))
-    return netlists
-
-
-@contextmanager
-def _recorded() -> Iterator[list[Netlist]]:
-    """Collects the netlists that would be placed, which are left as they come."""
     netlists: list[Netlist] = []
 
     def place(netlist: Netlist, machine: Machine, seed: int) -> Placement:
@@ -178,12 +168,9 @@ def _recorded() -> Iterator[list[Netlist]]:
         free = {kind: iter(machine.working_sites(kind)) for kind in SiteKind}
         return Placement(tuple(next(free[unit.kind]) for unit in netlist.units))
 
-    def route(netlist: Netlist, placement: Placement, machine: Machine) -> Routing:
-        return Routing(((),) * len(netlist.nets), ())
-
-    where = "backends.rdu.compile"
-    with mock.patch(f"{where}.place", place), mock.patch(f"{where}.route", route):
-        yield netlists
+    plan, machine, options = Plan.of(program), load_machine(source.machine), BackendOptions(placer=place)
+    advance(plan, machine, options, Step.PLACE)
+    return netlists
 
 
 def samples(name: str) -> Iterator[Sample]:

@@ -20,10 +20,16 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ir.op import CostClass, Gemm, Op
 from ir.types import DType, TensorType
 from pef.machine import Machine
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +124,31 @@ def chain_length(work: StageWork, machine: Machine) -> int:
 
 def compute_cycles(work: StageWork, parallel: Parallelism, machine: Machine) -> int:
     """Cycles between the starts of successive tiles, as far as the PCUs decide."""
+    product, simd = _cycles(work, machine, parallel.batch, parallel.row, parallel.column)
+    return max(1, int(product), int(simd))
+
+
+def compute_cycles_of_all(work: StageWork, lanes: Ints, machine: Machine) -> Ints:
+    """As `compute_cycles`, for many ways to spread a stage: batch, row and column of each are the rows of `lanes`."""
+    product, simd = _cycles(work, machine, *lanes)
+    longest: Ints = np.maximum(1, np.maximum(product, simd))
+    return longest
+
+
+def _cycles(work: StageWork, machine: Machine, batch: Any, row: Any, column: Any) -> tuple[Any, Any]:
+    """Cycles of a stage's product and of its SIMD work: batch, row and column are numbers, or arrays of them."""
     width = machine.fp32_cycles_per_vector if work.fp32 else 1
     tail = machine.tail_cycles_per_vector if work.tail else 1
-    vectors = math.ceil(work.elements / (machine.pcu_lanes * parallel.lanes))
-    simd = work.passes * tail * width * vectors
+    simd = work.passes * tail * width * _ceil(work.elements, machine.pcu_lanes * batch * row * column)
     if work.gemm is None:
-        return max(1, simd)
+        return 0, simd
     gemm = work.gemm
-    blocks = (
-        math.ceil(gemm.batch * gemm.parts / parallel.batch)
-        * math.ceil(gemm.m / (machine.pcu_lanes * parallel.row))
-        * math.ceil(gemm.n / (machine.pcu_stages * parallel.column))
-    )
-    return max(1, blocks * gemm.k // gemm.parts * width, simd)
+    rows, columns = _ceil(gemm.m, machine.pcu_lanes * row), _ceil(gemm.n, machine.pcu_stages * column)
+    return _ceil(gemm.batch * gemm.parts, batch) * rows * columns * gemm.k // gemm.parts * width, simd
+
+
+def _ceil(number: Any, divisor: Any) -> Any:
+    return -(-number // divisor)
 
 
 def fill_cycles(work: StageWork, parallel: Parallelism, machine: Machine) -> int:

@@ -1,9 +1,12 @@
 """Simulated annealing of a placement: units exchange sites, worse exchanges being taken the more seldom the colder.
 
 A move takes a unit to a site of its kind, within a window or beside another end of one of its nets, and whoever sits
-there to the unit's. How many ends every net has in each row and column is kept, so that a move is priced without
-looking at the other ends (the boxes of VPR: Betz and Rose, FPL 1997, with counts). The window follows the share of
-moves taken.
+there to the unit's. What it costs nets of two ends follows from where their other ends are. Of a net with more ends it
+is kept how many it has in each row and column, so that a move is priced without looking at the other ends (the boxes
+of VPR: Betz and Rose, FPL 1997, with counts). The window follows the share of moves taken.
+
+Indices are unsigned throughout: of a signed one numba asks each time whether it counts from the end, which takes half
+as long again in all.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ from backends.rdu.native import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Counts = NDArray[np.int32]
+Indices = NDArray[np.uint64]
+Counts = NDArray[np.int16]
 
+ONE, TWO, FOUR = np.uint64(1), np.uint64(2), np.uint64(4)
+"""Beside a plain number, an index would become a float."""
 QUANTILES = 4096
 EXPONENTIAL = np.array([round(-math.log((i + 0.5) / QUANTILES), 6) for i in range(QUANTILES)])
 """Equally likely values of an exponential distribution: what a move may cost over the temperature."""
@@ -49,77 +55,141 @@ def anneal(
     end_of[end_starts[n]:end_starts[n + 1]]: the ends of net n. weight: of every net. steps: hops from a row to the
     next, and from a column. near: the share of moves to beside another end. window: the first one's half side.
     """
-    units, nets = len(net_starts) - 1, len(weight)
-    rows, columns = occupant.shape
-    count = np.zeros((nets, 2, max(rows, columns)), np.int32)
-    box = np.empty((nets, 2, 2), np.int32)
-    for net in range(nets):
-        box[net, :, 0], box[net, :, 1] = max(rows, columns), -1
-        for i in range(end_starts[net], end_starts[net + 1]):
-            for axis in range(2):
-                place = at[end_of[i], axis]
-                count[net, axis, place] += 1
-                box[net, axis, 0] = min(box[net, axis, 0], place)
-                box[net, axis, 1] = max(box[net, axis, 1], place)
+    units, (rows, columns), (down, across) = len(net_starts) - 1, occupant.shape, steps
+    size = max(rows, columns)
+    mates, mate_weights, mate_starts, wides, wide_starts = _by_ends(net_of, net_starts, end_of, end_starts, weight)
+    count, box = _counted(at, end_of, end_starts, size)
+    rows_at, columns_at = at[:, 0].astype(np.int32), at[:, 1].astype(np.int32)
+    sitting = occupant.astype(np.int32).reshape(-1)
+    shared = np.full(len(weight), -1, np.int32)
     state = np.uint64(seed * 2 + 1)
     for _ in range(8):
         state = _next(state)
-    shared = np.full(nets, -1, np.int64)
-    largest = float(max(rows, columns))
     for temperature in temperatures:
         taken = 0
         half = max(1, int(window))
         for _ in range(moves):
             state = _next(state)
             unit = _draw(state, units)
+            behind = unit + ONE
+            mate, last_mate = np.uint64(mate_starts[unit]), np.uint64(mate_starts[behind])
+            wide, last_wide = np.uint64(wide_starts[unit]), np.uint64(wide_starts[behind])
+            row, column = np.int64(rows_at[unit]), np.int64(columns_at[unit])
+            new_row, new_column, reach = row, column, half
+            joined = last_mate - mate + last_wide - wide
             state = _next(state)
-            row, column, reach = at[unit, 0], at[unit, 1], half
-            if net_starts[unit] < net_starts[unit + 1] and _draw(state, 1024) < near * 1024:
+            if joined > 0 and _draw(state, 1024) < near * 1024:
                 state = _next(state)
-                net = net_of[net_starts[unit] + _draw(state, net_starts[unit + 1] - net_starts[unit])]
+                chosen = mate + _draw(state, joined)
                 state = _next(state)
-                end = end_of[end_starts[net] + _draw(state, end_starts[net + 1] - end_starts[net])]
-                row, column, reach = at[end, 0], at[end, 1], 1 if half < 3 else half // 2
+                end = unit
+                if chosen >= last_mate:
+                    net = wides[wide + (chosen - last_mate)]
+                    first, last = end_starts[net], end_starts[net + ONE]
+                    end = np.uint64(end_of[np.uint64(first) + _draw(state, last - first)])
+                elif _draw(state, 2) > 0:
+                    end = mates[chosen]
+                new_row, new_column = np.int64(rows_at[end]), np.int64(columns_at[end])
+                reach = 1 if half < 3 else half // 2
             state = _next(state)
-            row += _draw(state, 2 * reach + 1) - reach
+            new_row += np.int64(_draw(state, 2 * reach + 1)) - reach
             state = _next(state)
-            column += _draw(state, 2 * reach + 1) - reach
-            if (row + column + at[unit, 0] + at[unit, 1]) % 2:
-                column += 1
-            if row < 0 or row >= rows or column < 0 or column >= columns:
+            new_column += np.int64(_draw(state, 2 * reach + 1)) - reach
+            new_column += (row + column + new_row + new_column) & 1
+            if new_row < 0 or new_row >= rows or new_column < 0 or new_column >= columns:
                 continue
-            other = occupant[row, column]
-            if other == -2 or other == unit:
+            sits = np.int64(sitting[np.uint64(new_row * columns + new_column)])
+            if sits == -2 or sits == np.int64(unit):
                 continue
             state = _next(state)
             bound = temperature * EXPONENTIAL[_draw(state, QUANTILES)]
             growth = 0.0
-            for i in range(net_starts[unit], net_starts[unit + 1]):
-                shared[net_of[i]] = unit
-            if other >= 0:
-                for i in range(net_starts[other], net_starts[other + 1]):
-                    net = net_of[i]
+            for i in range(mate, last_mate):
+                there = mates[i]
+                if np.int64(there) != sits:
+                    hops = _nearer(rows_at[there], new_row, row) * down
+                    growth += mate_weights[i] * (hops + _nearer(columns_at[there], new_column, column) * across)
+            if sits >= 0:
+                other = np.uint64(sits)
+                for i in range(mate_starts[other], mate_starts[other + ONE]):
+                    there = mates[i]
+                    if there != unit:
+                        hops = _nearer(rows_at[there], row, new_row) * down
+                        growth += mate_weights[i] * (hops + _nearer(columns_at[there], column, new_column) * across)
+                for i in range(wide, last_wide):
+                    shared[wides[i]] = unit
+                for i in range(wide_starts[other], wide_starts[other + ONE]):
+                    net = wides[i]
                     if shared[net] == unit:
                         shared[net] = -1
                     else:
-                        growth += weight[net] * _growth(count, box, steps, net, row, column, at[unit, 0], at[unit, 1])
-            for i in range(net_starts[unit], net_starts[unit + 1]):
-                net = net_of[i]
-                if shared[net] == unit:
-                    growth += weight[net] * _growth(count, box, steps, net, at[unit, 0], at[unit, 1], row, column)
+                        growth += weight[net] * _growth(
+                            count, box, size, net, down, across, new_row, new_column, row, column
+                        )
+            for i in range(wide, last_wide):
+                net = wides[i]
+                if sits < 0 or shared[net] == unit:
+                    growth += weight[net] * _growth(
+                        count, box, size, net, down, across, row, column, new_row, new_column
+                    )
             if growth > bound:
                 continue
             taken += 1
-            for i in range(net_starts[unit], net_starts[unit + 1]):
-                _shift(count, box, net_of[i], at[unit, 0], at[unit, 1], row, column)
-            if other >= 0:
-                for i in range(net_starts[other], net_starts[other + 1]):
-                    _shift(count, box, net_of[i], row, column, at[unit, 0], at[unit, 1])
-                at[other] = at[unit]
-            occupant[at[unit, 0], at[unit, 1]] = other
-            occupant[row, column] = unit
-            at[unit, 0], at[unit, 1] = row, column
-        window = min(largest, max(1.0, window * (1 - AIM + taken / moves)))
+            for i in range(wide, last_wide):
+                _shift(count, box, size, wides[i], row, column, new_row, new_column)
+            if sits >= 0:
+                other = np.uint64(sits)
+                for i in range(wide_starts[other], wide_starts[other + ONE]):
+                    _shift(count, box, size, wides[i], new_row, new_column, row, column)
+                rows_at[other], columns_at[other] = row, column
+            sitting[np.uint64(row * columns + column)] = sits
+            sitting[np.uint64(new_row * columns + new_column)] = unit
+            rows_at[unit], columns_at[unit] = new_row, new_column
+        window = min(float(size), max(1.0, window * (1 - AIM + taken / moves)))
+    at[:, 0], at[:, 1] = rows_at, columns_at
+    occupant[:] = sitting.reshape(occupant.shape)
+
+
+@compiled
+def _by_ends(
+    net_of: Ints, net_starts: Ints, end_of: Ints, end_starts: Ints, weight: Floats
+) -> tuple[Indices, Floats, Indices, Indices, Indices]:
+    """The nets of every unit apart by their ends. Of those with two: the other end, and the weight; of those with more:
+    which they are. Both with the starts of every unit."""
+    units = len(net_starts) - 1
+    mates, wides, weights = np.empty(len(net_of), np.uint64), np.empty(len(net_of), np.uint64), np.empty(len(net_of))
+    mate_starts, wide_starts = np.zeros(units + 1, np.uint64), np.zeros(units + 1, np.uint64)
+    mate = wide = 0
+    for unit in range(units):
+        for i in range(net_starts[unit], net_starts[unit + 1]):
+            net = net_of[i]
+            first = end_starts[net]
+            if end_starts[net + 1] - first == 2:
+                mates[mate], weights[mate] = end_of[first] + end_of[first + 1] - unit, weight[net]
+                mate += 1
+            else:
+                wides[wide] = net
+                wide += 1
+        mate_starts[unit + 1], wide_starts[unit + 1] = mate, wide
+    return mates, weights, mate_starts, wides, wide_starts
+
+
+@compiled
+def _counted(at: Ints, end_of: Ints, end_starts: Ints, size: int) -> tuple[Counts, Counts]:
+    """How many ends each net has in every row, then in every column, `size` numbers each; and the first and the last
+    of them with any, two numbers each."""
+    nets = len(end_starts) - 1
+    count, box = np.zeros(2 * nets * size, np.int16), np.empty(4 * nets, np.int16)
+    for net in range(nets):
+        for axis in range(2):
+            line = 2 * net + axis
+            box[2 * line], box[2 * line + 1] = size, -1
+            for i in range(end_starts[net], end_starts[net + 1]):
+                place = at[end_of[i], axis]
+                count[line * size + place] += 1
+                box[2 * line] = min(box[2 * line], place)
+                box[2 * line + 1] = max(box[2 * line + 1], place)
+    return count, box
 
 
 @compiled
@@ -132,68 +202,77 @@ def _next(state: np.uint64) -> np.uint64:
 
 
 @compiled
-def _draw(state: np.uint64, below: int) -> int:
+def _draw(state: np.uint64, below: int) -> np.uint64:
     """A number from 0 to `below` - 1, from the upper half of a state."""
-    return int(np.int64(((state >> np.uint64(32)) * np.uint64(below)) >> np.uint64(32)))
+    return ((state >> np.uint64(32)) * np.uint64(below)) >> np.uint64(32)  # type: ignore[no-any-return]
 
 
 @compiled
-def _low(count: Counts, net: int, axis: int, low: int, leaving: int, joining: int) -> int:
-    """The lowest end of a net along an axis once one of its ends has moved."""
+def _nearer(there: int, joining: int, leaving: int) -> int:
+    """By how much the way to a place grows along an axis."""
+    return abs(np.int64(there) - joining) - abs(np.int64(there) - leaving)  # type: ignore[no-any-return]
+
+
+@compiled
+def _bounds(count: Counts, first: np.uint64, low: int, high: int, leaving: int, joining: int) -> tuple[int, int]:
+    """The first and the last place with an end of a net along an axis once one of its ends has moved. Its counts begin
+    at `first`."""
+    lower, higher = low, high
     if joining <= low:
-        return joining
-    if leaving > low or count[net, axis, leaving] > 1:
-        return low
-    low += 1
-    while low < joining and count[net, axis, low] == 0:
-        low += 1
-    return low
-
-
-@compiled
-def _high(count: Counts, net: int, axis: int, high: int, leaving: int, joining: int) -> int:
-    """The highest end of a net along an axis once one of its ends has moved."""
+        lower = joining
+    elif leaving == low and count[first + np.uint64(leaving)] == 1:
+        lower += 1
+        while lower < joining and count[first + np.uint64(lower)] == 0:
+            lower += 1
     if joining >= high:
-        return joining
-    if leaving < high or count[net, axis, leaving] > 1:
-        return high
-    high -= 1
-    while high > joining and count[net, axis, high] == 0:
-        high -= 1
-    return high
+        higher = joining
+    elif leaving == high and count[first + np.uint64(leaving)] == 1:
+        higher -= 1
+        while higher > joining and count[first + np.uint64(higher)] == 0:
+            higher -= 1
+    return lower, higher
 
 
 @compiled
 def _growth(
-    count: Counts, box: Counts, steps: Ints, net: int, row: int, column: int, new_row: int, new_column: int
+    count: Counts,
+    box: Counts,
+    size: int,
+    net: np.uint64,
+    down: int,
+    across: int,
+    row: int,
+    column: int,
+    new_row: int,
+    new_column: int,
 ) -> int:
-    """By how much the half perimeter of a net grows when one of its ends moves."""
-    growth = 0
+    """By how many hops the half perimeter of a net grows when one of its ends moves."""
+    first, side, growth = net * TWO * np.uint64(size), net * FOUR, 0
     if row != new_row:
-        low, high = box[net, 0, 0], box[net, 0, 1]
-        lower, higher = _low(count, net, 0, low, row, new_row), _high(count, net, 0, high, row, new_row)
-        growth += steps[0] * (higher - lower - high + low)
+        low, high = np.int64(box[side]), np.int64(box[side + ONE])
+        lower, higher = _bounds(count, first, low, high, row, new_row)
+        growth += down * (higher - lower - high + low)
     if column != new_column:
-        low, high = box[net, 1, 0], box[net, 1, 1]
-        lower, higher = _low(count, net, 1, low, column, new_column), _high(count, net, 1, high, column, new_column)
-        growth += steps[1] * (higher - lower - high + low)
+        low, high = np.int64(box[side + TWO]), np.int64(box[side + TWO + ONE])
+        lower, higher = _bounds(count, first + np.uint64(size), low, high, column, new_column)
+        growth += across * (higher - lower - high + low)
     return growth
 
 
 @compiled
-def _shift(count: Counts, box: Counts, net: int, row: int, column: int, new_row: int, new_column: int) -> None:
+def _shift(
+    count: Counts, box: Counts, size: int, net: np.uint64, row: int, column: int, new_row: int, new_column: int
+) -> None:
     """Move an end of a net."""
+    first, side = net * TWO * np.uint64(size), net * FOUR
     if row != new_row:
-        box[net, 0, 0], box[net, 0, 1] = (
-            _low(count, net, 0, box[net, 0, 0], row, new_row),
-            _high(count, net, 0, box[net, 0, 1], row, new_row),
-        )
-        count[net, 0, row] -= 1
-        count[net, 0, new_row] += 1
+        low, high = np.int64(box[side]), np.int64(box[side + ONE])
+        box[side], box[side + ONE] = _bounds(count, first, low, high, row, new_row)
+        count[first + np.uint64(row)] -= 1
+        count[first + np.uint64(new_row)] += 1
     if column != new_column:
-        box[net, 1, 0], box[net, 1, 1] = (
-            _low(count, net, 1, box[net, 1, 0], column, new_column),
-            _high(count, net, 1, box[net, 1, 1], column, new_column),
-        )
-        count[net, 1, column] -= 1
-        count[net, 1, new_column] += 1
+        first, side = first + np.uint64(size), side + TWO
+        low, high = np.int64(box[side]), np.int64(box[side + ONE])
+        box[side], box[side + ONE] = _bounds(count, first, low, high, column, new_column)
+        count[first + np.uint64(column)] -= 1
+        count[first + np.uint64(new_column)] += 1

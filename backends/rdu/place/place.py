@@ -49,8 +49,8 @@ class Schedule:
     window: float
 
 
-CLUSTERS = Schedule(moves=3000, temperatures=40, hottest=3.0, coldest=0.05, window=6.0)
-UNITS = Schedule(moves=1500, temperatures=60, hottest=3.0, coldest=0.02, window=8.0)
+CLUSTERS = Schedule(moves=3000, temperatures=40, hottest=12.0, coldest=0.2, window=6.0)
+UNITS = Schedule(moves=1250, temperatures=60, hottest=25.0, coldest=0.1, window=8.0)
 
 
 def place(netlist: Netlist, machine: Machine, seed: int = 0) -> Placement:

@@ -9,10 +9,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backends.rdu.stream.forms import Form
 from ir.op import Gemm
-from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles, operand_bytes, result_bytes
+from pef.cycles import Parallelism, StageWork, chain_length, compute_cycles_of_all, operand_bytes, result_bytes
 from pef.machine import Machine, SiteKind
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +73,43 @@ def options(work: StageWork, machine: Machine) -> tuple[Option, ...]:
     """The ways to spread work over no more PCUs than there are that no other beats in both PCUs and cycles, narrowest
     first; there is always one."""
     chain = chain_length(work, machine)
-    candidates = [
-        Option(parallel.units, compute_cycles(work, parallel, machine), parallel)
-        for parallel in _spreads(work, chain, machine)
-    ]
-    best: list[Option] = []
-
-    def order(option: Option) -> tuple[float, ...]:
-        parallel = option.parallel
-        return option.units, option.cycles, _sent(work, parallel, machine), parallel.row, parallel.batch
-
-    for option in sorted(candidates, key=order):
-        if not best or option.cycles < best[-1].cycles:
-            best.append(option)
-    return tuple(best)
+    lanes = np.array(list(_lanes(work, max(1, len(machine.working_sites(SiteKind.PCU)) // chain), machine))).T
+    cycles, units = compute_cycles_of_all(work, lanes, machine), lanes.prod(axis=0) * chain
+    order = np.lexsort((lanes[0], lanes[1], _sent(work, lanes, machine), cycles, units))
+    slowest = np.minimum.accumulate(cycles[order])
+    best = order[np.concatenate([[True], slowest[1:] < slowest[:-1]])]
+    return tuple(
+        Option(count, slow, Parallelism(batch, row, column, chain))
+        for count, slow, (batch, row, column) in zip(
+            units[best].tolist(), cycles[best].tolist(), lanes[:, best].T.tolist()
+        )
+    )
 
 
-def _sent(work: StageWork, parallel: Parallelism, machine: Machine) -> float:
+def _sent(work: StageWork, lanes: Ints, machine: Machine) -> Ints:
     """Elements that the operands of a product send in all: those of one side once for each block of the other."""
     if work.gemm is None:
-        return 0.0
+        return np.zeros(lanes.shape[1], np.int64)
     gemm = work.gemm
-    left = gemm.m * math.ceil(gemm.n / (machine.pcu_stages * parallel.column))
-    right = gemm.n * math.ceil(gemm.m / (machine.pcu_lanes * parallel.row))
-    return float(gemm.batch * gemm.k * (left + right))
+    left = gemm.m * -(-gemm.n // (machine.pcu_stages * lanes[2]))
+    right = gemm.n * -(-gemm.m // (machine.pcu_lanes * lanes[1]))
+    sent: Ints = gemm.batch * gemm.k * (left + right)
+    return sent
 
 
-def _spreads(work: StageWork, chain: int, machine: Machine) -> Iterable[Parallelism]:
-    """Over no more PCUs than there are, but over those of one chain in any case."""
-    most = max(1, len(machine.working_sites(SiteKind.PCU)) // chain)
+def _lanes(work: StageWork, most: int, machine: Machine) -> Iterable[tuple[int, int, int]]:
+    """PCUs side by side for the batch, the rows and the columns of a stage's work, no more than `most` in all."""
     if work.gemm is None:
         vectors = max(1, math.ceil(work.elements / machine.pcu_lanes))
-        for lanes in _up_to(most, _useful(min(vectors, work.rows))):
-            yield Parallelism(row=lanes, chain=chain)
+        for row in _up_to(most, _useful(min(vectors, work.rows))):
+            yield 1, row, 1
         return
     rows = _useful(math.ceil(work.gemm.m / machine.pcu_lanes))
     columns = _useful(math.ceil(work.gemm.n / machine.pcu_stages))
     for batch in _up_to(most, _parts(work.gemm)):
         for row in _up_to(most // batch, rows):
             for column in _up_to(most // (batch * row), columns):
-                yield Parallelism(batch, row, column, chain)
+                yield batch, row, column
 
 
 def _up_to(most: int, ascending: Iterable[int]) -> Iterable[int]:
