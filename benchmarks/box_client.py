@@ -25,12 +25,20 @@ Check = Callable[[int, Any], bool]
 
 @dataclass
 class Outcome:
-    """What became of the requests of one run. latency: seconds, of answers with status 200."""
+    """What became of the requests of one run. latency: seconds, of answers with status 200.
 
+    Rates are those of the time in which `counting` is set: what came before or comes later is not paid for here either.
+    """
+
+    counting: bool = False
     seconds: float = 0.0
-    """How long the run was: what comes later was neither answered in time nor is it paid for here."""
+    """How long it was counted."""
+    began: float = 0.0
+    """Since when, on the monotonic clock."""
     service_seconds: float = 0.0
-    """Processor time of the service in the run."""
+    """Processor time of the service meanwhile."""
+    sent: int = 0
+    """Requests meanwhile."""
     statuses: Counter[int] = field(default_factory=Counter)
     latency: list[float] = field(default_factory=list)
     wrong: int = 0
@@ -38,7 +46,7 @@ class Outcome:
     """Connections that ended without an answer."""
     without_retry_after: int = 0
     in_time: int = 0
-    """Right answers before the deadline, within the run."""
+    """Right answers before the deadline, meanwhile."""
 
     @property
     def goodput(self) -> float:
@@ -54,10 +62,9 @@ class Outcome:
         """For JSON: rates per second of host time, latencies in milliseconds of host time."""
         times = np.array(self.latency or [np.nan]) * 1e3
         points = {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
-        requests = sum(self.statuses.values()) + self.lost
         return {
-            "requests": requests,
-            "offered": round(requests / self.seconds, 1),
+            "requests": sum(self.statuses.values()) + self.lost,
+            "offered": round(self.sent / self.seconds, 1),
             "statuses": {str(code): count for code, count in sorted(self.statuses.items())},
             "goodput": round(self.goodput, 1),
             "goodput_per_cpu_second": round(self.per_service_second, 1),
@@ -135,7 +142,7 @@ class Load:
 
     async def closed(self, clients: int, seconds: float) -> Outcome:
         """As many requests as so many clients get answered."""
-        outcome = Outcome()
+        outcome = Outcome(counting=True, began=time.monotonic())
         spent, began = self.service_clock(), time.perf_counter()
 
         async def client(number: int) -> None:
@@ -149,13 +156,20 @@ class Load:
         outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent
         return outcome
 
-    async def open(self, rate: float, seconds: float, connections: int, seed: int = 0) -> Outcome:
-        """Requests at so many a second, on average, on so many connections; where all are busy, none is sent."""
+    async def open(
+        self, rate: float, seconds: float, connections: int, settling_seconds: float = 0.0, seed: int = 0
+    ) -> Outcome:
+        """Requests at so many a second, on average, on so many connections; where all are busy, none is sent.
+
+        settling_seconds: how long it goes on before it is counted.
+        """
         outcome = Outcome()
+        seconds += settling_seconds
         moments = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds))))
         idle = [Connection(self.url) for _ in range(connections)]
         freed = asyncio.Event()
-        spent, began = self.service_clock(), time.perf_counter()
+        began = time.perf_counter()
+        counted = asyncio.create_task(self._count(outcome, settling_seconds, seconds))
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(number: int) -> None:
@@ -177,17 +191,24 @@ class Load:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             number += 1
-        outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent
-        in_time = outcome.in_time
-        await asyncio.gather(*tasks)
-        outcome.in_time = in_time
+        await asyncio.gather(counted, *tasks)
         for connection in idle:
             connection.close()
         return outcome
 
+    async def _count(self, outcome: Outcome, start: float, end: float) -> None:
+        """Count from one moment to another, in seconds from now."""
+        await asyncio.sleep(start)
+        spent, began = self.service_clock(), time.perf_counter()
+        outcome.counting, outcome.began = True, time.monotonic()
+        await asyncio.sleep(end - start)
+        outcome.counting = False
+        outcome.seconds, outcome.service_seconds = time.perf_counter() - began, self.service_clock() - spent
+
     async def _ask(self, connection: Connection, number: int, outcome: Outcome) -> None:
         body = self.bodies[number % len(self.bodies)]
         began = time.perf_counter()
+        outcome.sent += outcome.counting
         try:
             status, fields, content = await connection.post(self.path, body)
         except OSError:
@@ -199,6 +220,6 @@ class Load:
             right = self.check(number % len(self.bodies), json.loads(content))
             outcome.wrong += not right
             outcome.latency.append(took)
-            outcome.in_time += right and took <= self.deadline
+            outcome.in_time += outcome.counting and right and took <= self.deadline
         elif status in (429, 503):
             outcome.without_retry_after += "retry-after" not in fields

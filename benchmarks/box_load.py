@@ -1,14 +1,17 @@
 """A box under load, beside a plain PyTorch server of the same model, and at ten times what it can bear.
 
-    python -m benchmarks.box_load                      # both models, a few minutes
-    python -m benchmarks.box_load --model heavy --seconds 120 --rounds 1 --json
+    python -m benchmarks.box_load                      # both models, some ten minutes
+    python -m benchmarks.box_load --model heavy --times 10 --seconds 120 --rounds 1 --json
 
 Two models: a heavy one, whose answers take the device longer than the service, and a light one, whose answers cost
 mostly HTTP. Clients have a core of their own, and service and PyTorch the others, so that what clients cost is not
 taken from answers; figures are still comparable with one another only. Rounds take turns, so that what else this
 computer does falls on all of them: a closed loop, then rates up to ten times its own, as far as one core of clients can
-send on ten times as many connections. Shares of the peak are of answers per second of the service's processor time:
-that is what refusing costs, on a busy computer too. Every answer is compared with the one that the same request got
+send on ten times as many connections, counted once those are open and two seconds have passed. Shares of the peak are
+of answers per second of the service's processor time, which is what refusing costs, on a busy computer too. Each is
+compared with the closed loop of its own round, as if the service's core had been as fast in both, which
+`benchmarks.core_speed` measures; the mean has its standard error. Where other work comes and goes, many short rounds
+are the surest. Every answer is compared with the one that the same request got
 alone, bit for bit; what is lost, wrong or refused without `Retry-After` is counted, and makes the exit status 1.
 """
 
@@ -32,6 +35,9 @@ import click
 import numpy as np
 
 from benchmarks.box_client import Connection, Load, Outcome
+from benchmarks.core_speed import Meter, metering
+from modelbox.box_file import FILE, Home
+from modelbox.creation import create
 
 MODEL = """
 import torch
@@ -72,9 +78,10 @@ def shared_out() -> tuple[set[int], set[int]]:
 
 @dataclass(frozen=True)
 class Server:
-    """A process that serves."""
+    """A process that serves. http: its URL; grpc: HOST:PORT, or nothing where it speaks none."""
 
-    url: str
+    http: str
+    grpc: str
     pid: int
 
     def cpu_seconds(self) -> float:
@@ -104,7 +111,8 @@ def serving(command: list[str]) -> Iterator[Server]:
         if not line:
             raise click.ClickException(f"{' '.join(command)} did not start")
         try:
-            yield Server(json.loads(line)["http"], process.pid)
+            where = json.loads(line)
+            yield Server(where["http"], where.get("grpc", ""), process.pid)
         finally:
             process.terminate()
 
@@ -112,12 +120,16 @@ def serving(command: list[str]) -> Iterator[Server]:
 @contextmanager
 def box(folder: Path, model: str, queue: int) -> Iterator[Server]:
     """The service of a new box."""
-    from modelbox.box_file import FILE
-    from modelbox.creation import create
-
     file = folder / "deep.py"
     file.write_text(MODEL.format(**MODELS[model]))
     home = create(folder / "box", f"file:{file}", name="deep", batch=MODELS[model]["batch"], uses=("inference",))
+    with served(home, queue) as server:
+        yield server
+
+
+@contextmanager
+def served(home: Home, queue: int) -> Iterator[Server]:
+    """The service of a box in which so many requests may wait."""
     limited = home.box.model_dump(mode="json") | {"limits": {"queue": queue}}
     (home.folder / FILE).write_text(json.dumps(limited))
     start = [sys.executable, "-c", "from compiler.cli import main; main()", "box", "serve", str(home.folder)]
@@ -143,18 +155,18 @@ async def load(server: Server, bodies: list[bytes]) -> Load:
     """Requests, and for each the answer that it gets alone."""
     path = "/v2/models/deep/infer"
     alone = []
-    connection = Connection(server.url)
+    connection = Connection(server.http)
     for body in bodies:
         status, _, content = await connection.post(path, body)
         assert status == 200, content
         alone.append(json.loads(content)["outputs"])
     connection.close()
     right = lambda number, answer: answer["outputs"] == alone[number]  # noqa: E731
-    return Load(server.url, path, bodies, right, server.cpu_seconds)
+    return Load(server.http, path, bodies, right, server.cpu_seconds)
 
 
 async def under_load(
-    server: Server, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
+    server: Server, meter: Meter, clients: int, seconds: float, rounds: int, factors: tuple[float, ...]
 ) -> dict[str, Any]:
     """Rounds of a closed loop and of open ones at multiples of its rate."""
     ready = await load(server, requests(32))
@@ -167,19 +179,24 @@ async def under_load(
         runs.setdefault("closed", []).append(closed)
         ready.deadline = PATIENCE * max(closed.latency)
         for factor in factors:
-            found = await ready.open(closed.goodput * factor, seconds, connections=10 * clients)
+            found = await ready.open(closed.goodput * factor, seconds, 10 * clients, WARM_UP_SECONDS)
             runs.setdefault(f"{factor:g}", []).append(found)
     return {
-        "runs": {label: [run.summary() for run in found] for label, found in runs.items()},
+        "runs": {label: [_summary(run, meter) for run in found] for label, found in runs.items()},
         "resident_mib": {"after_warm_up": resident, "peak": server.mib("VmHWM")},
     }
+
+
+def _summary(run: Outcome, meter: Meter) -> dict[str, Any]:
+    """Of a run, with how fast the service's core was."""
+    return run.summary() | {"core_microseconds": meter.microseconds(run.began, run.began + run.seconds)}
 
 
 @click.command()
 @click.option("--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS))
 @click.option("--clients", default=64, show_default=True)
-@click.option("--seconds", default=10.0, show_default=True, help="Of each run.")
-@click.option("--rounds", default=3, show_default=True)
+@click.option("--seconds", default=3.0, show_default=True, help="Of each run.")
+@click.option("--rounds", default=12, show_default=True)
 @click.option("--queue", default=64, show_default=True, help="The box's limit.")
 @click.option(
     "--times", "factors", type=float, multiple=True, default=FACTORS, show_default=True, help="The closed loop's rate."
@@ -199,11 +216,11 @@ def main(
     found: dict[str, Any] = {}
     for model in models:
         with tempfile.TemporaryDirectory() as folder:
-            with box(Path(folder), model, queue) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, factors))
+            with box(Path(folder), model, queue) as server, metering(min(shared_out()[0])) as meter:
+                measured = asyncio.run(under_load(server, meter, clients, seconds, rounds, factors))
                 found[f"{model}, box"] = measured
-            with plain(Path(folder)) as server:
-                measured = asyncio.run(under_load(server, clients, seconds, rounds, ()))
+            with plain(Path(folder)) as server, metering(min(shared_out()[0])) as meter:
+                measured = asyncio.run(under_load(server, meter, clients, seconds, rounds, ()))
                 found[f"{model}, plain PyTorch"] = measured
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -214,20 +231,30 @@ def main(
         raise SystemExit("answers were lost, wrong, or refused without Retry-After")
 
 
+def _share(runs: list[dict[str, Any]], closed: list[dict[str, Any]]) -> tuple[float, float]:
+    """Goodput of runs as a share of the closed loop's of the same round: geometric mean, and its standard error."""
+
+    def per_work(run: dict[str, Any]) -> float:
+        return float(run["goodput_per_cpu_second"] * run["core_microseconds"])
+
+    ratios = np.log([per_work(run) / per_work(peak) for run, peak in zip(runs, closed, strict=True)])
+    share = float(np.exp(ratios.mean()))
+    return share, share * float(ratios.std()) / len(ratios) ** 0.5
+
+
 def _table(found: dict[str, Any]) -> None:
-    """Of each run the median of the rounds."""
+    """Of each run the median of the rounds; of shares the mean."""
     rates = ("offered", "goodput", "goodput_per_cpu_second")
     times = ("p50_ms", "p95_ms", "p99_ms")
     click.echo(
-        f"{'':34}{'offered/s':>10}{'goodput/s':>10}{'per CPU s':>10}{'of peak':>8}{'p50':>8}{'p95':>8}{'p99 ms':>8}"
+        f"{'':34}{'offered/s':>10}{'goodput/s':>10}{'per CPU s':>10}{'of peak':>14}{'p50':>8}{'p95':>8}{'p99 ms':>8}"
     )
     for name, measured in found.items():
         for label, runs in measured["runs"].items():
             run = {key: statistics.median(run[key] for run in runs) for key in (*rates, *times)}
-            if label == "closed":
-                peak = run["goodput_per_cpu_second"]
+            share, error = _share(runs, measured["runs"]["closed"])
             which = "closed loop" if label == "closed" else f"{label} x its rate"
-            cells = "".join(f"{run[key]:10.1f}" for key in rates) + f"{run['goodput_per_cpu_second'] / peak:8.1%}"
+            cells = "".join(f"{run[key]:10.1f}" for key in rates) + f"{share:8.1%} ±{error:4.1%}"
             click.echo(f"{name + ', ' + which:34.34}{cells}{''.join(f'{run[key]:8.1f}' for key in times)}")
         statuses: Counter[str] = Counter()
         for runs in measured["runs"].values():

@@ -16,6 +16,7 @@ from compiler.frontend.assemble import Captured, assemble
 from compiler.frontend.decompositions import decompositions
 from compiler.frontend.dtypes import DENSE, is_supported, remedy
 from compiler.frontend.joint import Joint
+from compiler.frontend.kinds import kinds_of_tensors
 from compiler.frontend.locations import definition_line
 from compiler.frontend.lower import LoweredJoint, lower
 from compiler.frontend.model_file import ModelSpec
@@ -80,7 +81,7 @@ def survey(spec: ModelSpec, *, inference: bool, recompute: bool = True) -> Surve
     """Trace, lower and assemble the model, going on past every problem that can be gone past."""
     problems = dtype_problems(spec)
     try:
-        with unchanged(spec.model, spec.loss, spec.call) as surroundings:
+        with kinds_of_tensors(spec.model), unchanged(spec.model, spec.loss, spec.call) as surroundings:
             joint = trace(spec, surroundings, inference=inference, decompositions=decompositions())
     except CaptureError as error:
         return _beyond(spec, error, problems, inference)
@@ -101,7 +102,7 @@ def _beyond(spec: ModelSpec, error: CaptureError, problems: list[Problem], infer
 
     Where a run came to the end, it has found the cause at its own line, unless the cause is PyTorch's alone.
     """
-    with unchanged(spec.model, spec.loss, spec.call):
+    with kinds_of_tensors(spec.model), unchanged(spec.model, spec.loss, spec.call):
         walked = walk(spec, inference=inference, decompositions=decompositions())
     if walked.joint is None:
         seen = {_line(problem) for problem in walked.problems}

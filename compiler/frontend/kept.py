@@ -6,8 +6,10 @@ Code may count in place, or keep a new value in place of the last: another numbe
 from __future__ import annotations
 
 import copy
+import queue
 import sys
 import threading
+import weakref
 from argparse import Namespace
 from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import islice
+from logging import Logger
 from operator import is_not
 from types import BuiltinMethodType, MemberDescriptorType, SimpleNamespace
 from typing import Any
@@ -35,7 +38,10 @@ DEPTH = 4
 LARGEST = 10_000
 """Items of a container whose own items are followed, and elements of an array that is noted: larger ones hold data, not
 caches or counts."""
-OPEN = (SimpleNamespace, Namespace, UserDict, UserList, threading.local)
+OPEN = (
+    SimpleNamespace, Namespace, UserDict, UserList, threading.local, queue.Queue, queue.LifoQueue, Logger,
+    weakref.WeakKeyDictionary, weakref.WeakValueDictionary,
+)  # fmt: skip
 """Python's own classes whose objects hold what their users put there."""
 NOT_USERS = frozenset({"torch", *sys.stdlib_module_names})
 """Packages whose objects look after themselves."""

@@ -59,8 +59,8 @@ from compiler.frontend.module_state import TABLES
 _OWN = FilePath(__file__).resolve().parent.parent.parent
 _HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
 
-_ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, nn.Module, ModuleType, torch.dtype, torch.device)
-_NOT_FOLLOWED = (*_ATOMS, type)
+_ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, ModuleType, torch.dtype, torch.device)
+_NOT_FOLLOWED = (*_ATOMS, type, nn.Module)
 
 Place = tuple[int, Any, Path]
 """A container, by its identity, a key in it, or None for the container itself, and the way to what is in that."""
@@ -76,7 +76,7 @@ class Surroundings:
         self._own = {id(table) for of_module in tables for table in of_module}
         found = sources(model)
         names = {source.__name__ for source in found}
-        self._attributes, self._code = _Kept(names), _Kept(names)
+        self._attributes, self._code = _Kept(names), _Kept(names, self._own)
         for module in model.modules():
             self._attributes.mapping(vars(module), DEPTH)
         for source in found:
@@ -89,8 +89,6 @@ class Surroundings:
                 self._code.hooks(name, tensor._backward_hooks)
         for function in functions:
             self._code.follow(function)
-            for module in function.modules() if isinstance(function, nn.Module) else ():
-                self._code.mapping(vars(module), DEPTH)
         self.counting = self.turning = False
         self._noted: dict[Any, Any] = {}
         self._moving: set[Any] = set()
@@ -249,14 +247,14 @@ def _is_installed(file: str) -> bool:
 
 class _Kept:
     """Copies of containers, `iterators` with their positions, and `caches` of functions with how often they had been
-    called. Classes are followed that are of `modules`."""
+    called. Classes are followed that are of `modules`, and no dicts with the ids `others`."""
 
-    def __init__(self, modules: Collection[str]) -> None:
+    def __init__(self, modules: Collection[str], others: Collection[int] = ()) -> None:
         self.modules = modules
         self.caches: list[tuple[Any, Any]] = []
         self.containers: list[Container] = []
         self.iterators: list[tuple[Any, Any]] = []
-        self._seen = {id(sys.modules)}
+        self._seen = {id(sys.modules), *others}
         self._ways: dict[type, Callable[[Any, int], None] | None] = {}
 
     def restore(self) -> None:
@@ -341,6 +339,8 @@ class _Kept:
             return None
         if issubclass(kind, type):
             return self._class
+        if issubclass(kind, nn.Module):
+            return self._module
         if kind in DICTS:
             return self.mapping
         if kind in LISTS:
@@ -358,6 +358,11 @@ class _Kept:
         if kind is partial:
             return self._partial
         return partial(self._object, slots=slots(kind)) if is_followed(kind) else None
+
+    def _module(self, value: nn.Module, depth: int) -> None:
+        """A module that is not the model's, or may not be."""
+        for module in value.modules():
+            self.mapping(vars(module), depth)
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> None:
         for item in value:

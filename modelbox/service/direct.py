@@ -40,6 +40,9 @@ class Exchange:
     keep_alive: whether the connection stays afterwards; let_in: whether it was not refused at its headers.
     """
 
+    message_event = asyncio.Event()
+    """What uvicorn sets when the connection ends; no task waits for it here, so all share one."""
+
     def __init__(self, method: str, path: str, identity: str, keep_alive: bool, target: Target | None) -> None:
         self.method, self.path, self.identity, self.keep_alive, self.target = method, path, identity, keep_alive, target
         self._began = time.perf_counter()
@@ -50,7 +53,6 @@ class Exchange:
         self.future: Future[Inference] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.response_complete = self.disconnected = False
-        self.message_event = asyncio.Event()
 
     @property
     def seconds(self) -> float:
@@ -58,12 +60,17 @@ class Exchange:
         return time.perf_counter() - self._began
 
     def end(self) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more.
+
+        The future knows the exchange, through what it calls when the answer is there: let go of, neither has to wait
+        for the garbage collector.
+        """
         self.answered = True
         if self.timer is not None:
             self.timer.cancel()
         if self.future is not None:
             self.future.cancel()
+            self.future = None
 
 
 class Direct:

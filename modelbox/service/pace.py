@@ -2,8 +2,9 @@
 
 A refusal that the budget does not cover is held: its client, who cannot send another request on the connection before
 it has its answer, waits for it. While few are refused, or the service has nothing else to do, none is held. Every
-request is judged when it comes, or a tick later where the connection was held before: what comes back is read together,
-because reading one alone, between other work, costs several times as much. So none is taken that has waited unseen.
+request is judged when it comes, or a moment later where the connection was held before: what comes back is read
+together, because reading one alone, between other work, costs several times as much. So none is taken that has waited
+unseen for longer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ BURST = 100
 """Refusals that are covered at any time."""
 LONGEST_HOLD_SECONDS = 10.0
 TICK_SECONDS = 0.2
+HEARD_AFTER_SECONDS = 0.02
+"""How long those that were told are not listened to: long enough for most to come back, so that they are read together,
+and short beside what an answer takes."""
 IDLE_TICKS = 3
 """So often in a row the service must be found with nothing to do before all are sent: between the answers to a batch of
 clients and their next requests it has nothing to do either, for a moment."""
@@ -42,15 +46,17 @@ class Pace:
         return len(self._held)
 
     def covers_one(self) -> bool:
-        """Take a refusal from the budget, if it covers one."""
+        """Take a refusal from the budget, if it covers one; those that are held already come first."""
+        if self._held:
+            return False
         self._refill()
         covered = self._covered >= 1
         self._covered -= covered
         return covered or self._ended
 
     def hold(self, who: object, tell: Callable[[], Callable[[], None]]) -> None:
-        """Have `tell` called when the turn of `who` comes, after LONGEST_HOLD_SECONDS at most, and what it returns
-        a tick later: `who` listens again then."""
+        """Have `tell` called when the turn of `who` comes, after LONGEST_HOLD_SECONDS at most, and a moment later what
+        it returns: `who` is listened to again then."""
         self._held[who] = monotonic() + LONGEST_HOLD_SECONDS, tell
         if self._timer is None:
             self._idle_ticks = 0
@@ -75,7 +81,6 @@ class Pace:
 
     def _tick(self) -> None:
         self._refill()
-        self._hear()
         self._idle_ticks = self._idle_ticks + 1 if self._idle() else 0
         if self._idle_ticks >= IDLE_TICKS:
             self.release()
@@ -84,8 +89,10 @@ class Pace:
         self._covered -= min(covered, len(due))
         for who in due:
             self._told[who] = self._held.pop(who)[1]()
-        goes_on = self._held or self._told
-        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick) if goes_on else None
+        loop = asyncio.get_running_loop()
+        if self._told:
+            loop.call_later(HEARD_AFTER_SECONDS, self._hear)
+        self._timer = loop.call_later(TICK_SECONDS, self._tick) if self._held else None
 
     def _hear(self) -> None:
         told, self._told = self._told, {}
@@ -93,5 +100,6 @@ class Pace:
             hear()
 
     def _refill(self) -> None:
-        used, self._clock = process_time() - self._clock, process_time()
-        self._covered = min(BURST, self._covered + used * SHARE / REFUSAL_SECONDS)
+        now = process_time()
+        self._covered = min(BURST, self._covered + (now - self._clock) * SHARE / REFUSAL_SECONDS)
+        self._clock = now

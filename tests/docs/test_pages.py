@@ -65,6 +65,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         path = (page.parent / target).resolve() if target else page
         assert path.exists(), f"{page}: nothing is at {target}"
+        assert path.is_file() or page.parent == ROOT, f"{page}: {target} is a folder, which the site has no page for"
         if anchor and path.suffix == ".md":
             assert anchor in _anchors(path), f"{page}: {target} has no heading #{anchor}"
 

@@ -11,10 +11,13 @@ import decimal
 import fractions
 import functools
 import itertools
+import logging
+import queue
 import threading
 import time
 import timeit
 import types
+import weakref
 from collections.abc import Callable
 from datetime import datetime as moment
 from time import perf_counter
@@ -108,6 +111,22 @@ class Schedule:
         return y.mean() * either(self.step() > 100)
 
 
+class Annealed(nn.Module):
+    """A loss, or a part of a model, that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.calls += 1
+        return y.mean() * either(self.calls > 100)
+
+
+annealed = Annealed()
+counts_of = weakref.WeakKeyDictionary[Any, int]()
+
+
 class Timer:
     """A class with a clock."""
 
@@ -187,6 +206,21 @@ def counting() -> Callable[[], int]:
     return counted
 
 
+def counted_as_attribute(holder: Any) -> int:
+    holder.count = getattr(holder, "count", 0) + 1
+    return int(holder.count)
+
+
+def counted_by_module(model: Any) -> int:
+    counts_of[model] = counts_of.get(model, 0) + 1
+    return counts_of[model]
+
+
+def put(model: Any) -> int:
+    model.kept.put(1)
+    return int(model.kept.qsize())
+
+
 def counted_in_this_thread(_: Any) -> float:
     only_here.count += 1
     return either(only_here.count > 100)
@@ -255,6 +289,11 @@ CHANGING: dict[str, tuple[Any, Factor]] = {
     "a partial function": (functools.partial(Schedule().step, None), lambda m: either(m.kept() > 100)),
     "a function that counts": (counting(), lambda m: either(m.kept() > 100)),
     "this thread's": (None, counted_in_this_thread),
+    "a module in a list": ([Annealed()], lambda m: m.kept[0](torch.ones(()))),
+    "a module that is a global": (None, lambda m: annealed(torch.ones(()))),
+    "a dict of weak keys": (None, lambda m: either(counted_by_module(m) > 100)),
+    "a queue": (queue.Queue(), lambda m: either(put(m) > 100)),
+    "a logger": (logging.Logger("kept"), lambda m: either(counted_as_attribute(m.kept) > 100)),
 }
 
 
@@ -375,18 +414,6 @@ def test_hooks_are_as_before_afterwards() -> None:
     with pytest.raises(CaptureError, match=r"forward leaves the hooks of linear\.weight behind, and the next call"):
         capture(ModelSpec(model, {"x": torch.randn(3, 4)}, every_gradient=True), inference=False)
     assert before and dict(model.linear.weight._backward_hooks) == before
-
-
-class Annealed(nn.Module):
-    """A loss that counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, y: Tensor) -> Tensor:
-        self.calls += 1
-        return y.mean() * either(self.calls > 100)
 
 
 @pytest.mark.parametrize("kind", ["function", "object", "module", "partial function"])

@@ -20,6 +20,8 @@ import pytest
 from modelbox.box_file import Home
 from tests.modelbox.boxes import serving
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def served(llama: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -49,6 +51,19 @@ def test_schemathesis_finds_nothing_that_breaks_the_service(served: str) -> None
     result = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-3000:]
     assert httpx.get(f"{served}/v2/health/ready").status_code == 200
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("client", "library"), [("openai", "openai"), ("http", "tritonclient"), ("grpc", "tritonclient")]
+)
+def test_many_clients_of_others_lose_nothing_in_two_minutes(client: str, library: str) -> None:
+    """64 of them, each with its own answers, and the service's memory stays as it was after the first quarter."""
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    command = [sys.executable, "-m", "benchmarks.box_users", f"--client={client}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
 
 
 def complete(url: str, **asked: Any) -> httpx.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import threading
@@ -18,6 +19,7 @@ from modelbox.box_file import Home
 from modelbox.refusal import Reason, Refusal
 from modelbox.service import pace
 from modelbox.service.app import create_app
+from modelbox.service.direct import Exchange
 from modelbox.service.door import Door
 from modelbox.service.gate import Gate
 from modelbox.service.server import http_config
@@ -309,3 +311,18 @@ def test_a_fault_is_told_and_logged(
     monkeypatch.setattr(profile, "run", fails)
     assert direct(client)[0] == 500
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_requests_leave_no_work_to_the_garbage_collector(client: Client) -> None:
+    """An exchange and its future know each other; unless one lets go, the collector has to find them."""
+    direct(client)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(found) is Exchange for found in gc.get_objects())
+        for _ in range(5):
+            assert direct(client)[0] == 200
+        after = sum(type(found) is Exchange for found in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after <= before, "the connection keeps its last one, as before"

@@ -58,7 +58,7 @@ def test_held_refusals_are_told_in_order_as_the_budget_grows_and_at_last_anyway(
         while len(budget) > 3:
             await asyncio.sleep(0)
         assert told == [0, 2] and heard == []
-        while heard != [0, 2]:  # a tick later
+        while heard != [0, 2]:  # a moment later
             await asyncio.sleep(0)
         clock.wall += 1 + pace.LONGEST_HOLD_SECONDS
         while len(budget):
@@ -69,6 +69,32 @@ def test_held_refusals_are_told_in_order_as_the_budget_grows_and_at_last_anyway(
         budget.end()
         assert told[-1] == heard[-1] == 7 and len(budget) == 0
         assert budget.covers_one()
+
+    asyncio.run(hold())
+
+
+def test_who_comes_later_is_not_told_before_those_that_are_held(clock: Clock) -> None:
+    async def hold() -> None:
+        budget = Pace(lambda: False)
+        clock.processor += 1
+        budget.hold(1, lambda: lambda: None)
+        assert not budget.covers_one()
+        budget.forget(1)
+        assert budget.covers_one()
+
+    asyncio.run(hold())
+
+
+def test_who_was_told_is_heard_again_before_the_next_tick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "TICK_SECONDS", 1e9)
+
+    async def hold() -> None:
+        budget = Pace(lambda: False)
+        heard = asyncio.Event()
+        budget.hold(1, lambda: heard.set)
+        budget._tick()
+        assert len(budget) == 0 and not heard.is_set()
+        await asyncio.wait_for(heard.wait(), 10)
 
     asyncio.run(hold())
 
