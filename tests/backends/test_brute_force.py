@@ -225,6 +225,6 @@ def times_the_best(seed: int) -> float:
     """Simulated cycles of the compiler's mapping of a random graph, as multiples of those of the best."""
     net = RandomNet(seed)
     brute_force = BruteForce(net, MACHINE)
-    weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE).fastest
+    weigh = Weigher(net.graph, brute_force.stages, Indexed(), MACHINE, ONE)
     own = Cutter(net.graph, brute_force.stages, MACHINE, BUDGETS[0], weigh=weigh).best()
     return brute_force.cycles(own) / brute_force.best()

@@ -14,6 +14,7 @@ from backends.rdu.cut.paths import Look
 from backends.rdu.cut.search import Cutter
 from backends.rdu.cut.ways import Way
 from backends.rdu.fuse.stages import form_stages
+from backends.rdu.stream.nests import Phase
 from tests.backends.machines import small_machine
 from tests.backends.test_mapping import Net
 
@@ -34,19 +35,23 @@ def cutter(seed: int, known: dict[tuple[int, int], float]) -> Cutter:
     net.builder.output("y", value)
     graph = net.builder.build()
 
-    def weigh(start: int, ways: Sequence[Way], least: float) -> tuple[float, int | None]:
-        best, number = least, None
-        for index, way in enumerate(ways):
-            if way.cycles == 0:
-                continue
-            end = start + sum(len(phase.stages) for phase in way.phases)
-            cycles = way.cycles * (1 + 2 * random.Random(repr((seed, start, end, way.cycles))).random())
-            known[start, end] = min(cycles, known.get((start, end), math.inf))
-            if cycles < best:
-                best, number = cycles, index
-        return best, number
+    class Predicted:
+        def fastest(self, start: int, ways: Sequence[Way], least: float) -> tuple[float, int | None]:
+            best, number = least, None
+            for index, way in enumerate(ways):
+                if way.cycles == 0:
+                    continue
+                end = start + sum(len(phase.stages) for phase in way.phases)
+                cycles = way.cycles * (1 + 2 * random.Random(repr((seed, start, end, way.cycles))).random())
+                known[start, end] = min(cycles, known.get((start, end), math.inf))
+                if cycles < best:
+                    best, number = cycles, index
+            return best, number
 
-    return Cutter(graph, form_stages(graph, fuse=True), MACHINE, 0.9, weigh=weigh)
+        def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
+            return False
+
+    return Cutter(graph, form_stages(graph, fuse=True), MACHINE, 0.9, weigh=Predicted())
 
 
 @pytest.mark.parametrize("seed", range(8))

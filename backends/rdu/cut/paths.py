@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from backends.rdu.cut.ways import Rival, Section, Way
 from backends.rdu.stream.nests import Phase
@@ -42,9 +43,17 @@ better than most, so that they are weighed too."""
 UNFIT = 1e3
 """How many times as long as modelled a section counts that does not fit when it is planned."""
 
-Weigh = Callable[[int, Sequence[Way], float], tuple[float, int | None]]
-"""The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, as predicted
-of it when it is planned, and which of them that is; the cycles that are given, and None, where none fits in less."""
+
+class Weigh(Protocol):
+    """Predicts sections as they would be planned."""
+
+    def fastest(self, start: int, ways: Sequence[Way], least: float) -> tuple[float, int | None]:
+        """The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, and
+        which of them that is; the cycles that are given, and None, where none fits in less."""
+
+    def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
+        """Whether a section that takes so many cycles could hardly take fewer, however its stages stream."""
+
 
 OtherNests = Callable[[int, Phase, bool], Sequence[Phase]]
 """Other nests of a phase that begins at a stage: the most promising, or many."""
@@ -143,16 +152,18 @@ class Paths:
         look = Look(known.look + 1)
         if look <= Look.ALL_WAYS:
             ways = (Way(section.phases, section.cycles),) if look is Look.PREFERRED else section.others
-            cycles, number = weigh(position, ways, known.cycles)
+            cycles, number = weigh.fastest(position, ways, known.cycles)
             return Known(cycles, known.phases if number is None else ways[number].phases, look)
         cycles, phases, start = known.cycles, known.phases, position
+        if weigh.is_least(position, phases, cycles):
+            return Known(cycles, phases, look)
         for number, phase in enumerate(known.phases):
             nests = self.other_nests(start, phase, look is Look.EXHAUSTED)
             patience = len(nests) if look is Look.EXHAUSTED else PATIENCE
             for first in range(0, len(nests), max(1, patience)):
                 near = nests[first : first + patience]
                 others = [(*phases[:number], other, *phases[number + 1 :]) for other in near]
-                cycles, better = weigh(position, [Way(other, 0.0) for other in others], cycles)
+                cycles, better = weigh.fastest(position, [Way(other, 0.0) for other in others], cycles)
                 if better is None:
                     break
                 phases = others[better]

@@ -66,7 +66,7 @@ def partition_graph(
         return Partition(graph, indexed, tuple(stages), tuple(single.best()))
 
     def cutter_of(stages: Sequence[StageNodes]) -> Cutter:
-        weigh = Weigher(graph, stages, indexed, machine, replicas).fastest
+        weigh = Weigher(graph, stages, indexed, machine, replicas)
         return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed, weigh)
 
     stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
@@ -106,7 +106,7 @@ def stream_partition(
         own, window = partition.stages[first:last], WINDOW if fuse or partition.rules else 1
         weigh = None
         if fuse and not partition.rules:
-            weigh = Weigher(partition.graph, own, partition.indexed, machine, replicas).fastest
+            weigh = Weigher(partition.graph, own, partition.indexed, machine, replicas)
         cutter = Cutter(partition.graph, own, machine, budget, microbatches, window, partition.indexed, weigh)
         cutters[group] = (first, cutter)
     found = []

@@ -122,6 +122,11 @@ class Weigher:
                 best, number = cycles, index
         return best, number
 
+    def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
+        """Whether a section of these phases that takes so many cycles takes hardly longer than memory needs for what
+        crosses its border."""
+        return cycles <= (1 + MEMORY_BOUND) * self._least_cycles(*self._section(start, phases))
+
     def _least_cycles(self, section: CutSection, types: Mapping[str, TensorType]) -> float:
         """What a section takes at least: memory moves every symbol that it moves whole, once."""
         picked = {gather.table.name for gather in section.gathers.values()}
