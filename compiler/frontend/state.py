@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache, partial
+from logging import Logger
 from pathlib import Path as FilePath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -389,6 +390,8 @@ class _Kept:
             self._items(value, depth)
         table = attribute_table(value)
         if table is not None:
+            if isinstance(value, Logger):  # the levels that it has been asked about are its own business
+                self._seen.add(id(value._cache))  # type: ignore[attr-defined]
             self.mapping(table, depth)
         if slots:
             self._seen.add(id(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from ir.errors import SncError
 from tests.models.toolchain import compiled, sgd, train_beside_torch
 
 TOLERANCE = 1e-5
+LOG = logging.getLogger("tests.hostile")
 STEPS = 2
 
 
@@ -153,6 +155,11 @@ def drawn_by_numpy(m: Subject, x: Tensor) -> Tensor:
     return m.first(x).sum() * float(np.random.rand()) + m.second(x).sum()
 
 
+def drawn_and_logged(m: Subject, x: Tensor) -> Tensor:
+    LOG.info("a call")  # whether anybody listens is remembered by the logger
+    return drawn_by_python(m, x)
+
+
 def drawn_in_vain(m: Subject, x: Tensor) -> Tensor:
     return m.first(x).sum() * (random.random() < 2)
 
@@ -166,6 +173,7 @@ def large_immediate(m: Subject, x: Tensor) -> tuple[Tensor, ...]:
     [
         (drawn_by_python, "draws random numbers with Python or NumPy"),
         (drawn_by_numpy, "draws random numbers with Python or NumPy"),
+        (drawn_and_logged, "draws random numbers with Python or NumPy"),
         (large_immediate, "2654435761 does not fit a whole number of 32 bits"),
     ],
 )
