@@ -5,6 +5,7 @@ What is put back is put back by Python's own methods: those of a class that is m
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from operator import is_
@@ -22,7 +23,7 @@ def made_of(kind: type, among: tuple[type, ...]) -> type | None:
     return next((base for base in among if issubclass(kind, base)), None)
 
 
-class Container:
+class Container(ABC):
     """Something that holds values, each under a key, and what it held when it was noted."""
 
     __slots__ = ("before", "held")
@@ -42,25 +43,25 @@ class Container:
         """How much longer it is than it was."""
         return 0
 
+    @abstractmethod
     def now(self) -> Iterable[tuple[Any, Any]]:
         """What it holds, with where."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changed(self) -> list[Any]:
         """The keys of what is another than before, or gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get(self, key: Any) -> Any:
         """What it holds."""
-        raise NotImplementedError
 
     def was(self, key: Any) -> Any:
         """What it held."""
         return self.before.get(key)
 
+    @abstractmethod
     def put(self, key: Any, value: Any) -> None:
         """Have it hold another value."""
-        raise NotImplementedError
 
     def hold(self, key: Any, value: Any) -> None:
         """As though it had always held another value."""
@@ -71,9 +72,9 @@ class Container:
         """A name for what is under a key."""
         return str(key)
 
+    @abstractmethod
     def restore(self) -> None:
         """Put the former content back."""
-        raise NotImplementedError
 
 
 class Mapping(Container):
