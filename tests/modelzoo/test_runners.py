@@ -25,8 +25,8 @@ from tests.modelzoo.languages import CONFIGS
 
 RUNNERS = Path(__file__).parents[2] / "modelzoo" / "runners"
 LENGTH, BATCH, STEPS, RATE = 24, 4, 4, 5e-3
-FAINT = 1e-6
-"""Gradients below this, a hundred times AdamW's epsilon, are mostly rounding; AdamW steps as far by them as by any."""
+ROUNDED = 1e-2
+"""Gradients that float32 changes by more of themselves are left out: AdamW steps as far by rounding as by anything."""
 PROMPTS = ["The compiler", "A section"]
 
 
@@ -101,32 +101,45 @@ def test_prompts_and_padding_are_not_learned(tmp_path: Path) -> None:
     assert tokenizer().decode(tokens[types == 0]) == "ab"
 
 
-def test_training_equals_pytorch(home: Path, trained: Path) -> None:
-    model = initialised(read_config(home / "tiny"), 42)
+def eager_training(
+    home: Path, dtype: torch.dtype
+) -> tuple[dict[str, torch.Tensor], list[float], list[dict[str, torch.Tensor]]]:
+    """The parameters after STEPS steps by PyTorch in `dtype`, and each step's loss and gradients."""
+    model = initialised(read_config(home / "tiny"), 42).to(dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     found = read_sequences(files_of(home / "data", "train"))
     learned = (found["labels"][:, 1:] >= 0).any(1)  # a sequence that is all prompt teaches nothing
     data = {name: array[learned] for name, array in found.items()}
-    expected = []
-    faint = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in model.named_parameters()}
+    losses, gradients = [], []
     for batch in list(batches(data, BATCH, 1, 42 * 1_000_003))[:STEPS]:
         optimizer.zero_grad()
         loss = model(**{name: torch.from_numpy(array).long() for name, array in batch.items()}).loss
         loss.backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None
-            faint[name] |= (parameter.grad != 0) & (parameter.grad.abs() < FAINT)
+        losses.append(loss.item())
+        gradients.append({name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None})
         optimizer.step()
-        expected.append(loss.item())
+    return {name: p.detach().double() for name, p in model.named_parameters()}, losses, gradients
+
+
+def test_training_equals_pytorch(home: Path, trained: Path) -> None:
+    like, expected, gradients = eager_training(home, torch.float32)
+    _, _, exact = eager_training(home, torch.float64)
     rows = list(csv.DictReader((trained / "per_step_metrics.csv").open()))
     assert list(rows[0]) == ["Tokens in Step", "Step Loss", "Learning Rate", "Time per Step"]
     np.testing.assert_allclose([float(row["Step Loss"]) for row in rows], expected, rtol=1e-4, atol=1e-5)
-    loaded = AutoModelForCausalLM.from_pretrained(trained)
-    assert sum(mask.sum() for mask in faint.values()) < 1e-2 * sum(mask.numel() for mask in faint.values())
-    for name, tensor in loaded.state_dict().items():
-        like = model.state_dict()[name]
-        distance = ((tensor - like).masked_fill(faint[name], 0) if name in faint else tensor - like).norm()
-        assert distance < 1e-4 * like.norm(), name
+    before = dict(initialised(read_config(home / "tiny"), 42).named_parameters())
+    loaded = dict(AutoModelForCausalLM.from_pretrained(trained).named_parameters())
+    assert list(loaded) == list(like) == list(gradients[0])
+    rounded = {
+        name: torch.stack([(g[name] - e[name]).abs() > ROUNDED * e[name].abs() for g, e in zip(gradients, exact)]).any(
+            0
+        )
+        for name in like
+    }
+    assert sum(mask.sum() for mask in rounded.values()) < 1e-1 * sum(mask.numel() for mask in rounded.values())
+    for name, tensor in loaded.items():
+        distance = (tensor - like[name]).masked_fill(rounded[name], 0).norm()
+        assert distance < 5e-3 * (like[name] - before[name]).norm(), name
 
 
 def test_the_summary_says_what_was_done(trained: Path) -> None:
