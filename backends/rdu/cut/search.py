@@ -1,6 +1,7 @@
 """The search for sections: which stages are on the fabric at one time, in which phases, along which nests.
 
-Sections run one after another and hand tensors over in memory; each costs a program load. The cut with the least
+Sections run one after another and hand tensors over in memory; each costs a program load, but for one whose program is
+that of the section before it. The cut with the least
 modelled time is found by dynamic programming over the stages in their order. The time of a section is
 
     the least time of its phases on the PCUs they share out + fill + program load
@@ -70,7 +71,7 @@ class Cutter:
         indexed: Indexed | None = None,
         weigh: Weigh | None = None,
     ) -> None:
-        self.paths = Paths(len(stages), weigh, self._other_nests)
+        self.paths = Paths(len(stages), machine.cycles(machine.program_load_us), weigh, self._other_nests)
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window

@@ -15,6 +15,10 @@ BEAM = 4
 """Ways to reach a position of a section that are followed further."""
 
 
+Kind = tuple[int, int]
+"""Where sections that look alike were found first, and their number there."""
+
+
 ROUNDING = 1e-9
 """Two ways to add up the same cycles differ by less, as a ratio."""
 
@@ -43,16 +47,15 @@ class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
     the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
-    `others` are ways in which the same stages could stream as well. Sections of equal `kind`, the position where they
-    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
-    first.
+    `others` are ways in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
+    position; until one is chosen, its phases are those found first.
     """
 
     phases: tuple[Phase, ...]
     cycles: float
     rivals: tuple[Rival, ...] = ()
     others: tuple[Way, ...] = ()
-    kind: tuple[int, int] = (0, 0)
+    kind: Kind = (0, 0)
     excess: int = 0
 
     @cached_property
