@@ -32,6 +32,7 @@ from backends.rdu.plan import Configured, Plan, PlannedGraph, Step
 from backends.rdu.route.route import Routing, route
 from backends.rdu.wire.netlist import Netlist, Placement
 from backends.rdu.wire.nets import wire
+from ir.collector import collector_paused
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.kernels.processor import host_cores
@@ -139,7 +140,7 @@ def advance(
     UnsupportedError.raise_if(_empty_tensors(plan.program))
     planner = _Planner(plan, machine, options, last)
     count = max(1, len(plan.graphs))
-    with ThreadPoolExecutor(host_cores()) as crew:
+    with collector_paused(), ThreadPoolExecutor(host_cores()) as crew:
         try:
             for number, graph in enumerate(plan.graphs):
                 progress(f"cutting {graph.graph.kind.value}", CUT_SHARE * number / count)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from backends.rdu.stream.choices import Choice
 from backends.rdu.stream.nests import Phase
@@ -64,7 +65,7 @@ class Section:
         return sum(len(phase.stages) for phase in self.phases)
 
 
-@dataclass
+@dataclass(slots=True)
 class Partial:
     """Phases from the start of a section up to a position, and what they ask for so far.
 
@@ -138,12 +139,12 @@ class NextPhase:
         return sum(held.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A way so far with one more phase, and the cycles and PMUs that it needs at least."""
+class Offer(NamedTuple):
+    """A way so far with one more phase, and the cycles and PMUs that it needs at least; `number` counts them."""
 
     cycles: float
     pmus: int
+    number: int
     partial: Partial
     step: NextPhase
 
@@ -156,6 +157,10 @@ class Reached:
         self.offers: list[Offer] = []
         self.best: list[tuple[Rank, Partial]] = []
         self.smallest: tuple[Rank, Partial] | None = None
+
+    def offer(self, cycles: float, pmus: int, partial: Partial, step: NextPhase) -> None:
+        """Note a way."""
+        self.offers.append(Offer(cycles, pmus, len(self.offers), partial, step))
 
     def may_keep(self, cycles: float, pmus: int) -> bool:
         """Whether a way that takes no less than these would be kept; it fits. Where memory decides, many ways take the
