@@ -49,7 +49,7 @@ def cutter(seed: int, known: dict[tuple[int, int], float]) -> Cutter:
                     best, number = cycles, index
             return best, number
 
-        def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
+        def is_least(self, start: int, phases: Sequence[Phase], cycles: float, gain: float) -> bool:
             return False
 
     return Cutter(graph, form_stages(graph, fuse=True), MACHINE, 0.9, weigh=Predicted())

@@ -33,6 +33,10 @@ MOST_THOROUGH = 4
 FEW, SMALL = 8, 12
 """Of so few sections in a graph of so few stages, all are refined, and many nests of the best are predicted."""
 
+WORTH_REFINING, WORTH_EXHAUSTING = 0.05, 0.02
+"""The part of its time that a section must have to gain, for other nests of its phases to be predicted: they mostly gain
+much less than they could."""
+
 PATIENCE = 3
 """Nests of a phase that are predicted in vain before the others are given up."""
 
@@ -51,8 +55,9 @@ class Weigh(Protocol):
         """The cycles of the section that begins at a stage in the fastest of these ways to stream, loads included, and
         which of them that is; the cycles that are given, and None, where none fits in less."""
 
-    def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
-        """Whether a section that takes so many cycles could hardly take fewer, however its stages stream."""
+    def is_least(self, start: int, phases: Sequence[Phase], cycles: float, gain: float) -> bool:
+        """Whether a section that takes so many cycles could take fewer by hardly more than a part `gain` of them,
+        however its stages stream."""
 
 
 OtherNests = Callable[[int, Phase, bool], Sequence[Phase]]
@@ -176,7 +181,7 @@ class Paths:
             cycles, number = weigh.fastest(position, ways, known.cycles)
             return Known(cycles, known.phases if number is None else ways[number].phases, look)
         cycles, phases, start = known.cycles, known.phases, position
-        if weigh.is_least(position, phases, cycles):
+        if weigh.is_least(position, phases, cycles, WORTH_REFINING if look is Look.REFINED else WORTH_EXHAUSTING):
             return Known(cycles, phases, look)
         for number, phase in enumerate(known.phases):
             nests = self.other_nests(start, phase, look is Look.EXHAUSTED)

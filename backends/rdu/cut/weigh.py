@@ -34,7 +34,7 @@ WORTHWHILE_GAIN = 1e-3
 
 
 MEMORY_BOUND = 0.02
-"""A section that takes so little longer than memory needs gains nothing by deeper rings, or by streaming otherwise."""
+"""A section that takes so little longer than memory needs gains nothing by deeper rings, or by its other ways."""
 
 HOPEFUL = 0.05
 """The part by which a way may be modelled to take longer than another is predicted to, and still be looked at."""
@@ -122,10 +122,10 @@ class Weigher:
                 best, number = cycles, index
         return best, number
 
-    def is_least(self, start: int, phases: Sequence[Phase], cycles: float) -> bool:
+    def is_least(self, start: int, phases: Sequence[Phase], cycles: float, gain: float) -> bool:
         """Whether a section of these phases that takes so many cycles takes hardly longer than memory needs for what
-        crosses its border."""
-        return cycles <= (1 + MEMORY_BOUND) * self._least_cycles(*self._section(start, phases))
+        crosses its border: by no more than a part `gain` of that."""
+        return cycles <= (1 + gain) * self._least_cycles(*self._section(start, phases))
 
     def _least_cycles(self, section: CutSection, types: Mapping[str, TensorType]) -> float:
         """What a section takes at least: memory moves every symbol that it moves whole, once."""
