@@ -14,6 +14,7 @@ import click
 
 from compiler import convention
 from compiler.sambaflow_program import is_sambaflow_program, run_compile_verb
+from ir.collector import collector_paused
 from ir.ending import exit_status, show_messages
 from ir.version import VERSION
 
@@ -183,8 +184,9 @@ def compile_command(
         raise click.UsageError(f"Got unexpected extra argument ({program_options[0]})")
 
     def compile_it() -> bool:
-        from backends.rdu.plan import Step
-        from compiler import driver, report
+        with collector_paused():
+            from backends.rdu.plan import Step
+            from compiler import driver, report
 
         request = driver.CompileRequest(
             model,

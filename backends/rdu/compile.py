@@ -32,6 +32,7 @@ from backends.rdu.plan import Configured, Plan, PlannedGraph, Step
 from backends.rdu.route.route import Routing, route
 from backends.rdu.wire.netlist import Netlist, Placement
 from backends.rdu.wire.nets import wire
+from ir.collector import collector_paused
 from ir.errors import InfeasibleError, Problem, UnsupportedError
 from ir.graph import Graph, Program, SectionKind, Symbol
 from ir.kernels.processor import host_cores
@@ -139,7 +140,7 @@ def advance(
     UnsupportedError.raise_if(_empty_tensors(plan.program))
     planner = _Planner(plan, machine, options, last)
     count = max(1, len(plan.graphs))
-    with ThreadPoolExecutor(host_cores()) as crew:
+    with collector_paused(), ThreadPoolExecutor(host_cores()) as crew:
         try:
             for number, graph in enumerate(plan.graphs):
                 progress(f"cutting {graph.graph.kind.value}", CUT_SHARE * number / count)
@@ -195,12 +196,14 @@ def estimate_cycles(program: Program, machine: Machine, options: BackendOptions 
         cut = materialise(options.partition(graph, machine, options.budgets[0]))
         known = {**program.symbol, **{symbol.name: symbol for symbol in cut.symbols}}
         predictions: dict[Signature, float] = {}
+        last: Signature | None = None
         for section in cut.sections:
             key = signature(section, known)
             if key not in predictions:
                 types = {name: known[name].type for name in key.symbols}
                 predictions[key] = fastest_plan(section, types, machine, options.predicted)[1]
-            total += predictions[key]
+            total += predictions[key] - (machine.cycles(machine.program_load_us) if key == last else 0.0)
+            last = key
     return total
 
 
@@ -388,12 +391,17 @@ class _Emitter:
             Configuration.of(record, self.machine, f"configuration {number}")
             for number, record in enumerate(self.record.configurations)
         ]
-        known: dict[tuple[int, tuple[int, ...]], pb.Prediction] = {}
+        known: dict[tuple[int, tuple[int, ...], bool], pb.Prediction] = {}
+        last: int | None = None
         for section in self.record.sections:
+            number, loaded = section.configuration, section.configuration == last
             tiers = tuple(self.record.symbols[symbol].tier for symbol in section.bindings)
-            key = section.configuration, tiers
+            key = number, tiers, loaded
             if key not in known:
-                known[key] = predict_configuration(decoded[key[0]], tiers, self.machine, self.options.predicted)
+                known[key] = predict_configuration(
+                    decoded[number], tiers, self.machine, self.options.predicted, loaded=loaded
+                )
+            last = number
             section.prediction.CopyFrom(known[key])
 
     def _location(self, location: Location) -> pb.Location:

@@ -19,7 +19,7 @@ def simulated_cycles(partition: Partition, symbols: Sequence[Symbol], machine: M
     """Cycles of all sections and their loads, with all symbols in the fastest memory. Raises DoesNotFitError."""
     cut = materialise(partition)
     known = {symbol.name: symbol for symbol in (*symbols, *cut.symbols)}
-    total = 0.0
+    total, last = 0.0, None
     for section in cut.sections:
         key = signature(section, known)
         configuration = Configuration.of(
@@ -27,5 +27,7 @@ def simulated_cycles(partition: Partition, symbols: Sequence[Symbol], machine: M
         )
         slots = range(len(key.symbols))
         total += execute(configuration, [0 for _ in slots], slots, "section", ONE).cycles
-        total += machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+        program_load_us = 0.0 if key == last else machine.program_load_us
+        total += machine.cycles(program_load_us + machine.argument_load_us + machine.launch_us)
+        last = key
     return total

@@ -32,6 +32,7 @@ from pef.decoded import Configuration
 from pef.machine import Machine, SiteKind
 from pef.nest import WHOLE
 from runtime.session import Session
+from runtime.timing.simulate import simulate
 from tests.backends.inner_loops import with_inner_loop
 from tests.backends.machines import small_machine
 
@@ -350,6 +351,20 @@ def test_identical_sections_share_a_configuration() -> None:
     assert len(pef.sections) == 10
     assert len(pef.configurations) == 2
     assert len({tuple(section.bindings) for section in pef.sections}) == 10
+
+
+def test_layers_of_a_network_share_a_program_that_is_loaded_once() -> None:
+    net = Net()
+    x = net.input("x", 64, 64)
+    for layer in range(12):
+        x = net("tanh", net("matmul", x, net.weight(f"w{layer}", 64, 64)))
+    net.output("y", x)
+    pef = compile_program(net.program(), small_machine(4), BackendOptions())
+    check(pef)
+    loaded = [section.load_cycles for section in simulate(pef).sections]
+    assert len(pef.configurations) < len(pef.sections)
+    assert len(set(loaded)) == 2
+    assert [section.prediction.load_cycles for section in pef.sections] == loaded
 
 
 def test_a_graph_that_only_moves_data_is_a_section_without_stages() -> None:

@@ -33,35 +33,38 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes, for graphs of any size."""
+    """Two processes beside this one, for graphs of any size."""
     monkeypatch.setattr(side_by_side, "LARGE", 1)
-    monkeypatch.setattr(side_by_side, "host_cores", lambda: 2)
+    monkeypatch.setattr(side_by_side, "host_cores", lambda: 3)
 
 
 def program() -> Program:
-    """Two graphs: a product with an exponential behind it, and the other way round."""
+    """A product with an exponential behind it, the other way round, and a smaller graph that stays in this process."""
     types = {"x": TensorType(DType.F32, (64, 32)), "w": TensorType(DType.F32, (32, 32))}
     symbols = [Symbol("x", types["x"], SymbolKind.INPUT), Symbol("w", types["w"], SymbolKind.PARAMETER)]
     graphs = []
-    for kind, first in ((SectionKind.FWD, "matmul"), (SectionKind.BCKWD, "exp")):
+    kinds = ((SectionKind.FWD, "matmul"), (SectionKind.BCKWD, "exp"), (SectionKind.OPT, ""))
+    for kind, first in kinds:
         builder = GraphBuilder(kind)
         builder.location = Location("model.py", 1, "net")
         x, w = (builder.input(name, of) for name, of in types.items())
         product = OPS["matmul"](dtype=DType.F32)
         if first == "matmul":
             result = builder.add(OPS["exp"](), builder.add(product, x, w))
-        else:
+        elif first == "exp":
             result = builder.add(product, builder.add(OPS["exp"](), x), w)
+        else:
+            result = builder.add(product, x, w)
         name = f"{kind.value.lower()}_result"
         builder.output(name, result)
         symbols.append(Symbol(name, result.type, SymbolKind.OUTPUT))
         graphs.append(builder.build())
-    return Program("two", tuple(symbols), tuple(graphs))
+    return Program("three", tuple(symbols), tuple(graphs))
 
 
 def cut_elsewhere(here: int, graph: Graph, budget: float) -> Partition:
-    """As the compiler cuts, but never in the process of the test."""
-    assert os.getpid() != here
+    """As the compiler cuts, but only the smallest graph in the process of the test."""
+    assert (os.getpid() == here) == (graph.kind is SectionKind.OPT)
     return BackendOptions().partition(graph, small_machine(8), budget)
 
 
@@ -114,8 +117,8 @@ def test_graphs_are_cut_here_where_no_process_can_be_started(
     assert "cutting all graphs here" in caplog.text
 
 
-def cut_both(answers: multiprocessing.SimpleQueue[bool]) -> None:
-    side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2  # type: ignore[assignment]
+def cut_all(answers: multiprocessing.SimpleQueue[bool]) -> None:
+    side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 3  # type: ignore[assignment]
     graphs = program().graphs
     cuts = SideBySide(functools.partial(cut_where_possible, os.getpid()), graphs, 0.9)
     answers.put(all(cuts.partition(graph, 0.9).sections for graph in graphs))
@@ -124,7 +127,7 @@ def cut_both(answers: multiprocessing.SimpleQueue[bool]) -> None:
 def test_a_daemon_cuts_all_graphs_itself() -> None:
     context = multiprocessing.get_context("spawn")
     answers: multiprocessing.SimpleQueue[bool] = context.SimpleQueue()
-    daemon = context.Process(target=cut_both, args=(answers,), daemon=True)
+    daemon = context.Process(target=cut_all, args=(answers,), daemon=True)
     daemon.start()
     daemon.join(120)
     assert daemon.exitcode == 0 and answers.get()
@@ -160,7 +163,7 @@ KILLED = """
 import functools, sys
 from backends.rdu.cut import side_by_side
 from tests.backends.test_side_by_side import program, wait
-side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 2
+side_by_side.LARGE, side_by_side.host_cores = 1, lambda: 3
 graphs = program().graphs
 side_by_side.SideBySide(functools.partial(wait, sys.argv[1]), graphs, 0.9).partition(graphs[0], 0.9)
 """

@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 from backends.rdu.cut import paths
-from backends.rdu.cut.paths import Look
+from backends.rdu.cut.paths import Look, Paths
 from backends.rdu.cut.search import Cutter
-from backends.rdu.cut.ways import Way
+from backends.rdu.cut.ways import Section, Way
 from backends.rdu.fuse.stages import form_stages
 from backends.rdu.stream.nests import Phase
+from pef.nest import Nest
 from tests.backends.machines import small_machine
 from tests.backends.test_mapping import Net
 
@@ -78,3 +79,16 @@ def test_what_is_taken_was_looked_at_closely(seed: int) -> None:
         known = next(s for s in found.sections(position) if s.length == section.length)
         assert found.paths.looked_at(known, Look.NONE).look >= Look.REFINED
         position += section.length
+
+
+@pytest.mark.parametrize("reload, lengths", [(0.0, [3, 3]), (30.0, [2, 2, 2])])
+def test_a_program_that_is_there_is_not_loaded_again(reload: float, lengths: Sequence[int]) -> None:
+    stages = cutter(0, {}).stages
+    ways: dict[int, list[Section]] = {start: [] for start in (0, 2, 3, 4)}
+    for length, cycles in ((2, 100.0), (3, 140.0)):
+        for start in range(0, 6, length):
+            phases = (Phase(Nest((1,)), tuple(stages[start : start + length])),)
+            kind = (0, 0) if length == 2 else (start, 1)  # pairs look alike, those of three do not
+            ways[start].append(Section(phases, cycles, kind=kind))
+    found = Paths(6, reload, None, lambda start, phase, many: ()).best(ways)
+    assert [section.length for section, _ in found] == lengths

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from backends.rdu.cut.ways import Rival, Section, Way
+from backends.rdu.cut.ways import Kind, Rival, Section, Way
 from backends.rdu.stream.nests import Phase
 
 WORTHWHILE_GAIN = 1e-3
@@ -79,23 +79,44 @@ class Known:
     look: Look
 
 
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """The sections from a position to the end of a graph, one behind the other, and their cycles: at the end, none."""
+
+    cycles: float = 0.0
+    section: Section | None = None
+    then: Onward | None = None
+
+    def sections(self) -> Iterator[Section]:
+        """Each of them, the first one first."""
+        if self.section is not None and self.then is not None:
+            yield self.section
+            yield from self.then.sections()
+
+
 @dataclass
 class Paths:
     """What is known of the sections of a graph of so many `stages`, and the best path through them. Without `weigh`,
-    every section takes as long as modelled."""
+    every section takes as long as modelled. A section behind one of its own kind takes `reload` cycles less: its
+    program is there."""
 
     stages: int
+    reload: float
     weigh: Weigh | None
     other_nests: OtherNests
-    _known: dict[tuple[int, int], Known] = field(default_factory=dict)
+    _known: dict[Kind, Known] = field(default_factory=dict)
+    _repeated: set[Kind] = field(default_factory=set)
     _ratios: list[float] = field(default_factory=list)
     _falls: dict[Look, list[float]] = field(default_factory=lambda: {look: [] for look in Look})
 
     def best(self, ways: Mapping[int, Sequence[Section]]) -> list[tuple[Section, tuple[Rival, ...]]]:
         """The sections with the least time in all, of those that can begin at each stage, with those that each was
         preferred to."""
+        places = {(start, section.kind) for start, found in ways.items() for section in found}
+        self._repeated = {s.kind for at, found in ways.items() for s in found if (at + s.length, s.kind) in places}
         path = self._best(ways)
-        _, total = self._path(ways, Look.REFINED)
+        onward = self._onward(ways, Look.REFINED)
+        total = {position: way.cycles for position, way in onward.items()}
         found = []
         position = 0
         for best in path:
@@ -118,14 +139,14 @@ class Paths:
             least, paths = math.inf, FIRST_PATHS if look is Look.PREFERRED else MOST_THOROUGH
             while paths > 0 or (look is Look.PREFERRED and len(self._known) < MOST_WEIGHED):
                 paths -= 1
-                chosen, total = self._path(ways, look)
-                if total[0] >= least * (1 - WORTHWHILE_GAIN):
+                hopeful = self._onward(ways, look)[0]
+                if hopeful.cycles >= least * (1 - WORTHWHILE_GAIN):
                     break
-                for section in self._along(chosen):
+                for section in hopeful.sections():
                     self.looked_at(section, look)
                 known = {start: [s for s in found if self._has_looked(s, look)] for start, found in ways.items()}
-                chosen, total = self._path(known, look)
-                best, least = self._along(chosen), total[0]
+                path = self._onward(known, look)[0]
+                best, least = list(path.sections()), path.cycles
             ways = known
         return best
 
@@ -175,25 +196,33 @@ class Paths:
         known = self._known.get(section.kind)
         return self.weigh is None or (known is not None and known.look >= look)
 
-    def _path(self, ways: Mapping[int, Sequence[Section]], look: Look) -> tuple[dict[int, Section], dict[int, float]]:
-        """The best section from every position from where these lead to the end, and the cycles of all sections from
-        there, as far as can be told before all are looked at so closely."""
-        total = {self.stages: 0.0}
-        chosen: dict[int, Section] = {}
+    def _onward(self, ways: Mapping[int, Sequence[Section]], look: Look) -> dict[int, Onward]:
+        """The best way to the end from every position from where these lead there, as far as can be told before all
+        sections are looked at so closely."""
+        best = {self.stages: Onward()}
+        with_first: dict[tuple[int, Kind], Onward] = {}
+        weights: dict[Kind, float] = {}
         for start in sorted(ways, reverse=True):
-            leading = [section for section in ways[start] if start + section.length in total]
-            if leading:
-                chosen[start] = min(leading, key=lambda s: self._weight(s, look) + total[start + s.length])
-                total[start] = self._weight(chosen[start], look) + total[start + chosen[start].length]
-        return chosen, total
-
-    def _along(self, chosen: Mapping[int, Section]) -> list[Section]:
-        """The chosen sections from the first stage on, one behind the other."""
-        path, position = [], 0
-        while position < self.stages:
-            path.append(chosen[position])
-            position += path[-1].length
-        return path
+            least, first, behind = math.inf, None, None
+            for section in ways[start]:
+                end, kind = start + section.length, section.kind
+                then = best.get(end)
+                if then is None:
+                    continue
+                weight = weights.get(kind)
+                if weight is None:
+                    weight = weights[kind] = self._weight(section, look)
+                cycles = weight + then.cycles
+                if kind in self._repeated:
+                    again = with_first.get((end, kind))
+                    if again is not None and again.cycles - self.reload < then.cycles:
+                        cycles, then = weight + again.cycles - self.reload, again
+                    with_first[start, kind] = Onward(cycles, section, then)
+                if cycles < least:
+                    least, first, behind = cycles, section, then
+            if first is not None:
+                best[start] = Onward(least, first, behind)
+        return best
 
     def _weight(self, section: Section, look: Look = Look.REFINED) -> float:
         """Cycles as predicted where it has been looked at so closely. Where it has been less closely, they are expected

@@ -1,6 +1,7 @@
 """The search for sections: which stages are on the fabric at one time, in which phases, along which nests.
 
-Sections run one after another and hand tensors over in memory; each costs a program load. The cut with the least
+Sections run one after another and hand tensors over in memory; each costs a program load, but for one whose program is
+that of the section before it. The cut with the least
 modelled time is found by dynamic programming over the stages in their order. The time of a section is
 
     the least time of its phases on the PCUs they share out + fill + program load
@@ -25,7 +26,6 @@ from backends.rdu.cut.ways import (
     ROUNDING,
     FirstLoad,
     NextPhase,
-    Offer,
     Partial,
     Rank,
     Reached,
@@ -70,7 +70,7 @@ class Cutter:
         indexed: Indexed | None = None,
         weigh: Weigh | None = None,
     ) -> None:
-        self.paths = Paths(len(stages), weigh, self._other_nests)
+        self.paths = Paths(len(stages), machine.cycles(machine.program_load_us), weigh, self._other_nests)
         self.in_place = {update.updated.name for update in indexed.updates.values()} if indexed else set()
         self.microbatches = microbatches
         self.window = window
@@ -222,7 +222,7 @@ class Cutter:
         for partial in kept:
             pmus = max(partial.pmus, cost.ring_pmus + held)
             if not partial.phases and step.choice.length == 1:
-                reached.offers.append(Offer(0.0, cost.ring_pmus, partial, step))
+                reached.offer(0.0, cost.ring_pmus, partial, step)
             elif partial.pcus + cost.pcus <= self.pcus and pmus <= self.pmus:
                 roots = partial.roots + step.root
                 arrived = max(partial.begun, partial.arrived) + staying
@@ -235,12 +235,12 @@ class Cutter:
                 )
                 overhead = PHASE_CYCLES * (len(partial.works) + 1) + self.load
                 least = slowest * (1 - ROUNDING) + overhead
-                reached.offers.append(Offer(least, pmus, partial, step))
+                reached.offer(least, pmus, partial, step)
 
     def _taken(self, reached: Reached, start: int, end: int) -> list[tuple[Rank, Partial]]:
         """The ways to `end` that are followed further, of all that have been offered: the most promising are worked out
         first, the others only as far as one may still be kept."""
-        for offer in sorted(reached.offers, key=lambda offer: (offer.cycles, offer.pmus)):
+        for offer in sorted(reached.offers):
             if reached.may_keep(offer.cycles, offer.pmus):
                 self._extend(offer.partial, offer.step, start, end, reached)
         return reached.kept() if reached.best else []

@@ -21,6 +21,7 @@ from backends.rdu.fuse.stages import StageNodes, form_stages
 from backends.rdu.fuse.views import with_views_made
 from backends.rdu.microbatches import Microbatches
 from backends.rdu.stream.nests import Phase
+from ir.collector import collector_paused
 from ir.errors import InfeasibleError, Problem
 from ir.graph import Graph, Node, Output, Symbol, SymbolKind, Value
 from ir.ops.elementwise import Cast
@@ -69,7 +70,8 @@ def partition_graph(
         weigh = Weigher(graph, stages, indexed, machine, replicas)
         return Cutter(graph, stages, machine, budget, microbatches, WINDOW, indexed, weigh)
 
-    stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
+    with collector_paused():
+        stages, sections = _cut(graph, None, indexed, cutter_of, Cutter.best)
     return Partition(graph, indexed, tuple(stages), tuple(sections))
 
 

@@ -15,7 +15,7 @@ from backends.rdu.cut.sections import Partition
 from ir.graph import Graph
 from ir.kernels.processor import host_cores
 
-LARGE = 500
+LARGE = 300
 """Operators of a graph that takes longer to cut than a process takes to start: one to two seconds."""
 
 WATCH_S = 0.5
@@ -31,20 +31,22 @@ class SideBySide:
     """Graphs that are cut, or will be. Whether here or in another process, the sections are the same."""
 
     def __init__(self, partitioned: Partitioned, graphs: Sequence[Graph], budget: float) -> None:
-        """Begin with those of the graphs for which it pays; back-propagation, which takes longest, comes first."""
+        """Begin with those of the graphs for which it pays, back-propagation first, which takes longest: one of them, of
+        all graphs, is left for this process."""
         self.partitioned = partitioned
         self.begun: dict[tuple[int, float], Future[Partition]] = {}
-        large = sorted((g for g in graphs if len(g.nodes) >= LARGE), key=lambda graph: not graph.kind.back_propagates)
-        workers = min(host_cores(), len(large))
+        large = [graph for graph in graphs if len(graph.nodes) >= LARGE]
+        large.sort(key=lambda graph: (not graph.kind.back_propagates, -len(graph.nodes)))
+        workers = min(host_cores() - 1, len(graphs) - 1, len(large))
         # A daemon of `multiprocessing` may not have processes of its own.
-        if workers < 2 or multiprocessing.current_process().daemon:
+        if workers < 1 or multiprocessing.current_process().daemon:
             return
         # Importing it takes a fifth of a second, and small programs need none of it.
         from loky import get_reusable_executor
 
         try:
             executor = get_reusable_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
-            for graph in large:
+            for graph in large[:workers]:
                 self.begun[id(graph), budget] = executor.submit(partitioned, graph, budget=budget)
         except OSError as error:
             log.info("cutting all graphs here: no processes for it can be started: %s", error)

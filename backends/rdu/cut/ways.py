@@ -7,12 +7,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from backends.rdu.stream.choices import Choice
 from backends.rdu.stream.nests import Phase
 
 BEAM = 4
 """Ways to reach a position of a section that are followed further."""
+
+
+Kind = tuple[int, int]
+"""Where sections that look alike were found first, and their number there."""
 
 
 ROUNDING = 1e-9
@@ -43,16 +48,15 @@ class Section:
     """A section from one position on: its phases, its modelled cycles, and those that it was preferred to. `excess` are
     the units that it needs beyond those of the whole machine: a single stage that has to go somewhere.
 
-    `others` are ways in which the same stages could stream as well. Sections of equal `kind`, the position where they
-    were found first and a number, look alike, at whatever position; until one is chosen, its phases are those found
-    first.
+    `others` are ways in which the same stages could stream as well. Sections of equal `kind` look alike, at whatever
+    position; until one is chosen, its phases are those found first.
     """
 
     phases: tuple[Phase, ...]
     cycles: float
     rivals: tuple[Rival, ...] = ()
     others: tuple[Way, ...] = ()
-    kind: tuple[int, int] = (0, 0)
+    kind: Kind = (0, 0)
     excess: int = 0
 
     @cached_property
@@ -61,7 +65,7 @@ class Section:
         return sum(len(phase.stages) for phase in self.phases)
 
 
-@dataclass
+@dataclass(slots=True)
 class Partial:
     """Phases from the start of a section up to a position, and what they ask for so far.
 
@@ -135,12 +139,12 @@ class NextPhase:
         return sum(held.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A way so far with one more phase, and the cycles and PMUs that it needs at least."""
+class Offer(NamedTuple):
+    """A way so far with one more phase, and the cycles and PMUs that it needs at least; `number` counts them."""
 
     cycles: float
     pmus: int
+    number: int
     partial: Partial
     step: NextPhase
 
@@ -153,6 +157,10 @@ class Reached:
         self.offers: list[Offer] = []
         self.best: list[tuple[Rank, Partial]] = []
         self.smallest: tuple[Rank, Partial] | None = None
+
+    def offer(self, cycles: float, pmus: int, partial: Partial, step: NextPhase) -> None:
+        """Note a way."""
+        self.offers.append(Offer(cycles, pmus, len(self.offers), partial, step))
 
     def may_keep(self, cycles: float, pmus: int) -> bool:
         """Whether a way that takes no less than these would be kept; it fits. Where memory decides, many ways take the

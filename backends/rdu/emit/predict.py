@@ -19,9 +19,15 @@ HOPS = 16
 
 
 def predict_configuration(
-    configuration: Configuration, tiers: Sequence[int], machine: Machine, replicas: Replicas = ONE
+    configuration: Configuration,
+    tiers: Sequence[int],
+    machine: Machine,
+    replicas: Replicas = ONE,
+    *,
+    loaded: bool = False,
 ) -> pb.Prediction:
-    """Cycles of one run of the configuration whose slots live in these memory tiers, and what bounds it."""
+    """Cycles of one run of the configuration whose slots live in these memory tiers, and what bounds it: `loaded` where
+    its program is there already."""
     record = pb.Prediction()
     exchange = 0.0
     moved = [0.0] * len(machine.tiers)
@@ -37,7 +43,8 @@ def predict_configuration(
                 record.dram_read_bytes += nbytes
     times = _Times(configuration, tiers, machine, replicas).phases()
     record.cycles = math.ceil(section_cycles(times, machine))
-    record.load_cycles = machine.cycles(machine.program_load_us + machine.argument_load_us + machine.launch_us)
+    program_load_us = 0.0 if loaded else machine.program_load_us
+    record.load_cycles = machine.cycles(program_load_us + machine.argument_load_us + machine.launch_us)
     compute = sum(max((stage.events * stage.interval for stage in phase.stages), default=0.0) for phase in times)
     memory = max(nbytes / machine.tier_bytes_per_cycle(tier) for tier, nbytes in enumerate(moved))
     limits = {"compute": compute, "dram": memory, "exchange": exchange, "load": record.load_cycles}
