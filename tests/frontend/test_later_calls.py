@@ -10,9 +10,11 @@ import datetime
 import decimal
 import fractions
 import functools
+import importlib
 import itertools
 import logging
 import queue
+import sys
 import threading
 import time
 import timeit
@@ -20,6 +22,7 @@ import types
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime as moment
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -293,6 +296,7 @@ CHANGING: dict[str, tuple[Any, Factor]] = {
     "a module that is a global": (None, lambda m: annealed(torch.ones(()))),
     "a dict of weak keys": (None, lambda m: either(counted_by_module(m) > 100)),
     "a queue": (queue.Queue(), lambda m: either(put(m) > 100)),
+    "an attribute of a function": (None, lambda m: either(counted_as_attribute(counted_as_attribute) > 100)),
     "a logger": (logging.Logger("kept"), lambda m: either(counted_as_attribute(m.kept) > 100)),
 }
 
@@ -459,6 +463,19 @@ def test_what_changes_at_a_later_call_is_refused(case: tuple[Any, Factor], infer
     with pytest.raises(CaptureError, match=r"forward leaves .* behind, and (a later|the next) call computes something"):
         captured(*case, inference)
     assert not seen
+
+
+def test_what_was_imported_since_the_last_trace_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(None, lambda m: 1.0).program.graphs
+    (tmp_path / "counted_in_here.py").write_text("calls = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("counted_in_here")
+    try:
+        with pytest.raises(CaptureError, match="behind, and a later call computes something"):
+            captured(None, lambda m: either(module.calls.append(1) or len(module.calls) > 100))
+        assert not module.calls
+    finally:
+        del sys.modules["counted_in_here"]
 
 
 def lazily(model: Any) -> Any:
