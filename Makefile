@@ -46,10 +46,10 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 -m "not full"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
 
 test-full: $(VENV)/.installed-dev
-	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2 --dist worksteal
 
 benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.vs_torch

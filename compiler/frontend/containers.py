@@ -20,7 +20,7 @@ LISTS: tuple[type, ...] = (list, deque, set, bytearray)
 
 def made_of(kind: type, among: tuple[type, ...]) -> type | None:
     """Which of Python's containers a class is, or is derived from; None where it is none."""
-    return next((base for base in among if issubclass(kind, base)), None)
+    return kind if kind in among else next((base for base in among if issubclass(kind, base)), None)
 
 
 class Container(ABC):
@@ -82,8 +82,8 @@ class Mapping(Container):
 
     __slots__ = ("kind",)
 
-    def __init__(self, mapping: Any) -> None:
-        super().__init__(mapping, dict(dict.items(mapping)))
+    def __init__(self, mapping: Any, before: dict[Any, Any] | None = None) -> None:
+        super().__init__(mapping, dict(dict.items(mapping)) if before is None else before)
         self.kind: Any = made_of(type(mapping), DICTS)
 
     def grew(self) -> int:
@@ -96,9 +96,10 @@ class Mapping(Container):
 
     def changed(self) -> list[Any]:
         """The keys of what is another than before, or gone."""
-        if not self.grew() and all(map(is_, dict.values(self.held), self.before.values())):
+        held, before = self.held, self.before
+        if dict.__len__(held) == len(before) and all(map(is_, dict.values(held), before.values())):
             return []
-        return _changed(dict(self.now()), self.before)
+        return _changed(dict(self.now()), before)
 
     def get(self, key: Any) -> Any:
         """What it holds."""
@@ -111,6 +112,9 @@ class Mapping(Container):
     def restore(self) -> None:
         """Put the former content back."""
         mapping, before = self.held, self.before
+        is_as_before = dict.__len__(mapping) == len(before) and all(map(is_, dict.values(mapping), before.values()))
+        if is_as_before and all(map(is_, dict.keys(mapping), before)):
+            return
         for key in [key for key in dict.keys(mapping) if key not in before]:
             self.kind.__delitem__(mapping, key)
         for key, value in before.items():

@@ -169,6 +169,10 @@ def is_users(thing: Any) -> bool:
     return (getattr(thing, "__module__", None) or "").partition(".")[0] not in NOT_USERS
 
 
+HOLDING = (tuple, partial, BuiltinMethodType)
+"""What may hold a value that `substituted` puts another in place of."""
+
+
 def substituted(value: Any, others: Mapping[int, Any], depth: int = DEPTH) -> Any:
     """A value, with others in place of those under their ids that it is, or that a tuple, a partial function or a
     method of a class of Python's holds in it; the very same where there are none."""

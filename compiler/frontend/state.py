@@ -13,6 +13,7 @@ from collections.abc import Mapping as ReadOnly
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache, partial
 from logging import Logger
+from operator import is_
 from pathlib import Path as FilePath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -41,6 +42,7 @@ from compiler.frontend.growth import GROWING, Answer, advanced, grown
 from compiler.frontend.iterators import is_iterator, position
 from compiler.frontend.kept import (
     DEPTH,
+    HOLDING,
     LARGEST,
     LENGTH,
     NOT_USERS,
@@ -58,9 +60,11 @@ from compiler.frontend.locations import INSTALLED, is_pythons
 from compiler.frontend.module_state import TABLES
 
 _OWN = FilePath(__file__).resolve().parent.parent.parent
-_HOUSE = tuple(f"{_OWN / name}/" for name in ("compiler", "ir", "backends", "pef", "runtime", "sambaflow"))
+_PACKAGES = ("compiler", "ir", "backends", "pef", "runtime", "sambaflow", "workbench", "modelbox", "snc")
+_HOUSE = tuple(f"{_OWN / name}/" for name in _PACKAGES)
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), Tensor, ModuleType, torch.dtype, torch.device)
+_FUNCTIONS = (FunctionType, _lru_cache_wrapper)
 _NOT_FOLLOWED = (*_ATOMS, type, nn.Module)
 
 Place = tuple[int, Any, Path]
@@ -181,7 +185,7 @@ class Surroundings:
             for container in self._containers()
             if len(container) <= LARGEST
             for key, value in container.now()
-            if substituted(value, others) is not value
+            if (id(value) in others or isinstance(value, HOLDING)) and substituted(value, others) is not value
         ]
         for container, key, value in found:
             container.hold(key, substituted(value, others))
@@ -198,7 +202,6 @@ class Surroundings:
         """Everything is as it was when this was made, but for the modules' own attributes."""
         for container in self._others():
             container.restore()
-        self._code.restore()
 
     def _others(self) -> list[Container]:
         return [container for container in self._containers() if container.identity not in self._own]
@@ -229,15 +232,34 @@ def sources(model: nn.Module) -> list[ModuleType]:
     from."""
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     packages = {cls.__module__.partition(".")[0] for cls in classes} - {"torch", "builtins", "sambaflow", "typing"}
-    found = []
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", "" if name == "__main__" else None)
-        if not isinstance(module, ModuleType) or not isinstance(file, str) or file.startswith(_HOUSE):
-            continue
+    return [module for package, is_users_own, module in _imported.modules() if is_users_own or package in packages]
+
+
+class _Imported:
+    """The Python modules but for the toolchain's own: there are thousands, looked through again only when others are
+    imported than before."""
+
+    def __init__(self) -> None:
+        self._last: tuple[list[str], list[Any], list[tuple[str, bool, ModuleType]]] = [], [], []
+
+    def modules(self) -> list[tuple[str, bool, ModuleType]]:
+        """Each with the package it is of, and whether it is of the user's own."""
+        names, modules = list(sys.modules), list(sys.modules.values())
+        before_names, before, found = self._last
+        if names != before_names or not all(map(is_, modules, before)):
+            found = [entry for name, module in zip(names, modules) for entry in _entry(name, module)]
+            self._last = names, modules, found
+        return found
+
+
+_imported = _Imported()
+
+
+def _entry(name: str, module: Any) -> Iterator[tuple[str, bool, ModuleType]]:
+    file = getattr(module, "__file__", "" if name == "__main__" else None)
+    if isinstance(module, ModuleType) and isinstance(file, str) and not file.startswith(_HOUSE):
         package = name.partition(".")[0]
-        if package in packages or not (package in NOT_USERS or _is_installed(file)):
-            found.append(module)
-    return found
+        yield package, not (package in NOT_USERS or _is_installed(file)), module
 
 
 @lru_cache(None)
@@ -253,10 +275,19 @@ class _Kept:
     def __init__(self, modules: Collection[str], others: Collection[int] = ()) -> None:
         self.modules = modules
         self.caches: list[tuple[Any, Any]] = []
-        self.containers: list[Container] = []
         self.iterators: list[tuple[Any, Any]] = []
+        self._containers: list[Container] = []
+        self._empty: list[dict[Any, Any]] = []
         self._seen = {id(sys.modules), *others}
         self._ways: dict[type, Callable[[Any, int], None] | None] = {}
+
+    @property
+    def containers(self) -> list[Container]:
+        """All, but for dicts that have been empty all the time: nearly every function has one."""
+        if any(self._empty):
+            self._containers += [Mapping(mapping, {}) for mapping in self._empty if mapping]
+            self._empty = [mapping for mapping in self._empty if not mapping]
+        return self._containers
 
     def restore(self) -> None:
         """Put back what was there."""
@@ -267,7 +298,8 @@ class _Kept:
         """The globals of a Python module, its functions and its classes."""
         self.mapping(vars(module), 2)
         for value in list(vars(module).values()):
-            self._function(value)
+            if type(value) in _FUNCTIONS:
+                self._function(value)
 
     def follow(self, value: Any) -> None:
         """What a value holds."""
@@ -275,7 +307,7 @@ class _Kept:
 
     def hooks(self, name: str, hooks: Any) -> None:
         """The hooks of a tensor of this name, and what they hold."""
-        self.containers.append(Hooks(hooks, name))
+        self._containers.append(Hooks(hooks, name))
         for hook in hooks.values():
             self._follow(hook, 2)
 
@@ -284,7 +316,7 @@ class _Kept:
             return
         self._seen.add(id(cls))
         kept = Class(cls)
-        self.containers.append(kept)
+        self._containers.append(kept)
         for value in kept.before.values():
             if isinstance(value, property):
                 value = value.fget
@@ -300,13 +332,13 @@ class _Kept:
         self._seen.add(id(function))
         attributes = vars(function)
         self.mapping(attributes, 2)
-        cells = list(zip(function.__closure__ or (), function.__code__.co_freevars))
+        cells = list(zip(function.__closure__, function.__code__.co_freevars)) if function.__closure__ else []
         for cell, name in cells:
             if is_filled(cell) and id(cell) not in self._seen:
                 self._seen.add(id(cell))
-                self.containers.append(Cell(cell, name))
+                self._containers.append(Cell(cell, name))
         if function.__defaults__ and not all(isinstance(value, _ATOMS) for value in function.__defaults__):
-            self.containers.append(Defaults(function))
+            self._containers.append(Defaults(function))
         if function.__kwdefaults__:
             self.mapping(function.__kwdefaults__, 2)
         contents = [cell.cell_contents for cell, _ in cells if is_filled(cell)]
@@ -318,10 +350,15 @@ class _Kept:
         if id(mapping) in self._seen:
             return
         self._seen.add(id(mapping))
+        if type(mapping) is dict and not mapping:
+            self._empty.append(mapping)
+            return
         kept = Mapping(mapping)
-        self.containers.append(kept)
-        if len(kept.before) <= LARGEST:
+        self._containers.append(kept)
+        if depth and len(kept.before) <= LARGEST:
             for key, value in kept.before.items():
+                if self._ways.get(type(value), self) is None:  # most values: a number, a text, a tensor
+                    continue
                 if not (isinstance(key, str) and key.startswith("__")):  # what Python keeps there, such as __loader__
                     self._follow(value, depth - 1)
 
@@ -352,7 +389,7 @@ class _Kept:
             return self._elements
         if is_iterator(kind):
             return self._iterator
-        if kind in (FunctionType, _lru_cache_wrapper):
+        if kind in _FUNCTIONS:
             return self._users_function
         if kind is MethodType:
             return self._method
@@ -396,14 +433,14 @@ class _Kept:
         if slots:
             self._seen.add(id(value))
             kept = Slots(value, slots)
-            self.containers.append(kept)
+            self._containers.append(kept)
             for held in kept.before.values():
                 self._follow(held, depth - 1)
 
     def _elements(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
         if value.size <= LARGEST and value.flags.writeable:
-            self.containers.append(Elements(value))
+            self._containers.append(Elements(value))
 
     def _iterator(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
@@ -412,8 +449,8 @@ class _Kept:
     def _items(self, value: Any, depth: int) -> None:
         self._seen.add(id(value))
         kept = Items(value)
-        self.containers.append(kept)
-        if len(kept.before) <= LARGEST:
+        self._containers.append(kept)
+        if depth and len(kept.before) <= LARGEST:
             for item in kept.before:
                 self._follow(item, depth - 1)
 

@@ -214,7 +214,7 @@ class BruteForce:
 FULL = [pytest.param(range(first, first + 10), marks=pytest.mark.full, id=str(first)) for first in range(0, 200, 10)]
 
 
-@pytest.mark.parametrize("seeds", [pytest.param((2, 3, 6, 9, 21, 22, 36), id="few"), *FULL])
+@pytest.mark.parametrize("seeds", [pytest.param((2, 3, 6, 9, 22, 36), id="few"), *FULL])
 def test_no_other_mapping_is_much_faster(seeds: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Network, "_depth", lambda self, net: HOPS)
     slower = {seed: times for seed in seeds if (times := times_the_best(seed)) > MOST_TIMES}

@@ -10,16 +10,19 @@ import datetime
 import decimal
 import fractions
 import functools
+import importlib
 import itertools
 import logging
 import queue
+import sys
 import threading
 import time
 import timeit
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime as moment
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -293,6 +296,7 @@ CHANGING: dict[str, tuple[Any, Factor]] = {
     "a module that is a global": (None, lambda m: annealed(torch.ones(()))),
     "a dict of weak keys": (None, lambda m: either(counted_by_module(m) > 100)),
     "a queue": (queue.Queue(), lambda m: either(put(m) > 100)),
+    "an attribute of a function": (None, lambda m: either(counted_as_attribute(counted_as_attribute) > 100)),
     "a logger": (logging.Logger("kept"), lambda m: either(counted_as_attribute(m.kept) > 100)),
 }
 
@@ -440,12 +444,38 @@ def test_what_two_places_hold_counts_once() -> None:
     assert not kept.count
 
 
-@pytest.mark.parametrize(("kept", "factor"), CHANGING.values(), ids=CHANGING)
-@pytest.mark.parametrize("inference", [True, False])
-def test_what_changes_at_a_later_call_is_refused(kept: Any, factor: Factor, inference: bool) -> None:
+def either_way(cases: Mapping[str, Any], trained: Collection[str]) -> list[Any]:
+    """Every case for inference; training, which adds the gradients, with a sample of them, and in the full run all."""
+    marks = {name: [] if name in trained else [pytest.mark.full] for name in cases}
+    training = [pytest.param(case, False, marks=marks[name], id=f"{name}-training") for name, case in cases.items()]
+    return [*(pytest.param(case, True, id=name) for name, case in cases.items()), *training]
+
+
+TRAINED = {
+    "a list above a length", "a list of some lengths", "a dict of the user's own", "a count of one value",
+    "a temperature", "a name", "an element of an array", "a slot", "another set", "a number in a tuple",
+    "a frozen object", "a function that counts", "this thread's", "a module in a list", "a dict of weak keys",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "inference"), either_way(CHANGING, TRAINED))
+def test_what_changes_at_a_later_call_is_refused(case: tuple[Any, Factor], inference: bool) -> None:
     with pytest.raises(CaptureError, match=r"forward leaves .* behind, and (a later|the next) call computes something"):
-        captured(kept, factor, inference)
+        captured(*case, inference)
     assert not seen
+
+
+def test_what_was_imported_since_the_last_trace_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(None, lambda m: 1.0).program.graphs
+    (tmp_path / "counted_in_here.py").write_text("calls = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("counted_in_here")
+    try:
+        with pytest.raises(CaptureError, match="behind, and a later call computes something"):
+            captured(None, lambda m: either(module.calls.append(1) or len(module.calls) > 100))
+        assert not module.calls
+    finally:
+        del sys.modules["counted_in_here"]
 
 
 def lazily(model: Any) -> Any:
@@ -513,10 +543,11 @@ UNCHANGING: dict[str, tuple[Any, Factor]] = {
 }
 
 
-@pytest.mark.parametrize(("kept", "factor"), UNCHANGING.values(), ids=UNCHANGING)
-@pytest.mark.parametrize("inference", [True, False])
-def test_what_no_call_computes_with_is_not(kept: Any, factor: Factor, inference: bool) -> None:
-    assert captured(kept, factor, inference).program.graphs
+@pytest.mark.parametrize(
+    ("case", "inference"), either_way(UNCHANGING, {"a list that is kept short", "a size", "a time for a report"})
+)
+def test_what_no_call_computes_with_is_not(case: tuple[Any, Factor], inference: bool) -> None:
+    assert captured(*case, inference).program.graphs
     assert not seen
 
 
@@ -575,8 +606,9 @@ CLOCKS: dict[str, Factor] = {
 }
 
 
-@pytest.mark.parametrize("factor", CLOCKS.values(), ids=CLOCKS)
-@pytest.mark.parametrize("inference", [True, False])
+@pytest.mark.parametrize(
+    ("factor", "inference"), either_way(CLOCKS, {"time", "a clock of a class", "the hour", "a default", "NumPy's now"})
+)
 def test_clocks_that_forward_computes_with_are_refused(factor: Factor, inference: bool) -> None:
     message = (
         r"test_later_calls\.py:\d+: forward reads the clock with (time|datetime|numpy)\.\w+(.|\n)*time as an input"

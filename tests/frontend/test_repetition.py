@@ -324,7 +324,7 @@ class DrawsFromItsOwn(Keeping):
 @pytest.mark.parametrize("inference", [True, False])
 def test_random_numbers_of_the_host_are_refused_whatever_they_are(model: type[Keeping], inference: bool) -> None:
     standing = random.getstate()
-    for seed in range(4):
+    for seed in range(4 if inference else 1):
         random.seed(seed)
         with pytest.raises(CaptureError, match=r"draws random numbers with Python or NumPy(.|\n)*torch\.rand"):
             captured(model(), inference)

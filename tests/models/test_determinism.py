@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from compiler.frontend.model_file import ModelSpec
 from examples.transformer import Transformer
 from ir.graph import SymbolKind
 from ir.op import Array
-from tests.models.toolchain import MODELS, Compiled, compiled, spec
+from tests.models.toolchain import MODELS, compiled, standard
 
 ROOT = Path(__file__).parents[2]
 STEPS = 3
@@ -68,15 +67,9 @@ def compile_elsewhere(hash_seed: int, models: list[str]) -> dict[str, str]:
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-@cache
-def training(model: str) -> tuple[ModelSpec, Compiled]:
-    subject = spec(model, "adamw")
-    return subject, compiled(subject)
-
-
 def after_training(model: str, **options: object) -> dict[str, Array]:
     """Everything the host can read after some steps, bit by bit as the device holds it."""
-    subject, result = training(model)
+    subject, result = standard(model, "adamw")
     session = result.session(**options)
     inputs = {name: to_array(tensor) for name, tensor in subject.inputs.items()}
     for _ in range(STEPS):
@@ -87,7 +80,9 @@ def after_training(model: str, **options: object) -> dict[str, Array]:
 
 @pytest.mark.parametrize("hash_seed", [4242, *(pytest.param(seed, marks=pytest.mark.full) for seed in (0, 1, 77))])
 def test_another_process_writes_the_same_pefs(hash_seed: int) -> None:
-    here = {m: hashlib.sha256(training(m)[1].pef.SerializeToString(deterministic=True)).hexdigest() for m in MODELS}
+    here = {
+        m: hashlib.sha256(standard(m, "adamw")[1].pef.SerializeToString(deterministic=True)).hexdigest() for m in MODELS
+    }
     assert compile_elsewhere(hash_seed, list(MODELS)) == here
 
 
@@ -131,7 +126,7 @@ def test_a_run_repeats_itself(model: str) -> None:
 def test_the_fast_executor_computes_what_the_strict_one_does(model: str) -> None:
     """Parameters are left out: Adam blows up what is rounding in a gradient that ought to be zero."""
     fast, strict = after_training(model), after_training(model, strict=True)
-    parameters = {s.name for s in training(model)[1].program.symbols if s.kind is SymbolKind.PARAMETER}
+    parameters = {s.name for s in standard(model, "adamw")[1].program.symbols if s.kind is SymbolKind.PARAMETER}
     for name in fast.keys() - parameters:
         scale = max(1e-3, float(np.abs(strict[name].astype(np.float64)).max(initial=0)))
         np.testing.assert_allclose(fast[name], strict[name], rtol=0, atol=1e-4 * scale, err_msg=name)

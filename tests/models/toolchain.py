@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -119,6 +120,13 @@ def compiled(
     known = {symbol.name for symbol in program.symbols}
     values = {n: v for n, v in round_values(program, captured.values).items() if n in known}
     return Compiled(program, decoded, values)
+
+
+@cache
+def standard(model: str, optimizer: str) -> tuple[ModelSpec, Compiled]:
+    """A small model as it is compiled where nothing else is asked for: once for all tests, which leave it as it is."""
+    subject = spec(model, optimizer)
+    return subject, compiled(subject)
 
 
 def distance(actual: Array, expected: Array, vanishing: float = 0.0) -> float:

@@ -31,16 +31,18 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def model(kind: str, dtype: torch.dtype = torch.float32) -> transformers.PreTrainedModel:
+def model(kind: str, dtype: torch.dtype = torch.float32, layers: int = 2) -> transformers.PreTrainedModel:
     """The same random weights every time."""
     torch.manual_seed(5)
     config = CONFIGS[kind]()
-    config.dtype = dtype
+    config.dtype, config.num_hidden_layers = dtype, layers
     return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
 
 
-def generation_pef(config: transformers.PretrainedConfig, folder: Path, batch: int = 3) -> Path:
-    """A PEF for prompts of 4 and 8 tokens at a time in sequences of 32, compiled without any weights."""
-    profile = Profile(batch, 32, (4, 8), config.vocab_size)
+def generation_pef(
+    config: transformers.PretrainedConfig, folder: Path, batch: int = 3, prefill: tuple[int, ...] = (4, 8)
+) -> Path:
+    """A PEF for prompts of `prefill` tokens at a time in sequences of 32, compiled without any weights."""
+    profile = Profile(batch, 32, prefill, config.vocab_size)
     request = CompileRequest("generation", inference=True, output_folder=folder)
     return compile_generation(hollow(config), profile, request).pef_path

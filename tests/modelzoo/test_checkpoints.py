@@ -29,7 +29,7 @@ def pefs(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, Path]:
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         config = model("llama", dtype).config
-        found[dtype] = generation_pef(config, tmp_path_factory.mktemp("pef"), batch=1)
+        found[dtype] = generation_pef(config, tmp_path_factory.mktemp("pef"), batch=1, prefill=(8,))
     return found
 
 

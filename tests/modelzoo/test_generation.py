@@ -28,8 +28,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Decoder, transforme
     return ready(subject, tmp_path_factory.mktemp("llama")), subject
 
 
-def ready(subject: transformers.PreTrainedModel, folder: Path) -> Decoder:
-    decoder = Decoder.open(generation_pef(subject.config, folder))
+def ready(subject: transformers.PreTrainedModel, folder: Path, prefill: tuple[int, ...] = (4, 8)) -> Decoder:
+    decoder = Decoder.open(generation_pef(subject.config, folder, prefill=prefill))
     bind(subject, decoder.session)
     return decoder
 
@@ -62,7 +62,7 @@ def test_greedy_answers_are_those_of_transformers(llama: tuple[Decoder, transfor
 )
 def test_greedy_answers_of_other_models(kind: str, tmp_path: Path) -> None:
     subject = model(kind)
-    greedy(ready(subject, tmp_path), subject)
+    greedy(ready(subject, tmp_path, prefill=(4,)), subject)
 
 
 def test_logits_are_those_of_transformers(llama: tuple[Decoder, transformers.PreTrainedModel]) -> None:

@@ -53,6 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a configuration, a tokenizer and prepared data."""
     folder = tmp_path_factory.mktemp("home")
     config = CONFIGS["llama"]()
+    config.num_hidden_layers = 1
     config.vocab_size, config.eos_token_id, config.bos_token_id = 512, 0, 0
     config.save_pretrained(folder / "tiny")
     tokenizer().save_pretrained(folder / "tiny")

@@ -15,7 +15,7 @@ from tests.mutants.judge import judge
 from tests.mutants.structure import mutate
 from tests.mutants.subjects import SUBJECTS, subject
 
-FEW, MANY = 25, 1250
+FEW, MANY = 12, 1250
 """Of each subject: in every run of the tests, and in the exhaustive one, 10,000 in all."""
 
 

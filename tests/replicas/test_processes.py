@@ -183,31 +183,6 @@ def test_the_threads_of_a_group_end_before_the_interpreter(programs: Programs) -
     assert "gloo" not in run(sys.executable, script, **alone)
 
 
-@pytest.mark.parametrize(("fate", "patience"), [("dies", "120"), pytest.param("hangs", "5", marks=pytest.mark.full)])
-def test_a_lost_replica_is_one_error_for_the_others(
-    programs: Programs, tmp_path: Path, fate: str, patience: str
-) -> None:
-    script = programs.script(f"{fate}.py", LOSES_A_REPLICA)
-    words = [sys.executable, script, fate, *options(programs, tmp_path / "never.pt")]
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "CCL_TIMEOUT": patience}
-    started = [
-        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment(RANK=str(rank), **meeting))
-        for rank in range(2)
-    ]
-    try:
-        complaint = started[0].communicate(timeout=SECONDS)[1]
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-    assert started[0].returncode not in (0, None)
-    errors = [line for line in complaint.splitlines() if "error[" in line]
-    assert len(errors) == 1 and "error[REPLICA]: the other replica stopped" in errors[0], complaint
-    assert f"{fate}.py:" in complaint, "the user's own line"
-    assert "Traceback" not in complaint
-    assert not (tmp_path / "never.pt").exists()
-
-
 @dataclass(frozen=True)
 class Ended:
     """What a replica said and how it ended."""
@@ -217,31 +192,44 @@ class Ended:
     complaint: str
 
 
-def both(words: Sequence[list[str]], **variables: str) -> list[Ended]:
-    """Two replicas, each with its own command line, until they end."""
+def started(words: Sequence[list[str]], wait_for: int = 1, **variables: str) -> list[Ended]:
+    """The first `wait_for` of two replicas, each with its own command line, when they have ended; no other goes on."""
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **variables}
-    started = [
-        subprocess.Popen(
-            words[rank],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK=str(rank), **meeting),
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=SECONDS) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-    return [Ended(process.returncode, *texts) for process, texts in zip(started, said)]
+    with contextlib.ExitStack() as ending:
+        replicas = []
+        for rank in range(2):
+            replica = subprocess.Popen(
+                words[rank],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment(RANK=str(rank), **meeting),
+            )
+            replicas.append(ending.enter_context(replica))
+            ending.callback(replica.kill)
+        said = [replica.communicate(timeout=SECONDS) for replica in replicas[:wait_for]]
+        return [Ended(replica.returncode, *texts) for replica, texts in zip(replicas, said)]
+
+
+@pytest.mark.parametrize(("fate", "patience"), [("dies", "120"), pytest.param("hangs", "5", marks=pytest.mark.full)])
+def test_a_lost_replica_is_one_error_for_the_others(
+    programs: Programs, tmp_path: Path, fate: str, patience: str
+) -> None:
+    script = programs.script(f"{fate}.py", LOSES_A_REPLICA)
+    words = [sys.executable, script, fate, *options(programs, tmp_path / "never.pt")]
+    first = started([words] * 2, CCL_TIMEOUT=patience)[0]
+    assert first.status not in (0, None)
+    complaint = first.complaint
+    errors = [line for line in complaint.splitlines() if "error[" in line]
+    assert len(errors) == 1 and "error[REPLICA]: the other replica stopped" in errors[0], complaint
+    assert f"{fate}.py:" in complaint, "the user's own line"
+    assert "Traceback" not in complaint
+    assert not (tmp_path / "never.pt").exists()
 
 
 def test_replicas_with_different_learning_rates_are_refused(programs: Programs, tmp_path: Path) -> None:
     words = [sys.executable, str(EXAMPLE), *options(programs, tmp_path / "never.pt")]
-    for ended in both([[*words, "--lr", rate] for rate in ("0.1", "0.2")]):
+    for ended in started([[*words, "--lr", rate] for rate in ("0.1", "0.2")], wait_for=2):
         assert ended.status not in (0, None)
         assert "update with different numbers: rank 0 has lr 0.1; rank 1 has lr 0.2" in ended.complaint
         assert "Traceback" not in ended.complaint
@@ -251,7 +239,7 @@ def test_replicas_with_different_learning_rates_are_refused(programs: Programs, 
 def test_the_wait_is_bounded_by_an_option(programs: Programs, tmp_path: Path) -> None:
     script = programs.script("hangs_long.py", LOSES_A_REPLICA)
     words = [sys.executable, script, "hangs", *options(programs, tmp_path / "never.pt"), "--replica-timeout", "3"]
-    first, _ = both([words] * 2)
+    first = started([words] * 2)[0]
     assert first.status not in (0, None)
     assert "did not answer for 3 s" in first.complaint and "Traceback" not in first.complaint
 

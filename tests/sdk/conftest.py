@@ -21,3 +21,4 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[samba.S
     yield samba.session
     samba_logger.setLevel(level)
     samba.session.reset()
+    samba.session.arguments = {}

@@ -25,7 +25,7 @@ if importlib.util.find_spec("transformers") is not None:
 
     MODELS |= hugging_face.MODELS
 
-TRAINED = {("gpt2", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("diffusion", "o3"), ("cosine", "o0"), ("fourier", "o3")}
+TRAINED = {("gpt2", "o3"), ("resnet", "o3"), ("unet2d", "o3"), ("cosine", "o0"), ("fourier", "o3")}
 INFERRED = {("falcon", "o3"), ("vit", "o0"), ("lstm", "o3"), ("autoencoder", "o0"), ("multitask", "o0")}
 
 

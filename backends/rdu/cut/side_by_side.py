@@ -31,8 +31,8 @@ class SideBySide:
     """Graphs that are cut, or will be. Whether here or in another process, the sections are the same."""
 
     def __init__(self, partitioned: Partitioned, graphs: Sequence[Graph], budget: float) -> None:
-        """Begin with those of the graphs for which it pays, back-propagation first, which takes longest: one of them, of
-        all graphs, is left for this process."""
+        """Begin with those of the graphs for which it pays, back-propagation first, which takes longest; one of all is
+        left for this process."""
         self.partitioned = partitioned
         self.begun: dict[tuple[int, float], Future[Partition]] = {}
         large = [graph for graph in graphs if len(graph.nodes) >= LARGE]

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.rdu.place.anneal import anneal
 from backends.rdu.place.hypergraph import Hypergraph
-from backends.rdu.place.quadratic import spread
 from backends.rdu.wire.netlist import Netlist, Placement
 from ir.errors import InfeasibleError, Problem
 from pef.machine import Machine, SiteKind
@@ -130,12 +128,16 @@ class Board:
 
     def spread(self) -> None:
         """Place by looking at all nets at once."""
+        from backends.rdu.place.quadratic import spread  # here: SciPy takes longer to import than many a run
+
         sites = np.stack(np.divmod(np.arange(self.working.size), self.working.shape[1]), axis=1)
         chosen = spread(self.graph, self.at * self.steps.astype(float), self._kinds(), sites * self.steps.astype(float))
         self.at[: self.graph.movable] = sites[chosen]
 
     def anneal(self, schedule: Schedule, seed: int) -> None:
         """Improve the placement by exchanges."""
+        from backends.rdu.place.anneal import anneal  # here: numba takes longer to import than many a run
+
         graph, count = self.graph, self.graph.movable
         occupant = np.where(self.working, -1, -2)
         occupant[self.at[:count, 0], self.at[:count, 1]] = np.arange(count)

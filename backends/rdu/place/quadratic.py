@@ -57,8 +57,8 @@ def _legalised(free: Floats, kinds: Sequence[tuple[Ints, Ints]], sites: Floats, 
     """A site of its kind for every vertex, so that all together move least from where they are in `free`."""
     chosen = np.empty(movable, np.int64)
     for members, allowed in kinds:
-        way = np.abs(free[members, None, :] - sites[None, allowed, :]).sum(axis=2)
-        vertex, site = linear_sum_assignment(way)
+        down, across = (np.abs(np.subtract.outer(free[members, axis], sites[allowed, axis])) for axis in range(2))
+        vertex, site = linear_sum_assignment(down + across)
         chosen[members[vertex]] = allowed[site]
     return chosen
 

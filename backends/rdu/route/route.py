@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.rdu.route.negotiate import FULL, negotiate
 from backends.rdu.wire.netlist import Net, Netlist, Placement
 from pef.machine import Machine
 
@@ -122,6 +121,8 @@ class _Demands:
 
     @classmethod
     def of(cls, nets: list[Net], placement: Placement, machine: Machine) -> _Demands:
+        from backends.rdu.route.negotiate import FULL  # here: numba takes longer to import than many a run
+
         columns = machine.columns
         source = np.array([placement.site(net.source, machine) for net in nets], np.int64)
         ends = [(number, placement.site(sink, machine)) for number, net in enumerate(nets) for sink in net.sinks]
@@ -155,6 +156,8 @@ def _working_switches(machine: Machine) -> NDArray[np.bool_]:
 
 def _trees(demands: _Demands, machine: Machine) -> list[list[int]]:
     """The links of every net. The widest nets choose first: they are the hardest to fit."""
+    from backends.rdu.route.negotiate import negotiate  # here: numba takes longer to import than many a run
+
     order = np.argsort(-demands.load, kind="stable")
     counts = np.diff(demands.sink_starts)
     sinks = [demands.sinks[demands.sink_starts[net] : demands.sink_starts[net + 1]] for net in order]

@@ -75,6 +75,7 @@ def test_another_model_is_refused(pef: pb.Pef) -> None:
 
 def test_a_lever_that_does_not_compile_says_so(pef: pb.Pef, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(levers, "LARGER_BATCHES", ())
+    monkeypatch.setattr(levers, "estimate_cycles", lambda program, machine, options: 1e5)
     broken = tmp_path / "broken.toml"
     broken.write_text("name = 1")
     monkeypatch.setattr(levers, "MACHINES", (str(broken),))
