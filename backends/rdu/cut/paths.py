@@ -34,8 +34,8 @@ FEW, SMALL = 8, 12
 """Of so few sections in a graph of so few stages, all are refined, and many nests of the best are predicted."""
 
 WORTH_REFINING, WORTH_EXHAUSTING = 0.05, 0.02
-"""The part of its time that a section must have to gain, for other nests of its phases to be predicted: they mostly gain
-much less than they could."""
+"""The part of its time that a section must have to gain, for other nests of its phases to be predicted: most gain much
+less than they could."""
 
 PATIENCE = 3
 """Nests of a phase that are predicted in vain before the others are given up."""
