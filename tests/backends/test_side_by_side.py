@@ -76,7 +76,8 @@ def cut_where_possible(here: int, graph: Graph, budget: float) -> Partition:
 
 
 def refuse(here: int, graph: Graph, budget: float) -> Partition:
-    assert os.getpid() != here
+    """Refuse every graph, of which only the smallest may be cut in the process of the test."""
+    assert (os.getpid() == here) == (graph.kind is SectionKind.OPT)
     raise InfeasibleError(Problem("too large", graph.nodes[0].location, "a larger machine"))
 
 
@@ -85,6 +86,39 @@ def test_sections_are_those_that_this_process_would_cut() -> None:
     cuts = SideBySide(functools.partial(cut_elsewhere, os.getpid()), graphs, 0.9)
     for graph in graphs:
         assert cuts.partition(graph, 0.9) == BackendOptions().partition(graph, small_machine(8), 0.9)
+
+
+def cut_after_the_smallest(folder: str, graph: Graph, budget: float) -> Partition:
+    """As the compiler cuts, but the others wait until the smallest graph has been cut."""
+    cut = Path(folder, "cut")
+    if graph.kind is SectionKind.OPT:
+        cut.touch()
+    else:
+        wait_until(cut.exists)
+    return BackendOptions().partition(graph, small_machine(8), budget)
+
+
+def test_who_waits_for_a_graph_cuts_another_meanwhile(tmp_path: Path) -> None:
+    graphs = program().graphs
+    cuts = SideBySide(functools.partial(cut_after_the_smallest, str(tmp_path)), graphs, 0.9)
+    for graph in graphs:
+        assert cuts.partition(graph, 0.9) == BackendOptions().partition(graph, small_machine(8), 0.9)
+
+
+def refuse_the_smallest(graph: Graph, budget: float) -> Partition:
+    """As the compiler cuts, but the smallest graph fits in no way."""
+    if graph.kind is SectionKind.OPT:
+        raise InfeasibleError(Problem("too large"))
+    time.sleep(1)
+    return BackendOptions().partition(graph, small_machine(8), budget)
+
+
+def test_what_is_cut_ahead_is_refused_when_it_is_asked_for() -> None:
+    graphs = program().graphs
+    cuts = SideBySide(refuse_the_smallest, graphs, 0.9)
+    assert all(cuts.partition(graph, 0.9).sections for graph in graphs[:2])
+    with pytest.raises(InfeasibleError):
+        cuts.partition(graphs[2], 0.9)
 
 
 def test_a_pef_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +204,9 @@ side_by_side.SideBySide(functools.partial(wait, sys.argv[1]), graphs, 0.9).parti
 
 
 def wait(folder: str, graph: Graph, budget: float) -> Partition:
-    """Tell who is at it, by a file, and never end."""
+    """Tell who is at it, by a file, and never end: but for the smallest, which the process of the test cuts."""
+    if graph.kind is SectionKind.OPT:
+        return BackendOptions().partition(graph, small_machine(8), budget)
     Path(folder, str(os.getpid())).touch()
     while True:
         time.sleep(1)
