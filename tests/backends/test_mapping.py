@@ -340,13 +340,18 @@ def test_pmus_serve_values_that_live_in_no_common_phase_one_after_another() -> N
     np.testing.assert_allclose(Session(pef).run(inputs={"x": x})["y"], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_identical_sections_share_a_configuration() -> None:
+def equal_layers(count: int) -> Net:
+    """Products with a tanh behind each, all of one size."""
     net = Net()
     x = net.input("x", 64, 64)
-    for layer in range(5):
+    for layer in range(count):
         x = net("tanh", net("matmul", x, net.weight(f"w{layer}", 64, 64)))
     net.output("y", x)
-    pef = compile_program(net.program(), SN30, BackendOptions(fuse=False))
+    return net
+
+
+def test_identical_sections_share_a_configuration() -> None:
+    pef = compile_program(equal_layers(5).program(), SN30, BackendOptions(fuse=False))
     check(pef)
     assert len(pef.sections) == 10
     assert len(pef.configurations) == 2
@@ -354,12 +359,7 @@ def test_identical_sections_share_a_configuration() -> None:
 
 
 def test_layers_of_a_network_share_a_program_that_is_loaded_once() -> None:
-    net = Net()
-    x = net.input("x", 64, 64)
-    for layer in range(12):
-        x = net("tanh", net("matmul", x, net.weight(f"w{layer}", 64, 64)))
-    net.output("y", x)
-    pef = compile_program(net.program(), small_machine(4), BackendOptions())
+    pef = compile_program(equal_layers(12).program(), small_machine(4), BackendOptions())
     check(pef)
     loaded = [section.load_cycles for section in simulate(pef).sections]
     assert len(pef.configurations) < len(pef.sections)
