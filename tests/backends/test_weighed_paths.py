@@ -92,3 +92,11 @@ def test_a_program_that_is_there_is_not_loaded_again(reload: float, lengths: Seq
             ways[start].append(Section(phases, cycles, kind=kind))
     found = Paths(6, reload, None, lambda start, phase, many: ()).best(ways)
     assert [section.length for section, _ in found] == lengths
+
+
+def test_a_path_may_have_thousands_of_sections() -> None:
+    stage = cutter(0, {}).stages[0]
+    count = 5000
+    ways = {start: [Section((Phase(Nest((1,)), (stage,)),), 1.0, kind=(start, 0))] for start in range(count)}
+    found = Paths(count, 0.5, None, lambda start, phase, many: ()).best(ways)
+    assert len(found) == count

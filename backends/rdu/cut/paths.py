@@ -93,10 +93,11 @@ class Onward:
     then: Onward | None = None
 
     def sections(self) -> Iterator[Section]:
-        """Each of them, the first one first."""
-        if self.section is not None and self.then is not None:
-            yield self.section
-            yield from self.then.sections()
+        """Each of them, the first one first: there may be thousands."""
+        here: Onward | None = self
+        while here is not None and here.section is not None:
+            yield here.section
+            here = here.then
 
 
 @dataclass
